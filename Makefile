@@ -1,0 +1,45 @@
+# One-word commands. Everything goes through .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-interop check format install bench clean
+
+demo: install  ## explain the shipped images with the shipped detector
+	$(BIN)/xai demo --out attention_results/demo
+
+test: install check  ## the whole suite
+	$(BIN)/python -m pytest -n 2
+
+check: install  ## formatter, linter, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(VENV)/.installed  ## .venv with the package and its dev extras
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
+
+# timm, open_clip and torchvision need another torch build: an environment of their own
+test-interop: .venv-interop/.installed
+	.venv-interop/bin/python -m pytest -m interop tests/interop
+
+.venv-interop/.installed: pyproject.toml constraints-interop.txt
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-interop.txt torchvision -e '.[dev,timm,open-clip]'
+	touch $@
+
+bench: install  ## cost of each attribution against one inference forward
+	$(BIN)/python benchmarks/attribution_cost.py
+
+clean:
+	rm -rf .venv .venv-interop attention_results

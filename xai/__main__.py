@@ -1,0 +1,3 @@
+from xai.cli.main import main
+
+main()

@@ -1,0 +1,26 @@
+"""The few types everyone shares. Knows no other room and never imports torch."""
+
+from xai.core.errors import ConfigError, DataError, ModelError, UsageError, XaiError, nearest
+from xai.core.explanation import Explanation
+from xai.core.geometry import Geometry
+from xai.core.grid import PatchGrid
+from xai.core.registry import Registry
+from xai.core.sample import Sample
+from xai.core.seed import derive_seed
+from xai.core.target import Margin
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Explanation",
+    "Geometry",
+    "Margin",
+    "ModelError",
+    "PatchGrid",
+    "Registry",
+    "Sample",
+    "UsageError",
+    "XaiError",
+    "derive_seed",
+    "nearest",
+]

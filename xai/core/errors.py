@@ -1,0 +1,50 @@
+"""Errors that teach: what was given, what was expected, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class XaiError(Exception):
+    """An error that is the caller's to mend, shown as one message without a traceback.
+
+    Args:
+        message: What was given and what was expected.
+        hint: What to do about it, one sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message if hint is None else f"{message}\n  {hint}")
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(XaiError, ValueError):
+    """A wrong option, name, target or value."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file that cannot be read or holds a wrong key or value."""
+
+
+class ModelError(XaiError):
+    """A model or its weights are missing, do not fit, or cannot be explained."""
+
+    exit_code = 3
+
+
+class DataError(XaiError):
+    """An image or another input is missing or broken."""
+
+    exit_code = 3
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name was probably meant, then list the valid ones."""
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Valid: {', '.join(names)}."

@@ -1,0 +1,65 @@
+"""What an attribution method said about one image: arrays and names, ready to draw, save and share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xai.core.errors import UsageError, nearest
+from xai.core.geometry import Geometry
+from xai.core.sample import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Patch relevance per class for one image.
+
+    Args:
+        sample: The image explained.
+        labels: All class names, in the order of the logits.
+        logits: (classes,) the model's answer.
+        maps: Class name → (rows, cols) relevance, raw: not normalised, on the scale of the method.
+        geometry: Which part of the image the model saw.
+        method: Registry name of the attribution method.
+        options: The method's options, JSON-ready.
+        model: What was explained (name, fingerprint, dtype, device …), JSON-ready.
+    """
+
+    sample: Sample
+    labels: tuple[str, ...]
+    logits: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    geometry: Geometry
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Softmax of the logits by class name."""
+        exp = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        return dict(zip(self.labels, (exp / exp.sum()).tolist(), strict=True))
+
+    @property
+    def predicted(self) -> str:
+        """The class with the largest logit."""
+        return self.labels[int(self.logits.argmax())]
+
+    @property
+    def scale(self) -> float:
+        """Largest absolute relevance over all maps: the one scale on which they may be compared."""
+        return max((float(np.abs(values).max()) for values in self.maps.values()), default=0.0)
+
+    def difference(self, first: str, second: str) -> np.ndarray:
+        """(rows, cols) `first` − `second` on the common scale, in [−2, 2] (in [−1, 1] for maps ≥ 0)."""
+        return self._scaled(first) - self._scaled(second)
+
+    def overlap(self, first: str, second: str) -> np.ndarray:
+        """(rows, cols) the smaller of the two positive relevances on the common scale, in [0, 1]."""
+        return np.minimum(self._scaled(first).clip(0), self._scaled(second).clip(0))
+
+    def _scaled(self, name: str) -> np.ndarray:
+        if name not in self.maps:
+            raise UsageError(f"No map for class {name!r}.", nearest(name, self.maps))
+        return self.maps[name] / (self.scale or 1.0)

@@ -1,0 +1,77 @@
+"""From the patch grid back to the original image, through resize and crop."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which rectangle of the original image the model's input shows.
+
+    Resize and crop are both axis-aligned, so one rectangle says it all. It may reach beyond the
+    image where the preprocessing pads.
+
+    Args:
+        size: (width, height) of the original image in pixels.
+        box: (left, top, right, bottom) of the input's field of view, in pixels of the original.
+    """
+
+    size: tuple[int, int]
+    box: Box
+
+    @classmethod
+    def resize_crop(
+        cls,
+        size: tuple[int, int],
+        resized: tuple[int, int] | None,
+        crop: tuple[int, int] | None,
+    ) -> "Geometry":
+        """Geometry of "resize to `resized`, then centre-crop to `crop`" (each (width, height) or None)."""
+        width, height = resized or size
+        crop_width, crop_height = crop or (width, height)
+        # integer offsets, as the processors cut them
+        left, top = (width - crop_width) // 2, (height - crop_height) // 2
+        sx, sy = size[0] / width, size[1] / height
+        return cls(size, (left * sx, top * sy, (left + crop_width) * sx, (top + crop_height) * sy))
+
+    def within(self, size: tuple[int, int], offset: tuple[float, float]) -> "Geometry":
+        """The same field of view in a larger image of `size`, of which this image is the crop at `offset`."""
+        dx, dy = offset
+        left, top, right, bottom = self.box
+        return replace(self, size=size, box=(left + dx, top + dy, right + dx, bottom + dy))
+
+    def project(self, patches: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Lay a patch map over the original image, bilinear between patch centres.
+
+        Args:
+            patches: (rows, cols) relevance.
+            size: (width, height) to draw at; default the original's own.
+
+        Returns:
+            (height, width) array, NaN where the model saw nothing.
+        """
+        width, height = size or self.size
+        left, top, right, bottom = self.box
+        rows = _interpolation(height, top, bottom, self.size[1], patches.shape[0])
+        cols = _interpolation(width, left, right, self.size[0], patches.shape[1])
+        return rows @ np.asarray(patches, dtype=np.float32) @ cols.T
+
+
+def _interpolation(pixels: int, start: float, stop: float, extent: int, patches: int) -> np.ndarray:
+    """(pixels, patches) weights that read patch centres linearly; NaN rows outside [start, stop)."""
+    where = (np.arange(pixels) + 0.5) * extent / pixels
+    position = (where - start) / (stop - start) * patches - 0.5
+    inside = (where >= start) & (where < stop)
+    clamped = np.clip(position, 0, patches - 1)
+    low = np.minimum(clamped.astype(int), max(patches - 2, 0))
+    high = np.minimum(low + 1, patches - 1)
+    weight = (clamped - low).astype(np.float32)
+    matrix = np.zeros((pixels, patches), np.float32)
+    index = np.arange(pixels)
+    matrix[index, low] += 1 - weight
+    matrix[index, high] += weight
+    matrix[~inside] = np.nan
+    return matrix
