@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 
 from xai.core.errors import UsageError, nearest
 
-
 T = TypeVar("T")
 
 
