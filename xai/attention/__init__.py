@@ -1,0 +1,24 @@
+"""Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
+
+from xai.attention.diagnose import Diagnosis, diagnose
+from xai.attention.layout import TokenLayout, find_layout, grid_of
+from xai.attention.probe import Probe, probe
+from xai.attention.record import AttentionCall, Recording, record_attention
+from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks
+
+__all__ = [
+    "AttentionCall",
+    "Diagnosis",
+    "Probe",
+    "Recording",
+    "Rows",
+    "TokenLayout",
+    "attention_rows",
+    "diagnose",
+    "find_layout",
+    "gradient_rows",
+    "grid_of",
+    "probe",
+    "record_attention",
+    "row_chunks",
+]

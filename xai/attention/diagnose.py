@@ -1,0 +1,122 @@
+"""Check the recorder on a given model: recorded attention against attention computed in the open."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai.attention.intercept import AttentionInterceptor
+from xai.attention.layout import grid_of
+from xai.attention.probe import Probe, probe
+from xai.attention.record import AttentionCall, record_attention
+from xai.attention.rows import attention_rows, gradient_rows
+from xai.core import PatchGrid
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was seen of a model's attention.
+
+    Args:
+        probe: Grid, layers and read-out.
+        heads: Heads per layer.
+        attention_error: Largest difference of recorded and explicit A, relative to the largest entry.
+        gradient_error: The same for ∂y/∂A.
+        gradient_norms: Norm of ∂y/∂O per layer: where gradient flows.
+        logit_error: Largest difference of the logits with and without recording.
+    """
+
+    probe: Probe
+    heads: tuple[int, ...]
+    attention_error: float
+    gradient_error: float
+    gradient_norms: tuple[float, ...]
+    logit_error: float
+
+
+class ExplicitAttention(AttentionInterceptor):
+    """Computes attention by softmax and matrix products, keeping A in the graph: slow, and plain to read."""
+
+    def __init__(self, tokens: int):
+        super().__init__()
+        self.tokens = tokens
+        self.maps: list[Tensor] = []
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        groups = query.shape[1] // key.shape[1]
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+        scale = options.get("scale")
+        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+        mask = options.get("attn_mask")
+        if options.get("is_causal"):
+            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        attention = scores.softmax(-1)
+        if key.shape[-2] == self.tokens:
+            attention = attention if attention.requires_grad else attention.detach().requires_grad_()
+            self.maps.append(attention)
+        return attention @ value
+
+
+def explicit_attention(
+    model: nn.Module, pixels: Tensor, args: tuple[Any, ...], tokens: int, score: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A and ∂y/∂A of every layer, (B, H, N, M) each, by autograd through attention in the open.
+
+    `score` maps the logits to one number, y. Memory grows with layers × tokens²: for checks only.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), ExplicitAttention(tokens) as explicit:
+        y = score(model(pixels, *args))
+    return [a.detach() for a in explicit.maps], list(torch.autograd.grad(y, explicit.maps))
+
+
+def diagnose(
+    model: nn.Module, pixels: Tensor, grid: PatchGrid | None = None, args: tuple[Any, ...] = ()
+) -> Diagnosis:
+    """Compare what the recorder rebuilds with explicit attention, on every layer of one input.
+
+    Args:
+        model: A classifier, pixels in and logits out.
+        pixels: (B, 3, H, W).
+        grid: The patch grid of this input; default as the model says.
+        args: Further arguments of the model.
+
+    Raises:
+        ModelError: When the model's attention cannot be recorded; the message says what was seen.
+    """
+
+    def score(logits: Tensor) -> Tensor:
+        return (logits * torch.arange(1, logits.shape[-1] + 1, device=logits.device)).sum()
+
+    grid = grid or grid_of(model, pixels)
+    seen = probe(model, pixels, args, grid)
+    with torch.no_grad():
+        plain = model(pixels, *args)
+    with record_attention(model, tokens=grid.tokens) as recording:
+        logits = model(pixels, *args)
+        y = score(logits)
+    calls: list[AttentionCall] = list(recording.calls.values())
+    gradients = torch.autograd.grad(y, [c.output for c in calls])
+    maps, map_gradients = explicit_attention(model, pixels, args, grid.tokens, score)
+    every = slice(None)
+    return Diagnosis(
+        probe=seen,
+        heads=tuple(c.query.shape[1] for c in calls),
+        attention_error=max(map(_error, (attention_rows(c, every) for c in calls), maps)),
+        gradient_error=max(
+            map(
+                _error,
+                (gradient_rows(c, g, every) for c, g in zip(calls, gradients, strict=True)),
+                map_gradients,
+            )
+        ),
+        gradient_norms=tuple(float(g.float().norm()) for g in gradients),
+        logit_error=_error(logits.detach(), plain),
+    )
+
+
+def _error(got: Tensor, expected: Tensor) -> float:
+    scale = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((got - expected).abs().max() / scale)

@@ -1,0 +1,123 @@
+"""See every attention call of a forward pass, without touching the model.
+
+A `TorchFunctionMode` is local to the thread and to its `with` block: no hook, no patched class, no
+changed configuration. It sees `F.scaled_dot_product_attention` and, one level up,
+`F.multi_head_attention_forward`, which is projected here so that its fused call is seen too.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from xai.core import ModelError
+
+_MHA_SIGNATURE = inspect.signature(F.multi_head_attention_forward)
+_SDPA_SIGNATURE = inspect.Signature(
+    [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("query", "key", "value")]
+    + [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for name, default in [
+            ("attn_mask", None),
+            ("dropout_p", 0.0),
+            ("is_causal", False),
+            ("scale", None),
+            ("enable_gqa", False),
+        ]
+    ]
+)
+
+
+class AttentionInterceptor(TorchFunctionMode, ABC):
+    """Hands every attention call inside the `with` block to `attend`."""
+
+    @abstractmethod
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        """Stand in for one fused call: (B, H, N, d), (B, H, M, d), (B, H, M, e) → (B, H, N, e).
+
+        `options` are the call's own: attn_mask, dropout_p, is_causal, scale, enable_gqa.
+        """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return self._attend(**_SDPA_SIGNATURE.bind(*args, **kwargs).arguments)
+        if func is F.multi_head_attention_forward:
+            bound = _MHA_SIGNATURE.bind(*args, **kwargs)
+            bound.apply_defaults()
+            return self._multi_head(**bound.arguments)
+        return func(*args, **kwargs)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        if options.get("dropout_p"):
+            raise ModelError(
+                f"The model drops attention at random (dropout_p={options['dropout_p']}).",
+                "Call model.eval() first.",
+            )
+        if query.dim() != 4:
+            raise ModelError(
+                f"An attention call has shape {tuple(query.shape)}; "
+                "(batch, heads, tokens, channels) is expected."
+            )
+        return self.attend(query, key, value, **options)
+
+    def _multi_head(self, **call: Any) -> tuple[Tensor, Tensor | None]:
+        """`nn.MultiheadAttention` in sequence-first layout: project, attend, project back."""
+        query, key, value = call["query"], call["key"], call["value"]
+        refused = [n for n in ("bias_k", "bias_v", "static_k", "static_v") if call[n] is not None]
+        if refused or call["add_zero_attn"] or query.dim() != 3:
+            raise ModelError(
+                "The model uses nn.MultiheadAttention in a way that cannot be recorded "
+                f"({', '.join(refused) or 'add_zero_attn or unbatched input'})."
+            )
+        queries, batch, width = query.shape
+        heads = call["num_heads"]
+
+        def split(x: Tensor) -> Tensor:
+            return x.reshape(x.shape[0], batch, heads, -1).permute(1, 2, 0, 3)
+
+        q, k, v = map(split, _project(query, key, value, call))
+        mask = _additive_mask(call, q, k)
+        causal = call["is_causal"] and mask is None
+        dropout = call["dropout_p"] if call["training"] else 0.0
+        out = self._attend(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
+        merged = out.permute(2, 0, 1, 3).reshape(queries, batch, width)
+        result = F.linear(merged, call["out_proj_weight"], call["out_proj_bias"])
+        if not call["need_weights"]:
+            return result, None
+        scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+        return result, weights.mean(1) if call["average_attn_weights"] else weights
+
+
+def _project(query: Tensor, key: Tensor, value: Tensor, call: dict[str, Any]) -> tuple[Tensor, ...]:
+    weight, bias = call["in_proj_weight"], call["in_proj_bias"]
+    if key is query and value is query and not call["use_separate_proj_weight"]:
+        return F.linear(query, weight, bias).chunk(3, dim=-1)
+    weights = (
+        [call[f"{n}_proj_weight"] for n in "qkv"] if call["use_separate_proj_weight"] else weight.chunk(3)
+    )
+    biases = [None] * 3 if bias is None else bias.chunk(3)
+    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+
+
+def _additive_mask(call: dict[str, Any], q: Tensor, k: Tensor) -> Tensor | None:
+    """Both masks of nn.MultiheadAttention (bool: True = hidden) as one additive mask."""
+    mask = None
+    if call["attn_mask"] is not None:
+        mask = _additive(call["attn_mask"], q.dtype)
+        mask = mask.reshape(q.shape[0], q.shape[1], *mask.shape[1:]) if mask.dim() == 3 else mask
+    if call["key_padding_mask"] is not None:
+        padding = _additive(call["key_padding_mask"], q.dtype)[:, None, None, :]
+        mask = padding if mask is None else mask + padding
+    return mask
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf"))

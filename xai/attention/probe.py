@@ -1,0 +1,73 @@
+"""Find out once how a model attends: how many layers, and which token rows its classifier reads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai.attention.record import record_attention
+from xai.core import ModelError, PatchGrid
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a model attends to an input of a given size.
+
+    Args:
+        grid: Its patch grid.
+        layers: Number of image attention calls, a pooling head's included.
+        rows: Token rows that the classifier reads: the class token's where it has one, else all patches.
+        pooling: Whether the last call is an attention pooling head, whose own rows are read instead.
+    """
+
+    grid: PatchGrid
+    layers: int
+    rows: tuple[int, ...]
+    pooling: bool
+
+    @property
+    def readout(self) -> str:
+        """What the classifier reads, in words."""
+        if self.pooling:
+            return "pooling head"
+        return "class token" if self.rows[0] < self.grid.prefix else "mean over patches"
+
+    def rows_of(self, layer: int) -> list[int] | slice:
+        """Query rows to read in a layer; their mean is that layer's read-out."""
+        if self.pooling and layer == self.layers - 1:
+            return slice(None)
+        return list(self.rows)
+
+
+def probe(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], grid: PatchGrid) -> Probe:
+    """Run the model once and look at which rows of its last layer carry gradient.
+
+    A row of the last attention layer that the classifier does not read has a gradient of exactly zero.
+    Models that read the class token together with the patches (DINOv2) count as reading the class token.
+
+    Raises:
+        ModelError: When no image attention is seen or no gradient reaches it.
+    """
+    with record_attention(model, tokens=grid.tokens) as recording:
+        logits = model(pixels, *args)
+    calls = recording.calls
+    pooling = len(calls) > 1 and calls[recording.layers - 1].query.shape[-2] != grid.tokens
+    last = recording.layers - (2 if pooling else 1)
+    if not logits.requires_grad:
+        raise ModelError(
+            "The logits do not depend on the recorded attention through a graph.",
+            "The model may detach its features or compute them under torch.inference_mode().",
+        )
+    # distinct weights: the logits of a two-class margin head would cancel in a plain sum
+    weights = torch.arange(1, logits.shape[-1] + 1, device=logits.device, dtype=logits.dtype)
+    (gradient,) = torch.autograd.grad((logits * weights).sum(), [calls[last].output], allow_unused=True)
+    used = torch.zeros(grid.tokens, dtype=torch.bool)
+    if gradient is not None:
+        used = (gradient != 0).any(dim=-1).any(dim=1).any(dim=0).cpu()
+    if not used.any():
+        raise ModelError(
+            "No gradient of the logits reaches the last attention layer: there is nothing to explain."
+        )
+    special = () if pooling else tuple(used[: grid.prefix].nonzero()[:, 0].tolist())
+    return Probe(grid, recording.layers, special or tuple(range(grid.prefix, grid.tokens)), pooling)

@@ -1,0 +1,143 @@
+"""Attention itself, without gradients: the same map for every class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
+from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.layers import Layers, resolve_layers
+from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.target import Target
+from xai.core import UsageError
+
+
+class _AttentionOnly(PatchAttribution):
+    """A method that needs one recorded forward pass and no gradient."""
+
+    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+        seen = self._probe(pixels, args)
+        layers = self._layers(seen.layers)
+        logits, recording = self._record(pixels, args, layers, gradients=False)
+        for target in targets:
+            if target is not None:
+                scores(logits, target)  # the map ignores the class, but a wrong one is an error all the same
+        relevance = seen.grid.to_patches(self._map(seen, [recording.calls[i] for i in layers], layers))
+        return relevance.expand(len(targets), *relevance.shape)
+
+    def _layers(self, depth: int) -> list[int]:
+        return list(range(depth))
+
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+        """(B, tokens) from the recorded calls, in ascending order of layers."""
+        raise TypeError("abstract")
+
+
+@register
+class RawAttention(_AttentionOnly):
+    """Attention of the row that the classifier reads, fused over heads and layers.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layers: As in `GradientWeightedAttention`.
+        head_fusion: `mean`, `max` or `min`.
+        layer_fusion: `mean`, `sum`, `max` or `product`.
+    """
+
+    info = MethodInfo(
+        name="raw_attention",
+        class_sensitive=False,
+        signed=False,
+        forwards=1,
+        backwards=0,
+        reference="Dosovitskiy et al. 2021, arXiv 2010.11929; baseline of Chefer et al., arXiv 2012.09838",
+        summary="Attention of the row that the classifier reads; the same for every class.",
+    )
+
+    def __init__(
+        self,
+        forward_func: torch.nn.Module,
+        layers: Layers = "last_layer",
+        head_fusion: str = "mean",
+        layer_fusion: str = "mean",
+    ):
+        super().__init__(forward_func)
+        check_option("head_fusion", head_fusion, HEAD_FUSIONS)
+        check_option("layer_fusion", layer_fusion, LAYER_FUSIONS)
+        self.layers = layers
+        self.head_fusion = head_fusion
+        self.layer_fusion = layer_fusion
+
+    def _layers(self, depth: int) -> list[int]:
+        return resolve_layers(self.layers, depth)
+
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+        maps = [
+            fused_attention(call, seen.rows_of(index), self.head_fusion).mean(1)
+            for index, call in zip(layers, calls, strict=True)
+        ]
+        return LAYER_FUSIONS[self.layer_fusion](torch.stack(maps, dim=1), 1)
+
+
+@register
+class AttentionRollout(_AttentionOnly):
+    """Attention followed through all layers and residual connections.
+
+    `Ā_l = (fuse_h A_l + I)`, rows normalised to 1; `R = Ā_L ⋯ Ā_1`; the map is the read-out row of R.
+    Only that row is carried, from the last layer down, so one layer's matrix exists at a time.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        head_fusion: `mean` (the paper's), `max` or `min`.
+        discard_ratio: Share of the smallest entries of each fused matrix that is set to 0, in [0, 1).
+    """
+
+    info = MethodInfo(
+        name="attention_rollout",
+        class_sensitive=False,
+        signed=False,
+        forwards=1,
+        backwards=0,
+        reference="Abnar and Zuidema 2020, arXiv 2005.00928, eq. 1",
+        summary="Attention multiplied through all layers and residual connections; the same for every class.",
+    )
+
+    def __init__(self, forward_func: torch.nn.Module, head_fusion: str = "mean", discard_ratio: float = 0.0):
+        super().__init__(forward_func)
+        check_option("head_fusion", head_fusion, HEAD_FUSIONS)
+        if not 0 <= discard_ratio < 1:
+            raise UsageError(f"discard_ratio={discard_ratio} must be at least 0 and below 1.")
+        self.head_fusion = head_fusion
+        self.discard_ratio = discard_ratio
+
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+        batch = len(calls[0].query)
+        if seen.pooling:
+            row = self._fused(calls.pop()).mean(1, keepdim=True)
+        else:
+            row = torch.zeros(batch, 1, seen.grid.tokens, device=calls[0].query.device)
+            row[..., list(seen.rows)] = 1 / len(seen.rows)
+        for call in reversed(calls):
+            attention = self._fused(call)
+            row = row.to(attention.dtype)
+            attention.diagonal(dim1=-2, dim2=-1).add_(1)
+            row = (row / attention.sum(-1)[:, None]) @ attention
+        return row[:, 0]
+
+    def _fused(self, call: AttentionCall) -> Tensor:
+        """(B, N, M) head-fused attention with the smallest entries discarded."""
+        attention = fused_attention(call, slice(None), self.head_fusion)
+        discarded = int(attention[0].numel() * self.discard_ratio)
+        if discarded:
+            flat = attention.flatten(1)
+            smallest = flat.topk(discarded, dim=1, largest=False).indices
+            attention = flat.scatter(1, smallest, 0.0).view_as(attention)
+        return attention
+
+
+def fused_attention(call: AttentionCall, rows: Rows, head_fusion: str) -> Tensor:
+    """Rows of attention fused over heads, (B, R, M), built in chunks so that heads never add up in memory."""
+    fuse = HEAD_FUSIONS[head_fusion]
+    return torch.cat([fuse(attention_rows(call, chunk), 1) for chunk in row_chunks(call, rows)], dim=1)

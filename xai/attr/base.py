@@ -1,0 +1,213 @@
+"""What every attribution method shares: Captum's contract on top of relevance per patch."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from captum.attr import Attribution
+from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
+from torch import Tensor, nn
+
+from xai.attention import Probe, Recording, grid_of, probe, record_attention
+from xai.attr.target import Target, select_target
+from xai.core import PatchGrid, Registry, UsageError, nearest
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method is and costs.
+
+    Args:
+        name: Registry name.
+        class_sensitive: Whether the map depends on the target class.
+        signed: Whether relevance can be negative under the default options.
+        forwards: Forward passes per image under the default options.
+        backwards: Backward passes per image and target under the default options.
+        reference: Paper, with arXiv id.
+        summary: One sentence.
+    """
+
+    name: str
+    class_sensitive: bool
+    signed: bool
+    forwards: int
+    backwards: int
+    reference: str
+    summary: str
+
+
+class PatchAttribution(Attribution):
+    """Relevance on the patch grid of a vision transformer, as a Captum attribution.
+
+    Subclasses set `info` and implement `_relevance`.
+
+    Args:
+        forward_func: A classifier (pixels (B, 3, H, W) → logits (B, C)), as `xai.load` returns it, or any
+            module whose configuration tells its patch grid.
+    """
+
+    info: ClassVar[MethodInfo]
+
+    def __init__(self, forward_func: nn.Module):
+        if not isinstance(forward_func, nn.Module):
+            raise UsageError(
+                f"{type(self).__name__} explains a torch.nn.Module; got {type(forward_func).__name__}.",
+                "Load the model with xai.load(...).",
+            )
+        super().__init__(forward_func)
+        self._probes: dict[tuple[int, ...], Probe] = {}
+
+    @property
+    def model(self) -> nn.Module:
+        """The explained module."""
+        return cast(nn.Module, self.forward_func)
+
+    @log_usage()  # sets __wrapped__, which NoiseTunnel calls
+    def attribute(self, inputs: Any, target: Target = None, additional_forward_args: Any = None) -> Any:
+        """Attribute the target's score to the input pixels.
+
+        Each patch's relevance is spread evenly over its pixels and channels, so the sum is kept.
+
+        Args:
+            inputs: (B, 3, H, W), or a 1-tuple of it.
+            target: Any of Captum's forms, or `xai.core.Margin`.
+            additional_forward_args: Passed to the model after the pixels.
+
+        Returns:
+            Attribution of the inputs' shape and dtype, in a 1-tuple if the inputs were.
+        """
+        return like_inputs(inputs, self.attribute_patches(inputs, target, additional_forward_args))
+
+    def attribute_patches(
+        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
+    ) -> Tensor:
+        """Relevance (B, rows, cols) on the patch grid: raw, detached, in the inputs' dtype."""
+        return self.attribute_targets(inputs, [target], additional_forward_args)[0]
+
+    def attribute_targets(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
+    ) -> Tensor:
+        """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
+        with differentiable():
+            pixels, args = prepare(inputs, additional_forward_args)
+            return self._relevance(pixels, targets, args).detach().to(pixels.dtype)
+
+    @abstractmethod
+    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+        """(targets, B, rows, cols) for pixels that are finite, detached and of shape (B, 3, H, W)."""
+
+    def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
+        """How the model attends to inputs of this size; found out once by one extra pass of one image."""
+        size = tuple(pixels.shape[1:])
+        if size not in self._probes:
+            whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
+            first = pixels if whole_batch else pixels[:1]
+            self._probes[size] = probe(self.model, first, args, self._grid(pixels))
+        return self._probes[size]
+
+    def _grid(self, pixels: Tensor) -> PatchGrid:
+        return grid_of(self.model, pixels)
+
+    def _record(
+        self, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int] | None, gradients: bool
+    ) -> tuple[Tensor, Recording]:
+        """Logits and recorded attention of one forward pass."""
+        grid = self._grid(pixels)
+        with record_attention(
+            self.model, tokens=grid.tokens, layers=layers, gradients=gradients
+        ) as recording:
+            logits = self.model(pixels, *args)
+        return logits, recording
+
+
+METHODS: Registry[type[PatchAttribution]] = Registry("method")
+
+
+def register(method: type[PatchAttribution]) -> type[PatchAttribution]:
+    """Class decorator: enter a method under the name in its `info`."""
+    return METHODS.add(method.info.name)(method)
+
+
+def list_methods() -> list[MethodInfo]:
+    """What is registered, in order of registration."""
+    return [method.info for method in METHODS.values()]
+
+
+def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
+    """Make a method by registry name.
+
+    Raises:
+        UsageError: For an unknown name or option; the nearest valid one is named.
+    """
+    method = METHODS[name]
+    valid = list(inspect.signature(method).parameters)[1:]
+    for option in options:
+        if option not in valid:
+            hint = nearest(option, valid) if valid else "It takes no options."
+            raise UsageError(f"Method {name!r} has no option {option!r}.", hint)
+    return method(classifier, **options)
+
+
+def spread_patches(patches: Tensor, pixels: Tensor) -> Tensor:
+    """Nearest upsampling of (B, rows, cols) to the pixels' shape, divided so that each sum is kept."""
+    channels, height, width = pixels.shape[1:]
+    rows, cols = patches.shape[1:]
+    row = torch.arange(height, device=patches.device) * rows // height
+    col = torch.arange(width, device=patches.device) * cols // width
+    area = torch.bincount(row)[:, None] * torch.bincount(col) * channels
+    spread = (patches / area)[:, row][:, :, col]
+    return spread[:, None].expand(-1, channels, -1, -1).to(pixels.dtype).contiguous()
+
+
+def like_inputs(inputs: Any, patches: Tensor) -> Any:
+    """Patch relevance in the inputs' shape and container."""
+    spread = spread_patches(patches, inputs[0] if isinstance(inputs, tuple) else inputs)
+    return (spread,) if isinstance(inputs, tuple) else spread
+
+
+def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Tensor, tuple[Any, ...]]:
+    """Check the inputs and take them out of the caller's graph: ours starts at the attention.
+
+    Raises:
+        UsageError: When the inputs are not one finite floating-point tensor of shape (B, channels, H, W).
+    """
+    pixels = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
+    if not isinstance(pixels, Tensor):
+        raise UsageError(f"Inputs must be one tensor (or a 1-tuple of it); got {type(inputs).__name__}.")
+    if pixels.dim() != 4 or not pixels.is_floating_point():
+        raise UsageError(
+            "Pixels must be floating point of shape (B, channels, H, W); "
+            f"got {pixels.dtype} {tuple(pixels.shape)}."
+        )
+    if not torch.isfinite(pixels).all():
+        raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
+    args = additional_forward_args
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    return _outside_graph(pixels), tuple(map(_outside_graph, args))
+
+
+def scores(logits: Any, target: Target) -> Tensor:
+    """(B,) scores of the target, in the graph; an error when there is none."""
+    if not isinstance(logits, Tensor):
+        raise UsageError(
+            f"The model returns {type(logits).__name__}, not a tensor of logits.",
+            "Load it with xai.load(...), which unwraps it.",
+        )
+    return select_target(logits, target)
+
+
+def _outside_graph(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.clone() if value.is_inference() else value.detach()
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Gradients on, whatever the caller's mode (Captum's NoiseTunnel and metrics call under no_grad)."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

@@ -1,0 +1,81 @@
+"""Maps that know nothing about the model: what every method must beat."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai.attr.base import MethodInfo, PatchAttribution, register
+from xai.attr.target import Target
+from xai.core import UsageError, derive_seed
+
+
+@register
+class RandomAttribution(PatchAttribution):
+    """Independent uniform relevance in [0, 1), drawn per image: alone or in a batch, an image gets the same.
+
+    Args:
+        forward_func: See `PatchAttribution`; never called.
+        seed: Another seed gives another map.
+    """
+
+    info = MethodInfo(
+        name="random",
+        class_sensitive=False,
+        signed=False,
+        forwards=0,
+        backwards=0,
+        reference="control",
+        summary="Uniform noise: a method that is no better tells nothing.",
+    )
+
+    def __init__(self, forward_func: torch.nn.Module, seed: int = 0):
+        super().__init__(forward_func)
+        self.seed = seed
+
+    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+        grid = self._grid(pixels)
+        maps = []
+        for image in pixels.float().cpu():
+            digest = sha256(image.numpy().tobytes()).hexdigest()
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, digest))
+            maps.append(torch.rand(grid.rows, grid.cols, generator=generator))
+        relevance = torch.stack(maps).to(pixels.device)
+        return relevance.expand(len(targets), *relevance.shape)
+
+
+@register
+class CenterPrior(PatchAttribution):
+    """A Gaussian at the image's centre, 1 at its peak: what a photographer's habit alone would tell.
+
+    Args:
+        forward_func: See `PatchAttribution`; never called.
+        sigma: Standard deviation as a share of the image's height and width.
+    """
+
+    info = MethodInfo(
+        name="center_prior",
+        class_sensitive=False,
+        signed=False,
+        forwards=0,
+        backwards=0,
+        reference="control; cf. Judd et al. 2009",
+        summary="A Gaussian at the centre: subjects stand there, whatever the model saw.",
+    )
+
+    def __init__(self, forward_func: torch.nn.Module, sigma: float = 0.25):
+        super().__init__(forward_func)
+        if sigma <= 0:
+            raise UsageError(f"sigma={sigma} must be above 0.")
+        self.sigma = sigma
+
+    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+        grid = self._grid(pixels)
+        y, x = (
+            (torch.arange(n, device=pixels.device, dtype=torch.float32) + 0.5) / n - 0.5
+            for n in (grid.rows, grid.cols)
+        )
+        relevance = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * self.sigma**2))
+        return relevance.expand(len(targets), len(pixels), grid.rows, grid.cols)

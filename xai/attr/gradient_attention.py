@@ -1,0 +1,126 @@
+"""Gradient-weighted attention: where the model looked, weighted by how much it mattered to the class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
+from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
+from xai.attr.layers import Layers, resolve_layers
+from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.target import Target
+from xai.core import ModelError
+
+
+@register
+class GradientWeightedAttention(PatchAttribution):
+    """Attention times its gradient, `A ⊙ ∂y/∂A`, in the row that the classifier reads.
+
+    Per chosen layer l and head h the relevance of patch j is `A_lh[r, j] · ∂y/∂A_lh[r, j]`, where r is
+    the class token's row, or the mean over the patch rows of a model that mean-pools, or the row of an
+    attention pooling head (which counts as the last layer). Heads are fused, then layers. With
+    `clamp="heads"`, `head_fusion="mean"` and one layer this is the rule of Chefer et al.
+    (arXiv 2103.15679, eq. 5) without the rollout.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layers: `last_layer`, `last_2_layers`, `last_4_layers`, `spaced_layers` (−6, −4, −2), `all_layers`,
+            or indices (negative allowed).
+        head_fusion: `mean`, `max` or `min` over the heads of a layer.
+        layer_fusion: `mean`, `sum`, `max` or `product` over the layers.
+        clamp: Where negative relevance is dropped: `fused`, after all fusions; `heads`, in each head before
+            any fusion; None keeps the sign.
+    """
+
+    info = MethodInfo(
+        name="gradient_weighted_attention",
+        class_sensitive=True,
+        signed=False,
+        forwards=1,
+        backwards=1,
+        reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5, without rollout",
+        summary="Attention times its gradient in the row that the classifier reads.",
+    )
+
+    def __init__(
+        self,
+        forward_func: torch.nn.Module,
+        layers: Layers = "last_4_layers",
+        head_fusion: str = "mean",
+        layer_fusion: str = "mean",
+        clamp: str | None = "fused",
+    ):
+        super().__init__(forward_func)
+        check_option("head_fusion", head_fusion, HEAD_FUSIONS)
+        check_option("layer_fusion", layer_fusion, LAYER_FUSIONS)
+        check_option("clamp", clamp, ("fused", "heads", None))
+        self.layers = layers
+        self.head_fusion = head_fusion
+        self.layer_fusion = layer_fusion
+        self.clamp = clamp
+
+    def layer_indices(self, depth: int) -> list[int]:
+        """The layers used, counted from 0, in a model of `depth` attention layers."""
+        return resolve_layers(self.layers, depth)
+
+    def attribute_layers(
+        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
+    ) -> Tensor:
+        """Signed `A ⊙ ∂y/∂A` before any clamp or fusion: (B, layers, heads, rows, cols)."""
+        with differentiable():
+            pixels, args = prepare(inputs, additional_forward_args)
+            seen = self._probe(pixels, args)
+            products = [p[0] for p in self._products(seen, pixels, [target], args, clamp=False)]
+            return seen.grid.to_patches(torch.stack(products, dim=1)).to(pixels.dtype)
+
+    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+        seen = self._probe(pixels, args)
+        fuse_heads, fuse_layers = HEAD_FUSIONS[self.head_fusion], LAYER_FUSIONS[self.layer_fusion]
+        products = self._products(seen, pixels, targets, args, clamp=self.clamp == "heads")
+        fused = fuse_layers(torch.stack([fuse_heads(p, 2) for p in products], dim=2), 2)
+        if self.clamp == "fused":
+            fused = fused.clamp_min(0)
+        return seen.grid.to_patches(fused)
+
+    def _products(
+        self, seen: Probe, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...], clamp: bool
+    ) -> list[Tensor]:
+        """(targets, B, heads, tokens) per chosen layer, from one forward and a backward per target."""
+        layers = self.layer_indices(seen.layers)
+        logits, recording = self._record(pixels, args, layers, gradients=True)
+        calls = [recording.calls[i] for i in layers]
+        outputs = [call.output for call in calls]
+        gradients: list[tuple[Tensor, ...]] = []
+        for left, target in zip(reversed(range(len(targets))), targets, strict=True):
+            y = scores(logits, target).sum()
+            if not y.requires_grad:
+                raise ModelError("The logits are cut off from the attention layers: no gradient can pass.")
+            gradients.append(torch.autograd.grad(y, outputs, retain_graph=left > 0, materialize_grads=True))
+        return [
+            read_out(call, torch.stack(layer_gradients), seen.rows_of(index), clamp)
+            for index, call, layer_gradients in zip(layers, calls, zip(*gradients, strict=True), strict=True)
+        ]
+
+
+def read_out(call: AttentionCall, gradients: Tensor, rows: Rows, clamp: bool) -> Tensor:
+    """Mean over `rows` of `A ⊙ ∂y/∂A`, each entry clamped at 0 first if asked.
+
+    Args:
+        call: A recorded layer.
+        gradients: (targets, B, H, N, e), ∂y/∂O.
+        rows: Query rows that are read.
+        clamp: Drop negative entries.
+
+    Returns:
+        (targets, B, H, M)
+    """
+    total, count = None, 0
+    for chunk in row_chunks(call, rows, copies=len(gradients)):
+        product = attention_rows(call, chunk) * gradient_rows(call, gradients, chunk)
+        product = product.clamp_min(0) if clamp else product
+        total = product.sum(-2) if total is None else total + product.sum(-2)
+        count += product.shape[-2]
+    assert total is not None  # noqa: S101 - a probe has at least one row
+    return total / count
