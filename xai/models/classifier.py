@@ -1,0 +1,205 @@
+"""The one shape in which every model is explained: pixels in, logits out, names and geometry known."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from xai.attention import find_layout
+from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.models.preprocessing import Preprocessing
+
+Grid = PatchGrid | tuple[int, int]
+
+
+class Classifier(nn.Module):
+    """A vision transformer that answers pixels (B, 3, H, W) with logits (B, classes).
+
+    A module with one logit z (a sigmoid head) becomes two classes with logits (−z/2, +z/2): the same
+    probability and the same margin, and neither class's map is blank.
+
+    Args:
+        module: What is wrapped; returns logits as a tensor or an output with `.logits`. Not changed.
+        labels: Class names in the order of the logits.
+        name: The spec it was loaded from.
+        grid: Patch grid at the standard input size, or (rows, cols) alone; None reads it from the module.
+        preprocessing: How an image becomes pixels; None if only tensors will be given.
+        facts: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
+
+    Raises:
+        ModelError: When weights hold NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        labels: Sequence[str],
+        *,
+        name: str,
+        grid: Grid | None = None,
+        preprocessing: Preprocessing | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.module = module
+        self.labels = tuple(labels)
+        self.name = name
+        self._given_grid = grid
+        self.preprocessing = preprocessing
+        self._facts = dict(facts or {})
+        self.training = module.training  # of the module; constructing must not look like a change of mode
+        if len(set(self.labels)) != len(self.labels):
+            raise UsageError(f"Class names must differ; got {', '.join(self.labels)}.")
+        _check_weights(module)
+
+    def forward(self, pixels: Tensor, *args: Any) -> Tensor:
+        """Logits (B, classes) of pixels (B, 3, H, W).
+
+        Raises:
+            ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
+        """
+        output = self.module(pixels.to(self.device, self.dtype), *args)
+        logits = getattr(output, "logits", output)
+        if not isinstance(logits, Tensor):
+            raise ModelError(
+                f"{self.name} returned {type(output).__name__}; expected logits (batch, classes).",
+                "Wrap the model so that it returns a tensor or an output with .logits.",
+            )
+        if logits.ndim == 1 and len(logits) == len(pixels):
+            logits = logits[:, None]
+        if logits.ndim != 2:
+            raise ModelError(
+                f"{self.name} returned logits of shape {tuple(logits.shape)}, not (batch, classes)."
+            )
+        if logits.shape[1] == 1:
+            logits = torch.cat([-logits / 2, logits / 2], dim=1)
+        if logits.shape[1] != len(self.labels):
+            raise ModelError(
+                f"{self.name} has {logits.shape[1]} classes but {len(self.labels)} labels: "
+                f"{', '.join(self.labels)}.",
+                "Give one label per class, in the order of the logits.",
+            )
+        if not torch.isfinite(logits.detach()).all():
+            raise ModelError(
+                f"{self.name} answered with NaN or infinity ({self.dtype}).",
+                "Check the input tensor, or load with a wider dtype.",
+            )
+        return logits
+
+    @cached_property
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) of the standard input, None when nothing says it."""
+        if self.preprocessing is not None and self.preprocessing.input_size is not None:
+            return self.preprocessing.input_size
+        for module in self.module.modules():
+            config = getattr(module, "config", None)
+            size = getattr(getattr(config, "vision_config", config), "image_size", None)
+            if isinstance(size, int):
+                return size, size
+            if isinstance(size, tuple | list):
+                return size[0], size[1]
+        return None
+
+    @cached_property
+    def grid(self) -> PatchGrid:
+        """The patch grid at the standard input size.
+
+        Raises:
+            ModelError: When neither the module nor the caller says it.
+        """
+        if isinstance(self._given_grid, PatchGrid):
+            return self._given_grid
+        try:
+            layout = find_layout(self.module)
+        except ModelError as error:
+            raise ModelError(error.message, "Pass grid=PatchGrid(rows, cols, prefix) to xai.load.") from None
+        if self._given_grid is not None:
+            rows, cols = self._given_grid
+            return PatchGrid(rows, cols, layout.prefix)
+        if self.input_size is None:
+            raise ModelError(
+                f"{self.name} does not say its input size.", "Pass grid=(rows, cols) to xai.load."
+            )
+        return layout.grid(*self.input_size)
+
+    def preprocess(self, image: Image) -> Tensor:
+        """Turn an image into the model's input.
+
+        Returns:
+            (3, H, W) float32 on the CPU.
+        """
+        return self._require_preprocessing()(image)
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """Where the model's input lies in an image of `size` (width, height)."""
+        return self._require_preprocessing().geometry(size)
+
+    def _require_preprocessing(self) -> Preprocessing:
+        if self.preprocessing is None:
+            raise UsageError(
+                f"{self.name} came without preprocessing, so it takes tensors only.",
+                "Give preprocessed tensors, or load it from hf:, local: or a YAML file.",
+            )
+        return self.preprocessing
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of weights, configuration, labels and preprocessing."""
+        digest = sha256(repr((self.labels, self.preprocessing, _config(self.module))).encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the floating-point parameters; inputs are cast to it."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """What is known of the model, JSON-ready, as `xai doctor` prints it."""
+        config = _config(self.module)
+        return {
+            "name": self.name,
+            "family": type(self.module).__name__,
+            "fingerprint": self.fingerprint,
+            "labels": list(self.labels),
+            "grid": {"rows": self.grid.rows, "cols": self.grid.cols, "prefix": self.grid.prefix},
+            "input_size": None if self.input_size is None else list(self.input_size),
+            "hidden_act": config.get("hidden_act"),
+            "heads": config.get("num_attention_heads"),
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            **self._facts,
+        }
+
+
+def _check_weights(module: nn.Module) -> None:
+    broken = [
+        name
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
+    if broken:
+        shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        raise ModelError(f"NaN or infinite weights in {shown}.", "The checkpoint is broken; use another one.")
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    """Configuration of the vision transformer inside, {} if there is none."""
+    for inner in module.modules():
+        config = getattr(inner, "config", None)
+        config: Any = getattr(config, "vision_config", config)
+        if hasattr(config, "num_attention_heads") and hasattr(config, "to_dict"):
+            return config.to_dict()
+    return {}

@@ -1,0 +1,156 @@
+"""Which published detector a state dict is, told by its keys, and how each is rebuilt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xai.core import ConfigError, ModelError
+from xai.models.checkpoint import State
+from xai.models.config import DetectorConfig
+from xai.models.detector import Detector
+from xai.models.folding import fold, some
+from xai.models.heads import build_head
+from xai.models.prompts import build_prompt_variant
+from xai.models.towers import TowerOptions, build_vision_tower, load_projected_tower
+
+
+@dataclass(frozen=True)
+class Family:
+    """A detector layout.
+
+    Args:
+        name: As in `model_name`.
+        parts: Key prefixes that must all be there.
+        build: Rebuilds it: weights of each part → module.
+        folded: What folding must have found.
+        unused: Key prefixes that its forward pass does not use.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    build: Callable[[list[State], DetectorConfig], Detector]
+    folded: str | None = None
+    unused: tuple[str, ...] = ()
+
+
+def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str, list[str]]:
+    """Rebuild a detector of a known family from its weights, in eval mode.
+
+    Returns:
+        The detector, its family's name, and what was folded into plain weights.
+
+    Raises:
+        ModelError: When no family has such keys, or keys are missing or left over.
+        ConfigError: When the YAML names another family, or lacks what the weights cannot say.
+    """
+    state, folded = fold(
+        {key: value for key, value in state.items() if not key.startswith(config.ignore_keys)}
+    )
+    if state.keys() == {"weight", "bias"}:  # UniversalFakeDetect publishes its last layer alone
+        state = {f"fc.{key}": value for key, value in state.items()}
+    fitting = [
+        family
+        for family in FAMILIES
+        if all(any(key.startswith(part) for key in state) for part in family.parts)
+        and (family.folded is None or family.folded in folded)
+    ]
+    if not fitting:
+        raise ModelError(
+            f"No known detector has such weights: {some(list(state))}.",
+            f"Known: {', '.join(dict.fromkeys(family.name for family in FAMILIES))}. "
+            'Any other: factory: "package.module:Class" in the YAML.',
+        )
+    named = [family for family in fitting if config.model_name in (None, family.name)]
+    if not named:
+        raise ConfigError(
+            f"The YAML says model_name: {config.model_name}, but the weights are those of {fitting[0].name}.",
+            f"Take the YAML they were trained with, or set model_name: {fitting[0].name}, mean and std.",
+        )
+    family = named[0]
+    return family.build(_share(state, family), config).eval(), family.name, folded
+
+
+def _share(state: State, family: Family) -> list[State]:
+    parts: list[State] = [{} for _ in family.parts]
+    left = []
+    for key, value in state.items():
+        for prefix, part in zip(family.parts, parts, strict=True):
+            if key.startswith(prefix) and not key.startswith(family.unused):
+                part[key.removeprefix(prefix)] = value
+                break
+        else:
+            left.append(key)
+    left = [key for key in left if not key.startswith(family.unused)]
+    if left:
+        raise ModelError(
+            f"The checkpoint has keys that {family.name} does not know: {', '.join(sorted(left))}.",
+            "If they are no part of the forward pass, name how they begin under ignore_keys: in the YAML.",
+        )
+    return parts
+
+
+def _options(config: DetectorConfig) -> TowerOptions:
+    return TowerOptions(config.num_attention_heads, config.hidden_act)
+
+
+def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector]:
+    """Pooled feature → head; `normalize` holds where the YAML does not say otherwise."""
+
+    def build(parts: list[State], config: DetectorConfig) -> Detector:
+        tower, head = parts
+        return Detector(
+            build_vision_tower(tower, _options(config)),
+            build_head(head, config.head_activation),
+            "pooled",
+            normalize=normalize if config.normalize_features is None else config.normalize_features,
+        )
+
+    return build
+
+
+def _gend(parts: list[State], config: DetectorConfig) -> Detector:
+    tower, head = parts
+    normalize = config.normalize_features
+    if normalize is None and config.head is not None:
+        normalize = config.head == "LinearNorm"
+    if normalize is None:
+        raise ConfigError(
+            "Whether a GenD head reads the L2-normalised feature is not in its weights.",
+            "Say it in the YAML: head: LinearNorm (normalised) or head: linear.",
+        )
+    # DINO towers are stored as `backbone`
+    tower = {key.removeprefix("backbone."): value for key, value in tower.items()}
+    module = build_vision_tower(tower, _options(config))
+    feature = "pooled" if module.config.model_type == "clip_vision_model" else "cls"
+    return Detector(module, build_head(head, config.head_activation), feature, normalize=normalize)
+
+
+def _universal_fake_detect(parts: list[State], config: DetectorConfig) -> Detector:
+    if not isinstance(config.backbone, str):
+        raise ConfigError(
+            "The weights hold only a head; they need the tower that it was trained on.",
+            "Say it in the YAML: backbone: local:DIR or backbone: hf:openai/clip-vit-large-patch14.",
+        )
+    tower = load_projected_tower(config.backbone)
+    head = build_head(parts[0], config.head_activation)
+    return Detector(tower, head, "projected", normalize=bool(config.normalize_features))
+
+
+def _prompts(parts: list[State], config: DetectorConfig) -> Detector:
+    vision, text, projection, context = parts
+    return build_prompt_variant(vision, text, projection, context, config.clip_path, _options(config))
+
+
+# in this order: the first whose parts are all there, of those that the YAML's model_name allows
+FAMILIES = (
+    Family("effort", ("backbone.", "head."), _pooled(normalize=False), folded="residual_svd"),
+    Family("clip", ("backbone.", "head."), _pooled(normalize=False)),
+    Family("clip_enhanced", ("vision_encoder.", "text_encoder.", "projection.", "ctx"), _prompts),
+    Family("clip_enhanced", ("feature_extractor.", "model.linear."), _pooled(normalize=True), folded="peft"),
+    Family(
+        "gend",
+        ("feature_extractor.", "model.linear."),
+        _gend,
+        unused=("feature_extractor.visual_projection.",),
+    ),
+    Family("universalfakedetect", ("fc.",), _universal_fake_detect),
+)

@@ -1,0 +1,73 @@
+"""The classification head behind a tower, rebuilt from its keys."""
+
+import re
+from collections.abc import Callable
+
+from torch import nn
+
+from xai.core import ConfigError, ModelError, nearest
+from xai.models.checkpoint import State
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+}
+
+
+def build_head(state: State, activation: str | None = None) -> nn.Module:
+    """A Linear (`weight`, `bias`) or an MLP (`0.weight`, `2.weight` …) with these weights, in eval mode.
+
+    A gap in the MLP's numbering is an activation (and dropout, idle here); which one is not in the weights.
+
+    Args:
+        state: Keys without the head's own prefix.
+        activation: One of ACTIVATIONS, for an MLP.
+
+    Raises:
+        ConfigError: When an activation is needed and not given, or unknown.
+        ModelError: When the head is neither Linear nor an MLP of Linears.
+    """
+    if state.keys() <= {"weight", "bias"} and "weight" in state and state["weight"].ndim == 2:
+        return _linear(state)
+    layers: dict[int, State] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(\d+)\.(weight|bias)", key)
+        if match is None or (match[2] == "weight" and value.ndim != 2):
+            raise ModelError(
+                f"The head is more than Linear layers: {key} {tuple(value.shape)}.",
+                'Load the detector with factory: "package.module:Class" in the YAML.',
+            )
+        layers.setdefault(int(match[1]), {})[match[2]] = value
+    if not layers:
+        raise ModelError("The checkpoint has no classification head.")
+    modules: list[nn.Module] = []
+    last = None
+    for index, weights in sorted(layers.items()):
+        if "weight" not in weights:
+            raise ModelError(f"Layer {index} of the head has no weight.")
+        if last is not None and index > last + 1:
+            modules.append(_activation(activation))
+        modules.append(_linear(weights))
+        last = index
+    return nn.Sequential(*modules).eval()
+
+
+def _linear(state: State) -> nn.Linear:
+    outputs, inputs = state["weight"].shape
+    linear = nn.Linear(inputs, outputs, bias="bias" in state, dtype=state["weight"].dtype)
+    linear.load_state_dict(state)
+    return linear.eval()
+
+
+def _activation(name: str | None) -> nn.Module:
+    if name is None:
+        raise ConfigError(
+            "The head is an MLP, and which activation stands between its layers is not in the weights.",
+            f"Say it in the YAML: head_activation: one of {', '.join(ACTIVATIONS)}.",
+        )
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"Unknown head_activation {name!r}.", nearest(name, ACTIVATIONS))
+    return ACTIVATIONS[name]()

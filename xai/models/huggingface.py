@@ -1,0 +1,69 @@
+"""Models in Hugging Face folders, on the hub or on disk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification
+
+from xai.core import ModelError, UsageError
+from xai.models.classifier import Classifier, Grid
+from xai.models.hub import complete_from_hub, from_hub
+from xai.models.processor import read_preprocessing
+from xai.models.zeroshot import ZERO_SHOT, build_zero_shot
+
+
+def load_huggingface(
+    place: str,
+    name: str,
+    labels: Sequence[str] | None,
+    grid: Grid | None,
+    prompts: Sequence[str] | None,
+    trust_remote_code: bool,
+) -> Classifier:
+    """A `*ForImageClassification`, or CLIP or SigLIP with texts as classes.
+
+    Args:
+        place: Folder or hub name.
+        name: What the classifier is called.
+        labels: Class names instead of the config's.
+        grid: Instead of the one read from the model.
+        prompts: One text per class, for CLIP and SigLIP; default the labels themselves.
+        trust_remote_code: Whether to run code from the model's repository.
+
+    Raises:
+        ModelError: When it is missing, no image classifier, or its weights are incomplete.
+        UsageError: When a zero-shot model gets neither labels nor prompts.
+    """
+    config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
+    classifies = any("ImageClassification" in kind for kind in config.architectures or ())
+    facts: dict[str, Any] = {}
+    if prompts or (config.model_type in ZERO_SHOT and not classifies):
+        texts = prompts or labels
+        if not texts:
+            raise UsageError(
+                f"{name} is a {config.model_type} model: its classes are texts.",
+                'Give them: prompts=["a photo of a real face", "a photo of a fake face"].',
+            )
+        if config.model_type not in ZERO_SHOT:
+            raise UsageError(
+                f"{name} is a {config.model_type} model, which reads no texts.", "Leave prompts out."
+            )
+        module: nn.Module = build_zero_shot(place, config.model_type, texts)
+        labels = labels or texts
+        if len(labels) != len(texts):
+            raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
+        facts["prompts"] = list(texts)
+    elif classifies:
+        module = complete_from_hub(
+            AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
+        )
+        labels = labels or [config.id2label[index] for index in range(config.num_labels)]
+    else:
+        raise ModelError(
+            f"{name} is no image classifier but {', '.join(config.architectures or [config.model_type])}.",
+            "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
+        )
+    return Classifier(
+        module, labels, name=name, grid=grid, preprocessing=read_preprocessing(place), facts=facts
+    )

@@ -1,0 +1,103 @@
+"""From an image to the model's input, and back to where it lay: PIL resize, crop, scale, normalise."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image, Resampling
+from torch import Tensor
+
+from xai.core import DataError, Geometry
+
+_MAX_PIXELS = 100_000_000  # of the resized image: an extremely long strip would fill the memory
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre-crop (zero-padding what is missing), scale, normalise; each step optional.
+
+    Args:
+        size: (height, width) to resize to, whatever the aspect; excludes `shortest_edge`.
+        shortest_edge: Length to which the short side is resized, aspect kept.
+        crop: (height, width) of the centre crop.
+        interpolation: Name of a PIL resampling filter.
+        mean: Per channel, subtracted after scaling.
+        std: Per channel, divided by after that.
+        scale: Factor from 8-bit values.
+    """
+
+    size: tuple[int, int] | None = None
+    shortest_edge: int | None = None
+    crop: tuple[int, int] | None = None
+    interpolation: str = "bicubic"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    scale: float = 1 / 255
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) of what comes out, None if it depends on the image."""
+        return self.crop or self.size
+
+    def __call__(self, image: Image) -> Tensor:
+        """(3, H, W) float32 of an image of any mode.
+
+        Raises:
+            DataError: When the image is so elongated that resizing its short side is not feasible.
+        """
+        image = image.convert("RGB")
+        resized = self._resized(image.size)
+        if resized[0] * resized[1] > _MAX_PIXELS:
+            raise DataError(
+                f"The image is {image.width}×{image.height}; resized for the model it would be "
+                f"{resized[0]}×{resized[1]}.",
+                "Crop it to the part that matters.",
+            )
+        if resized != image.size:
+            image = image.resize(resized, Resampling[self.interpolation.upper()])
+        if self.crop is not None:
+            height, width = self.crop
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))  # pads with zeros
+        pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """Where the input lies in an image of `size` (width, height)."""
+        crop = None if self.crop is None else (self.crop[1], self.crop[0])
+        return Geometry.resize_crop(size, self._resized(size), crop)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready."""
+        if self.size is not None:
+            resize: Any = list(self.size)
+        else:
+            resize = None if self.shortest_edge is None else {"shortest_edge": self.shortest_edge}
+        return {
+            "backend": "pil",
+            "resize": resize,
+            "crop": None if self.crop is None else list(self.crop),
+            "interpolation": self.interpolation,
+            "scale": self.scale,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) after resizing an image of `size` (width, height)."""
+        if self.size is not None:
+            return self.size[1], self.size[0]
+        if self.shortest_edge is None:
+            return size
+        width, height = size
+        # the long side is cut to an integer, as torchvision and transformers do
+        if width <= height:
+            return self.shortest_edge, int(self.shortest_edge * height / width)
+        return int(self.shortest_edge * width / height), self.shortest_edge

@@ -1,0 +1,154 @@
+"""Where models come from: one entry per kind of spec, and `load`, which picks it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xai.core import ModelError, UsageError, nearest
+from xai.models.classifier import Classifier, Grid
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_KINDS = ("demo", "hf", "local", "timm", "open_clip")
+_EXAMPLES = "Write demo, hf:ORG/NAME, local:DIR, timm:NAME, open_clip:NAME/PRETRAINED or FILE.yaml."
+_DEMO = Path(__file__).parent / "demo" / "detector.yaml"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of spec.
+
+    Args:
+        spec: How it is written.
+        summary: One line of help.
+    """
+
+    spec: str
+    summary: str
+
+
+def list_sources() -> list[Source]:
+    """What `load` accepts besides an nn.Module."""
+    return [
+        Source("demo", "The detector shipped with the package (real or fake); needs no download."),
+        Source(
+            "FILE.yaml", "A published deepfake detector, or a class of your own; see configs/ for examples."
+        ),
+        Source(
+            "hf:ORG/NAME", "A *ForImageClassification on the Hugging Face hub, or CLIP/SigLIP with prompts."
+        ),
+        Source("local:DIR", "The same, in a folder on disk."),
+        Source("timm:NAME", "A timm vision transformer (extra: timm)."),
+        Source("open_clip:NAME/PRETRAINED", "An open_clip model with prompts (extra: open-clip)."),
+    ]
+
+
+def load(
+    spec: str | Path | nn.Module,
+    labels: Sequence[str] | None = None,
+    grid: Grid | None = None,
+    device: str | torch.device | None = None,
+    *,
+    weights: str | Path | None = None,
+    dtype: str | torch.dtype | None = None,
+    prompts: Sequence[str] | None = None,
+    trust_remote_code: bool = False,
+) -> Classifier:
+    """Load what is to be explained.
+
+    Args:
+        spec: "demo", "hf:ORG/NAME", "local:DIR", "timm:NAME", "open_clip:NAME/PRETRAINED", a YAML file, an
+            nn.Module (pixels in, logits out; left as it is), or a Classifier, returned as it is.
+        labels: Class names in the order of the logits; needed for an nn.Module without a config.
+        grid: (rows, cols) of the patches, or a PatchGrid with the number of prefix tokens, where the model
+            does not say it.
+        device: Where to put it; None leaves it where it is loaded, on the CPU.
+        weights: Checkpoint for a YAML file, instead of the one named there.
+        dtype: Such as "bfloat16"; None keeps that of the weights.
+        prompts: One text per class, for CLIP and SigLIP.
+        trust_remote_code: Whether to run code from a hub repository.
+
+    Returns:
+        A Classifier: preprocessed pixels (B, 3, H, W) → logits (B, classes).
+
+    Raises:
+        UsageError: When the spec or an option is wrong.
+        ModelError: When the model or its weights are missing, broken or do not fit.
+    """
+    if isinstance(spec, Classifier):
+        return spec
+    if isinstance(spec, nn.Module):
+        classifier = _wrap(spec, labels, grid)
+    else:
+        classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code)
+    return _move(classifier, device, dtype)
+
+
+def _load_spec(
+    spec: str,
+    labels: Sequence[str] | None,
+    grid: Grid | None,
+    weights: str | Path | None,
+    prompts: Sequence[str] | None,
+    trust_remote_code: bool,
+) -> Classifier:
+    # each library is imported where it is needed: transformers alone takes seconds
+    kind, _, place = spec.partition(":")
+    path = _DEMO if spec == "demo" else Path(spec).expanduser()
+    is_yaml = spec == "demo" or path.suffix in (".yaml", ".yml")
+    if weights is not None and not is_yaml:
+        raise UsageError(f"weights belong to a YAML file, not to {spec}.", _EXAMPLES)
+    if prompts is not None and (is_yaml or kind == "timm"):
+        raise UsageError(f"{spec} reads no prompts.", "Only CLIP and SigLIP models take texts as classes.")
+    if is_yaml:
+        from xai.models.yaml_source import load_yaml
+
+        return load_yaml(path, spec, labels, grid, None if weights is None else Path(weights).expanduser())
+    if kind in ("hf", "local") and place:
+        from xai.models.huggingface import load_huggingface
+
+        if kind == "local" and not Path(place).expanduser().is_dir():
+            raise ModelError(f"There is no folder {place}.", "Give local:DIR with config.json and weights.")
+        place = str(Path(place).expanduser()) if kind == "local" else place
+        return load_huggingface(place, spec, labels, grid, prompts, trust_remote_code)
+    if kind == "timm" and place:
+        from xai.models.timm_source import load_timm
+
+        return load_timm(place, spec, labels, grid)
+    if kind == "open_clip" and place:
+        from xai.models.open_clip_source import load_open_clip
+
+        return load_open_clip(place, spec, labels, grid, prompts)
+    if path.is_dir():
+        raise UsageError(f"{spec} is a folder.", f"Write local:{spec}.")
+    if path.is_file():
+        raise UsageError(f"{spec} is no YAML file.", 'Weights go with one: load("clip.yaml", weights=...).')
+    raise UsageError(f"Unknown model {spec!r}. {nearest(kind, _KINDS)}", _EXAMPLES)
+
+
+def _wrap(module: nn.Module, labels: Sequence[str] | None, grid: Grid | None) -> Classifier:
+    if labels is None:
+        config: Any = getattr(module, "config", None)
+        names = getattr(config, "id2label", None)
+        if not names:
+            raise UsageError(
+                f"{type(module).__name__} does not name its classes.",
+                'Give them in the order of the logits: labels=["real", "fake"].',
+            )
+        labels = [names[index] for index in range(len(names))]
+    return Classifier(module, labels, name=type(module).__name__, grid=grid)
+
+
+def _move(
+    classifier: Classifier, device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> Classifier:
+    if isinstance(dtype, str) and dtype not in _DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}.", nearest(dtype, _DTYPES))
+    wanted: torch.dtype | None = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    try:
+        return classifier.to(device=device, dtype=wanted)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise UsageError(f"The model cannot be put on {device}: {error}") from None

@@ -1,0 +1,62 @@
+"""timm vision transformers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xai.core import ModelError, UsageError
+from xai.models.classifier import Classifier, Grid
+from xai.models.preprocessing import Preprocessing
+
+
+def load_timm(model_name: str, name: str, labels: Sequence[str] | None, grid: Grid | None) -> Classifier:
+    """A timm model with its pretrained weights and evaluation preprocessing.
+
+    Args:
+        model_name: As timm names it, also "hf-hub:ORG/NAME".
+        name: What the classifier is called.
+        labels: Class names; default those of its ImageNet variant.
+        grid: Instead of the one read from the model.
+
+    Raises:
+        UsageError: When timm is not installed.
+        ModelError: When timm knows no such model, or it has no classification head.
+    """
+    try:
+        import timm  # pyright: ignore[reportMissingImports]
+        from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config  # pyright: ignore
+    except ImportError:
+        raise UsageError("timm is not installed.", "pip install 'vit-xai[timm]'") from None
+    try:
+        model: Any = timm.create_model(model_name, pretrained=True)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ModelError(
+            f"timm cannot load {model_name}: {error}", "timm.list_pretrained() lists names."
+        ) from error
+    if not model.num_classes:
+        raise ModelError(f"{model_name} has no classification head.", "Fine-tuned variants have one.")
+    if labels is None:
+        subset = infer_imagenet_subset(model)
+        if subset is None:
+            raise UsageError(
+                f"{model_name} does not name its {model.num_classes} classes.", "Give labels=[...]."
+            )
+        info = ImageNetInfo(subset)
+        # short names repeat ("crane"), so the synset id stands with them
+        labels = [
+            f"{info.index_to_description(i)} ({info.index_to_label_name(i)})"
+            for i in range(model.num_classes)
+        ]
+    preprocessing = _preprocessing(resolve_model_data_config(model))
+    return Classifier(model.eval(), labels, name=name, grid=grid, preprocessing=preprocessing)
+
+
+def _preprocessing(data: dict[str, Any]) -> Preprocessing:
+    """The evaluation transform: resize by crop_pct, then crop."""
+    _, height, width = data["input_size"]
+    shared = {"interpolation": data["interpolation"], "mean": tuple(data["mean"]), "std": tuple(data["std"])}
+    enlarged = int(height / data["crop_pct"]), int(width / data["crop_pct"])
+    if data["crop_mode"] == "squash":
+        return Preprocessing(size=enlarged, crop=(height, width), **shared)
+    if data["crop_mode"] == "center" and height == width:
+        return Preprocessing(shortest_edge=enlarged[0], crop=(height, width), **shared)
+    raise ModelError(f"timm's crop mode {data['crop_mode']} at {height}×{width} is not known here.")
