@@ -1,0 +1,6 @@
+"""Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch."""
+
+from xai.report.files import file_slug, save
+from xai.report.pictures import draw_class, draw_comparison
+
+__all__ = ["draw_class", "draw_comparison", "file_slug", "save"]

@@ -1,0 +1,102 @@
+"""The two pictures drawn for every image: one class, and two classes compared."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from xai.core import Explanation, UsageError, nearest
+from xai.report import words
+from xai.report.canvas import Canvas, close_view
+from xai.report.layout import Panel, arrange, compose
+from xai.report.scale import Scale
+from xai.report.text import percent
+
+
+def draw_class(explanation: Explanation, label: str) -> Figure:
+    """Original, heatmap and overlay of one class.
+
+    The colour scale is that of all classes explained, so pictures of the same image may be compared.
+
+    Raises:
+        UsageError: There is no map for `label`.
+        DataError: A map holds NaN or infinity.
+    """
+    values = class_map(explanation, label)
+    scale = Scale.of(explanation.maps.values())
+    canvas = Canvas(explanation, close_view(explanation))
+    unit = f"relevance for {words.short(label)}"
+    panels = [
+        Panel("original", Canvas(explanation).original),
+        Panel("relevance", canvas.heatmap(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
+        Panel("overlay", canvas.overlay(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
+    ]
+    probability = percent(explanation.probabilities[label])
+    others = [words.short(other) for other in explanation.maps if other != label]
+    shared = (
+        f" The scale is shared with {', '.join(others)}: equal colours mean equal relevance."
+        if others
+        else ""
+    )
+    caption = [
+        f"{words.colours(scale, words.short(label))}{shared}",
+        words.conditions(explanation, canvas),
+        words.LIMITS,
+        words.method(explanation),
+    ]
+    heading = f"{words.name(explanation)} · evidence for {words.short(label)}: {probability}"
+    return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
+
+
+def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure:
+    """Original, the overlays of two classes on one scale, their signed difference and their overlap.
+
+    The difference is `first` − `second`.
+
+    Raises:
+        UsageError: There is no map for one of the two.
+        DataError: A map holds NaN or infinity.
+    """
+    one, other = class_map(explanation, first), class_map(explanation, second)
+    scale, difference_scale, overlap_scale = comparison_scales(explanation)
+    difference = explanation.difference(first, second) * scale.limit
+    overlap = explanation.overlap(first, second) * scale.limit
+    canvas = Canvas(explanation, close_view(explanation))
+    names = words.short(first), words.short(second)
+
+    def overlay(title: str, note: str, values: np.ndarray, scale: Scale, unit: str) -> Panel:
+        return Panel(title, canvas.overlay(values, scale), note, scale, unit, words.stamp(values))
+
+    panels = [Panel("original", Canvas(explanation).original)]
+    for label, values in ((first, one), (second, other)):
+        title = f"{words.short(label)}: {percent(explanation.probabilities[label])}"
+        unit = f"relevance for {words.short(label)}"
+        panels.append(overlay(title, words.peak(values, scale), values, scale, unit))
+    note = f"{names[0]} − {names[1]}"
+    unit = f"blue: more for {names[1]} · orange: more for {names[0]}"
+    panels.append(overlay("difference", note, difference, difference_scale, unit))
+    panels.append(
+        overlay("overlap", "the smaller of the two", overlap, overlap_scale, "relevance that both share")
+    )
+    caption = [
+        "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
+        f"{words.colours(scale, 'the class')} Difference: orange where {names[0]} has more relevance, "
+        f"blue where {names[1]} has more. Overlap: what speaks for both, so for neither of them alone.",
+        words.conditions(explanation, canvas),
+        words.LIMITS,
+        words.method(explanation),
+    ]
+    heading = f"{words.name(explanation)} · {names[0]} and {names[1]} compared"
+    return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)
+
+
+def comparison_scales(explanation: Explanation) -> tuple[Scale, Scale, Scale]:
+    """Scales of the class maps, of their difference and of their overlap, all in the same raw units."""
+    scale = Scale.of(explanation.maps.values())
+    # signed maps may differ by twice their limit
+    return scale, Scale(scale.limit * (2 if scale.signed else 1), signed=True), Scale(scale.limit)
+
+
+def class_map(explanation: Explanation, label: str) -> np.ndarray:
+    """(rows, cols) map of a class, or an error that names the nearest class."""
+    if label not in explanation.maps:
+        raise UsageError(f"No map for class {label!r}.", nearest(label, explanation.maps))
+    return explanation.maps[label]

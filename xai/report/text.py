@@ -1,0 +1,133 @@
+"""Text in pictures: any label and any file name, in a font that has its characters, within a given width."""
+
+from functools import cache
+
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
+
+BASE = "DejaVu Sans"  # comes with matplotlib
+FALLBACKS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Heiti SC",
+    "STHeiti",
+    "Arial Unicode MS",
+    "Malgun Gothic",
+)
+POINTS = 72.0  # per inch
+SPACING = 1.3  # of lines, in font sizes
+
+
+def printable(text: str) -> str:
+    r"""Line breaks, control characters and broken encodings as escapes: one line, safe to write anywhere."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def drawable(text: str) -> str:
+    r"""Like `printable`; characters that no font on this machine has are written as escapes (\u771f)."""
+    return "".join(
+        c
+        if any(ord(c) in _characters(name) for name in _families(c))
+        else c.encode("unicode_escape").decode()
+        for c in printable(text)
+    )
+
+
+def font(text: str, size: float, bold: bool = False) -> FontProperties:
+    """A font for this text: the base font, followed by a fallback only where it is needed (they are slow)."""
+    plain = all(ord(c) in _characters(BASE) for c in text)
+    families = [BASE] if plain else [BASE, *_installed()]
+    return FontProperties(family=families, size=size, weight="bold" if bold else "normal")
+
+
+def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
+    """Break text into lines no wider than `width` inches, between words where possible."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if line_width(joined, size, bold) <= width:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:  # a word too long for a line is broken where it is full
+            if lines[-1] and line_width(lines[-1] + character, size, bold) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
+
+
+def line_width(text: str, size: float, bold: bool = False) -> float:
+    """Width in inches of one line."""
+    return sum(_advance(c, bold) for c in text) * size / POINTS
+
+
+def height(lines: int, size: float) -> float:
+    """Height in inches of that many lines."""
+    return lines * size * SPACING / POINTS
+
+
+def shorten(text: str, length: int) -> str:
+    """Take characters out of the middle: both ends of a file or class name tell it from its neighbours."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+def number(value: float) -> str:
+    """Three digits, with a power of ten where it is needed: 0.0123, 1.2×10⁻⁵."""
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")) if exponent else ""
+    return mantissa.replace("-", "−") + (f"×10{power}" if power else "")
+
+
+def percent(share: float) -> str:
+    """One decimal; never 0 or 100 % unless it is exactly that."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    if 0.999 < share < 1:
+        return ">99.9%"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+@cache
+def _advance(character: str, bold: bool) -> float:
+    """Width of a character in font sizes; one full square for those of other scripts."""
+    if ord(character) not in _characters(BASE):
+        return 1.0
+    face = _face(bold)
+    return face.load_char(ord(character)).linearHoriAdvance / 65536 / 100
+
+
+@cache
+def _face(bold: bool) -> FT2Font:
+    face = FT2Font(font_manager.findfont(FontProperties(family=[BASE], weight="bold" if bold else "normal")))
+    face.set_size(100, POINTS)
+    return face
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    names = set(font_manager.get_font_names())
+    return tuple(name for name in FALLBACKS if name in names)
+
+
+def _families(character: str) -> tuple[str, ...]:
+    return (BASE,) if ord(character) in _characters(BASE) else _installed()
+
+
+@cache
+def _characters(family: str) -> frozenset[int]:
+    path = font_manager.findfont(FontProperties(family=[family]))
+    return frozenset(FT2Font(path).get_charmap())

@@ -1,0 +1,87 @@
+"""What pictures and pages say about an explanation, in words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from xai.core import Explanation
+from xai.report.canvas import Canvas
+from xai.report.scale import Scale
+from xai.report.text import percent, printable, shorten
+
+ZERO = "no evidence: the map is zero"
+LIMITS = "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
+
+
+def name(explanation: Explanation) -> str:
+    """File name of the image, or its id."""
+    sample = explanation.sample
+    return shorten(printable(sample.path.name if sample.path else sample.id), 90)
+
+
+def short(label: str) -> str:
+    """A class name that fits above a picture."""
+    return shorten(printable(label), 48)
+
+
+def verdict(explanation: Explanation) -> str:
+    """What the model said, and the truth if it is known."""
+    predicted = explanation.predicted
+    said = f"predicted: {short(predicted)} ({percent(explanation.probabilities[predicted])})"
+    truth = explanation.sample.label
+    return said if truth is None else f"{said} · true class: {short(truth)}"
+
+
+def peak(values: np.ndarray, scale: Scale) -> str:
+    """The strongest relevance of a map as a share of the common scale."""
+    return f"peak {percent(float(scale.strength(values).max()))} of the scale"
+
+
+def stamp(values: np.ndarray) -> str:
+    """Words over a map that is zero everywhere, else nothing."""
+    return "" if values.any() else ZERO
+
+
+def method(explanation: Explanation) -> str:
+    """Method, its options and the model, in one sentence."""
+    options = ", ".join(f"{key} {_plain(value)}" for key, value in explanation.options.items())
+    model = explanation.model.get("name")
+    text = f"Method: {explanation.method}" + (f" ({options})" if options else "")
+    return printable(text + (f". Model: {shorten(str(model), 80)}." if model else "."))
+
+
+def colours(scale: Scale, subject: str) -> str:
+    """What the colours of a map mean. `subject` names what the evidence is for."""
+    if scale.signed:
+        return f"Orange speaks for {subject}, blue against it: the stronger the colour, the more."
+    return f"The brighter the colour, the more the patch speaks for {subject}; bare grey means no evidence."
+
+
+def conditions(explanation: Explanation, canvas: Canvas) -> str:
+    """What a reader must know about the area drawn: crop, blind area, true mask; may be empty."""
+    said = []
+    if explanation.sample.box is not None:
+        said.append("White outline: the crop that the model was given.")
+    if canvas.view is not None:
+        said.append("The maps show this crop enlarged, with some of its surroundings.")
+    if not canvas.seen.all():
+        said.append("Dimmed and hatched: not seen by the model.")
+    if explanation.sample.mask is not None:
+        said.append("Turquoise outline: the area known to be tampered with.")
+    return " ".join(said)
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested options as (dotted name, text) pairs."""
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value)
