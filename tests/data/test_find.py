@@ -63,6 +63,6 @@ def test_unique_stems_leaves_files_of_other_images_alone(tmp_path):
     assert unique_stems([mine], lambda stem: other.resolve())[mine].startswith("x-")
 
 
-@pytest.mark.parametrize("stem", ["layer", "face_layer"])
+@pytest.mark.parametrize("stem", ["layer", "face_layer", "Head"])
 def test_a_stem_that_reads_like_a_panel_gets_a_suffix(tmp_path, stem):
     assert unique_stems([tmp_path / f"{stem}.png"])[tmp_path / f"{stem}.png"] != stem

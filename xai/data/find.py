@@ -37,7 +37,7 @@ def unique_stems(
 
     A stem that several of the paths share (in whatever case: some file systems do not tell `A` from
     `a`), that belongs to the files of another image already, or that could be read as the name of
-    another image's picture (`x_layer`) gets a suffix: the first eight digits of the sha256 of the
+    another image's panel (`x_layer`, `x_head`) gets a suffix: the first eight digits of the sha256 of the
     image's resolved path. The suffix depends on that path alone, so it is the same in every run.
 
     Args:
@@ -48,7 +48,7 @@ def unique_stems(
     names = {}
     for path in paths:
         stem, resolved = path.stem, path.resolve()
-        shared = count[stem.casefold()] > 1 or f"_{stem}".casefold().endswith("_layer")
+        shared = count[stem.casefold()] > 1 or f"_{stem}".casefold().endswith(("_layer", "_head"))
         if shared or owner(stem) not in (None, resolved):
             stem = f"{stem}-{sha256(str(resolved).encode(errors='surrogateescape')).hexdigest()[:8]}"
         names[path] = stem

@@ -1,0 +1,93 @@
+"""`xai compare`: several methods on the same images, in one picture."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xai.cli import options as opt
+from xai.cli.guard import MISSING, PARTLY, Debug, guarded
+from xai.cli.output import say, say_next, show_json, show_table
+
+DEFAULT = "gradient_weighted_attention,attention_rollout,integrated_gradients"
+
+
+@guarded
+def compare(
+    images: opt.Images,
+    methods: Annotated[
+        str, typer.Option("--methods", help="Comma list; xai methods lists them.", rich_help_panel=opt.METHOD)
+    ] = DEFAULT,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="One class or contrast; default what the first image is taken for.",
+            rich_help_panel=opt.METHOD,
+        ),
+    ] = None,
+    layers: opt.Layers = None,
+    model: opt.Model = None,
+    config: opt.Config = None,
+    weights: opt.Weights = None,
+    seed: opt.Seed = 0,
+    out: opt.Out = Path("attention_results"),
+    box: opt.Box = None,
+    boxes: opt.Boxes = None,
+    as_json: opt.Json = False,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    batch_size: opt.BatchSize = 8,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Draw several methods side by side, one row per image: method_panel.png, its maps and a JSON record.
+
+    --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
+    """
+    from xai.attr import METHODS
+    from xai.explanation import compare as compare_methods
+    from xai.explanation import gather, write_comparison
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    given = opt.method_options(layers)
+    options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
+    comparison = compare_methods(
+        opt.load_classifier(model, config, weights, device, dtype, trust_remote_code),
+        options,
+        gather(images, out),
+        target,
+        box_of=opt.parse_crop(box, boxes),
+        batch_size=batch_size,
+        seed=seed,
+    )
+    for failure in comparison.failures:
+        say(f"Failed: {failure.name}: {failure.error}")
+    if not comparison.rows:
+        raise typer.Exit(MISSING)
+    content = write_comparison(comparison, out)
+    if as_json:
+        show_json(content)
+    else:
+        rows = [
+            [record["image"]["id"], method, *_strongest(record, comparison.label)]
+            for row in content["images"]
+            for method, record in row.items()
+        ]
+        show_table(["image", "method", "strongest row", "col", ""], rows)
+    say(f"{len(comparison.rows)} images, {len(names)} methods, class {comparison.label}.")
+    say_next(f"open {out / content['files']['png']}")
+    if comparison.failures:
+        raise typer.Exit(PARTLY)
+
+
+def _strongest(record: dict[str, Any], label: str) -> list[str]:
+    row, col = record["maps"][label]["strongest_patch"]
+    return [str(row), str(col), "; ".join(record["warnings"])]
+
+
+def _takes(method: type, option: str) -> bool:
+    from inspect import signature
+
+    return option in signature(method).parameters

@@ -1,0 +1,64 @@
+"""`xai doctor`: can this model be explained, and are its maps right?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xai.cli import options as opt
+from xai.cli.guard import MISSING, Debug, guarded
+from xai.cli.output import say, say_next, show_json, show_table
+
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}  # relative
+
+
+@guarded
+def doctor(
+    model: Annotated[str | None, typer.Argument(help="As --model of xai explain.")] = None,
+    config: opt.Config = None,
+    weights: opt.Weights = None,
+    as_json: opt.Json = False,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Check a model: the attention seen, its patch grid, where gradient flows, how images are prepared.
+
+    The attention rebuilt from the recording is compared with attention computed in the open, on one image of
+    seeded noise.
+    """
+    from xai.explanation import examine
+
+    if model and model.endswith((".yaml", ".yml")) and config is None:
+        model, config = None, Path(model)
+    classifier = opt.load_classifier(model, config, weights, device, dtype, trust_remote_code)
+    findings = examine(classifier)
+    if as_json:
+        show_json(findings)
+    else:
+        show_table(["property", "value"], list(_rows(findings)))
+    worst = max(findings["parity"].values())
+    if worst > TOLERANCE[findings["dtype"]]:
+        say(f"The recorded attention is off by {worst:.1e} relative: do not trust this model's maps.")
+        say_next("load it in float32; if that does not help, report the model.")
+        raise typer.Exit(MISSING)
+    say("Healthy: recorded attention equals attention computed in the open, and gradient reaches it.")
+    say_next("xai explain IMAGE with the same model options.")
+
+
+def _rows(findings: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    for key, value in findings.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _rows(value, f"{name}: ")
+        elif isinstance(value, list):
+            several = sorted(set(map(_text, value)), key=list(map(_text, value)).index)
+            yield [name, several[0] if len(several) == 1 and len(value) > 3 else " ".join(map(_text, value))]
+        else:
+            yield [name, _text(value)]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,82 @@
+"""`xai explain`: images in, pictures, maps and records out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xai.cli import options as opt
+from xai.cli.guard import Debug, guarded
+from xai.cli.outcome import Outcome
+from xai.cli.output import progress
+
+
+@guarded
+def explain(
+    images: opt.Images,
+    model: opt.Model = None,
+    config: opt.Config = None,
+    weights: opt.Weights = None,
+    target: opt.Target = None,
+    method: Annotated[
+        str, typer.Option("--method", help="xai methods lists them.", rich_help_panel=opt.METHOD)
+    ] = "gradient_weighted_attention",
+    layers: opt.Layers = None,
+    head_fusion: opt.HeadFusion = None,
+    layer_fusion: opt.LayerFusion = None,
+    clamp: opt.Clamp = None,
+    seed: opt.Seed = 0,
+    out: opt.Out = Path("attention_results"),
+    box: opt.Box = None,
+    boxes: opt.Boxes = None,
+    layers_panel: Annotated[
+        bool,
+        typer.Option("--layers-panel", help="Also one map per layer and preset.", rich_help_panel=opt.OUTPUT),
+    ] = False,
+    heads_panel: Annotated[
+        bool, typer.Option("--heads-panel", help="Also one map per head.", rich_help_panel=opt.OUTPUT)
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also one HTML page of all images.", rich_help_panel=opt.OUTPUT)
+    ] = False,
+    as_json: opt.Json = False,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    batch_size: opt.BatchSize = 8,
+    trust_remote_code: opt.TrustRemoteCode = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Draw where the evidence for each class lies in images.
+
+    Per image: a picture per class, the classes compared, the raw maps (safetensors) and a JSON record.
+
+    Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
+    """
+    from xai.explanation import Explainer, explain_each, gather, writing
+
+    crop = opt.parse_crop(box, boxes)
+    sources = gather(images, out)
+    explainer = Explainer(
+        opt.load_classifier(model, config, weights, device, dtype, trust_remote_code),
+        method,
+        target,
+        batch_size=batch_size,
+        seed=seed,
+        **opt.method_options(layers, head_fusion, layer_fusion, clamp),
+    )
+    with writing(out):
+        pass  # an unwritable folder shows before the work, not after it
+    outcome = Outcome(total=len(sources), out=out)
+    with outcome.collecting(), progress(len(sources), "Explaining") as step:
+        for result in explain_each(
+            explainer, sources, out, crop, layers_panel=layers_panel, heads_panel=heads_panel
+        ):
+            outcome.add(result, keep=report)
+            step()
+    if report and outcome.kept:
+        outcome.write_page(f"{explainer.method_name} of {explainer.classifier.name}")
+    outcome.show(as_json)
+    outcome.finish(
+        "compare methods on one image: xai compare IMAGE --methods "
+        "gradient_weighted_attention,attention_rollout,integrated_gradients"
+    )

@@ -1,0 +1,61 @@
+"""What happens when a command fails: one message and the documented exit code."""
+
+import logging
+import os
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from xai.cli.output import say
+
+OK, BUG, USAGE, MISSING, PARTLY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+Debug = typer.Option("--debug", help="On an error show where it happened; show library warnings.")
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command so that errors become one message; with `debug=True` a traceback too."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        debug = bool(options.get("debug"))
+        if not debug:
+            _quieten()
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, BrokenPipeError):  # BrokenPipeError: `xai … | head`, which typer handles
+            raise
+        except Exception as error:
+            if debug:
+                say(traceback.format_exc().rstrip())
+            raise typer.Exit(_report(error)) from None
+
+    return run
+
+
+def _report(error: Exception) -> int:
+    from xai.core import XaiError
+
+    if isinstance(error, XaiError):
+        say(f"Error: {error}")
+        return error.exit_code
+    say(f"Internal error: {type(error).__name__}: {error}")
+    say("  This is a bug in xai. Run the same command with --debug to see where it happens.")
+    return BUG
+
+
+def _quieten() -> None:
+    """Keep the libraries' chatter off the terminal; our own warnings stay."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", module=r"xai\.")
+    logging.captureWarnings(False)

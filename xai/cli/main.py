@@ -1,0 +1,54 @@
+"""The command `xai`: its commands and its exit codes."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from xai.cli import compare, demo, doctor, explain, methods, models
+
+EPILOG = (
+    "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
+    "4 some images explained, some failed · 130 interrupted."
+)
+
+
+app = typer.Typer(
+    name="xai",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        packages = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "captum"))
+        typer.echo(f"xai {version('vit-xai')} ({packages})")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print versions and exit.")
+    ] = False,
+) -> None:
+    """See what a vision transformer looked at: relevance maps per class for CLIP-ViT detectors and others.
+
+    Start with: xai demo
+    """
+
+
+app.command()(explain.explain)
+app.command()(compare.compare)
+app.command()(demo.demo)
+app.command()(methods.methods)
+app.command()(doctor.doctor)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Entry point of the command `xai` and of `python -m xai`."""
+    app()

@@ -1,0 +1,51 @@
+"""`xai methods`: what can be chosen with --method."""
+
+import inspect
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from xai.cli.guard import Debug, guarded
+from xai.cli.options import Json
+from xai.cli.output import say_next, show, show_json, show_table
+
+FIELDS = ("name", "class_sensitive", "signed", "forwards", "backwards", "reference")
+
+
+@guarded
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None,
+    as_json: Json = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """List the attribution methods: what they tell apart, what they cost, where they come from."""
+    from xai.attr import METHODS
+
+    chosen = [METHODS[name].info] if name else [method.info for method in METHODS.values()]
+    if as_json:
+        show_json([{field: asdict(info)[field] for field in FIELDS} for info in chosen])
+    elif name is None:
+        rows = [
+            [info.name, _yes(info.class_sensitive), _yes(info.signed), f"{info.forwards}+{info.backwards}",
+             info.reference]
+            for info in chosen
+        ]  # fmt: skip
+        show_table(["method", "per class", "signed", "passes", "reference"], rows)
+        say_next("xai methods NAME shows one with its options; passes are forward + backward per image.")
+    else:
+        (info,) = chosen
+        show(f"{info.name}: {info.summary}\n")
+        show_table(
+            ["property", "value"],
+            [[field.replace("_", " "), str(getattr(info, field))] for field in FIELDS[1:]],
+        )
+        options = list(inspect.signature(METHODS[name]).parameters.values())[1:]
+        if options:
+            show("")
+            show_table(["option", "default"], [[option.name, repr(option.default)] for option in options])
+        say_next(f"xai explain IMAGE --method {info.name}")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,139 @@
+"""Options that several commands share, and what they stand for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from xai.models import Classifier
+
+MODEL, METHOD, OUTPUT = "Model", "Method", "Output"
+
+Images = Annotated[list[str], typer.Argument(help="Image files, folders (searched below) and quoted globs.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="demo (default), hf:ORG/NAME, local:DIR …: xai models lists them.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file that describes a detector.", rich_help_panel=MODEL)
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Checkpoint, instead of the one the YAML names.", rich_help_panel=MODEL),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps …", rich_help_panel=MODEL)
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="float32, bfloat16 or float16.", rich_help_panel=MODEL)
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Target = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", help="Class name, index, or a contrast such as fake-real; repeatable. "
+                 "Default: both of two classes, else each image's top two.", rich_help_panel=METHOD),
+]  # fmt: skip
+Layers = Annotated[
+    str | None,
+    typer.Option("--layers", help="last_layer, last_2_layers, last_4_layers, spaced_layers, all_layers, or "
+                 "indices: --layers=-1,-2", rich_help_panel=METHOD),
+]  # fmt: skip
+HeadFusion = Annotated[
+    str | None, typer.Option("--head-fusion", help="mean, max or min.", rich_help_panel=METHOD)
+]
+LayerFusion = Annotated[
+    str | None, typer.Option("--layer-fusion", help="mean, sum, max or product.", rich_help_panel=METHOD)
+]
+Clamp = Annotated[
+    str | None,
+    typer.Option("--clamp", help="Where negative relevance is dropped: fused, heads or none.",
+                 rich_help_panel=METHOD),
+]  # fmt: skip
+Seed = Annotated[
+    int, typer.Option("--seed", help="Of methods that draw random numbers.", rich_help_panel=METHOD)
+]
+BatchSize = Annotated[
+    int,
+    typer.Option("--batch-size", min=1, help="Images at once; halved when memory runs out.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Box = Annotated[
+    str | None,
+    typer.Option(
+        "--box", help="x,y,w,h: explain this crop, drawn on the whole image.", rich_help_panel=OUTPUT
+    ),
+]
+Boxes = Annotated[
+    Path | None,
+    typer.Option("--boxes", help="CSV file with a box per image: image,x,y,w,h", rich_help_panel=OUTPUT),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def load_classifier(
+    model: str | None,
+    config: Path | None = None,
+    weights: Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    trust_remote_code: bool = False,
+) -> "Classifier":
+    """Load the model that --model or --config names; the shipped detector if neither does."""
+    from xai.core import UsageError
+    from xai.models import load
+
+    if model and config:
+        raise UsageError("--model and --config both name a model.", "Give one of them.")
+    if weights and not (model or config):
+        raise UsageError("--weights needs --config, which says what they belong to.")
+    return load(
+        str(config or model or "demo"),
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def method_options(
+    layers: str | None = None,
+    head_fusion: str | None = None,
+    layer_fusion: str | None = None,
+    clamp: str | None = None,
+) -> dict[str, Any]:
+    """The method's options that were given; those that were not keep the method's own defaults."""
+    given = {
+        "layers": parse_layers(layers),
+        "head_fusion": head_fusion,
+        "layer_fusion": layer_fusion,
+    }
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if clamp is not None:
+        options["clamp"] = None if clamp == "none" else clamp
+    return options
+
+
+def parse_layers(text: str | None) -> str | list[int] | None:
+    """A comma list of indices as integers; anything else is a preset's name, checked by the method."""
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        return text
+
+
+def parse_crop(box: str | None, boxes: Path | None) -> Any:
+    """The box of each image, or None."""
+    from xai.core import UsageError
+    from xai.data import parse_box
+    from xai.explanation import boxes_for
+
+    if box and boxes:
+        raise UsageError("--box and --boxes both say what to cut out.", "Give one of them.")
+    return boxes_for(parse_box(box) if box else None, boxes)

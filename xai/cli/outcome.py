@@ -1,0 +1,116 @@
+"""How a run over many images went: what is shown of it, and the exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from xai.cli.guard import INTERRUPTED, MISSING, PARTLY
+from xai.cli.output import say, say_next, show_json, show_table
+
+if TYPE_CHECKING:
+    from xai.core import Explanation, XaiError
+    from xai.explanation import Done, Failure
+
+
+@dataclass
+class Outcome:
+    """Results and failures of one run, in order.
+
+    Args:
+        total: Images asked for.
+        out: Where the results are.
+    """
+
+    total: int
+    out: Path
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list["Failure"] = field(default_factory=list)
+    kept: list["Explanation"] = field(default_factory=list)
+    interrupted: bool = False
+    stopped: "XaiError | None" = None
+
+    def add(self, result: "Done | Failure", keep: bool = False) -> None:
+        """Count one image; keep its explanation for a page if asked."""
+        from xai.explanation import Failure
+
+        if isinstance(result, Failure):
+            self.failures.append(result)
+            return
+        self.records.append(result.record)
+        if keep:
+            self.kept.append(result.explanation)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """A run that is interrupted or cannot write any more still shows what it finished."""
+        from xai.explanation import OutputError
+
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except OutputError as error:
+            self.stopped = error
+
+    def write_page(self, title: str) -> None:
+        """Write one HTML page of the explanations kept."""
+        from xai.explanation import writing
+        from xai.report import write_page
+
+        with self.collecting(), writing(self.out):
+            write_page(self.kept, self.out / "index.html", title=title)
+
+    def show(self, as_json: bool) -> None:
+        """Print the results: a line per image, or everything as one JSON object."""
+        if as_json:
+            failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
+            show_json({"out": str(self.out), "explanations": self.records, "failures": failures})
+        elif self.records:
+            rows = [
+                [
+                    record["image"]["path"] or record["image"]["id"],
+                    record["predicted"],
+                    f"{record['probabilities'][record['predicted']]:.3f}",
+                    "; ".join(record["warnings"]),
+                ]
+                for record in self.records
+            ]
+            show_table(["image", "predicted", "probability", ""], rows)
+
+    def finish(self, advice: str) -> None:
+        """Say how it went and what to do next; leave with the exit code that stands for it."""
+        done, failed = len(self.records), len(self.failures)
+        for failure in self.failures:
+            text = str(failure.error)
+            say(f"Failed: {text if text.startswith(failure.name) else f'{failure.name}: {text}'}")
+        if self.stopped is not None:
+            say(f"Error: {self.stopped}")
+        elif self.interrupted:
+            say("Interrupted. What is listed as explained is complete on disk.")
+        missing = self.total - done - failed
+        say(
+            f"{done} of {self.total} images explained"
+            + (f", {failed} failed" if failed else "")
+            + (f", {missing} not reached" if missing else "")
+            + (f". Results: {self.out}/" if done else ".")
+        )
+        if self.interrupted or self.stopped is not None:
+            say_next("run the same command again; files that are there are replaced by the same.")
+        elif not done:
+            say_next("check the paths; xai demo shows a run that works.")
+        else:
+            say_next(advice)
+        code = self._exit_code()
+        if code:
+            raise typer.Exit(code)
+
+    def _exit_code(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
+        if not self.records:
+            return MISSING
+        return PARTLY if self.failures or self.stopped else 0

@@ -1,0 +1,134 @@
+"""Several methods on the same images and class, side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from safetensors.numpy import save as safetensors_bytes
+
+from xai import report
+from xai.core import DataError, Explanation, Sample, UsageError
+from xai.explanation.explainer import Explainer, name_of
+from xai.explanation.failure import Failure
+from xai.explanation.files import write_bytes, write_json, writing
+from xai.explanation.inputs import BoxOf, read_samples
+from xai.explanation.record import record_of
+from xai.explanation.targets import logits_of
+from xai.models import Classifier
+
+MOST_IMAGES = 50  # of one picture; all of them are held in memory
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Maps of several methods.
+
+    Args:
+        label: The class explained, or the contrast.
+        rows: Per image: method → explanation, every method present.
+        failures: Images that at least one method could not explain.
+        seed: Of methods that draw random numbers.
+    """
+
+    label: str
+    rows: list[dict[str, Explanation]]
+    failures: list[Failure]
+    seed: int
+
+
+def compare(
+    classifier: Classifier,
+    methods: Mapping[str, Mapping[str, Any]],
+    sources: Sequence[Path | Image | Sample],
+    target: str | int | None = None,
+    *,
+    box_of: BoxOf | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+) -> Comparison:
+    """Explain the same class of the same images with several methods.
+
+    Args:
+        classifier: What is explained.
+        methods: Registry name → options.
+        sources: At most 50 images.
+        target: One class or contrast; default the class predicted for the first image that can be read.
+        box_of: Says which crop of an image to explain.
+        batch_size: Most images at once.
+        seed: Of methods that draw random numbers.
+
+    Raises:
+        UsageError: An unknown method, option or class, or too many images.
+        DataError: No image can be read.
+    """
+    if len(sources) > MOST_IMAGES:
+        raise UsageError(
+            f"{len(sources)} images are too many for one picture; at most {MOST_IMAGES}.",
+            "Choose some, or use xai explain with one method at a time.",
+        )
+    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    # made before any image is read: wrong names show at once
+    explainers = {
+        name: Explainer(classifier, name, target, **settings, **options) for name, options in methods.items()
+    }
+    read = list(read_samples(sources, None, box_of))
+    samples = [one for one in read if isinstance(one, Sample)]
+    failures = {one.name: one for one in read if isinstance(one, Failure)}
+    if not samples:
+        raise DataError("\n".join(str(failure.error) for failure in failures.values()) or "No images.")
+    if target is None:
+        target = _predicted(next(iter(explainers.values())), samples[0])
+        explainers = {
+            name: Explainer(classifier, name, target, **settings, **options)
+            for name, options in methods.items()
+        }
+    rows: dict[str, dict[str, Explanation]] = {name_of(sample): {} for sample in samples}
+    for name, explainer in explainers.items():
+        for result in explainer.explain(samples):
+            if isinstance(result, Failure):
+                failures[result.name] = result
+            else:
+                rows[name_of(result.sample)][name] = result
+    complete = [row for image, row in rows.items() if image not in failures]
+    label = next(iter(complete[0][next(iter(methods))].maps)) if complete else str(target)
+    return Comparison(label, complete, list(failures.values()), seed)
+
+
+def write_comparison(comparison: Comparison, out: Path) -> dict[str, Any]:
+    """Write `method_panel.png`, `.safetensors` (tensors `{stem}/{method}`) and `.json`, replacing older ones.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    files = {kind: f"method_panel.{kind}" for kind in ("png", "safetensors", "json")}
+    content = {
+        "schema": "xai.comparison/1",
+        "class": comparison.label,
+        "images": [
+            {method: record_of(explanation, comparison.seed) for method, explanation in row.items()}
+            for row in comparison.rows
+        ],
+        "failures": [{"image": one.name, "error": str(one.error)} for one in comparison.failures],
+        "files": files,
+    }
+    with writing(out):
+        report.save(report.draw_methods(comparison.rows, comparison.label), out / files["png"])
+        write_bytes(out / files["safetensors"], safetensors_bytes(dict(_maps(comparison))))
+        write_json(out / files["json"], content)
+    return content
+
+
+def _maps(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    for row in comparison.rows:
+        for method, explanation in row.items():
+            yield f"{explanation.sample.id}/{method}", explanation.maps[comparison.label]
+
+
+def _predicted(explainer: Explainer, sample: Sample) -> str:
+    pixels = explainer.prepare(sample).pixels[None].to(explainer.classifier.device)
+    return explainer.classifier.labels[int(logits_of(explainer.classifier, pixels).argmax())]

@@ -1,0 +1,128 @@
+"""The library call: images in, explanations (and files) out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from torch import nn
+
+from xai.core import Explanation, Sample
+from xai.data import read_boxes
+from xai.explanation.explainer import Explainer, name_of
+from xai.explanation.failure import Failure, OutOfMemoryError
+from xai.explanation.files import write_explanation
+from xai.explanation.inputs import BoxOf, Source, gather, read_samples
+from xai.explanation.panels import draw_panels
+from xai.explanation.record import record_of
+from xai.explanation.targets import Wanted
+from xai.models import load
+
+
+def explain(
+    images: Source | Iterable[Source],
+    model: str | nn.Module = "demo",
+    *,
+    method: str = "gradient_weighted_attention",
+    target: Wanted = None,
+    out: str | Path | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    boxes: str | Path | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+    failures: list[Failure] | None = None,
+    **options: Any,
+) -> list[Explanation]:
+    """Explain images, one relevance map per class.
+
+    Args:
+        images: Paths, folders, globs, PIL images or samples, one or several.
+        model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
+        method: Registry name, see `xai.list_methods()`.
+        target: Class name, index, a contrast `"fake-real"`, a `Margin`, or several of them. Default: both
+            classes of a two-class model, else the top two of each image.
+        out: Folder for pictures, maps and JSON; None writes nothing.
+        box: (x, y, width, height) in pixels: explain this crop of each image, drawn on the whole image.
+        boxes: CSV file with one box per image, columns image,x,y,w,h.
+        batch_size: Most images at once; halved when memory runs out.
+        seed: Of methods that draw random numbers.
+        failures: Collects images that cannot be explained; without it the first one raises its error.
+        options: The method's own, such as `layers="all_layers"`.
+
+    Returns:
+        Explanations in the order of the images, without the failed ones. They hold their images; for very
+        many images iterate over `explain_each`.
+
+    Raises:
+        XaiError: A wrong name or option, a model that cannot be explained, a folder that cannot be written,
+            and, when `failures` is None, an image that cannot be read or explained.
+    """
+    explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
+    folder = None if out is None else Path(out)
+    explanations = []
+    for result in explain_each(explainer, gather(images, folder), folder, boxes_for(box, boxes)):
+        if isinstance(result, Done):
+            explanations.append(result.explanation)
+        elif failures is None:
+            raise result.error
+        else:
+            failures.append(result)
+    return explanations
+
+
+@dataclass(frozen=True)
+class Done:
+    """An explained image and what was written about it (no `files` if nothing was)."""
+
+    explanation: Explanation
+    record: dict[str, Any]
+
+
+def explain_each(
+    explainer: Explainer,
+    sources: Sequence[Path | Image | Sample],
+    out: Path | None = None,
+    box_of: BoxOf | None = None,
+    *,
+    layers_panel: bool = False,
+    heads_panel: bool = False,
+) -> Iterator[Done | Failure]:
+    """Explain images one after the other and write each as soon as it is explained.
+
+    What was yielded is on disk as a whole, whatever happens afterwards.
+
+    Args:
+        explainer: Model, method and targets.
+        sources: As `gather` lists them.
+        out: Folder for pictures, maps and JSON; None writes nothing.
+        box_of: Says which crop of an image to explain.
+        layers_panel: Also draw one map per preset and layer (needs `out`).
+        heads_panel: Also draw one map per head (needs `out`).
+
+    Raises:
+        OutputError: A file cannot be written.
+        ModelError: The model cannot be explained.
+    """
+    for result in explainer.explain(read_samples(sources, out, box_of)):
+        if isinstance(result, Failure):
+            yield result
+        elif out is None:
+            yield Done(result, record_of(result, explainer.seed))
+        else:
+            try:
+                panels = draw_panels(explainer, result, layers=layers_panel, heads=heads_panel)
+            except OutOfMemoryError as error:
+                yield Failure(name_of(result.sample), error)
+                continue
+            record = write_explanation(result, out, explainer.seed, panels, alone=len(sources) == 1)
+            yield Done(result, record)
+
+
+def boxes_for(
+    box: tuple[float, float, float, float] | None = None, boxes: str | Path | None = None
+) -> BoxOf | None:
+    """The box of each image, by its path: one for all, from a CSV file, or None."""
+    if boxes is not None:
+        return read_boxes(boxes)
+    return None if box is None else lambda path: box

@@ -1,0 +1,211 @@
+"""Samples in, explanations out: in batches, each as large as the memory allows."""
+
+import gc
+import inspect
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai import attr
+from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
+from xai.explanation.failure import Failure, OutOfMemoryError, forget_frames
+from xai.explanation.targets import Targets, Wanted, logits_of
+from xai.models import Classifier
+
+log = logging.getLogger(__name__)
+
+HELD_PIXELS = 200_000_000  # of original images in one batch: 600 MB
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sample with what the model sees of it."""
+
+    sample: Sample
+    pixels: Tensor
+    geometry: Geometry
+
+
+class Explainer:
+    """One classifier, one method, one choice of targets.
+
+    Args:
+        classifier: What is explained.
+        method: Registry name of an attribution.
+        target: See `Targets.parse`.
+        batch_size: Most images at once; halved for the rest of the run when memory runs out.
+        seed: Of methods that draw random numbers.
+        options: The method's own.
+
+    Raises:
+        UsageError: An unknown method, option or target.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        method: str = "gradient_weighted_attention",
+        target: Wanted = None,
+        *,
+        batch_size: int = 8,
+        seed: int = 0,
+        **options: Any,
+    ):
+        if batch_size < 1:
+            raise UsageError(f"batch_size={batch_size} must be 1 or more.")
+        takes = list(inspect.signature(attr.METHODS[method]).parameters)[1:]
+        if "seed" in takes:
+            options = {"seed": seed, **options}
+        self.classifier = classifier
+        self.targets = Targets.parse(target, classifier.labels)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.method_name = method
+        self.method = attr.create(method, classifier, **options)
+        self.options = {name: getattr(self.method, name) for name in takes}
+        self.model_facts = classifier.describe()
+        self._answered = False
+
+    def explain(self, samples: Iterable[Sample | Failure]) -> Iterator[Explanation | Failure]:
+        """Explain samples in order, failures handed through; at most one batch of images is held at a time.
+
+        Raises:
+            ModelError: The model cannot be explained: already the first image that reached it failed.
+        """
+        batch: list[Prepared] = []
+        for sample in samples:
+            prepared = self._try_prepare(sample)
+            if batch and (isinstance(prepared, Failure) or not self._fits(batch, prepared)):
+                yield from self._explain_batch(batch)
+                batch = []
+            if isinstance(prepared, Failure):
+                yield prepared
+            else:
+                batch.append(prepared)
+        if batch:
+            yield from self._explain_batch(batch)
+
+    def prepare(self, sample: Sample) -> Prepared:
+        """Cut out the sample's box, if it has one, and preprocess it.
+
+        Raises:
+            DataError: The preprocessing cannot take this image.
+        """
+        if sample.box is None:
+            geometry = self.classifier.geometry(sample.image.size)
+            return Prepared(sample, self.classifier.preprocess(sample.image), geometry)
+        x, y, w, h = sample.box
+        crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
+        geometry = self.classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
+        return Prepared(sample, self.classifier.preprocess(crop), geometry)
+
+    @contextmanager
+    def memory_errors(self) -> Iterator[None]:
+        """Turn a lack of memory, which every device says in its own way, into an OutOfMemoryError."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"Out of memory with one image on {self.classifier.device}.",
+                "Use fewer layers, a smaller dtype (--dtype bfloat16) or another device (--device cpu).",
+            ) from None
+
+    def _try_prepare(self, sample: Sample | Failure) -> Prepared | Failure:
+        if isinstance(sample, Failure):
+            return sample
+        try:
+            return self.prepare(sample)
+        except DataError as error:
+            return Failure(name_of(sample), error)
+
+    def _fits(self, batch: list[Prepared], new: Prepared) -> bool:
+        images = [one.sample.image for one in [*batch, new]]
+        return (
+            len(batch) < self.batch_size
+            and new.pixels.shape == batch[0].pixels.shape
+            and sum(image.width * image.height for image in images) <= HELD_PIXELS
+        )
+
+    def _explain_batch(self, batch: list[Prepared]) -> Iterator[Explanation | Failure]:
+        results, error = self._attempt(batch)
+        if error is None:
+            self._answered = True
+            yield from results
+        elif len(batch) == 1:
+            yield Failure(name_of(batch[0].sample), error)
+        else:
+            half = len(batch) // 2
+            if isinstance(error, OutOfMemoryError):
+                self.batch_size = half
+                log.warning("Out of memory with %d images at once; going on with %d.", len(batch), half)
+            yield from self._explain_batch(batch[:half])
+            yield from self._explain_batch(batch[half:])
+
+    def _attempt(self, batch: list[Prepared]) -> tuple[list[Explanation | Failure], ModelError | None]:
+        """Results, or why there are none."""
+        try:
+            with self.memory_errors():
+                return self._attribute(batch), None
+        except ModelError as caught:
+            if len(batch) == 1 and not self._answered and not isinstance(caught, OutOfMemoryError):
+                raise
+            error = caught
+        forget_frames(error)  # the failed attempt's tensors must be gone before the next one
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return [], error
+
+    def _attribute(self, batch: list[Prepared]) -> list[Explanation | Failure]:
+        pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
+        logits = logits_of(self.classifier, pixels)
+        names, targets = self.targets.resolve(logits)
+        maps = self.method.attribute_targets(pixels, targets).float().cpu().numpy()
+        answers = logits.cpu().numpy()
+        results: list[Explanation | Failure] = []
+        for index, one in enumerate(batch):
+            explanation = Explanation(
+                sample=one.sample,
+                labels=self.classifier.labels,
+                logits=answers[index],
+                maps={name: maps[rank, index] for rank, name in enumerate(names[index])},
+                geometry=one.geometry,
+                method=self.method_name,
+                options=self.options,
+                model=self.model_facts,
+            )
+            results.append(_checked(explanation))
+        return results
+
+
+def _checked(explanation: Explanation) -> Explanation | Failure:
+    for name, values in explanation.maps.items():
+        broken = values.size - int(np.isfinite(values).sum())
+        if broken:
+            error = ModelError(
+                f"The map of {name!r} is not finite: {broken} of {values.size} values are NaN or infinite.",
+                "Load the model with a wider dtype (--dtype float32).",
+            )
+            return Failure(name_of(explanation.sample), error)
+    return explanation
+
+
+def name_of(sample: Sample) -> str:
+    """What a person knows the image by."""
+    return str(sample.path or sample.id)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an accelerator or the machine ran out of memory: on the CPU torch says so in words only."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
+    )

@@ -1,0 +1,115 @@
+"""Results on disk: whole files only, each image's own, never another's."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from safetensors.numpy import save as safetensors_bytes
+
+from xai import report
+from xai.core import Explanation
+from xai.explanation.failure import OutputError
+from xai.explanation.record import record_of
+from xai.report.files import replacing
+
+
+def write_explanation(
+    explanation: Explanation,
+    out: Path,
+    seed: int = 0,
+    panels: Mapping[str, Figure] | None = None,
+    alone: bool = False,
+) -> dict[str, Any]:
+    """Write pictures, raw maps and, last of all, the record.
+
+    `{stem}_{class}_attention.png` per map, `{stem}_comparison.png` of the first two,
+    `{stem}_maps.safetensors` (one float32 tensor (rows, cols) per map), `{stem}_explanation.json`.
+
+    Args:
+        explanation: Its sample's id is the stem.
+        out: Folder, made if need be.
+        seed: Of methods that draw random numbers, for the record.
+        panels: Further pictures by name, written as `{stem}_{name}.png`.
+        alone: Write panels as `{name}.png`, without the stem, unless another image's panel stands there.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        OutputError: A file cannot be written. Files written before it are whole.
+    """
+    stem, names = explanation.sample.id, list(explanation.maps)
+    record_path = out / f"{stem}_explanation.json"
+    content = record_of(explanation, seed)
+    with writing(out):
+        files = {}
+        for name in names:
+            files[f"attention of {name}"] = f"{stem}_{report.file_slug(name)}_attention.png"
+            report.save(report.draw_class(explanation, name), out / files[f"attention of {name}"])
+        if len(names) > 1:
+            files["comparison"] = f"{stem}_comparison.png"
+            report.save(report.draw_comparison(explanation, names[0], names[1]), out / files["comparison"])
+        for name, figure in (panels or {}).items():
+            plain = alone and (not (out / f"{name}.png").exists() or f"{name}.png" in _files_of(record_path))
+            files[name] = f"{name}.png" if plain else f"{stem}_{name}.png"
+            report.save(figure, out / files[name])
+        files["maps"] = f"{stem}_maps.safetensors"
+        write_bytes(out / files["maps"], safetensors_bytes(dict(explanation.maps)))
+        files["record"] = record_path.name
+        write_json(record_path, content | {"files": files})
+    return content | {"files": files}
+
+
+def owner_of(out: Path) -> Callable[[str], Path | None]:
+    """Tell which image the files of a stem in `out` belong to."""
+
+    def owner(stem: str) -> Path | None:
+        path = out / f"{stem}_explanation.json"
+        if not path.exists():
+            return None
+        try:
+            return Path(_read(path)["image"]["path"])
+        except (KeyError, TypeError):
+            return path  # not a record of ours, so not ours to overwrite
+
+    return owner
+
+
+def _files_of(record: Path) -> list[str]:
+    """Names of the files written with a record, none if there is no record."""
+    files = _read(record).get("files") if record.exists() else None
+    return list(files.values()) if isinstance(files, dict) else []
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON (UTF-8, indented) as a whole."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole, or not at all."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Make the folder; turn what the disk objects into one error."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {out}: {error.strerror or error}.", "Choose another folder with --out."
+        ) from None

@@ -1,0 +1,51 @@
+"""From paths, pictures and boxes to samples, one at a time, broken ones as failures."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from xai.core import Sample, XaiError
+from xai.data import check_box, find_images, read_image, unique_stems
+from xai.explanation.failure import Failure
+from xai.explanation.files import owner_of
+
+Source = str | Path | Image.Image | Sample
+BoxOf = Callable[[Path], tuple[float, float, float, float]]
+
+
+def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | Image.Image | Sample]:
+    """Expand folders and globs into files; leave pictures and samples as they are."""
+    several = [images] if isinstance(images, str | Path | Image.Image | Sample) else images
+    sources: list[Path | Image.Image | Sample] = []
+    for source in several:
+        sources += find_images([source], exclude=out) if isinstance(source, str | Path) else [source]
+    return list(dict.fromkeys(sources))
+
+
+def read_samples(
+    sources: Sequence[Path | Image.Image | Sample], out: Path | None, box_of: BoxOf | None = None
+) -> Iterator[Sample | Failure]:
+    """Read one image after the other; each gets an id of its own, the stem of its files in `out`."""
+    paths = [source for source in sources if isinstance(source, Path)]
+    stems = unique_stems(paths, owner_of(out)) if out else unique_stems(paths)
+    for number, source in enumerate(sources, 1):
+        try:
+            yield _read(source, stems, number, box_of)
+        except XaiError as error:
+            yield Failure(str(source), error)
+
+
+def _read(
+    source: Path | Image.Image | Sample, stems: dict[Path, str], number: int, box_of: BoxOf | None
+) -> Sample:
+    if isinstance(source, Sample):
+        sample = source
+    elif isinstance(source, Path):
+        image = read_image(source)
+        sample = Sample(stems[source], image, source, box=box_of(source) if box_of else None)
+    else:
+        sample = Sample(f"image-{number}", source.convert("RGB"), box=box_of(Path()) if box_of else None)
+    if sample.box is not None:
+        check_box(sample.box, sample.image.size, sample.path or sample.id)
+    return sample

@@ -1,0 +1,98 @@
+"""From what a person calls a target to what a method explains, with a name for the map."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai.core import Margin, UsageError, nearest
+
+Wanted = str | int | Margin | Sequence[str | int | Margin] | None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What to explain of every image.
+
+    Args:
+        labels: All class names, in the order of the logits.
+        chosen: (name, class index or Margin) per map; empty means the top two classes of each image.
+    """
+
+    labels: tuple[str, ...]
+    chosen: tuple[tuple[str, int | Margin], ...]
+
+    @classmethod
+    def parse(cls, wanted: Wanted, labels: tuple[str, ...]) -> "Targets":
+        """Read class names, indices, `fake-real` (the logit of fake minus that of real) or a `Margin`.
+
+        None means both classes of a two-class model, else the top two of each image.
+
+        Raises:
+            UsageError: A class that the model does not have.
+        """
+        if wanted is None:
+            every = range(len(labels)) if len(labels) <= 2 else ()
+            return cls(labels, tuple((labels[index], index) for index in every))
+        several = [wanted] if isinstance(wanted, str | int | Margin) else wanted
+        return cls(labels, tuple(dict(_parse(one, labels) for one in several).items()))
+
+    def target_of(self, name: str) -> int | Margin:
+        """The target behind the name of a map."""
+        chosen = dict(self.chosen)
+        return chosen[name] if name in chosen else self.labels.index(name)
+
+    def resolve(self, logits: Tensor) -> tuple[list[list[str]], list[Any]]:
+        """Names of the maps per image, and the targets in the form that methods take.
+
+        Args:
+            logits: (B, C).
+
+        Returns:
+            B lists of T names, and T targets: class index, `Margin`, or a (B,) tensor of class indices.
+        """
+        if self.chosen:
+            names, targets = zip(*self.chosen, strict=True)
+            return [list(names)] * len(logits), list(targets)
+        ranked = logits.topk(2, dim=1).indices
+        return [[self.labels[index] for index in row] for row in ranked.tolist()], list(ranked.T)
+
+
+def _parse(wanted: str | int | Margin, labels: tuple[str, ...]) -> tuple[str, int | Margin]:
+    if isinstance(wanted, Margin):
+        positive = labels[_index(wanted.positive, labels)]
+        negative = "rest" if wanted.negative is None else labels[_index(wanted.negative, labels)]
+        return f"{positive}-{negative}", wanted
+    if isinstance(wanted, str) and wanted not in labels:
+        for positive, negative in _splits(wanted):
+            if positive in labels and negative in labels:
+                return wanted, Margin(labels.index(positive), labels.index(negative))
+    index = _index(wanted, labels)
+    return labels[index], index
+
+
+def _splits(text: str) -> Iterator[tuple[str, str]]:
+    """Every reading of `a-b`, since class names may hold a minus themselves."""
+    for place, sign in enumerate(text):
+        if sign == "-":
+            yield text[:place], text[place + 1 :]
+
+
+def _index(wanted: str | int, labels: tuple[str, ...]) -> int:
+    if wanted in labels:
+        return labels.index(str(wanted))
+    if isinstance(wanted, int) or wanted.isdecimal():
+        if int(wanted) < len(labels) and int(wanted) >= 0:
+            return int(wanted)
+        raise UsageError(f"No class {wanted}: the model has {len(labels)} classes, 0 … {len(labels) - 1}.")
+    shown = labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
+    hint = nearest(wanted, shown or labels[:20])
+    raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")
+
+
+def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:
+    """(B, C) float32 answer of the model, without a graph."""
+    with torch.inference_mode():
+        return classifier(pixels).float()
