@@ -12,7 +12,6 @@ from xai.report.scale import Scale
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
 BRIGHTNESS = 0.85  # of the grey photograph: leaves room for the hot colours
 OPACITY = 0.8  # of the strongest relevance: what lies under it can still be seen
-FADE = 0.7  # exponent below 1: weak relevance shows a little sooner than in proportion
 UNSEEN = 0.93  # grey of a heatmap where the model saw nothing
 MASK, BOX = (0.0, 1.0, 0.85), (1.0, 1.0, 1.0)  # colours of the outlines
 ZOOM = 0.4  # a crop whose sides are all below this share of the image's is drawn enlarged
@@ -54,7 +53,7 @@ class Canvas:
 
     def heatmap(self, values: np.ndarray, scale: Scale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
-        picture = scale.colours(self._project(values)).astype(np.float32)
+        picture = scale.colours(self._project(values))
         picture[~self.seen] = UNSEEN
         picture[self._hatch] *= 0.85
         return _to_uint8(picture)
@@ -65,8 +64,9 @@ class Canvas:
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
         """
         projected = self._project(values)
-        opacity = (OPACITY * scale.strength(projected) ** FADE)[..., None].astype(np.float32)
-        picture = self._grey * (1 - opacity) + scale.colours(projected).astype(np.float32) * opacity
+        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.4 is half opaque
+        opacity = OPACITY * (1 - (1 - scale.strength(projected)[..., None] ** 2) ** 4)
+        picture = self._grey * (1 - opacity) + scale.colours(projected) * opacity
         picture[~self.seen] = 0.4 * picture[~self.seen] + 0.5
         picture[self._hatch] *= 0.85
         if self.explanation.sample.mask is not None:

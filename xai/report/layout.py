@@ -12,10 +12,11 @@ from xai.report.text import drawable, height, wrap
 
 PAGE_WIDTH, PAGE_HEIGHT = 10.0, 7.6  # inches for panels; a page with many rows grows longer
 GAP, WORDS = 0.25, 0.9  # between columns; room for title and colour bar in a row
-LEAST_CELL, LEAST_PICTURE, LEAST_TEXT = 1.3, 1.2, 6.5
+LEAST_CELL, LEAST_PICTURE, LEAST_TEXT = 1.3, 1.6, 6.5
 LEAST_BAR, MOST_BAR = 1.3, 4.0
 PARAGRAPH = 0.06
 LEAST_DPI, MOST_DPI = 150, 300
+MOST_PIXELS = 30_000  # of the page's height: what every viewer opens
 HEADING, SUBHEADING, TITLE, SMALL = 12.0, 9.5, 9.5, 8.0  # font sizes in points
 
 
@@ -57,10 +58,18 @@ def arrange(panels: Sequence[Panel], choices: Sequence[int]) -> list[list[Panel]
     return [list(panels[start : start + columns]) for start in range(0, len(panels), columns)]
 
 
-def compose(heading: str, subheading: str, rows: Sequence[Sequence[Panel]], caption: Sequence[str]) -> Figure:
+def compose(
+    heading: str,
+    subheading: str,
+    rows: Sequence[Sequence[Panel]],
+    caption: Sequence[str],
+    scale: Scale | None = None,
+    unit: str = "",
+) -> Figure:
     """Lay out rows of panels, whose columns line up, between a heading and a caption of paragraphs.
 
-    The caption takes the place of the panels that the last row lacks, if it fits there.
+    The caption takes the place of the panels that the last row lacks, if it fits there. With `scale`,
+    one colour bar is drawn for all panels.
     """
     columns = max(len(row) for row in rows)
     cell, tall = _room(columns, len(rows))
@@ -69,7 +78,8 @@ def compose(heading: str, subheading: str, rows: Sequence[Sequence[Panel]], capt
     sharpest = max(panel.picture.shape[0] / panel.fit(cell, tall)[1] for panel in panels)
     cell = min(cell, max(widest, LEAST_CELL))
     used = columns * (cell + GAP) - GAP
-    sheet = Sheet(max(used, LEAST_TEXT), dpi=min(max(sharpest, LEAST_DPI), MOST_DPI))
+    dpi = min(max(sharpest, LEAST_DPI), MOST_DPI, MOST_PIXELS / (len(rows) * (tall + WORDS)))
+    sheet = Sheet(max(used, LEAST_TEXT), dpi)
     sheet.paragraph(heading, HEADING, bold=True)
     sheet.paragraph(subheading, SUBHEADING)
     left = MARGIN + (sheet.width - used) / 2
@@ -78,6 +88,9 @@ def compose(heading: str, subheading: str, rows: Sequence[Sequence[Panel]], capt
         sheet.y += 0.14
         top = sheet.y
         _draw_row(sheet, row, left, cell, tall)
+    if scale is not None and scale.limit > 0:
+        sheet.y += 0.1
+        sheet.y += sheet.bar(scale, unit, MARGIN + sheet.width / 2, sheet.y, MOST_BAR, sheet.width)
     bottom, aside = sheet.y, (columns - len(rows[-1])) * (cell + GAP) - GAP
     if aside > 0 and _caption_height(caption, aside) <= bottom - top:
         sheet.y = top
@@ -121,7 +134,7 @@ def _draw_row(sheet: Sheet, panels: Sequence[Panel], left: float, cell: float, t
         width, picture_height = panel.fit(cell, tall)
         sheet.picture(panel.picture, centre - width / 2, top, width, picture_height)
         if panel.stamp:
-            sheet.stamp(panel.stamp, centre, top + picture_height / 2, min(cell, max(width, LEAST_CELL)))
+            sheet.stamp(panel.stamp, centre, top + picture_height - 0.06, cell)
         end = top + picture_height
         if panel.scale is not None and panel.scale.limit > 0:
             end += 0.07 + sheet.bar(

@@ -40,7 +40,7 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
         f"{words.colours(scale, words.short(label))}{shared}",
         words.conditions(explanation, canvas),
         words.LIMITS,
-        words.method(explanation),
+        words.made_by(explanation),
     ]
     heading = f"{words.name(explanation)} · evidence for {words.short(label)}: {probability}"
     return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
@@ -82,7 +82,7 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
         f"blue where {names[1]} has more. Overlap: what speaks for both, so for neither of them alone.",
         words.conditions(explanation, canvas),
         words.LIMITS,
-        words.method(explanation),
+        words.made_by(explanation),
     ]
     heading = f"{words.name(explanation)} · {names[0]} and {names[1]} compared"
     return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)

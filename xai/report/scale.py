@@ -58,9 +58,9 @@ class Scale:
         return -self.limit if self.signed else 0.0
 
     def colours(self, values: np.ndarray) -> np.ndarray:
-        """(…, 3) colours in [0, 1] of relevance values; what lies off the scale takes its end colour."""
+        """(…, 3) float32 colours in [0, 1] of relevance values; beyond the scale its end colour."""
         span = (self.limit - self.low) or 1.0
-        return self.colormap((np.nan_to_num(values) - self.low) / span)[..., :3]
+        return self.colormap((np.nan_to_num(values) - self.low) / span)[..., :3].astype(np.float32)
 
     def strength(self, values: np.ndarray) -> np.ndarray:
         """How strong each value is on this scale, in [0, 1]; 0 where `values` is NaN."""

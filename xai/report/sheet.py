@@ -15,6 +15,7 @@ from xai.report.text import drawable, font, height, line_width, number, wrap
 INK, GREY, HAIRLINE = "#1a1a1a", "#555555", "#8a8a8a"
 MARGIN = 0.3
 BAR_HEIGHT, BAR_TEXT = 0.1, 7.5
+PADDING = 0.08
 
 
 class Sheet:
@@ -75,17 +76,16 @@ class Sheet:
             Rectangle((x, y), width, tall, fill=False, edgecolor=HAIRLINE, linewidth=0.5, zorder=2)
         )
 
-    def stamp(self, text: str, x: float, y: float, width: float) -> None:
-        """Write on a white label, centred on (x, y)."""
-        size = BAR_TEXT + 0.5
-        lines = wrap(drawable(text), width - 0.2, size)
-        tall = height(len(lines), size) + 0.1
-        label = Rectangle(
-            (x - width / 2, y - tall / 2), width, tall, facecolor="white", edgecolor=HAIRLINE, linewidth=0.5
+    def stamp(self, text: str, x: float, bottom: float, width: float) -> None:
+        """Write on a white label centred on x that ends at `bottom`."""
+        lines = wrap(drawable(text), width - 2 * PADDING, BAR_TEXT)
+        wide = max(line_width(line, BAR_TEXT) for line in lines) + 2 * PADDING
+        tall = height(len(lines), BAR_TEXT) + PADDING
+        corner = x - wide / 2, bottom - tall
+        self._axes.add_patch(
+            Rectangle(corner, wide, tall, facecolor="white", edgecolor=HAIRLINE, linewidth=0.5, zorder=2)
         )
-        label.set_zorder(3)
-        self._axes.add_patch(label)
-        self.write(lines, x, y - tall / 2 + 0.05, size)
+        self.write(lines, x, bottom - tall + 0.6 * PADDING, BAR_TEXT)
 
     def bar(self, scale: Scale, unit: str, x: float, y: float, width: float, room: float) -> float:
         """Draw a colour bar centred on x with its limits and unit; returns its height."""

@@ -1,5 +1,6 @@
 """Text in pictures: any label and any file name, in a font that has its characters, within a given width."""
 
+import re
 from functools import cache
 
 from matplotlib import font_manager
@@ -26,6 +27,7 @@ FALLBACKS = (
 )
 POINTS = 72.0  # per inch
 SPACING = 1.3  # of lines, in font sizes
+PIECES = re.compile(r"[^\s_/-]*[\s_/-]|[^\s_/-]+")  # what a line break should not cut
 
 
 def printable(text: str) -> str:
@@ -51,20 +53,18 @@ def font(text: str, size: float, bold: bool = False) -> FontProperties:
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
-    """Break text into lines no wider than `width` inches, between words where possible."""
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if line_width(joined, size, bold) <= width:
-            lines[-1] = joined
+    """Break text into lines no wider than `width` inches: after spaces, `_`, `-`, `/` where possible."""
+    lines: list[str] = []
+    for piece in PIECES.findall(text):
+        if lines and line_width((lines[-1] + piece).rstrip(), size, bold) <= width:
+            lines[-1] += piece
             continue
-        if lines[-1]:
-            lines.append("")
-        for character in word:  # a word too long for a line is broken where it is full
-            if lines[-1] and line_width(lines[-1] + character, size, bold) > width:
+        lines.append("")
+        for character in piece:  # a piece too long for a line is broken where it is full
+            if lines[-1] and line_width((lines[-1] + character).rstrip(), size, bold) > width:
                 lines.append("")
             lines[-1] += character
-    return lines
+    return [line.rstrip() for line in lines]
 
 
 def line_width(text: str, size: float, bold: bool = False) -> float:

@@ -1,6 +1,6 @@
 """What pictures and pages say about an explanation, in words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ def verdict(explanation: Explanation) -> str:
 
 
 def peak(values: np.ndarray, scale: Scale) -> str:
-    """The strongest relevance of a map as a share of the common scale."""
-    return f"peak {percent(float(scale.strength(values).max()))} of the scale"
+    """The strongest relevance of a map as a share of the common scale; nothing for a map that is zero."""
+    return "" if not values.any() else f"peak {percent(float(scale.strength(values).max()))} of scale"
 
 
 def stamp(values: np.ndarray) -> str:
@@ -43,19 +43,29 @@ def stamp(values: np.ndarray) -> str:
     return "" if values.any() else ZERO
 
 
-def method(explanation: Explanation) -> str:
-    """Method, its options and the model, in one sentence."""
-    options = ", ".join(f"{key} {_plain(value)}" for key, value in explanation.options.items())
+def method(explanation: Explanation, without: Collection[str] = ()) -> str:
+    """Name of the method with its options, but those that a panel varies."""
+    options = ", ".join(
+        f"{key} {_plain(value)}" for key, value in explanation.options.items() if key not in without
+    )
+    return printable(explanation.method + (f" ({options})" if options else ""))
+
+
+def made_by(explanation: Explanation, without: Collection[str] = ()) -> str:
+    """Method, options and model, in a sentence."""
     model = explanation.model.get("name")
-    text = f"Method: {explanation.method}" + (f" ({options})" if options else "")
-    return printable(text + (f". Model: {shorten(str(model), 80)}." if model else "."))
+    return f"Method: {method(explanation, without)}." + (
+        f" Model: {shorten(printable(str(model)), 80)}." if model else ""
+    )
 
 
 def colours(scale: Scale, subject: str) -> str:
     """What the colours of a map mean. `subject` names what the evidence is for."""
     if scale.signed:
         return f"Orange speaks for {subject}, blue against it: the stronger the colour, the more."
-    return f"The brighter the colour, the more the patch speaks for {subject}; bare grey means no evidence."
+    return (
+        f"The brighter the colour, the more the patch speaks for {subject}; bare grey means little or none."
+    )
 
 
 def conditions(explanation: Explanation, canvas: Canvas) -> str:
