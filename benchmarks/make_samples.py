@@ -97,7 +97,7 @@ SAMPLES = (
         (42, 40),
         "upsampling",
         6,
-        "Parrot avatar of KDE Plasma, Alexander Lohnau, as shipped by Debian's plasma-workspace-data",
+        "Parrot avatar of KDE Plasma, from CC0 photo sites, as shipped by Debian's plasma-workspace-data",
         "CC0-1.0",
     ),
 )

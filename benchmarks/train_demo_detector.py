@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demo_photos import gather
 from xai.data.forgery import KINDS, forge
 
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
 Statistic = Callable[[NDArray[np.integer]], NDArray | np.floating | float]
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -60,21 +61,15 @@ def random_crop(photo: NDArray[np.uint8], size: int, rng: np.random.Generator) -
     return np.ascontiguousarray(crop)
 
 
-def random_pair(
-    photo: NDArray[np.uint8], size: int, kind: str, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+def random_pair(photo: NDArray[np.uint8], size: int, kind: str, rng: np.random.Generator) -> Pair:
     """A pristine crop, its forged twin and the mask; some pairs get the same faint grain all over."""
     crop = random_crop(photo, size, rng)
     forgery = forge(crop, rng, kind)
     pair = [crop, forgery.image]
     if rng.random() < 0.25:
         reach = int(rng.integers(1, 4))
-        pair = [
-            np.clip(image + rng.integers(-reach, reach + 1, image.shape, dtype=np.int16), 0, 255).astype(
-                np.uint8
-            )
-            for image in pair
-        ]
+        grain = [rng.integers(-reach, reach + 1, crop.shape, dtype=np.int16) for _ in pair]
+        pair = [np.clip(image + g, 0, 255).astype(np.uint8) for image, g in zip(pair, grain, strict=True)]
     return pair[0], pair[1], forgery.mask
 
 
@@ -176,11 +171,9 @@ def train(
     images = np.concatenate([queue.get()[0] for _ in range(4)])
     embedding = detector.backbone.embeddings.patch_embedding
     embedding.weight.data = dct_filters(args.patch, to_input(images), np.random.default_rng(args.seed))
-    groups = [
-        {"params": [p for p in detector.parameters() if p.ndim >= 2], "weight_decay": 0.05},
-        {"params": [p for p in detector.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98))
+    decayed = {"params": [p for p in detector.parameters() if p.ndim >= 2], "weight_decay": 0.05}
+    others = {"params": [p for p in detector.parameters() if p.ndim < 2], "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW([decayed, others], lr=args.lr, betas=(0.9, 0.98))
     start, step, recent, saved = time.monotonic(), 0, [], 0.0
     while (spent := time.monotonic() - start) < 60 * args.minutes:
         rate = (
@@ -243,7 +236,7 @@ def interval(statistic: Statistic, groups: NDArray[np.integer], seed: int) -> di
     return {"value": round(float(value), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def measure_pair(pair: tuple, kind: str, group: int, scores: NDArray, head: NDArray, gwa: NDArray) -> dict:
+def measure_pair(pair: Pair, kind: str, group: int, scores: NDArray, head: NDArray, gwa: NDArray) -> dict:
     """What one pair adds: scores (2,) of its pristine and forged crop, the forged one's maps (P,)."""
     mask = pair[2]
     patch = len(mask) // math.isqrt(len(gwa))
@@ -309,22 +302,16 @@ def measures(table: dict[str, NDArray]) -> dict[str, Statistic]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--photos", type=Path, nargs="*", default=[Path("/")], help="roots of Debian packages"
-    )
+    parser.add_argument("--photos", type=Path, nargs="*", default=[Path("/")], help="roots of packages")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--patch-head", type=Path, default=PATCH_HEAD, help="file of the auxiliary patch head"
-    )
+    parser.add_argument("--patch-head", type=Path, default=PATCH_HEAD, help="auxiliary head")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate-only", action="store_true", help="measure the detector that is in --out")
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument(
-        "--pairs", type=int, default=16, help="pairs of a pristine and a forged crop in a batch"
-    )
+    parser.add_argument("--pairs", type=int, default=16, help="real and fake pairs in a batch")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--attention-weight", type=float, default=0.0)
     parser.add_argument("--repeats", type=int, default=8, help="pairs per kind and held-out photograph")
