@@ -15,12 +15,16 @@ BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
 
 def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | Image.Image | Sample]:
-    """Expand folders and globs into files; leave pictures and samples as they are."""
+    """Expand folders and globs into files, each once; leave pictures and samples as they are."""
     several = [images] if isinstance(images, str | Path | Image.Image | Sample) else images
-    sources: list[Path | Image.Image | Sample] = []
+    sources: dict[Path | int, Path | Image.Image | Sample] = {}
     for source in several:
-        sources += find_images([source], exclude=out) if isinstance(source, str | Path) else [source]
-    return list(dict.fromkeys(sources))
+        if isinstance(source, str | Path):
+            for path in find_images([source], exclude=out):
+                sources.setdefault(path.resolve(), path)
+        else:
+            sources[id(source)] = source
+    return list(sources.values())
 
 
 def read_samples(

@@ -43,7 +43,7 @@ def draw_panels(
 
 
 def layer_products(explainer: Explainer, explanation: Explanation, name: str) -> Tensor:
-    """Signed attention × gradient of one image and target, all layers: (layers, heads, rows, cols), on the CPU."""
+    """Signed attention × gradient of one image and target: (layers, heads, rows, cols), on the CPU."""
     if explainer.method_name != GradientWeightedAttention.info.name:
         raise UsageError(
             f"Panels of layers and heads show gradient_weighted_attention, not {explainer.method_name}.",

@@ -1,0 +1,186 @@
+"""What is written, for whom, and that it is whole or not there."""
+
+import errno
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from safetensors.numpy import load_file
+from tiny_detector import classifier, photo, write_photos
+
+import xai.report
+from xai.core import Sample
+from xai.explanation import OutputError, explain
+from xai.report import save
+
+
+@pytest.fixture(autouse=True)
+def coarse_pictures(monkeypatch):
+    """The pictures' looks are tested elsewhere; here they only cost time."""
+    monkeypatch.setattr(xai.report, "save", lambda figure, path: save(figure, path, dpi=20))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def record(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_files_of_one_image(tmp_path):
+    (path,) = write_photos(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    (explanation,) = explain(path, classifier(), out=out, seed=5)
+    assert names(out) == [
+        "0_comparison.png",
+        "0_explanation.json",
+        "0_fake_attention.png",
+        "0_maps.safetensors",
+        "0_real_attention.png",
+    ]
+    maps = load_file(out / "0_maps.safetensors")
+    assert set(maps) == {"real", "fake"}
+    np.testing.assert_array_equal(maps["fake"], explanation.maps["fake"])
+    for picture in out.glob("*.png"):
+        Image.open(picture).verify()
+    content = record(out / "0_explanation.json")
+    assert content["schema"] == "xai.explanation/1"
+    assert content["image"]["path"] == str(path.resolve())
+    assert content["image"]["sha256"] == sha256(path.read_bytes()).hexdigest()
+    assert content["predicted"] == explanation.predicted
+    assert content["probabilities"] == pytest.approx(explanation.probabilities)
+    assert content["logits"]["fake"] == pytest.approx(float(explanation.logits[1]))
+    assert content["maps"]["fake"]["sum"] == pytest.approx(float(explanation.maps["fake"].sum()))
+    row, col = content["maps"]["real"]["strongest_patch"]
+    assert explanation.maps["real"][row, col] == explanation.maps["real"].max()
+    assert content["method"]["options"]["layers"] == "last_4_layers"
+    assert content["seed"] == 5
+    assert len(content["model"]["fingerprint"]) == 64
+    assert set(content["versions"]) == {"xai", "torch", "transformers", "captum"}
+    assert set(content["files"].values()) == set(names(out))
+    assert content["warnings"] == []
+
+
+def test_class_names_are_made_safe_and_a_contrast_is_drawn(tmp_path):
+    (path,) = write_photos(tmp_path, 1)
+    explain(path, classifier(("a/b", "c d")), out=tmp_path / "one", target=["a/b", "a/b-c d"])
+    assert len(names(tmp_path / "one")) == 5
+    assert all((tmp_path / "one" / name).is_file() for name in names(tmp_path / "one"))
+
+
+def test_an_all_zero_map_is_a_warning_not_a_blank(tmp_path):
+    model = classifier()
+    model.module.head.weight.data[1] = 0  # nothing in the image changes the logit of fake
+    (path,) = write_photos(tmp_path, 1)
+    explain(path, model, out=tmp_path / "out")
+    warnings = record(tmp_path / "out" / "0_explanation.json")["warnings"]
+    assert warnings == ["no evidence for fake: the map is all zero"]
+
+
+def test_equal_stems_never_overwrite_each_other(tmp_path):
+    for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        photo(len(folder + suffix)).save(tmp_path / folder / f"face.{suffix}")
+    out = tmp_path / "out"
+    explain([tmp_path / "a", tmp_path / "b"], classifier(), out=out, target="fake")
+    records = sorted(out.glob("*.json"))
+    assert len(records) == 3
+    assert {record(path)["image"]["path"] for path in records} == {
+        str(tmp_path / name) for name in ("a/face.png", "b/face.png", "b/face.bmp")
+    }
+    before = names(out)
+    explain([tmp_path / "b", tmp_path / "a"], classifier(), out=out, target="fake")
+    assert names(out) == before, "the order of the images changes no name"
+
+
+def test_a_second_run_overwrites_its_own_files_only(tmp_path):
+    first, second = write_photos(tmp_path / "a", 1)[0], write_photos(tmp_path / "b", 1)[0]
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    explain(first, classifier(), out=out, target="fake")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    explain(second, classifier(), out=out, target="real")
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert len(names(out)) == len(before) + 3
+    explain(second, classifier(), out=out, target="real")
+    assert len(names(out)) == len(before) + 3
+    explain(first, classifier(), out=out, target="fake")
+    assert len(names(out)) == len(before) + 3
+
+
+def test_a_foreign_file_in_the_place_of_a_record_is_left_alone(tmp_path):
+    (path,) = write_photos(tmp_path, 1)
+    (tmp_path / "0_explanation.json").write_text("[1, 2]")
+    explain(path, classifier(), out=tmp_path, target="fake")
+    assert (tmp_path / "0_explanation.json").read_text() == "[1, 2]"
+    assert len(list(tmp_path.glob("0-*_explanation.json"))) == 1
+
+
+def test_panels_go_by_the_stem_unless_there_is_one_image(tmp_path):
+    from xai.explanation.files import write_explanation
+
+    (explanation,) = explain(Sample("x", photo()), classifier(), target="fake")
+    (other,) = explain(Sample("y", photo(1)), classifier(), target="fake")
+
+    def write(what, alone):
+        write_explanation(what, tmp_path, 0, {"layer_comparison": Figure()}, alone)
+        return [name for name in names(tmp_path) if "layer" in name]
+
+    assert write(explanation, False) == ["x_layer_comparison.png"]
+    assert write(explanation, True) == ["layer_comparison.png", "x_layer_comparison.png"]
+    assert len(write(explanation, True)) == 2
+    assert write(other, True) == ["layer_comparison.png", "x_layer_comparison.png", "y_layer_comparison.png"]
+
+
+def full_disk(monkeypatch, after):
+    """Let `after` files be written, then say that the disk is full."""
+    import xai.explanation.files as files
+
+    written = []
+    whole = files.replacing
+
+    def replacing(path):
+        if len(written) >= after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path.name)
+        return whole(path)
+
+    monkeypatch.setattr(files, "replacing", replacing)
+    return written
+
+
+def test_a_full_disk_is_one_error_and_what_was_finished_stays(tmp_path, monkeypatch):
+    paths = write_photos(tmp_path / "in", 3)
+    full_disk(monkeypatch, after=3)  # maps and record of the first image, maps of the second
+    with pytest.raises(OutputError, match=r"Cannot write to .*: No space left on device"):
+        explain(paths, classifier(), out=tmp_path / "out", target="fake")
+    assert record(tmp_path / "out" / "0_explanation.json")["image"]["id"] == "0"
+    assert not (tmp_path / "out" / "1_explanation.json").exists()
+    assert not [name for name in names(tmp_path / "out") if name.startswith(".")], "no temporary file stays"
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
+    (path,) = write_photos(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    explain(path, classifier(), out=out, target="fake")
+    before = (out / "0_maps.safetensors").read_bytes()
+
+    def broken(maps):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("xai.explanation.files.safetensors_bytes", broken)
+    with pytest.raises(OutputError, match="Input/output error"):
+        explain(path, classifier(), out=out, target="fake", layers="all_layers")
+    assert (out / "0_maps.safetensors").read_bytes() == before
+    assert record(out / "0_explanation.json")["method"]["options"]["layers"] == "last_4_layers"
+
+
+def test_an_unwritable_folder_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Choose another folder"):
+        explain(Sample("x", photo()), classifier(), out=tmp_path / "file" / "out")
