@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xai.attention.intercept import AttentionInterceptor
 from xai.attention.layout import grid_of
 from xai.attention.probe import Probe, probe
-from xai.attention.record import AttentionCall, record_attention
+from xai.attention.record import record_attention
 from xai.attention.rows import attention_rows, gradient_rows
 from xai.core import PatchGrid
 
@@ -69,7 +69,9 @@ def explicit_attention(
     """
     with torch.inference_mode(False), torch.enable_grad(), ExplicitAttention(tokens) as explicit:
         y = score(model(pixels, *args))
-    return [a.detach() for a in explicit.maps], list(torch.autograd.grad(y, explicit.maps))
+    return [a.detach() for a in explicit.maps], list(
+        torch.autograd.grad(y, explicit.maps, materialize_grads=True)
+    )
 
 
 def diagnose(
@@ -97,14 +99,14 @@ def diagnose(
     with record_attention(model, tokens=grid.tokens) as recording:
         logits = model(pixels, *args)
         y = score(logits)
-    calls: list[AttentionCall] = list(recording.calls.values())
+    calls = [recording.calls[i] for i in range(seen.layers)]
     gradients = torch.autograd.grad(y, [c.output for c in calls])
     maps, map_gradients = explicit_attention(model, pixels, args, grid.tokens, score)
     every = slice(None)
     return Diagnosis(
         probe=seen,
         heads=tuple(c.query.shape[1] for c in calls),
-        attention_error=max(map(_error, (attention_rows(c, every) for c in calls), maps)),
+        attention_error=max(_error(attention_rows(c, every), a) for c, a in zip(calls, maps, strict=False)),
         gradient_error=max(
             map(
                 _error,

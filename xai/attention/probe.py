@@ -16,7 +16,7 @@ class Probe:
 
     Args:
         grid: Its patch grid.
-        layers: Number of image attention calls, a pooling head's included.
+        layers: Number of image attention layers, a pooling head included if the classifier reads it.
         rows: Token rows that the classifier reads: the class token's where it has one, else all patches.
         pooling: Whether the last call is an attention pooling head, whose own rows are read instead.
     """
@@ -51,23 +51,26 @@ def probe(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], grid: PatchGr
     """
     with record_attention(model, tokens=grid.tokens) as recording:
         logits = model(pixels, *args)
-    calls = recording.calls
-    pooling = len(calls) > 1 and calls[recording.layers - 1].query.shape[-2] != grid.tokens
-    last = recording.layers - (2 if pooling else 1)
     if not logits.requires_grad:
         raise ModelError(
             "The logits do not depend on the recorded attention through a graph.",
             "The model may detach its features or compute them under torch.inference_mode().",
         )
+    calls = list(recording.calls.values())
     # distinct weights: the logits of a two-class margin head would cancel in a plain sum
     weights = torch.arange(1, logits.shape[-1] + 1, device=logits.device, dtype=logits.dtype)
-    (gradient,) = torch.autograd.grad((logits * weights).sum(), [calls[last].output], allow_unused=True)
-    used = torch.zeros(grid.tokens, dtype=torch.bool)
-    if gradient is not None:
-        used = (gradient != 0).any(dim=-1).any(dim=1).any(dim=0).cpu()
-    if not used.any():
+    gradients = torch.autograd.grad(
+        (logits * weights).sum(), [c.output for c in calls[-2:]], materialize_grads=True
+    )
+    used = [(g != 0).any(dim=-1).flatten(0, 1).any(dim=0).cpu() for g in gradients]
+    pooling = calls[-1].query.shape[-2] != grid.tokens
+    if pooling and not used[-1].any():  # a pooling head that runs, but is not read
+        pooling = False
+        del calls[-1], used[-1]
+    rows = used[-2] if pooling and len(used) > 1 else used[-1]
+    if not rows.any():
         raise ModelError(
             "No gradient of the logits reaches the last attention layer: there is nothing to explain."
         )
-    special = () if pooling else tuple(used[: grid.prefix].nonzero()[:, 0].tolist())
-    return Probe(grid, recording.layers, special or tuple(range(grid.prefix, grid.tokens)), pooling)
+    special = () if pooling else tuple(rows[: grid.prefix].nonzero()[:, 0].tolist())
+    return Probe(grid, len(calls), special or tuple(range(grid.prefix, grid.tokens)), pooling)

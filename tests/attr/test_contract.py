@@ -1,0 +1,216 @@
+"""Captum's contract, for every registered method: a new method is tested with no edit here."""
+
+import pytest
+import torch
+from captum.attr import NoiseTunnel
+from captum.metrics import infidelity, sensitivity_max
+from torch import Tensor
+from vit_zoo import build, pixels
+
+from xai.attr import METHODS, create, list_methods
+from xai.core import Margin, UsageError
+
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+OPTIONS = {"integrated_gradients": {"n_steps": 4}}
+
+
+def make(name: str, model: torch.nn.Module):
+    return create(name, model, **OPTIONS.get(name, {}))
+
+
+def needs_target(name: str) -> bool:
+    return METHODS[name].info.class_sensitive
+
+
+def test_shapes_and_containers(name: str) -> None:
+    method, x = make(name, build("clip")), pixels(3)
+    patches = method.attribute_patches(x, 1)
+    assert patches.shape == (3, 4, 4)
+    assert not patches.requires_grad
+    single, many = method.attribute(x, target=1), method.attribute((x,), target=1)
+    assert isinstance(single, Tensor)
+    assert isinstance(many, tuple)
+    assert len(many) == 1
+    assert torch.equal(single, many[0])
+    assert single.shape == x.shape
+    assert single.dtype == x.dtype
+    assert single.is_contiguous()
+    assert torch.isfinite(single).all()
+    assert patches.abs().max() > 0
+
+
+def test_pixels_carry_the_patches_relevance(name: str) -> None:
+    """Nearest upsampling that keeps each patch's sum."""
+    method, x = make(name, build("clip")), pixels()
+    patches, spread = method.attribute_patches(x, 1), method.attribute(x, target=1)
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(spread, 8).sum(1) * 64, patches)
+    assert torch.equal(spread[:, 0, :8, :8], spread[:, 0, :1, :1].expand(-1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [1, torch.tensor(1), torch.tensor([1]), torch.tensor([1, 1]), [1, 1], (1,), [(1,), (1,)]],
+    ids=lambda t: f"{type(t).__name__}-{t}",
+)
+def test_every_target_form(name: str, target: object) -> None:
+    method, x = make(name, build("clip")), pixels()
+    assert torch.equal(method.attribute(x, target=target), method.attribute(x, target=1))
+
+
+def test_targets_per_example(name: str) -> None:
+    method, x = make(name, build("clip")), pixels(4)
+    together = method.attribute_patches(x, [0, 1, 2, 1])
+    for i, target in enumerate([0, 1, 2, 1]):
+        torch.testing.assert_close(together[i : i + 1], method.attribute_patches(x[i : i + 1], target))
+    assert torch.isfinite(method.attribute_patches(x, Margin(1))).all()
+
+
+@pytest.mark.parametrize("target", [3, -1, True, [0], torch.tensor([0.5, 0.5]), "fake", Margin(7)])
+def test_wrong_targets_are_told(name: str, target: object) -> None:
+    method, x = make(name, build("clip")), pixels()
+    if METHODS[name].info.forwards == 0:  # never calls the model, so it cannot know its classes
+        assert torch.equal(method.attribute(x, target=target), method.attribute(x, target=1))
+        return
+    with pytest.raises(UsageError):
+        method.attribute(x, target=target)
+
+
+def test_class_sensitivity_is_as_declared(name: str) -> None:
+    method, x = make(name, build("clip")), pixels()
+    differs = not torch.equal(method.attribute_patches(x, 0), method.attribute_patches(x, 1))
+    assert differs == needs_target(name)
+    if needs_target(name):
+        with pytest.raises(UsageError, match="No target"):
+            method.attribute(x)
+
+
+def test_sign_is_as_declared(name: str) -> None:
+    negative = (make(name, build("clip")).attribute_patches(pixels(8), 1) < 0).any()
+    assert bool(negative) == METHODS[name].info.signed
+
+
+def test_additional_forward_args(name: str) -> None:
+    method, x = make(name, build("clip")), pixels()
+    plain = method.attribute(x, target=1)
+    zero = torch.zeros(2, 3)
+    for args in (zero, (zero,)):
+        torch.testing.assert_close(method.attribute(x, target=1, additional_forward_args=args), plain)
+
+
+def test_batch_equals_singles(name: str) -> None:
+    method, x = make(name, build("clip")), pixels(3)
+    together = method.attribute_patches(x, 1)
+    alone = torch.cat([method.attribute_patches(x[i : i + 1], 1) for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-7, rtol=1e-4)
+
+
+def test_two_runs_agree(name: str) -> None:
+    x = pixels()
+    first = make(name, build("clip")).attribute(x, target=1)
+    assert torch.equal(first, make(name, build("clip")).attribute(x, target=1))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_where_gradients_are_off(name: str, mode: type) -> None:
+    method = make(name, build("clip"))
+    expected = method.attribute(pixels(), target=1)
+    with mode():
+        got = method.attribute(pixels(), target=torch.tensor([1, 1]))
+    torch.testing.assert_close(got, expected)
+
+
+def test_noise_tunnel(name: str) -> None:
+    tunnel = NoiseTunnel(make(name, build("clip")))
+    x = pixels()
+    got = tunnel.attribute(x, nt_samples=3, nt_samples_batch_size=2, stdevs=0.1, target=[0, 1])
+    assert got.shape == x.shape
+    exact = tunnel.attribute(x, nt_samples=1, stdevs=0.0, target=[0, 1])
+    torch.testing.assert_close(exact, make(name, build("clip")).attribute(x, target=[0, 1]))
+
+
+def test_captum_metrics(name: str) -> None:
+    model, x = build("clip"), pixels(3)
+    method = make(name, model)
+    alone = [sensitivity_max(method.attribute, x[i : i + 1], target=1, n_perturb_samples=1) for i in range(3)]
+    together = sensitivity_max(method.attribute, x, target=1, n_perturb_samples=1)
+    assert together.shape == (3,)
+    assert torch.isfinite(torch.stack(alone)).all()
+    infid = infidelity(
+        model,
+        lambda inputs: (0.1 * torch.ones_like(inputs), inputs - 0.1),
+        x,
+        method.attribute(x, target=1),
+        target=1,
+    )
+    assert infid.shape == (3,)
+    assert torch.isfinite(infid).all()
+
+
+def test_half_precision(name: str) -> None:
+    model, x = build("clip"), pixels()
+    expected = make(name, model).attribute_patches(x, 1)
+    got = make(name, model.bfloat16()).attribute_patches(x.bfloat16(), 1)
+    assert got.dtype == torch.bfloat16
+    assert torch.isfinite(got).all()
+    if name != "random":  # seeded by the image's bytes, so other bytes give another map
+        likeness = torch.corrcoef(torch.stack([got.float().flatten(), expected.flatten()]))[0, 1]
+        assert likeness > 0.9
+
+
+@pytest.mark.parametrize("outcome", ["success", "wrong target", "model fails"])
+def test_the_model_is_as_before(name: str, outcome: str) -> None:
+    model, x = build("clip"), pixels().requires_grad_()
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    flags = [p.requires_grad for p in model.parameters()]
+    method = make(name, model)
+    try:
+        if outcome == "model fails":
+            method.attribute(x, target=1, additional_forward_args="not a tensor")
+        else:
+            method.attribute(x, target=1 if outcome == "success" else 99)
+    except Exception:
+        assert outcome != "success"
+    assert all(torch.equal(weights[k], v) for k, v in model.state_dict().items())
+    assert flags == [p.requires_grad for p in model.parameters()]
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m.training for m in model.modules())
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+        for m in model.modules()
+    )
+    assert torch.overrides._get_current_function_mode_stack() == []
+    assert torch.is_grad_enabled()
+    assert x.requires_grad
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [[torch.zeros(1, 3, 32, 32)], torch.zeros(3, 32, 32), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)],
+    ids=["list", "3-D", "uint8"],
+)
+def test_wrong_inputs_are_told(name: str, inputs: object) -> None:
+    with pytest.raises(UsageError):
+        make(name, build("clip")).attribute(inputs, target=1)
+
+
+def test_nan_pixels_are_told(name: str) -> None:
+    x = pixels()
+    x[0, 0, 0, 0] = torch.nan
+    with pytest.raises(UsageError, match="NaN"):
+        make(name, build("clip")).attribute(x, target=1)
+
+
+def test_information_is_complete(name: str) -> None:
+    info = METHODS[name].info
+    assert info.name == name
+    assert info in list_methods()
+    assert info.reference
+    assert info.summary.endswith(".")
+    assert info.backwards <= info.forwards
+
+
+def test_unknown_options_name_the_nearest(name: str) -> None:
+    with pytest.raises(UsageError, match="no option 'head_fuson'"):
+        create(name, build("clip"), head_fuson="mean")
