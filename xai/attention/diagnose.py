@@ -55,6 +55,7 @@ class ExplicitAttention(AttentionInterceptor):
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         attention = scores.softmax(-1)
         if key.shape[-2] == self.tokens:
+            torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
             attention = attention if attention.requires_grad else attention.detach().requires_grad_()
             self.maps.append(attention)
         return attention @ value
