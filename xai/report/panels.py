@@ -11,7 +11,6 @@ from xai.report.canvas import Canvas, close_view
 from xai.report.layout import Panel, compose
 from xai.report.pictures import class_map
 from xai.report.scale import Scale
-from xai.report.text import percent
 
 COLUMNS = 6  # of the layers panel; more layers start a new pair of rows
 PIXELS, TILE = 2000, 160  # width of a row of panels, longest side of one head's picture
@@ -92,7 +91,7 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
         some = next(iter(row.values()))
         canvas = Canvas(some, close_view(some), longest)
         said.append(words.conditions(some, canvas))
-        note = f"{words.name(some)} · {words.short(label)}: {percent(some.probabilities[label])}"
+        note = f"{words.name(some)} · {words.titled(some, label)}"
         panels = [Panel("" if i else "original", Canvas(some, longest=longest).original, note)]
         for method in methods:
             values, scale = class_map(row[method], label), scales[method]

@@ -8,7 +8,6 @@ from xai.report import words
 from xai.report.canvas import Canvas, close_view
 from xai.report.layout import Panel, arrange, compose
 from xai.report.scale import Scale
-from xai.report.text import percent
 
 
 def draw_class(explanation: Explanation, label: str) -> Figure:
@@ -29,7 +28,6 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
         Panel("relevance", canvas.heatmap(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
         Panel("overlay", canvas.overlay(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
     ]
-    probability = percent(explanation.probabilities[label])
     others = [words.short(other) for other in explanation.maps if other != label]
     shared = (
         f" The scale is shared with {', '.join(others)}: equal colours mean equal relevance."
@@ -42,7 +40,7 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
         words.LIMITS,
         words.made_by(explanation),
     ]
-    heading = f"{words.name(explanation)} · evidence for {words.short(label)}: {probability}"
+    heading = f"{words.name(explanation)} · evidence for {words.titled(explanation, label)}"
     return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
 
 
@@ -62,20 +60,17 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
     canvas = Canvas(explanation, close_view(explanation))
     names = words.short(first), words.short(second)
 
-    def overlay(title: str, note: str, values: np.ndarray, scale: Scale, unit: str) -> Panel:
-        return Panel(title, canvas.overlay(values, scale), note, scale, unit, words.stamp(values))
-
     panels = [Panel("original", Canvas(explanation).original)]
     for label, values in ((first, one), (second, other)):
-        title = f"{words.short(label)}: {percent(explanation.probabilities[label])}"
-        unit = f"relevance for {words.short(label)}"
-        panels.append(overlay(title, words.peak(values, scale), values, scale, unit))
-    note = f"{names[0]} − {names[1]}"
-    unit = f"blue: more for {names[1]} · orange: more for {names[0]}"
-    panels.append(overlay("difference", note, difference, difference_scale, unit))
-    panels.append(
-        overlay("overlap", "the smaller of the two", overlap, overlap_scale, "relevance that both share")
-    )
+        title, unit = words.titled(explanation, label), f"relevance for {words.short(label)}"
+        note = words.peak(values, scale)
+        panels.append(Panel(title, canvas.overlay(values, scale), note, scale, unit, words.stamp(values)))
+    for title, values, one_scale, note, unit in (
+        ("difference", difference, difference_scale, f"{names[0]} − {names[1]}", words.sides(first, second)),
+        ("overlap", overlap, overlap_scale, "the smaller of the two", "relevance that both share"),
+    ):
+        picture = canvas.overlay(values, one_scale)
+        panels.append(Panel(title, picture, note, one_scale, unit, words.stamp(values, title)))
     caption = [
         "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
         f"{words.colours(scale, 'the class')} Difference: orange where {names[0]} has more relevance, "
@@ -86,6 +81,12 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
     ]
     heading = f"{words.name(explanation)} · {names[0]} and {names[1]} compared"
     return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)
+
+
+def compared(explanation: Explanation) -> tuple[str, str]:
+    """The two maps to compare: the first two; of two classes (real, fake) their difference is fake − real."""
+    first, second = list(explanation.maps)[:2]
+    return (second, first) if len(explanation.labels) == 2 else (first, second)
 
 
 def comparison_scales(explanation: Explanation) -> tuple[Scale, Scale, Scale]:

@@ -27,7 +27,7 @@ FALLBACKS = (
 )
 POINTS = 72.0  # per inch
 SPACING = 1.3  # of lines, in font sizes
-PIECES = re.compile(r"[^\s_/-]*[\s_/-]|[^\s_/-]+")  # what a line break should not cut
+WORDS, PIECES = re.compile(r"[^ ]* |[^ ]+"), re.compile(r"[^_/-]*[_/-]|[^_/-]+")
 
 
 def printable(text: str) -> str:
@@ -53,17 +53,24 @@ def font(text: str, size: float, bold: bool = False) -> FontProperties:
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
-    """Break text into lines no wider than `width` inches: after spaces, `_`, `-`, `/` where possible."""
+    """Break text into lines of at most `width` inches, between words; too long words after `_`, `-`, `/`."""
+
+    def fits(line: str) -> bool:
+        return line_width(line.rstrip(), size, bold) <= width
+
     lines: list[str] = []
-    for piece in PIECES.findall(text):
-        if lines and line_width((lines[-1] + piece).rstrip(), size, bold) <= width:
-            lines[-1] += piece
+    for word in WORDS.findall(text):
+        if lines and fits(lines[-1] + word):
+            lines[-1] += word
             continue
         lines.append("")
-        for character in piece:  # a piece too long for a line is broken where it is full
-            if lines[-1] and line_width((lines[-1] + character).rstrip(), size, bold) > width:
+        for piece in [word] if fits(word) else PIECES.findall(word):
+            if lines[-1] and not fits(lines[-1] + piece):
                 lines.append("")
-            lines[-1] += character
+            for character in piece:
+                if lines[-1] and not fits(lines[-1] + character):
+                    lines.append("")
+                lines[-1] += character
     return [line.rstrip() for line in lines]
 
 

@@ -10,7 +10,6 @@ from xai.report.canvas import Canvas
 from xai.report.scale import Scale
 from xai.report.text import percent, printable, shorten
 
-ZERO = "no evidence: the map is zero"
 LIMITS = "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
 
 
@@ -38,9 +37,15 @@ def peak(values: np.ndarray, scale: Scale) -> str:
     return "" if not values.any() else f"peak {percent(float(scale.strength(values).max()))} of scale"
 
 
-def stamp(values: np.ndarray) -> str:
+def stamp(values: np.ndarray, what: str = "evidence") -> str:
     """Words over a map that is zero everywhere, else nothing."""
-    return "" if values.any() else ZERO
+    return "" if values.any() else f"no {what}: the map is zero"
+
+
+def titled(explanation: Explanation, label: str) -> str:
+    """The name of a map, with the probability if it is a class (it may be a contrast of two)."""
+    probability = explanation.probabilities.get(label)
+    return short(label) + ("" if probability is None else f": {percent(probability)}")
 
 
 def method(explanation: Explanation, without: Collection[str] = ()) -> str:
@@ -66,6 +71,11 @@ def colours(scale: Scale, subject: str) -> str:
     return (
         f"The brighter the colour, the more the patch speaks for {subject}; bare grey means little or none."
     )
+
+
+def sides(first: str, second: str) -> str:
+    """What the two colours of the difference `first` − `second` mean."""
+    return f"blue: more for {short(second)} · orange: more for {short(first)}"
 
 
 def conditions(explanation: Explanation, canvas: Canvas) -> str:
