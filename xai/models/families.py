@@ -21,7 +21,8 @@ class Family:
         name: As in `model_name`.
         parts: Key prefixes that must all be there.
         build: Rebuilds it: weights of each part → module.
-        folded: What folding must have found.
+        folded: What folding must have found …
+        not_folded: … and must not have found.
         unused: Key prefixes that its forward pass does not use.
     """
 
@@ -29,6 +30,7 @@ class Family:
     parts: tuple[str, ...]
     build: Callable[[list[State], DetectorConfig], Detector]
     folded: str | None = None
+    not_folded: str | None = None
     unused: tuple[str, ...] = ()
 
 
@@ -52,6 +54,7 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
         for family in FAMILIES
         if all(any(key.startswith(part) for key in state) for part in family.parts)
         and (family.folded is None or family.folded in folded)
+        and family.not_folded not in folded
     ]
     if not fitting:
         raise ModelError(
@@ -96,10 +99,11 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
     """Pooled feature → head; `normalize` holds where the YAML does not say otherwise."""
 
     def build(parts: list[State], config: DetectorConfig) -> Detector:
-        tower, head = parts
+        weights, head = parts
+        tower = build_vision_tower(weights, _options(config))
         return Detector(
-            build_vision_tower(tower, _options(config)),
-            build_head(head, config.head_activation),
+            tower,
+            build_head(head, tower.config.hidden_size, config.head_activation),
             "pooled",
             normalize=normalize if config.normalize_features is None else config.normalize_features,
         )
@@ -108,7 +112,7 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
 
 
 def _gend(parts: list[State], config: DetectorConfig) -> Detector:
-    tower, head = parts
+    weights, head = parts
     normalize = config.normalize_features
     if normalize is None and config.head is not None:
         normalize = config.head == "LinearNorm"
@@ -118,10 +122,11 @@ def _gend(parts: list[State], config: DetectorConfig) -> Detector:
             "Say it in the YAML: head: LinearNorm (normalised) or head: linear.",
         )
     # DINO towers are stored as `backbone`
-    tower = {key.removeprefix("backbone."): value for key, value in tower.items()}
-    module = build_vision_tower(tower, _options(config))
-    feature = "pooled" if module.config.model_type == "clip_vision_model" else "cls"
-    return Detector(module, build_head(head, config.head_activation), feature, normalize=normalize)
+    weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
+    tower = build_vision_tower(weights, _options(config))
+    feature = "pooled" if tower.config.model_type == "clip_vision_model" else "cls"
+    classify = build_head(head, tower.config.hidden_size, config.head_activation)
+    return Detector(tower, classify, feature, normalize=normalize)
 
 
 def _universal_fake_detect(parts: list[State], config: DetectorConfig) -> Detector:
@@ -131,7 +136,7 @@ def _universal_fake_detect(parts: list[State], config: DetectorConfig) -> Detect
             "Say it in the YAML: backbone: local:DIR or backbone: hf:openai/clip-vit-large-patch14.",
         )
     tower = load_projected_tower(config.backbone)
-    head = build_head(parts[0], config.head_activation)
+    head = build_head(parts[0], tower.config.projection_dim, config.head_activation)
     return Detector(tower, head, "projected", normalize=bool(config.normalize_features))
 
 
@@ -143,7 +148,7 @@ def _prompts(parts: list[State], config: DetectorConfig) -> Detector:
 # in this order: the first whose parts are all there, of those that the YAML's model_name allows
 FAMILIES = (
     Family("effort", ("backbone.", "head."), _pooled(normalize=False), folded="residual_svd"),
-    Family("clip", ("backbone.", "head."), _pooled(normalize=False)),
+    Family("clip", ("backbone.", "head."), _pooled(normalize=False), not_folded="residual_svd"),
     Family("clip_enhanced", ("vision_encoder.", "text_encoder.", "projection.", "ctx"), _prompts),
     Family("clip_enhanced", ("feature_extractor.", "model.linear."), _pooled(normalize=True), folded="peft"),
     Family(

@@ -17,21 +17,22 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def build_head(state: State, activation: str | None = None) -> nn.Module:
+def build_head(state: State, width: int, activation: str | None = None) -> nn.Module:
     """A Linear (`weight`, `bias`) or an MLP (`0.weight`, `2.weight` …) with these weights, in eval mode.
 
     A gap in the MLP's numbering is an activation (and dropout, idle here); which one is not in the weights.
 
     Args:
         state: Keys without the head's own prefix.
+        width: Of the feature that it reads.
         activation: One of ACTIVATIONS, for an MLP.
 
     Raises:
         ConfigError: When an activation is needed and not given, or unknown.
-        ModelError: When the head is neither Linear nor an MLP of Linears.
+        ModelError: When the head is neither Linear nor an MLP of Linears, or reads another width.
     """
     if state.keys() <= {"weight", "bias"} and "weight" in state and state["weight"].ndim == 2:
-        return _linear(state)
+        return _linear(state, width)
     layers: dict[int, State] = {}
     for key, value in state.items():
         match = re.fullmatch(r"(\d+)\.(weight|bias)", key)
@@ -50,13 +51,15 @@ def build_head(state: State, activation: str | None = None) -> nn.Module:
             raise ModelError(f"Layer {index} of the head has no weight.")
         if last is not None and index > last + 1:
             modules.append(_activation(activation))
-        modules.append(_linear(weights))
-        last = index
+        modules.append(linear := _linear(weights, width))
+        last, width = index, linear.out_features
     return nn.Sequential(*modules).eval()
 
 
-def _linear(state: State) -> nn.Linear:
+def _linear(state: State, width: int) -> nn.Linear:
     outputs, inputs = state["weight"].shape
+    if inputs != width:
+        raise ModelError(f"The head reads {inputs} features; the tower or the layer before gives {width}.")
     linear = nn.Linear(inputs, outputs, bias="bias" in state, dtype=state["weight"].dtype)
     linear.load_state_dict(state)
     return linear.eval()

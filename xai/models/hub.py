@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from xai.core import ModelError
 from xai.models.quiet import quiet_transformers
 
@@ -17,7 +19,7 @@ def from_hub(load: Callable[..., Any], place: str, **options: Any) -> Any:
     try:
         with quiet_transformers():
             return load(place, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         hint = (
             "Check that the folder holds a complete model (config.json and weights)."
@@ -33,11 +35,23 @@ def complete_from_hub(load: Callable[..., Any], place: str, **options: Any) -> A
     Raises:
         ModelError: As `from_hub`, and when weights are missing or of the wrong shape.
     """
-    model, info = from_hub(load, place, output_loading_info=True, **options)
-    lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if lacking:
+    model, info = from_hub(load, place, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    if problems := loading_problems(info, "missing", "mismatched"):
         raise ModelError(
-            f"{place} lacks weights that {type(model).__name__} needs: {', '.join(lacking)}.",
+            f"{place} does not hold the weights that {type(model).__name__} needs: {problems}.",
             "They would be random. Use a checkpoint that was fine-tuned as a classifier.",
         )
     return model.eval()
+
+
+def loading_problems(info: dict[str, Any], *kinds: str) -> str:
+    """What transformers reports of loading, for a message; "" if nothing of these kinds."""
+    said = []
+    for kind in kinds:
+        keys = sorted(
+            f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" if isinstance(key, tuple) else str(key)
+            for key in info[f"{kind}_keys"]
+        )
+        if keys:
+            said.append(f"{kind}: {', '.join(keys)}")
+    return "; ".join(said)

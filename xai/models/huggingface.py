@@ -1,15 +1,19 @@
 """Models in Hugging Face folders, on the hub or on disk."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
+from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, UsageError
 from xai.models.classifier import Classifier, Grid
+from xai.models.config import DetectorConfig
 from xai.models.hub import complete_from_hub, from_hub
 from xai.models.processor import read_preprocessing
+from xai.models.published import load_detector
 from xai.models.zeroshot import ZERO_SHOT, build_zero_shot
 
 
@@ -21,7 +25,7 @@ def load_huggingface(
     prompts: Sequence[str] | None,
     trust_remote_code: bool,
 ) -> Classifier:
-    """A `*ForImageClassification`, or CLIP or SigLIP with texts as classes.
+    """A `*ForImageClassification`, CLIP or SigLIP with texts as classes, or a GenD detector.
 
     Args:
         place: Folder or hub name.
@@ -35,6 +39,14 @@ def load_huggingface(
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
         UsageError: When a zero-shot model gets neither labels nor prompts.
     """
+    raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
+    if raw.get("model_type") == "GenD":
+        # its own code on the hub only wraps a tower that is rebuilt here, so none of it need be run
+        if raw.get("head") not in ("linear", "LinearNorm"):
+            raise ModelError(f"{name} has the unknown GenD head {raw.get('head')!r}.")
+        weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
+        gend = DetectorConfig(model_name="gend", head=raw["head"])
+        return load_detector(gend, weights, name, labels, grid, {"config": place})
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
     classifies = any("ImageClassification" in kind for kind in config.architectures or ())
     facts: dict[str, Any] = {}

@@ -64,5 +64,6 @@ def build_prompt_variant(
             stacklevel=2,
         )
     one, zero = torch.ones((), dtype=texts.dtype), torch.zeros((), dtype=texts.dtype)
-    head = nn.Sequential(build_head(projection), TextSimilarity(texts, one, zero))
-    return Detector(build_vision_tower(vision, options), head, "cls")
+    tower = build_vision_tower(vision, options)
+    head = nn.Sequential(build_head(projection, tower.config.hidden_size), TextSimilarity(texts, one, zero))
+    return Detector(tower, head, "cls")

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -18,11 +18,12 @@ from transformers import (
     Dinov2WithRegistersModel,
     DINOv3ViTConfig,
     DINOv3ViTModel,
+    PreTrainedModel,
 )
 
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
-from xai.models.hub import complete_from_hub
+from xai.models.hub import complete_from_hub, from_hub, loading_problems
 from xai.models.quiet import quiet_transformers
 
 _HEAD_WIDTH = 64  # of every published CLIP, DINOv2 and DINOv3
@@ -41,7 +42,7 @@ class TowerOptions:
     hidden_act: str | None = None
 
 
-def build_vision_tower(state: State, options: TowerOptions) -> nn.Module:
+def build_vision_tower(state: State, options: TowerOptions) -> PreTrainedModel:
     """A CLIP, DINOv2 (with or without registers) or DINOv3 tower with these weights, in eval mode.
 
     Keys may be those of any transformers version.
@@ -85,7 +86,11 @@ def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:
     source, _, rest = place.partition(":")
     if source not in ("local", "hf") or not rest:
         raise ConfigError(f"backbone: {place!r} is neither local:DIR nor hf:ORG/NAME.")
-    return complete_from_hub(CLIPVisionModelWithProjection.from_pretrained, rest)
+    raw, _ = from_hub(CLIPVisionConfig.get_config_dict, rest)
+    config = from_hub(CLIPVisionConfig.from_pretrained, rest)
+    # a whole CLIP says it once for both towers
+    config.projection_dim = raw.get("projection_dim", config.projection_dim)
+    return complete_from_hub(CLIPVisionModelWithProjection.from_pretrained, rest, config=config)
 
 
 def _clip(state: State, options: TowerOptions) -> CLIPVisionConfig:
@@ -100,10 +105,10 @@ def _clip(state: State, options: TowerOptions) -> CLIPVisionConfig:
     )
 
 
-def _dinov2(state: State, options: TowerOptions) -> nn.Module:
+def _dinov2(state: State, options: TowerOptions) -> PreTrainedModel:
     width, _, patch, _ = _shape(state, "embeddings.patch_embeddings.projection.weight")
     registers = state.get("embeddings.register_tokens")
-    gated = any(key.endswith("mlp.weights_in.weight") for key in state)
+    gated = any(key.endswith(("mlp.gate_proj.weight", "mlp.weights_in.weight")) for key in state)
     shared: dict[str, Any] = {
         "patch_size": patch,
         "image_size": _side(state["embeddings.position_embeddings"].shape[1] - 1) * patch,
@@ -179,17 +184,15 @@ def _shape(state: State, ending: str) -> tuple[int, ...]:
 
 def _build(model_class: Any, config: Any, state: State) -> Any:
     """from_pretrained, because it knows the key names of older transformers versions; nothing may be left."""
-    try:
-        with quiet_transformers():
-            model, info = model_class.from_pretrained(
-                None, config=config, state_dict=state, output_loading_info=True, dtype="auto"
-            )
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"The weights do not fit a {model_class.__name__}: {error}") from None
-    problems = {
-        kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")
-    }
-    if any(problems.values()):
-        said = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys)
-        raise ModelError(f"The weights do not fit a {model_class.__name__}. {said}.")
+    with quiet_transformers():
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=state,
+            dtype="auto",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    if problems := loading_problems(info, "missing", "unexpected", "mismatched"):
+        raise ModelError(f"The weights do not fit a {model_class.__name__}: {problems}.")
     return model.eval()

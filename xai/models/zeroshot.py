@@ -1,7 +1,6 @@
 """CLIP and SigLIP as classifiers whose classes are texts, encoded once at load."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 from xai.models.detector import TextSimilarity
 from xai.models.hub import complete_from_hub, from_hub
 
-# how each was trained to read texts: SigLIP pools the last token, so its texts must fill the context
-ZERO_SHOT: dict[str, dict[str, Any]] = {
-    "clip": {"padding": True, "truncation": True},
-    "siglip": {"padding": "max_length", "truncation": True},
-    "siglip2": {"padding": "max_length", "truncation": True, "max_length": 64},
-}
+ZERO_SHOT = ("clip", "siglip")
 
 
 class ZeroShot(nn.Module):
@@ -44,12 +38,21 @@ def build_zero_shot(place: str, model_type: str, texts: Sequence[str]) -> ZeroSh
 
     Args:
         place: Folder or hub name.
-        model_type: Key of ZERO_SHOT.
+        model_type: One of ZERO_SHOT.
         texts: One per class.
     """
     model = complete_from_hub(AutoModel.from_pretrained, place)
     tokenizer = from_hub(AutoTokenizer.from_pretrained, place)
-    tokens = tokenizer(list(texts), return_tensors="pt", **ZERO_SHOT[model_type])
+    context = model.config.text_config.max_position_embeddings
+    tokens = tokenizer(
+        list(texts),
+        return_tensors="pt",
+        truncation=True,
+        max_length=context,
+        # SigLIP was trained on texts padded to the full context, without a mask, and reads the last token
+        padding="max_length" if model_type == "siglip" else True,
+        return_attention_mask=model_type != "siglip",
+    )
     with torch.no_grad():
         features = model.get_text_features(**tokens).pooler_output
         scale = model.logit_scale.exp()
