@@ -1,0 +1,130 @@
+"""The recorder and gradient-weighted attention on timm, open_clip and torchvision models.
+
+Two oracles: attention computed in the open for every model, and for timm its own unfused attention. Run by
+`make test-interop` in an environment of its own; the libraries need torchvision, which needs another torch.
+"""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xai.attention import diagnose, find_layout, probe
+from xai.attention.diagnose import explicit_attention
+from xai.attr import METHODS, GradientWeightedAttention, create
+
+pytestmark = pytest.mark.interop
+
+WHERE = "runs in an environment of its own: make test-interop"
+torchvision = pytest.importorskip("torchvision", reason=WHERE)
+timm = pytest.importorskip("timm", reason=WHERE)
+open_clip = pytest.importorskip("open_clip", reason=WHERE)
+
+SMALL = {"num_classes": 3, "embed_dim": 48, "depth": 5, "num_heads": 4}
+
+
+def _timm(name: str, **options: object) -> nn.Module:
+    return timm.create_model(name, pretrained=False, **{**SMALL, **options})
+
+
+class ImageTower(nn.Module):
+    """open_clip's image tower with a linear head on its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = open_clip.create_model("ViT-B-32", pretrained=None).visual
+        self.head = nn.Linear(512, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.tower(pixels))
+
+
+MODELS = {
+    "timm ViT": lambda: _timm("vit_base_patch16_224"),
+    "timm CLIP ViT": lambda: _timm("vit_base_patch16_clip_224"),
+    "timm DINOv2 with 4 registers": lambda: _timm("vit_small_patch14_reg4_dinov2", img_size=224),
+    "timm EVA-02": lambda: _timm("eva02_tiny_patch14_224"),
+    "timm SigLIP": lambda: _timm("vit_base_patch16_siglip_224"),
+    "timm BEiT": lambda: _timm("beit_base_patch16_224"),
+    "open_clip ViT-B-32": ImageTower,
+    "torchvision vit_b_16": lambda: torchvision.models.vit_b_16(weights=None, num_classes=3),
+}
+READOUT = {
+    "timm EVA-02": "mean over patches",
+    "timm BEiT": "mean over patches",
+    "timm SigLIP": "pooling head",
+}
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = MODELS[name]().eval()
+    heads = (
+        parameter for key, parameter in model.named_parameters() if key.rsplit(".", 1)[0].endswith("head")
+    )
+    with torch.no_grad():  # torchvision and BEiT start with a head of zeros or nearly so
+        for parameter in heads:
+            nn.init.normal_(parameter, std=0.2)
+    if name.startswith("torchvision"):
+        nn.init.normal_(model.heads.head.weight, std=0.2)
+    return model
+
+
+def pixels() -> Tensor:
+    return torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recorded_attention_equals_attention_in_the_open(name: str) -> None:
+    seen = diagnose(build(name), pixels())
+    assert seen.probe.readout == READOUT.get(name, "class token")
+    assert seen.attention_error < 1e-5
+    assert seen.gradient_error < 1e-5
+    assert seen.logit_error < 1e-5
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("clamp", ["fused", "heads", None])
+def test_gradient_weighted_attention_equals_its_definition(name: str, clamp: str | None) -> None:
+    model, x = build(name), pixels()
+    grid = find_layout(model).grid(224, 224)
+    seen = probe(model, x[:1], (), grid)
+    maps, gradients = explicit_attention(model, x, (), grid.tokens, lambda logits: logits[:, 1].sum())
+    products = [a * g for a, g in zip(maps, gradients, strict=True)][: seen.layers]
+    products = [p.clamp(min=0) for p in products] if clamp == "heads" else products
+    rows = [p[:, :, seen.rows_of(i)].mean(2).mean(1) for i, p in enumerate(products)][-4:]
+    expected = torch.stack(rows).mean(0)
+    expected = grid.to_patches(expected.clamp(min=0) if clamp == "fused" else expected)
+    got = GradientWeightedAttention(model, clamp=clamp).attribute_patches(x, 1)
+    scale = max(float(p.abs().max()) for p in products[-4:])
+    assert float((got - expected).abs().max()) <= 1e-5 * scale
+    assert got.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith("timm") and n != "timm SigLIP"])
+def test_recorded_attention_equals_timms_unfused_attention(name: str) -> None:
+    """Independent of ours: timm's own softmax, read where it enters the dropout that follows it."""
+    model, x = build(name), pixels()
+    unfused = build(name)
+    maps: list[Tensor] = []
+    for module in unfused.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+            module.attn_drop.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+    unfused.requires_grad_(True)
+    gradients = torch.autograd.grad(unfused(x)[:, 2].sum(), maps)
+    grid = find_layout(model).grid(224, 224)
+    seen = probe(model, x[:1], (), grid)
+    assert len(maps) == seen.layers
+    product = (maps[-1] * gradients[-1]).detach()
+    expected = grid.to_patches(product[:, :, list(seen.rows)].mean(2))
+    got = GradientWeightedAttention(model, "last_layer").attribute_layers(x, 2)[:, 0]
+    assert float((got - expected).abs().max()) <= 1e-5 * float(product.abs().max())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_method_runs(name: str, method: str) -> None:
+    options = {"n_steps": 2} if method == "integrated_gradients" else {}
+    got = create(method, build(name), **options).attribute(pixels()[:1], target=1)
+    assert got.shape == (1, 3, 224, 224)
+    assert torch.isfinite(got).all()
