@@ -39,6 +39,7 @@ def compare(
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     batch_size: opt.BatchSize = 8,
+    prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -54,7 +55,7 @@ def compare(
     given = opt.method_options(layers)
     options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
     comparison = compare_methods(
-        opt.load_classifier(model, config, weights, device, dtype, trust_remote_code),
+        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
         options,
         gather(images, out),
         target,

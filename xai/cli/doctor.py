@@ -21,6 +21,7 @@ def doctor(
     as_json: opt.Json = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def doctor(
 
     if model and model.endswith((".yaml", ".yml")) and config is None:
         model, config = None, Path(model)
-    classifier = opt.load_classifier(model, config, weights, device, dtype, trust_remote_code)
+    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
     findings = examine(classifier)
     if as_json:
         show_json(findings)

@@ -43,6 +43,7 @@ def explain(
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     batch_size: opt.BatchSize = 8,
+    prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -57,7 +58,7 @@ def explain(
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
     explainer = Explainer(
-        opt.load_classifier(model, config, weights, device, dtype, trust_remote_code),
+        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
         method,
         target,
         batch_size=batch_size,

@@ -29,6 +29,11 @@ Device = Annotated[
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="float32, bfloat16 or float16.", rich_help_panel=MODEL)
 ]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option("--prompts", help="Text that describes a class, for CLIP and SigLIP; once per class.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
@@ -83,6 +88,7 @@ def load_classifier(
     weights: Path | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    prompts: list[str] | None = None,
     trust_remote_code: bool = False,
 ) -> "Classifier":
     """Load the model that --model or --config names; the shipped detector if neither does."""
@@ -98,6 +104,7 @@ def load_classifier(
         weights=weights,
         device=device,
         dtype=dtype,
+        prompts=prompts or None,
         trust_remote_code=trust_remote_code,
     )
 

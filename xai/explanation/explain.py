@@ -14,7 +14,7 @@ from xai.explanation.explainer import Explainer, name_of
 from xai.explanation.failure import Failure, OutOfMemoryError
 from xai.explanation.files import write_explanation
 from xai.explanation.inputs import BoxOf, Source, gather, read_samples
-from xai.explanation.panels import draw_panels
+from xai.explanation.panels import draw_panels, require_panels
 from xai.explanation.record import record_of
 from xai.explanation.targets import Wanted
 from xai.models import load
@@ -103,7 +103,10 @@ def explain_each(
     Raises:
         OutputError: A file cannot be written.
         ModelError: The model cannot be explained.
+        UsageError: A panel of a method that has none.
     """
+    if layers_panel or heads_panel:
+        require_panels(explainer)
     for result in explainer.explain(read_samples(sources, out, box_of)):
         if isinstance(result, Failure):
             yield result

@@ -14,6 +14,15 @@ from xai.core import Explanation, UsageError
 from xai.explanation.explainer import Explainer
 
 
+def require_panels(explainer: Explainer) -> None:
+    """Raise a UsageError unless the method has maps per layer and head."""
+    if explainer.method_name != GradientWeightedAttention.info.name:
+        raise UsageError(
+            f"Panels of layers and heads show gradient_weighted_attention, not {explainer.method_name}.",
+            "Leave out --method, or leave out the panels.",
+        )
+
+
 def draw_panels(
     explainer: Explainer, explanation: Explanation, *, layers: bool = False, heads: bool = False
 ) -> dict[str, Figure]:
@@ -23,7 +32,6 @@ def draw_panels(
         `layer_comparison` and `head_comparison`, as far as they were asked for.
 
     Raises:
-        UsageError: The method is not gradient-weighted attention.
         OutOfMemoryError: All layers of one image do not fit into memory.
     """
     if not (layers or heads):
@@ -44,11 +52,6 @@ def draw_panels(
 
 def layer_products(explainer: Explainer, explanation: Explanation, name: str) -> Tensor:
     """Signed attention × gradient of one image and target: (layers, heads, rows, cols), on the CPU."""
-    if explainer.method_name != GradientWeightedAttention.info.name:
-        raise UsageError(
-            f"Panels of layers and heads show gradient_weighted_attention, not {explainer.method_name}.",
-            "Leave out --method, or leave out the panels.",
-        )
     method = GradientWeightedAttention(explainer.classifier, layers="all_layers")
     target = explainer.targets.target_of(name)
     pixels = explainer.prepare(explanation.sample).pixels[None].to(explainer.classifier.device)
