@@ -194,8 +194,8 @@ def markdown(results: list[dict], header: dict) -> str:
         "# Cost of attributions",
         "",
         "Written by `python benchmarks/attribution_cost.py`; raw figures beside it in JSON. One unit is one "
-        "plain inference forward (fused attention, no gradient) of the same batch, timed alternately with the "
-        "attribution; median of the pairs' ratios, 5th–95th percentile in brackets. CLIP ViT-B/16 shapes, "
+        "plain inference forward (fused attention, no gradient) of the same batch, timed alternately with "
+        "the attribution; median of the ratios, 5th–95th percentile in brackets. CLIP ViT-B/16 shapes, "
         "random weights, frozen. Memory is the peak above the level before the call.",
         "",
         ", ".join(f"{k} {v}" for k, v in header.items()) + ".",

@@ -20,11 +20,11 @@ class _AttentionOnly(PatchAttribution):
     def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
         seen = self._probe(pixels, args)
         layers = self._layers(seen.layers)
-        logits, recording = self._record(pixels, args, layers, gradients=False)
+        logits, calls = self._record(seen, pixels, args, layers, gradients=False)
         for target in targets:
             if target is not None:
                 scores(logits, target)  # the map ignores the class, but a wrong one is an error all the same
-        relevance = seen.grid.to_patches(self._map(seen, [recording.calls[i] for i in layers], layers))
+        relevance = seen.grid.to_patches(self._map(seen, calls, layers))
         return relevance.expand(len(targets), *relevance.shape)
 
     def _layers(self, depth: int) -> list[int]:

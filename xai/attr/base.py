@@ -5,14 +5,14 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from captum.attr import Attribution
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor, nn
 
-from xai.attention import Probe, Recording, grid_of, probe, record_attention
+from xai.attention import AttentionCall, Probe, grid_of, probe, record_attention
 from xai.attr.target import Target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 
@@ -113,23 +113,23 @@ class PatchAttribution(Attribution):
         return grid_of(self.model, pixels)
 
     def _record(
-        self, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int] | None, gradients: bool
-    ) -> tuple[Tensor, Recording]:
-        """Logits and recorded attention of one forward pass."""
-        grid = self._grid(pixels)
-        with record_attention(
-            self.model, tokens=grid.tokens, layers=layers, gradients=gradients
-        ) as recording:
+        self, seen: Probe, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int], gradients: bool
+    ) -> tuple[Tensor, list[AttentionCall]]:
+        """Logits and the chosen layers' recorded calls, from one forward pass."""
+        tokens = seen.grid.tokens
+        with record_attention(self.model, tokens=tokens, layers=layers, gradients=gradients) as recording:
             logits = self.model(pixels, *args)
-        return logits, recording
+        return logits, [recording.calls[i] for i in layers]
 
 
 METHODS: Registry[type[PatchAttribution]] = Registry("method")
+Method = TypeVar("Method", bound=PatchAttribution)
 
 
-def register(method: type[PatchAttribution]) -> type[PatchAttribution]:
+def register(method: type[Method]) -> type[Method]:
     """Class decorator: enter a method under the name in its `info`."""
-    return METHODS.add(method.info.name)(method)
+    METHODS.add(method.info.name)(method)
+    return method
 
 
 def list_methods() -> list[MethodInfo]:

@@ -89,8 +89,7 @@ class GradientWeightedAttention(PatchAttribution):
     ) -> list[Tensor]:
         """(targets, B, heads, tokens) per chosen layer, from one forward and a backward per target."""
         layers = self.layer_indices(seen.layers)
-        logits, recording = self._record(pixels, args, layers, gradients=True)
-        calls = [recording.calls[i] for i in layers]
+        logits, calls = self._record(seen, pixels, args, layers, gradients=True)
         outputs = [call.output for call in calls]
         gradients: list[tuple[Tensor, ...]] = []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):
