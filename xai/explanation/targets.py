@@ -80,7 +80,7 @@ def _splits(text: str) -> Iterator[tuple[str, str]]:
             yield text[:place], text[place + 1 :]
 
 
-def _index(wanted: str | int, labels: tuple[str, ...]) -> int:
+def _index(wanted: str | int, labels: Sequence[str]) -> int:
     if wanted in labels:
         return labels.index(str(wanted))
     if isinstance(wanted, int) or wanted.isdecimal():
