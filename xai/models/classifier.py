@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from xai.attention import find_layout
 from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
 
 Grid = PatchGrid | tuple[int, int]
@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         self._given_grid = grid
         self.preprocessing = preprocessing
         self._facts = dict(facts or {})
+        self._fingerprint: tuple[object, str] | None = None
         self.training = module.training  # of the module; constructing must not look like a change of mode
         if len(set(self.labels)) != len(self.labels):
             raise UsageError(f"Class names must differ; got {', '.join(self.labels)}.")
@@ -97,7 +98,9 @@ class Classifier(nn.Module):
             return self.preprocessing.input_size
         for module in self.module.modules():
             config = getattr(module, "config", None)
-            size = getattr(getattr(config, "vision_config", config), "image_size", None)
+            # transformers says it in the configuration, torchvision, open_clip and timm on the module
+            said = getattr(config, "vision_config", config) or module
+            size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
             if isinstance(size, int):
                 return size, size
             if isinstance(size, tuple | list):
@@ -146,14 +149,17 @@ class Classifier(nn.Module):
             )
         return self.preprocessing
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """sha256 (hex) of weights, configuration, labels and preprocessing."""
-        digest = sha256(repr((self.labels, self.preprocessing, _config(self.module))).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        """sha256 (hex) of weights, configuration, structure, labels and preprocessing.
+
+        Computed when first asked for, and again when weights were replaced or written to.
+        """
+        version = weights_version(self.module)
+        if self._fingerprint is None or self._fingerprint[0] != version:
+            said = self.labels, self.preprocessing
+            self._fingerprint = version, fingerprint(self.module, _config(self.module), *said)
+        return self._fingerprint[1]
 
     @property
     def device(self) -> torch.device:

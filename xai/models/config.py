@@ -96,6 +96,9 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
         raise ConfigError(f"{path} cannot be read as YAML: {error}.") from None
     if not isinstance(node, yaml.MappingNode) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path} must hold `key: value` lines.", "Copy one of the files in configs/.")
+    names = [key.value for key, _ in node.value]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{path} says {', '.join(twice)} more than once; keep one line each.")
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     known = {key: value for key, value in content.items() if key not in TRAINING_KEYS}
     try:

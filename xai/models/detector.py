@@ -31,6 +31,16 @@ class Detector(nn.Module):
         self.feature = feature
         self.normalize = normalize
 
+    @property
+    def classes(self) -> int:
+        """How many logits it answers with."""
+        last = [m for m in self.head.modules() if isinstance(m, nn.Linear | TextSimilarity)][-1]
+        return last.out_features if isinstance(last, nn.Linear) else len(last.texts)
+
+    def extra_repr(self) -> str:
+        """What the parts do not show."""
+        return f"feature={self.feature}, normalize={self.normalize}"
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, classes)."""
         output = self.tower(pixel_values=pixels)

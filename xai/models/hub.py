@@ -21,11 +21,14 @@ def from_hub(load: Callable[..., Any], place: str, **options: Any) -> Any:
             return load(place, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        hint = (
-            "Check that the folder holds a complete model (config.json and weights)."
-            if Path(place).is_dir()
-            else "Check the name and the network, or use local:DIR for a folder."
-        )
+        if "trust_remote_code" in str(error):
+            hint = (
+                "It runs code of its own. If you trust that code: trust_remote_code=True/--trust-remote-code."
+            )
+        elif Path(place).is_dir():
+            hint = "Check that the folder is complete: config.json, weights, preprocessor_config.json."
+        else:
+            hint = "Check the name and the network, or use local:DIR for a folder."
         raise ModelError(f"{place} cannot be loaded: {reason}", hint) from error
 
 

@@ -12,6 +12,7 @@ from xai.core import ModelError, UsageError
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
 from xai.models.hub import complete_from_hub, from_hub
+from xai.models.labels import check_labels, class_names
 from xai.models.processor import read_preprocessing
 from xai.models.published import load_detector
 from xai.models.zeroshot import ZERO_SHOT, build_zero_shot
@@ -37,7 +38,7 @@ def load_huggingface(
 
     Raises:
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
-        UsageError: When a zero-shot model gets neither labels nor prompts.
+        UsageError: When a zero-shot model gets neither labels nor prompts, or the labels are too many or few.
     """
     raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
     if raw.get("model_type") == "GenD":
@@ -61,7 +62,7 @@ def load_huggingface(
             raise UsageError(
                 f"{name} is a {config.model_type} model, which reads no texts.", "Leave prompts out."
             )
-        module: nn.Module = build_zero_shot(place, config.model_type, texts)
+        module: nn.Module = build_zero_shot(place, config.model_type, texts, trust_remote_code)
         labels = labels or texts
         if len(labels) != len(texts):
             raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
@@ -70,12 +71,12 @@ def load_huggingface(
         module = complete_from_hub(
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
         )
-        labels = labels or [config.id2label[index] for index in range(config.num_labels)]
+        labels = labels or class_names(config) or ()
+        check_labels(labels, config.num_labels, name)
     else:
         raise ModelError(
             f"{name} is no image classifier but {', '.join(config.architectures or [config.model_type])}.",
             "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
         )
-    return Classifier(
-        module, labels, name=name, grid=grid, preprocessing=read_preprocessing(place), facts=facts
-    )
+    preprocessing = read_preprocessing(place, trust_remote_code)
+    return Classifier(module, labels, name=name, grid=grid, preprocessing=preprocessing, facts=facts)

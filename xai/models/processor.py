@@ -10,29 +10,31 @@ from xai.core import ModelError
 from xai.models.hub import from_hub
 from xai.models.preprocessing import Preprocessing
 
-_PROBE = (37, 50)  # an odd size: what the two disagree on shows
+_PROBES = ((37, 50), (601, 317))  # (width, height); odd, small and large: what the two disagree on shows
 
 
-def read_preprocessing(place: str) -> Preprocessing:
+def read_preprocessing(place: str, trust_remote_code: bool = False) -> Preprocessing:
     """The preprocessing of the processor at `place` (folder or hub name), on the PIL backend.
 
-    It is compared with the processor itself on one image, so a step that we do not know is not skipped
+    It is compared with the processor itself on two images, so a step that we do not know is not skipped
     silently.
 
     Raises:
         ModelError: When there is no processor, or it does something else than resize, crop, scale, normalise.
     """
-    processor = from_hub(AutoImageProcessor.from_pretrained, place, backend="pil")
+    processor = from_hub(
+        AutoImageProcessor.from_pretrained, place, backend="pil", trust_remote_code=trust_remote_code
+    )
     preprocessing = _translate(processor, place)
-    noise = np.random.default_rng(0).integers(0, 256, (_PROBE[1], _PROBE[0], 3), dtype=np.uint8)
-    image = Image.fromarray(noise)
-    theirs = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
-    ours = preprocessing(image).numpy()
-    if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-4):
-        raise ModelError(
-            f"{type(processor).__name__} of {place} does more than resize, centre crop, scale and normalise.",
-            "Preprocess the images yourself and give tensors to the module: xai.load(module, labels=...).",
-        )
+    for width, height in _PROBES:
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+        theirs = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
+        ours = preprocessing(image).numpy()
+        if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-4):
+            raise ModelError(
+                f"{type(processor).__name__} of {place} does not only resize, centre crop, scale, normalise.",
+                "Preprocess the images yourself and give tensors to xai.load(module, labels=...).",
+            )
     return preprocessing
 
 

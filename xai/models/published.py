@@ -9,6 +9,7 @@ from xai.models.checkpoint import read_checkpoint
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
 from xai.models.families import build_detector
+from xai.models.labels import check_labels
 from xai.models.preprocessing import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 _HALF = (0.5, 0.5, 0.5)
@@ -61,6 +62,8 @@ def load_detector(
     # the position embeddings of CLIP are not interpolated, those of DINO are
     trained_at = tower.config.image_size if kind == "clip_vision_model" else None
     preprocessing = read_preprocessing_keys(config, _PUBLISHED.get(family) or _PUBLISHED[kind], trained_at)
+    labels = labels or config.labels
+    check_labels(labels, module.classes, name)
     facts = {
         **facts,
         "family": family,
@@ -68,9 +71,7 @@ def load_detector(
         "folded": folded,
         "normalize_features": module.normalize,
     }
-    return Classifier(
-        module, labels or config.labels, name=name, grid=grid, preprocessing=preprocessing, facts=facts
-    )
+    return Classifier(module, labels, name=name, grid=grid, preprocessing=preprocessing, facts=facts)
 
 
 def read_preprocessing_keys(

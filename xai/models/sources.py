@@ -1,15 +1,16 @@
 """Where models come from: one entry per kind of spec, and `load`, which picks it."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from xai.core import ModelError, UsageError, nearest
 from xai.models.classifier import Classifier, Grid
+from xai.models.labels import class_names
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _KINDS = ("demo", "hf", "local", "timm", "open_clip")
@@ -61,7 +62,8 @@ def load(
 
     Args:
         spec: "demo", "hf:ORG/NAME", "local:DIR", "timm:NAME", "open_clip:NAME/PRETRAINED", a YAML file, an
-            nn.Module (pixels in, logits out; left as it is), or a Classifier, returned as it is.
+            nn.Module (pixels in, logits out; left as it is: copied if it is to be moved), or a Classifier,
+            returned as it is.
         labels: Class names in the order of the logits; needed for an nn.Module without a config.
         grid: (rows, cols) of the patches, or a PatchGrid with the number of prefix tokens, where the model
             does not say it.
@@ -78,10 +80,18 @@ def load(
         UsageError: When the spec or an option is wrong.
         ModelError: When the model or its weights are missing, broken or do not fit.
     """
+    if isinstance(spec, nn.Module) and (weights or prompts):
+        raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
     if isinstance(spec, Classifier):
+        if labels or grid or device or dtype:
+            raise UsageError(
+                "A Classifier is returned as it is.",
+                "Move it with .to(device, dtype); labels and grid are given where it is loaded.",
+            )
         return spec
     if isinstance(spec, nn.Module):
-        classifier = _wrap(spec, labels, grid)
+        module = deepcopy(spec) if device or dtype else spec  # moving the caller's own would change it
+        classifier = _wrap(module, labels, grid)
     else:
         classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code)
     return _move(classifier, device, dtype)
@@ -131,14 +141,12 @@ def _load_spec(
 
 def _wrap(module: nn.Module, labels: Sequence[str] | None, grid: Grid | None) -> Classifier:
     if labels is None:
-        config: Any = getattr(module, "config", None)
-        names = getattr(config, "id2label", None)
-        if not names:
+        labels = class_names(getattr(module, "config", None))
+        if labels is None:
             raise UsageError(
                 f"{type(module).__name__} does not name its classes.",
                 'Give them in the order of the logits: labels=["real", "fake"].',
             )
-        labels = [names[index] for index in range(len(names))]
     return Classifier(module, labels, name=type(module).__name__, grid=grid)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from xai.core import ModelError, UsageError
 from xai.models.classifier import Classifier, Grid
+from xai.models.labels import check_labels
 from xai.models.preprocessing import Preprocessing
 
 
@@ -46,6 +47,7 @@ def load_timm(model_name: str, name: str, labels: Sequence[str] | None, grid: Gr
             f"{info.index_to_description(i)} ({info.index_to_label_name(i)})"
             for i in range(model.num_classes)
         ]
+    check_labels(labels, model.num_classes, name)
     preprocessing = _preprocessing(resolve_model_data_config(model))
     return Classifier(model.eval(), labels, name=name, grid=grid, preprocessing=preprocessing)
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,21 @@ def load_yaml(
     )
 
 
+def _refuse_namesake(package: str, folder: Path) -> None:
+    """Python keeps one module per name: a second file of that name would be passed over in silence."""
+    beside = PathFinder.find_spec(package, [str(folder.resolve())])
+    loaded = getattr(sys.modules.get(package), "__spec__", None)
+    if beside is not None and loaded is not None and loaded.origin != beside.origin:
+        raise ConfigError(
+            f"factory: another module named {package} is in use already ({loaded.origin}).",
+            f"Rename {beside.origin}.",
+        )
+
+
 def _from_factory(config: DetectorConfig, folder: Path, weights: Path | None) -> nn.Module:
     """Import and call the user's class; it may lie beside the YAML file."""
     path, _, attribute = str(config.factory).partition(":")
+    _refuse_namesake(path.partition(".")[0], folder)
     sys.path.insert(0, str(folder.resolve()))
     try:
         made: Any = import_module(path)

@@ -33,16 +33,19 @@ class ZeroShot(nn.Module):
         return self.head(self.projection(self.vision(pixel_values=pixels).pooler_output))
 
 
-def build_zero_shot(place: str, model_type: str, texts: Sequence[str]) -> ZeroShot:
+def build_zero_shot(
+    place: str, model_type: str, texts: Sequence[str], trust_remote_code: bool = False
+) -> ZeroShot:
     """The zero-shot classifier of a CLIP or SigLIP model, in eval mode; its text tower is not kept.
 
     Args:
         place: Folder or hub name.
         model_type: One of ZERO_SHOT.
         texts: One per class.
+        trust_remote_code: Whether to run code from the model's repository.
     """
-    model = complete_from_hub(AutoModel.from_pretrained, place)
-    tokenizer = from_hub(AutoTokenizer.from_pretrained, place)
+    model = complete_from_hub(AutoModel.from_pretrained, place, trust_remote_code=trust_remote_code)
+    tokenizer = from_hub(AutoTokenizer.from_pretrained, place, trust_remote_code=trust_remote_code)
     context = model.config.text_config.max_position_embeddings
     tokens = tokenizer(
         list(texts),
