@@ -104,7 +104,8 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
     try:
         config = DetectorConfig.model_validate(known)
     except ValidationError as error:
-        raise ConfigError("\n".join(_say(path, lines, known, e) for e in error.errors())) from None
+        in_order = sorted(error.errors(), key=lambda e: lines.get(str(e["loc"][0]), 0))
+        raise ConfigError("\n".join(_say(path, lines, known, e) for e in in_order)) from None
     places = {
         name: path.parent / value.expanduser()
         for name in ("weights", "clip_path")
