@@ -64,8 +64,8 @@ class Canvas:
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
         """
         projected = self._project(values)
-        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.4 is half opaque
-        opacity = OPACITY * (1 - (1 - scale.strength(projected)[..., None] ** 2) ** 4)
+        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
+        opacity = OPACITY * (1 - (1 - scale.strength(projected)[..., None] ** 1.25) ** 4)
         picture = self._grey * (1 - opacity) + scale.colours(projected) * opacity
         picture[~self.seen] = 0.4 * picture[~self.seen] + 0.5
         picture[self._hatch] *= 0.85
@@ -91,9 +91,10 @@ class Canvas:
 
     @cached_property
     def _photo(self) -> np.ndarray:
-        image = self.explanation.sample.image.convert("RGB")
+        image = self.explanation.sample.image
         # reducing_gap: a cheap first step spares the filter the pixels of a huge image
-        return np.asarray(image.resize(self.size, Image.Resampling.BICUBIC, self._view, reducing_gap=3.0))
+        small = image.resize(self.size, Image.Resampling.BICUBIC, self._view, reducing_gap=3.0)
+        return np.asarray(small.convert("RGB"))
 
     @cached_property
     def _grey(self) -> np.ndarray:
@@ -124,10 +125,12 @@ class Canvas:
 
     @cached_property
     def _mask(self) -> np.ndarray:
-        """(height, width) bool: the true mask, read at the drawn pixels only (it may be huge)."""
+        """(height, width) bool: the true mask, bilinear, read at the drawn pixels only (it may be huge)."""
         mask = np.asarray(self.explanation.sample.mask)
-        rows, cols = self._centres
-        return mask[np.ix_((rows * mask.shape[0]).astype(int), (cols * mask.shape[1]).astype(int))] > 0
+        (top, bottom, down), (left, right, across) = map(_neighbours, self._centres, mask.shape)
+        upper = mask[np.ix_(top, left)] * (1 - across) + mask[np.ix_(top, right)] * across
+        lower = mask[np.ix_(bottom, left)] * (1 - across) + mask[np.ix_(bottom, right)] * across
+        return upper * (1 - down[:, None]) + lower * down[:, None] >= 0.5
 
     def _draw_box(self, picture: np.ndarray) -> None:
         if self.explanation.sample.box is not None:
@@ -150,6 +153,13 @@ def close_view(explanation: Explanation) -> View | None:
     margin = MARGIN * max(box_width, box_height)
     view = (x - margin, y - margin, x + box_width + margin, y + box_height + margin)
     return max(view[0], 0), max(view[1], 0), min(view[2], width), min(view[3], height)
+
+
+def _neighbours(shares: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two pixels nearest to each position (a share of the axis), and how far it is from the first."""
+    where = np.clip(shares * pixels - 0.5, 0, pixels - 1)
+    low = where.astype(int)
+    return low, np.minimum(low + 1, pixels - 1), where - low
 
 
 def _outline(picture: np.ndarray, inside: np.ndarray, width: int, colour: tuple[float, float, float]) -> None:

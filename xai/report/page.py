@@ -22,7 +22,7 @@ from xai.report.pictures import compared, comparison_scales
 from xai.report.scale import DIVERGING, SEQUENTIAL, Scale
 from xai.report.text import number, percent, printable
 
-LONGEST, QUALITY = 480, 70  # of the pictures in the page: five to an image, about 150 kB in all
+LONGEST, QUALITY = 480, 62  # of the pictures in the page: five to an image, about 150 kB in all
 MOST_CLASSES = 5  # listed with their probabilities
 
 TEMPLATES = Environment(
@@ -69,7 +69,9 @@ def _article(explanation: Explanation) -> dict[str, Any]:
         "verdict": words.verdict(explanation),
         "classes": [(words.short(name), percent(share), f"{100 * share:.1f}") for name, share in ranked],
         "figures": list(_figures(explanation, canvas)),
-        "conditions": words.conditions(explanation, canvas),
+        "notes": list(
+            filter(None, (" ".join(words.conditions(explanation, canvas)), words.made_by(explanation)))
+        ),
         "facts": list(_facts(explanation)),
     }
 

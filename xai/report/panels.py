@@ -13,7 +13,8 @@ from xai.report.pictures import class_map
 from xai.report.scale import Scale
 
 COLUMNS = 6  # of the layers panel; more layers start a new pair of rows
-PIXELS, TILE = 2000, 160  # width of a row of panels, longest side of one head's picture
+PIXELS = 2000  # width of a row of panels
+TILES = (160, 480)  # longest side of one head's picture, at the least and at the most
 
 
 def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
@@ -42,7 +43,7 @@ def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
     caption = [
         "All layers share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
         f"{words.colours(scale, words.short(label))}",
-        words.conditions(some, canvas),
+        " ".join(words.conditions(some, canvas)),
         words.made_by(some, without=("layers",)),
     ]
     heading = f"{words.name(some)} · evidence for {words.short(label)}, layer by layer"
@@ -59,7 +60,8 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
         label: The class whose maps are drawn.
     """
     scale = Scale.of(maps)
-    canvas = Canvas(explanation, close_view(explanation), TILE)
+    tile = min(max(PIXELS // maps.shape[1], TILES[0]), TILES[1])
+    canvas = Canvas(explanation, close_view(explanation), tile)
     heads = f"heads 0 to {maps.shape[1] - 1} from left to right"
     rows = [
         [Panel(f"{words.short(name)}: {heads}", _strip([canvas.overlay(head, scale) for head in layer]))]
@@ -68,7 +70,7 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
     caption = [
         "All heads share one scale: equal colours mean equal relevance. "
         f"{words.colours(scale, words.short(label))}",
-        words.conditions(explanation, canvas),
+        " ".join(words.conditions(explanation, canvas)),
         words.made_by(explanation, without=("layers", "head_fusion", "layer_fusion", "clamp")),
     ]
     heading = f"{words.name(explanation)} · evidence for {words.short(label)}, head by head"
@@ -77,43 +79,42 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
 
 
 def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figure:
-    """Images × methods. A method has one scale for all images; no two methods share one, their units differ.
+    """Images × methods. Every map has its own scale and colour bar: the units of methods differ.
 
     Args:
         rows: For each image, method name → explanation; the same methods in every row.
         label: The class whose maps are drawn.
     """
     methods = list(rows[0])
-    scales = {method: Scale.of(class_map(row[method], label) for row in rows) for method in methods}
     longest = PIXELS // (len(methods) + 1)
-    drawn, said = [], []
+    drawn: list[list[Panel]] = []
+    said: list[str] = []
+    signs: set[bool] = set()
     for i, row in enumerate(rows):
         some = next(iter(row.values()))
         canvas = Canvas(some, close_view(some), longest)
-        said.append(words.conditions(some, canvas))
+        said += words.conditions(some, canvas)
         note = f"{words.name(some)} · {words.titled(some, label)}"
         panels = [Panel("" if i else "original", Canvas(some, longest=longest).original, note)]
         for method in methods:
-            values, scale = class_map(row[method], label), scales[method]
+            values = class_map(row[method], label)
+            scale = Scale.of([values])
+            signs.add(scale.signed)
             panels.append(
                 Panel(
                     "" if i else words.short(method),
                     canvas.overlay(values, scale),
-                    words.peak(values, scale),
-                    scale if i == len(rows) - 1 else None,
-                    "relevance, own units",
-                    words.stamp(values),
+                    scale=scale,
+                    unit="" if i < len(rows) - 1 else "relevance, own units",
+                    stamp=words.stamp(values),
                 )
             )
         drawn.append(panels)
     caption = [
-        "Each method has its own units and its own colour bar: compare images within a column, and where the "
-        "evidence lies between columns, but not how strong the colours are between columns.",
-        *(
-            words.colours(Scale(1, signed), words.short(label))
-            for signed in sorted({s.signed for s in scales.values()})
-        ),
-        *sorted(set(said)),
+        "Each map has its own scale, up to its strongest patch, and its own colour bar: methods have units "
+        "of their own. Compare where the evidence lies, not how strong the colours are.",
+        *(words.colours(Scale(1, signed), words.short(label)) for signed in sorted(signs)),
+        " ".join(dict.fromkeys(said)),
         words.LIMITS,
         "Methods: " + "; ".join(words.method(explanation) for explanation in rows[0].values()) + ".",
     ]

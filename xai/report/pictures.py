@@ -36,7 +36,7 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
     )
     caption = [
         f"{words.colours(scale, words.short(label))}{shared}",
-        words.conditions(explanation, canvas),
+        " ".join(words.conditions(explanation, canvas)),
         words.LIMITS,
         words.made_by(explanation),
     ]
@@ -75,7 +75,7 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
         "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
         f"{words.colours(scale, 'the class')} Difference: orange where {names[0]} has more relevance, "
         f"blue where {names[1]} has more. Overlap: what speaks for both, so for neither of them alone.",
-        words.conditions(explanation, canvas),
+        " ".join(words.conditions(explanation, canvas)),
         words.LIMITS,
         words.made_by(explanation),
     ]

@@ -78,8 +78,8 @@ def sides(first: str, second: str) -> str:
     return f"blue: more for {short(second)} · orange: more for {short(first)}"
 
 
-def conditions(explanation: Explanation, canvas: Canvas) -> str:
-    """What a reader must know about the area drawn: crop, blind area, true mask; may be empty."""
+def conditions(explanation: Explanation, canvas: Canvas) -> list[str]:
+    """Sentences on the area drawn: crop, blind area, true mask; may be none."""
     said = []
     if explanation.sample.box is not None:
         said.append("White outline: the crop that the model was given.")
@@ -89,7 +89,7 @@ def conditions(explanation: Explanation, canvas: Canvas) -> str:
         said.append("Dimmed and hatched: not seen by the model.")
     if explanation.sample.mask is not None:
         said.append("Turquoise outline: the area known to be tampered with.")
-    return " ".join(said)
+    return said
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
