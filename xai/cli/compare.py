@@ -7,6 +7,7 @@ import typer
 
 from xai.cli import options as opt
 from xai.cli.guard import MISSING, PARTLY, Debug, guarded
+from xai.cli.outcome import say_failures
 from xai.cli.output import say, say_next, show_json, show_table
 
 DEFAULT = "gradient_weighted_attention,attention_rollout,integrated_gradients"
@@ -63,9 +64,8 @@ def compare(
         batch_size=batch_size,
         seed=seed,
     )
-    for failure in comparison.failures:
-        say(f"Failed: {failure.name}: {failure.error}")
     if not comparison.rows:
+        say_failures(comparison.failures)
         raise typer.Exit(MISSING)
     content = write_comparison(comparison, out)
     if as_json:
@@ -77,6 +77,7 @@ def compare(
             for method, record in row.items()
         ]
         show_table(["image", "method", "strongest row", "col", ""], rows)
+    say_failures(comparison.failures)
     say(f"{len(comparison.rows)} images, {len(names)} methods, class {comparison.label}.")
     say_next(f"open {out / content['files']['png']}")
     if comparison.failures:

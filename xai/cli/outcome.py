@@ -1,6 +1,6 @@
 """How a run over many images went: what is shown of it, and the exit code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,13 @@ from xai.cli.output import say, say_next, show_json, show_table
 if TYPE_CHECKING:
     from xai.core import Explanation, XaiError
     from xai.explanation import Done, Failure
+
+
+def say_failures(failures: "Iterable[Failure]") -> None:
+    """A line per image that could not be explained."""
+    for failure in failures:
+        text = str(failure.error)
+        say(f"Failed: {text if text.startswith(failure.name) else f'{failure.name}: {text}'}")
 
 
 @dataclass
@@ -84,9 +91,7 @@ class Outcome:
     def finish(self, advice: str) -> None:
         """Say how it went and what to do next; leave with the exit code that stands for it."""
         done, failed = len(self.records), len(self.failures)
-        for failure in self.failures:
-            text = str(failure.error)
-            say(f"Failed: {text if text.startswith(failure.name) else f'{failure.name}: {text}'}")
+        say_failures(self.failures)
         if self.stopped is not None:
             say(f"Error: {self.stopped}")
         elif self.interrupted:

@@ -1,0 +1,250 @@
+"""`xai explain`: what is printed, written and returned, for good and for bad input."""
+
+import json
+
+import pytest
+import torch
+from mixed_images import write_mixed
+from PIL import Image
+from safetensors.numpy import load_file
+from tiny_detector import photo, write_photos
+
+from xai.attr import GradientWeightedAttention
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_of_30_mixed_images_with_3_broken_ones(tmp_path, xai_command, detector):
+    broken = write_mixed(tmp_path / "in")
+    run = xai_command("explain", "in", "--config", detector, "--json")
+    assert run.code == 4
+    content = json.loads(run.stdout)
+    assert len(content["explanations"]) == 27
+    assert sorted(one["image"] for one in content["failures"]) == sorted(
+        str(path.relative_to(tmp_path)) for path in broken
+    )
+    assert len(list((tmp_path / "attention_results").glob("*_explanation.json"))) == 27
+    assert len(list((tmp_path / "attention_results").glob("*_comparison.png"))) == 27
+    said = run.stderr.splitlines()
+    assert [line.split(":")[0] for line in said[:3]] == ["Failed"] * 3
+    assert said[3] == "27 of 30 images explained, 3 failed. Results: attention_results/"
+    assert said[4].startswith("Next: ")
+
+
+def test_pictures_maps_record_and_table(tmp_path, xai_command, detector):
+    write_photos(tmp_path / "in", 2)
+    run = xai_command("explain", "in/*.png", "--config", detector, "--out", "out")
+    assert run.code == 0, run.stderr
+    assert [line.split()[0].rsplit("/", 1)[-1] for line in run.stdout.splitlines()] == [
+        "image",
+        "0.png",
+        "1.png",
+    ]
+    assert names(tmp_path / "out")[:5] == [
+        "0_comparison.png",
+        "0_explanation.json",
+        "0_fake_attention.png",
+        "0_maps.safetensors",
+        "0_real_attention.png",
+    ]
+    assert load_file(tmp_path / "out" / "1_maps.safetensors")["fake"].shape == (4, 4)
+
+
+def test_options_reach_the_method(tmp_path, xai_command, detector):
+    (path,) = write_photos(tmp_path / "in", 1)
+    options = ["--layers", "-1,0", "--head-fusion", "max", "--layer-fusion", "sum", "--clamp", "none"]
+    run = xai_command(
+        "explain", path, "--config", detector, *options, "-t", "1", "-t", "fake-real", "--dtype", "float64",
+        "--json",
+    )  # fmt: skip
+    assert run.code == 0, run.stderr
+    (record,) = json.loads(run.stdout)["explanations"]
+    assert record["method"]["options"] == {
+        "layers": [-1, 0],
+        "head_fusion": "max",
+        "layer_fusion": "sum",
+        "clamp": None,
+    }
+    assert list(record["maps"]) == ["fake", "fake-real"]
+    assert record["maps"]["fake"]["min"] < 0
+    assert record["model"]["dtype"] == "float64"
+
+
+def test_a_crop_is_explained_and_drawn_on_the_whole_image(tmp_path, xai_command, detector):
+    (path,) = write_photos(tmp_path / "in", 1)
+    run = xai_command("explain", path, "--config", detector, "--box", "4,2,20,20", "--json")
+    assert run.code == 0, run.stderr
+    (record,) = json.loads(run.stdout)["explanations"]
+    assert record["image"]["box"] == [4, 2, 20, 20]
+    assert record["geometry"] == {"size": [40, 32], "box": [4, 2, 24, 22]}
+
+
+def test_boxes_from_a_file_and_an_image_without_one(tmp_path, xai_command, detector):
+    write_photos(tmp_path / "in", 3)
+    (tmp_path / "boxes.csv").write_text("image,x,y,w,h\n0.png,0,0,9,9\n1.png,30,30,9,9\n")
+    run = xai_command("explain", "in", "--config", detector, "--boxes", "boxes.csv", "--json")
+    assert run.code == 4
+    content = json.loads(run.stdout)
+    assert [record["image"]["id"] for record in content["explanations"]] == ["0"]
+    assert "does not lie inside the image" in content["failures"][0]["error"]
+    assert "no box in boxes.csv" in content["failures"][1]["error"]
+
+
+def test_panels_and_page(tmp_path, xai_command, detector):
+    write_photos(tmp_path / "in", 2)
+    run = xai_command("explain", "in", "--config", detector, "--layers-panel", "--heads-panel", "--report")
+    assert run.code == 0, run.stderr
+    written = names(tmp_path / "attention_results")
+    for stem in ("0", "1"):
+        assert f"{stem}_layer_comparison.png" in written
+        assert f"{stem}_head_comparison.png" in written
+    page = (tmp_path / "attention_results" / "index.html").read_text("utf-8")
+    assert "0.png" in page
+    assert "1.png" in page
+
+
+def test_an_all_zero_map_is_said(tmp_path, xai_command, detector):
+    weights = torch.load(detector.with_suffix(".pth"), weights_only=True)
+    weights["head.weight"][0] = 0  # nothing in the image changes the logit of real
+    torch.save(weights, tmp_path / "zero.pth")
+    (path,) = write_photos(tmp_path / "in", 1)
+    command = ["explain", path, "--config", detector, "--weights", tmp_path / "zero.pth"]
+    assert "no evidence for real: the map is all zero" in xai_command(*command).stdout
+    (record,) = json.loads(xai_command(*command, "--json").stdout)["explanations"]
+    assert record["warnings"] == ["no evidence for real: the map is all zero"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "gradient_attention"], "Did you mean 'gradient_weighted_attention'?"),
+        (["--method", "attention_rollout", "--clamp", "heads"], "'attention_rollout' has no option 'clamp'"),
+        (["--method", "random", "--layers-panel"], "not random"),
+        (["--layers", "last_layers"], "Did you mean 'last_layer'?"),
+        (["--layers", "9"], "the model has 4 attention layers"),
+        (["--head-fusion", "mea"], "Did you mean 'mean'?"),
+        (["--clamp", "head"], "Did you mean 'heads'?"),
+        (["--target", "fak"], "Did you mean 'fake'?"),
+        (["--target", "2"], "the model has 2 classes"),
+        (["--box", "1,2,3"], "is not x,y,w,h"),
+        (["--boxes", "missing.csv"], "Cannot read boxes from missing.csv"),
+        (["--box", "0,0,9,9", "--boxes", "b.csv"], "Give one of them"),
+        (["--model", "demo"], "--model and --config both name a model"),
+        (["--dtype", "float23"], "Did you mean 'float32'?"),
+        (["--device", "abacus"], "abacus"),
+        (["--prompts", "a face"], "reads no prompts"),
+        (["--batch-size", "0"], "--batch-size"),
+    ],
+)
+def test_a_wrong_option_is_one_message_and_2(tmp_path, xai_command, detector, options, message):
+    (path,) = write_photos(tmp_path / "in", 1)
+    run = xai_command("explain", path, "--config", detector, *options)
+    assert (run.code, run.stdout) == (2, "")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_no_image_explained_is_3(tmp_path, xai_command, detector):
+    (tmp_path / "empty").mkdir()
+    run = xai_command("explain", "no.png", "*.gif", "empty", "--config", detector)
+    assert (run.code, run.stdout) == (3, "")
+    for message in ("no.png: no such file", "*.gif: nothing matches", "empty: no image in this folder"):
+        assert message in run.stderr
+    assert "0 of 3 images explained, 3 failed." in run.stderr
+
+
+def test_memory_that_runs_out_halves_the_batch_or_fails_the_image(
+    tmp_path, xai_command, detector, monkeypatch
+):
+    write_photos(tmp_path / "in", 3)
+    whole, limit = GradientWeightedAttention.attribute_targets, 1
+
+    def attribute_targets(self, pixels, *args):
+        if len(pixels) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, pixels, *args)
+
+    monkeypatch.setattr(GradientWeightedAttention, "attribute_targets", attribute_targets)
+    command = ["explain", "in", "--config", detector]
+    run = xai_command(*command)
+    assert run.code == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 4
+    limit = 0
+    run = xai_command(*command)
+    assert (run.code, run.stdout) == (3, "")
+    assert run.stderr.count("Out of memory with one image on cpu.") == 3
+
+
+def test_interrupted_keeps_what_was_finished(tmp_path, xai_command, detector, monkeypatch):
+    write_photos(tmp_path / "in", 3)
+    read, count = Image.open, 0
+
+    def interrupt(*args, **options):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        return read(*args, **options)
+
+    monkeypatch.setattr(Image, "open", interrupt)
+    run = xai_command("explain", "in", "--config", detector, "--batch-size", "1", "--json")
+    assert run.code == 130
+    content = json.loads(run.stdout)
+    assert len(content["explanations"]) == 1
+    written = names(tmp_path / "attention_results")
+    assert len(written) == 5
+    assert "0_explanation.json" in written
+    assert "Interrupted." in run.stderr
+    assert "1 of 3 images explained, 2 not reached" in run.stderr
+
+
+def test_a_full_disk_is_one_error_and_what_was_finished_stays(tmp_path, xai_command, detector, monkeypatch):
+    import errno
+
+    import xai.explanation.files as files
+
+    write_photos(tmp_path / "in", 3)
+    whole, records = files.write_json, []
+
+    def write_json(path, content):
+        if records:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        records.append(path)
+        whole(path, content)
+
+    monkeypatch.setattr(files, "write_json", write_json)
+    run = xai_command("explain", "in", "--config", detector)
+    assert run.code == 4
+    assert run.stderr.count("No space left on device") == 1
+    assert len(run.stdout.splitlines()) == 2
+    assert "1 of 3 images explained, 2 not reached" in run.stderr
+    json.loads(records[0].read_text("utf-8"))
+
+
+def test_an_unwritable_folder_shows_before_the_work(tmp_path, xai_command, detector):
+    photo().save(tmp_path / "x.png")
+    run = xai_command("explain", "x.png", "--config", detector, "--out", "x.png/out")
+    assert (run.code, run.stdout) == (3, "")
+    assert "Choose another folder with --out." in run.stderr
+
+
+def test_a_bug_is_a_short_message_and_a_traceback_only_with_debug(
+    tmp_path, xai_command, detector, monkeypatch
+):
+    (path,) = write_photos(tmp_path / "in", 1)
+
+    def bug(self, *args):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(GradientWeightedAttention, "attribute_targets", bug)
+    run = xai_command("explain", path, "--config", detector)
+    assert (run.code, run.stdout) == (1, "")
+    assert "Internal error: ZeroDivisionError: a bug" in run.stderr
+    assert "--debug" in run.stderr
+    assert "Traceback" not in run.stderr
+    run = xai_command("explain", path, "--config", detector, "--debug")
+    assert run.code == 1
+    assert "Traceback" in run.stderr
+    assert "in bug" in run.stderr

@@ -1,0 +1,127 @@
+"""`xai models`, `xai doctor`, and models that cannot be used."""
+
+import json
+import pickle
+
+import pytest
+import torch
+import transformers as hf
+from tiny_detector import write_photos
+from tiny_models import save_pretrained
+
+
+def test_models_lists_what_can_be_named(xai_command):
+    run = xai_command("models")
+    assert run.code == 0
+    assert "hf:ORG/NAME" in run.stdout
+    assert "Next: " in run.stderr
+    listed = json.loads(xai_command("models", "--json").stdout)
+    assert listed == json.loads(xai_command("models", "list", "--json").stdout)
+    assert "demo" in [source["spec"] for source in listed]
+
+
+def test_doctor_finds_a_healthy_model(xai_command, detector):
+    run = xai_command("doctor", detector, "--json")
+    assert run.code == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["attention"] == {"layers": 4, "heads": [1] * 4, "tokens": 17, "read_out": "class token"}
+    assert found["grid"] == {"rows": 4, "cols": 4, "prefix": 1}
+    assert found["hidden_act"] == "quick_gelu"
+    assert found["preprocessing"]["resize"] == {"shortest_edge": 32}
+    assert len(found["gradient_norms"]) == 4
+    assert min(found["gradient_norms"]) > 0
+    assert max(found["parity"].values()) < 1e-4
+    table = xai_command("doctor", "--config", detector)
+    assert table.code == 0
+    assert "attention: read out" in table.stdout
+    assert "Healthy" in table.stderr
+
+
+def test_doctor_refuses_maps_that_are_wrong(xai_command, detector, monkeypatch):
+    import xai.explanation
+
+    whole = xai.explanation.examine
+
+    def examine(classifier):
+        found = whole(classifier)
+        return found | {"parity": found["parity"] | {"gradient": 0.5}}
+
+    monkeypatch.setattr(xai.explanation, "examine", examine)
+    run = xai_command("doctor", detector)
+    assert run.code == 3
+    assert "off by 5.0e-01" in run.stderr
+
+
+def test_a_model_without_attention_to_record(tmp_path, xai_command):
+    config = hf.SwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[1, 1])
+    spec = save_pretrained(tmp_path / "swin", hf.SwinForImageClassification(config))
+    (path,) = write_photos(tmp_path / "in", 1)
+    for command in (["doctor", spec], ["explain", path, "--model", spec]):
+        run = xai_command(*command)
+        assert (run.code, run.stdout) == (3, "")
+        assert run.stderr.startswith("Error: ")
+        assert "Traceback" not in run.stderr
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("missing", "missing.pth"),
+        ("code", "spoiled.pth"),
+        ("nan", "NaN"),
+        ("misfit", "reads 7 features"),
+        ("surplus", "surplus"),
+        ("empty", "spoiled.pth"),
+    ],
+)
+def test_weights_that_cannot_be_used(tmp_path, xai_command, detector, spoil, message, capfd):
+    (path,) = write_photos(tmp_path / "in", 1)
+    weights = torch.load(detector.with_suffix(".pth"), weights_only=True)
+    spoiled = tmp_path / ("missing.pth" if spoil == "missing" else "spoiled.pth")
+    if spoil == "code":
+        spoiled.write_bytes(pickle.dumps({"state_dict": Payload()}))
+    elif spoil == "empty":
+        spoiled.write_bytes(b"")
+    elif spoil != "missing":
+        weights["head.weight"][0, 0] = torch.nan if spoil == "nan" else 1
+        if spoil == "misfit":
+            weights["head.weight"] = torch.zeros(2, 7)
+        if spoil == "surplus":
+            weights["surplus.weight"] = torch.zeros(2)
+        torch.save(weights, spoiled)
+    run = xai_command("explain", path, "--config", detector, "--weights", spoiled)
+    assert (run.code, run.stdout) == (3, ""), run.stderr
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "code was run" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model_name: clip\nweights: tiny.pth\nresolutoin: 32\n", "resolution"),
+        ("model_name: [clip\n", "odd.yaml"),
+        ("", "odd.yaml"),
+    ],
+)
+def test_a_configuration_that_is_wrong(tmp_path, xai_command, detector, text, message):
+    (path,) = write_photos(tmp_path / "in", 1)
+    odd = detector.with_name("odd.yaml")
+    odd.write_text(text)
+    run = xai_command("explain", path, "--config", odd)
+    assert (run.code, run.stdout) == (2, ""), run.stderr
+    assert message in run.stderr
+
+
+def test_models_that_are_not_there(tmp_path, xai_command):
+    (path,) = write_photos(tmp_path / "in", 1)
+    assert xai_command("explain", path, "--model", "local:nowhere").code == 3
+    run = xai_command("explain", path, "--model", "dmeo")
+    assert run.code == 2
+    assert "Did you mean 'demo'?" in run.stderr
+    assert xai_command("explain", path, "--weights", "x.pth").code == 2
