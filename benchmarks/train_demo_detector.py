@@ -205,16 +205,15 @@ def train(
 # ------------------------------------------------------------------------------------------------- evaluation
 
 
-def gradient_weighted_attention(
-    detector: Detector, images: NDArray[np.uint8]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Score fake - real (N,), patch logits (N, P) and the map (N, P) of CLS attention times its gradient."""
+def gradient_weighted_attention(detector: Detector, images: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+    """Score fake - real (N,), patch logits (N, P), then maps (N, P) of that score and of logit fake."""
     logits, patches, attentions = detector(to_input(images))
-    score = logits[:, 1] - logits[:, 0]
-    last = attentions[-4:]
-    gradients = torch.autograd.grad(score.sum(), last)
-    rows = [(a * g).mean(dim=1)[:, 0, 1:] for a, g in zip(last, gradients, strict=True)]
-    return score.detach(), patches.detach(), torch.stack(rows).mean(dim=0).relu().detach()
+    score, maps = logits[:, 1] - logits[:, 0], []
+    for target in (score, logits[:, 1]):
+        gradients = torch.autograd.grad(target.sum(), attentions[-4:], retain_graph=True)
+        rows = [(a * g).mean(dim=1)[:, 0, 1:] for a, g in zip(attentions[-4:], gradients, strict=True)]
+        maps.append(torch.stack(rows).mean(dim=0).relu().detach())
+    return score.detach(), patches.detach(), *maps
 
 
 def auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
@@ -236,9 +235,9 @@ def interval(statistic: Statistic, groups: NDArray[np.integer], seed: int) -> di
     return {"value": round(float(value), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def measure_pair(pair: Pair, kind: str, group: int, scores: NDArray, head: NDArray, gwa: NDArray) -> dict:
+def measure_pair(mask: NDArray[np.bool_], kind: str, group: int, scores: NDArray, *maps: NDArray) -> dict:
     """What one pair adds: scores (2,) of its pristine and forged crop, the forged one's maps (P,)."""
-    mask = pair[2]
+    head, gwa, logit = maps
     patch = len(mask) // math.isqrt(len(gwa))
     inside = mask[patch // 2 :: patch, patch // 2 :: patch].ravel()  # patches whose centre was forged
     some = inside.any() and not inside.all()
@@ -248,6 +247,7 @@ def measure_pair(pair: Pair, kind: str, group: int, scores: NDArray, head: NDArr
         "real": scores[0],
         "fake": scores[1],
         "gwa": bool(inside[gwa.argmax()] and gwa.max() > 0),
+        "logit": bool(inside[logit.argmax()] and logit.max() > 0),
         "centre": mask[mask.shape[0] // 2, mask.shape[1] // 2],
         "chance": mask.mean(),
         "head": inside[head.argmax()],
@@ -266,12 +266,10 @@ def evaluate(detector: Detector, photos: dict[str, NDArray], repeats: int, seed:
             rng = np.random.default_rng((seed, *kind.encode(), group))
             pairs = [random_pair(photo, size, kind, rng) for _ in range(repeats)]
             images = np.stack([image for pair in pairs for image in pair[:2]])
-            scores, heads, maps = (t.numpy() for t in gradient_weighted_attention(detector, images))
+            scores, *maps = (t.numpy() for t in gradient_weighted_attention(detector, images))
             for n, pair in enumerate(pairs):
-                fake = 2 * n + 1
-                rows.append(
-                    measure_pair(pair, kind, group, scores[fake - 1 : fake + 1], heads[fake], maps[fake])
-                )
+                both, fake = scores[2 * n : 2 * n + 2], [m[2 * n + 1] for m in maps]
+                rows.append(measure_pair(pair[2], kind, group, both, *fake))
     table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     result: dict[str, object] = {"photographs": len(photos), "pairs_per_kind": len(rows) // len(KINDS)}
     result |= {"trained_kinds": list(TRAINED), "untrained_kinds": [k for k in KINDS if k not in TRAINED]}
@@ -290,6 +288,7 @@ def measures(table: dict[str, NDArray]) -> dict[str, Statistic]:
         "fake_found": lambda i: found[i].mean(),
         "real_passed": lambda i: (table["real"][i] <= 0).mean(),
         "pointing_gradient_weighted_attention": lambda i: gwa[i].mean(),
+        "pointing_gradient_weighted_attention_fake_logit": lambda i: table["logit"][i].mean(),
         "pointing_centre": lambda i: centre[i].mean(),
         "pointing_gain_over_centre": lambda i: (gwa - centre)[i].mean(),
         "pointing_chance": lambda i: table["chance"][i].mean(),
