@@ -1,0 +1,145 @@
+"""Pixels equal those of transformers' own processors; the geometry says where they came from."""
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+import torch
+import transformers as hf
+from PIL import Image
+
+import xai
+from xai.core import DataError, ModelError
+from xai.models import Preprocessing
+from xai.models.processor import read_preprocessing
+
+SIZES = {
+    "wide": (151, 64),
+    "tall": (50, 133),
+    "square": (48, 48),
+    "smaller than the crop": (20, 9),
+    "one side smaller": (90, 23),
+    "one pixel": (1, 1),
+    "large": (1201, 803),
+}
+CROP = {"crop_size": {"height": 32, "width": 32}}
+PROCESSORS = {
+    "clip": lambda: hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, **CROP),
+    "clip, larger than the crop": lambda: hf.CLIPImageProcessorPil(size={"shortest_edge": 37}, **CROP),
+    "clip, odd crop": lambda: hf.CLIPImageProcessorPil(
+        size={"shortest_edge": 40}, crop_size={"height": 33, "width": 24}
+    ),
+    "clip, crop only": lambda: hf.CLIPImageProcessorPil(do_resize=False, **CROP),
+    "vit": lambda: hf.ViTImageProcessorPil(size={"height": 32, "width": 24}),
+    "vit, lanczos": lambda: hf.ViTImageProcessorPil(size={"height": 32, "width": 32}, resample=1),
+    "siglip": lambda: hf.SiglipImageProcessorPil(size={"height": 32, "width": 32}),
+    "dinov2": lambda: hf.BitImageProcessorPil(size={"shortest_edge": 36}, **CROP),
+    "no normalisation": lambda: hf.ViTImageProcessorPil(
+        size={"height": 32, "width": 32}, do_normalize=False, do_rescale=False
+    ),
+}
+
+
+def noise(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
+    channels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    return Image.fromarray(channels).convert(mode)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_equals_the_processor(tmp_path, processor):
+    theirs = PROCESSORS[processor]()
+    theirs.save_pretrained(tmp_path)
+    ours = read_preprocessing(str(tmp_path))
+    for size in SIZES.values():
+        image = noise(size)
+        expected = torch.as_tensor(np.asarray(theirs(image, return_tensors="np")["pixel_values"]))[0]
+        got = ours(image)
+        assert got.dtype == torch.float32
+        assert got.is_contiguous()
+        torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_images_of_other_modes(mode):
+    preprocessing = Preprocessing(shortest_edge=32, crop=(32, 32))
+    image = noise((40, 50), mode)
+    torch.testing.assert_close(preprocessing(image), preprocessing(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [(160, 96), (90, 200), (64, 64), (26, 14), (301, 299)])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"shortest_edge": 64, "crop": (64, 64)},
+        {"shortest_edge": 80, "crop": (48, 64)},
+        {"size": (64, 48)},
+        {"size": (80, 80), "crop": (64, 64)},
+        {"crop": (56, 64)},
+    ],
+    ids=str,
+)
+def test_geometry_finds_a_marker(size, steps):
+    """A pattern is painted, prepared, and found where the geometry says that it lies."""
+    preprocessing = Preprocessing(**steps, interpolation="bilinear")
+    width, height = size
+    # red grows with x, green with y: the colour of a pixel tells where in the original it was
+    x, y = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    image = Image.fromarray((np.stack([x, y, np.ones_like(x)], axis=2) * 255).round().astype(np.uint8))
+    pixels = preprocessing(image).numpy()
+    rows, cols = pixels.shape[1:]
+    left, top, right, bottom = preprocessing.geometry(size).box
+    said_x = left + (np.arange(cols) + 0.5) * (right - left) / cols
+    said_y = top + (np.arange(rows) + 0.5) * (bottom - top) / rows
+    # away from the border, where resampling sees less than a full neighbourhood; blue shows padding
+    step_x, step_y = (right - left) / cols, (bottom - top) / rows
+    far_x = (said_x > 2 * max(step_x, 1)) & (said_x < width - 2 * max(step_x, 1))
+    far_y = (said_y > 2 * max(step_y, 1)) & (said_y < height - 2 * max(step_y, 1))
+    seen = pixels[:, far_y][:, :, far_x]
+    assert seen.size
+    assert (seen[2] == 1).all()
+    quantum = 1 / 255
+    assert np.abs(seen[0] - said_x[far_x] / width).max() < quantum + 0.02 * step_x / width
+    assert np.abs(seen[1] - (said_y[far_y] / height)[:, None]).max() < quantum + 0.02 * step_y / height
+
+
+def test_padding_lies_outside_the_image():
+    preprocessing = Preprocessing(crop=(32, 32))
+    geometry = preprocessing.geometry((20, 9))
+    assert geometry.box == (-6, -12, 26, 20)
+    pixels = preprocessing(Image.new("RGB", (20, 9), "white"))
+    assert (pixels[:, 12:21, 6:26] == 1).all()
+    assert pixels.sum() == 3 * 20 * 9
+
+
+def test_map_is_laid_on_the_crop_only():
+    drawn = Preprocessing(shortest_edge=32, crop=(32, 32)).geometry((80, 40)).project(np.ones((4, 4)))
+    assert drawn.shape == (40, 80)
+    assert np.isnan(drawn[:, :20]).all()
+    assert (drawn[:, 20:60] == 1).all()
+    assert np.isnan(drawn[:, 60:]).all()
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused():
+    with pytest.raises(DataError, match=r"100000×1; resized for the model it would be 22400000×224"):
+        Preprocessing(shortest_edge=224, crop=(224, 224))(Image.new("RGB", (100_000, 1)))
+
+
+def test_processor_with_a_step_of_its_own(tmp_path):
+    """PIL resize, then padding to a square: not what we know, so it is refused, not skipped."""
+    hf.ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.5).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"ConvNextImageProcessorPil .* does not only resize"):
+        read_preprocessing(str(tmp_path))
+
+
+def test_classifier_uses_its_processor(tmp_path):
+    model = tiny.randomize(hf.ViTForImageClassification(hf.ViTConfig(**tiny.TOWER)))
+    spec = tiny.save_pretrained(tmp_path, model, image_mean=[0.1, 0.2, 0.3], size={"shortest_edge": 40})
+    classifier = xai.load(spec)
+    processor = hf.CLIPImageProcessorPil.from_pretrained(tmp_path)
+    image = noise((100, 61))
+    expected = torch.as_tensor(np.asarray(processor(image, return_tensors="np")["pixel_values"]))[0]
+    torch.testing.assert_close(classifier.preprocess(image), expected)
+    assert classifier.geometry((100, 61)).size == (100, 61)
+    described = classifier.describe()["preprocessing"]
+    assert described["backend"] == "pil"
+    assert described["resize"] == {"shortest_edge": 40}
+    assert described["mean"] == [0.1, 0.2, 0.3]
