@@ -86,7 +86,7 @@ class Classifier(nn.Module):
             )
         if not torch.isfinite(logits.detach()).all():
             raise ModelError(
-                f"{self.name} answered with NaN or infinity ({self.dtype}).",
+                f"{self.name} answered with NaN or infinity ({str(self.dtype).removeprefix('torch.')}).",
                 "Check the input tensor, or load with a wider dtype.",
             )
         return logits

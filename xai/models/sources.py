@@ -80,6 +80,7 @@ def load(
         UsageError: When the spec or an option is wrong.
         ModelError: When the model or its weights are missing, broken or do not fit.
     """
+    wanted = _as_dtype(dtype)
     if isinstance(spec, nn.Module) and (weights or prompts):
         raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
     if isinstance(spec, Classifier):
@@ -94,7 +95,10 @@ def load(
         classifier = _wrap(module, labels, grid)
     else:
         classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code)
-    return _move(classifier, device, dtype)
+    try:
+        return classifier.to(device=device, dtype=wanted)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise UsageError(f"The model cannot be put on {device}: {error}") from None
 
 
 def _load_spec(
@@ -150,13 +154,9 @@ def _wrap(module: nn.Module, labels: Sequence[str] | None, grid: Grid | None) ->
     return Classifier(module, labels, name=type(module).__name__, grid=grid)
 
 
-def _move(
-    classifier: Classifier, device: str | torch.device | None, dtype: str | torch.dtype | None
-) -> Classifier:
-    if isinstance(dtype, str) and dtype not in _DTYPES:
-        raise UsageError(f"Unknown dtype {dtype!r}.", nearest(dtype, _DTYPES))
-    wanted: torch.dtype | None = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    try:
-        return classifier.to(device=device, dtype=wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise UsageError(f"The model cannot be put on {device}: {error}") from None
+def _as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if isinstance(dtype, str):
+        if dtype not in _DTYPES:
+            raise UsageError(f"Unknown dtype {dtype!r}.", nearest(dtype, _DTYPES))
+        return getattr(torch, dtype)
+    return dtype
