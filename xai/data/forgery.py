@@ -153,7 +153,7 @@ def random_alpha(height: int, width: int, rng: np.random.Generator) -> NDArray[n
         outline = outline @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         centre = (rng.uniform(0, width), rng.uniform(0, height))
         area = float(np.exp(rng.uniform(np.log(MIN_AREA), np.log(MAX_AREA))))
-        softness = rng.uniform(0.5, 0.02 * min(height, width)) if rng.random() < 0.5 else 0.0
+        softness = rng.uniform(0.5, max(0.5, 0.02 * min(height, width))) if rng.random() < 0.5 else 0.0
         alpha = outline_alpha((height, width), outline, centre, area, softness)
         if MIN_AREA <= float((alpha >= 0.5).mean()) <= MAX_AREA:
             return alpha
