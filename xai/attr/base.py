@@ -133,8 +133,8 @@ def register(method: type[Method]) -> type[Method]:
 
 
 def list_methods() -> list[MethodInfo]:
-    """What is registered, in order of registration."""
-    return [method.info for method in METHODS.values()]
+    """What is registered, by name, the controls last."""
+    return sorted((m.info for m in METHODS.values()), key=lambda info: (info.forwards == 0, info.name))
 
 
 def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
