@@ -30,6 +30,8 @@ def file_slug(label: str) -> str:
     kept = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
     if kept == label and len(label.encode()) <= LONGEST and label and not _ambiguous(label):
         return label
+    if RESERVED.fullmatch(kept):
+        kept = kept.replace(".", "-")  # a device name stays one whatever follows its dot
     digest = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     room = kept.encode("utf-8", "ignore")[: LONGEST - 9].decode("utf-8", "ignore").rstrip("-.")
     return f"{room or 'class'}-{digest}"

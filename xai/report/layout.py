@@ -88,15 +88,16 @@ def compose(
         sheet.y += 0.14
         top = sheet.y
         _draw_row(sheet, row, left, cell, tall)
-    if scale is not None and scale.limit > 0:
-        sheet.y += 0.1
-        sheet.y += sheet.bar(scale, unit, MARGIN + sheet.width / 2, sheet.y, MOST_BAR, sheet.width)
     bottom, aside = sheet.y, (columns - len(rows[-1])) * (cell + GAP) - GAP
-    if aside > 0 and _caption_height(caption, aside) <= bottom - top:
+    beside = aside > 0 and _caption_height(caption, aside) <= bottom - top
+    if beside:
         sheet.y = top
         _draw_caption(sheet, caption, left + used - aside, aside)
         sheet.y = bottom
-    else:
+    if scale is not None and scale.limit > 0:
+        sheet.y += 0.1
+        sheet.y += sheet.bar(scale, unit, MARGIN + sheet.width / 2, sheet.y, MOST_BAR, sheet.width)
+    if not beside:
         sheet.y += 0.14
         _draw_caption(sheet, caption, MARGIN, sheet.width)
     return sheet.finish()
