@@ -101,6 +101,23 @@ def test_geometry_finds_a_marker(size, steps):
     assert np.abs(seen[1] - (said_y[far_y] / height)[:, None]).max() < quantum + 0.02 * step_y / height
 
 
+@pytest.mark.parametrize(
+    ("length", "torchvision", "transformers"),
+    [(39, 4, 3), (37, 2, 2), (35, 2, 1), (33, 0, 0), (32, 0, 0), (31, 0, -1), (29, -1, -2), (20, -6, -6)],
+)
+def test_the_odd_pixel_of_a_crop(length, torchvision, transformers):
+    """Offsets of a crop of 32, as torchvision's CenterCrop and transformers' processors cut it."""
+    columns = np.arange(1, length + 1, dtype=np.uint8)
+    image = Image.fromarray(np.broadcast_to(columns[None, :, None], (32, length, 3)).copy())
+    for as_torchvision, expected in ((True, torchvision), (False, transformers)):
+        preprocessing = Preprocessing(crop=(32, 32), scale=1.0, torchvision_crop=as_torchvision)
+        assert preprocessing.geometry((length, 32)).box == (expected, 0, expected + 32, 32)
+        shown = preprocessing(image)[0, 0]
+        where = torch.arange(32) + expected
+        inside = (where >= 0) & (where < length)
+        assert torch.equal(shown, torch.where(inside, where + 1.0, 0.0))
+
+
 def test_padding_lies_outside_the_image():
     preprocessing = Preprocessing(crop=(32, 32))
     geometry = preprocessing.geometry((20, 9))

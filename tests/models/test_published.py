@@ -113,6 +113,7 @@ def test_clip_enhanced(tmp_path):
     assert described["normalize_features"] is True
     assert described["preprocessing"]["resize"] == {"shortest_edge": 32}
     assert described["preprocessing"]["crop"] == [32, 32]
+    assert classifier.preprocessing.torchvision_crop
 
 
 def test_tuned_norms_are_in_use(tmp_path):

@@ -28,12 +28,16 @@ class Geometry:
         size: tuple[int, int],
         resized: tuple[int, int] | None,
         crop: tuple[int, int] | None,
+        offset: tuple[int, int] | None = None,
     ) -> "Geometry":
-        """Geometry of "resize to `resized`, then centre-crop to `crop`" (each (width, height) or None)."""
+        """Geometry of "resize to `resized`, then crop to `crop`" (each (width, height) or None).
+
+        The crop's (left, top) in the resized image is `offset`; None for the centre, rounded down.
+        """
         width, height = resized or size
         crop_width, crop_height = crop or (width, height)
         # integer offsets, as the processors cut them
-        left, top = (width - crop_width) // 2, (height - crop_height) // 2
+        left, top = offset or ((width - crop_width) // 2, (height - crop_height) // 2)
         sx, sy = size[0] / width, size[1] / height
         return cls(size, (left * sx, top * sy, (left + crop_width) * sx, (top + crop_height) * sy))
 

@@ -71,5 +71,5 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     if data["resize_mode"] == "squash":
         return Preprocessing(size=(height, width), **shared)
     if data["resize_mode"] == "shortest" and height == width:
-        return Preprocessing(shortest_edge=height, crop=(height, width), **shared)
+        return Preprocessing(shortest_edge=height, crop=(height, width), torchvision_crop=True, **shared)
     raise ModelError(f"open_clip's resize mode {data['resize_mode']} at {height}×{width} is not known here.")

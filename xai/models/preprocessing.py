@@ -30,6 +30,8 @@ class Preprocessing:
         mean: Per channel, subtracted after scaling.
         std: Per channel, divided by after that.
         scale: Factor from 8-bit values.
+        torchvision_crop: Where the odd pixel of a centre crop falls: as in torchvision's CenterCrop, or as in
+            transformers.
     """
 
     size: tuple[int, int] | None = None
@@ -39,6 +41,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     scale: float = 1 / 255
+    torchvision_crop: bool = False
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -63,7 +66,7 @@ class Preprocessing:
             image = image.resize(resized, Resampling[self.interpolation.upper()])
         if self.crop is not None:
             height, width = self.crop
-            left, top = (image.width - width) // 2, (image.height - height) // 2
+            left, top = self._offset(resized)
             image = image.crop((left, top, left + width, top + height))  # pads with zeros
         pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
@@ -72,7 +75,8 @@ class Preprocessing:
     def geometry(self, size: tuple[int, int]) -> Geometry:
         """Where the input lies in an image of `size` (width, height)."""
         crop = None if self.crop is None else (self.crop[1], self.crop[0])
-        return Geometry.resize_crop(size, self._resized(size), crop)
+        resized = self._resized(size)
+        return Geometry.resize_crop(size, resized, crop, self._offset(resized))
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -89,6 +93,17 @@ class Preprocessing:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+    def _offset(self, resized: tuple[int, int]) -> tuple[int, int]:
+        """(left, top) of the crop in the resized image; negative where it is padded."""
+        if self.crop is None:
+            return 0, 0
+        spare = resized[0] - self.crop[1], resized[1] - self.crop[0]
+        if self.torchvision_crop:  # rounds half to even what it cuts, and down what it pads
+            left, top = (round(n / 2) if n > 0 else -(-n // 2) for n in spare)
+        else:
+            left, top = (n // 2 for n in spare)
+        return left, top
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) after resizing an image of `size` (width, height)."""

@@ -22,8 +22,8 @@ _DINOV2 = {"resize": "shortest_edge", "resize_to": 256, "crop": "center", "resol
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "clip": {**_SQUARE, "mean": _HALF, "std": _HALF},
     "effort": {**_SQUARE, **_CLIP},
-    "clip_enhanced": _SHORT_EDGE,
-    "universalfakedetect": {"resize": "none", "crop": "center", **_CLIP},
+    "clip_enhanced": {**_SHORT_EDGE, "torchvision_crop": True},
+    "universalfakedetect": {"resize": "none", "crop": "center", "torchvision_crop": True, **_CLIP},
     "clip_vision_model": _SHORT_EDGE,
     "dinov2": _DINOV2,
     "dinov2_with_registers": _DINOV2,
@@ -111,4 +111,5 @@ def read_preprocessing_keys(
         interpolation=said.get("interpolation", "bicubic"),
         mean=tuple(said["mean"]),
         std=tuple(said["std"]),
+        torchvision_crop=said.get("torchvision_crop", False),
     )

@@ -56,6 +56,7 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     """The evaluation transform: resize by crop_pct, then crop."""
     _, height, width = data["input_size"]
     shared = {"interpolation": data["interpolation"], "mean": tuple(data["mean"]), "std": tuple(data["std"])}
+    shared["torchvision_crop"] = True
     enlarged = int(height / data["crop_pct"]), int(width / data["crop_pct"])
     if data["crop_mode"] == "squash":
         return Preprocessing(size=enlarged, crop=(height, width), **shared)
