@@ -52,7 +52,7 @@ def build_vision_tower(state: State, options: TowerOptions) -> PreTrainedModel:
     """
     state = {key: value for key, value in state.items() if not key.endswith("embeddings.position_ids")}
     if "vision_model.embeddings.class_embedding" in state or "embeddings.class_embedding" in state:
-        return _build(CLIPVisionModel, _clip(state, options), state)
+        return _build(CLIPVisionModel, read_clip_config(state, options), state)
     if "embeddings.position_embeddings" in state and "embeddings.cls_token" in state:
         return _dinov2(state, options)
     if "embeddings.cls_token" in state and "embeddings.patch_embeddings.weight" in state:
@@ -93,7 +93,8 @@ def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:
     return complete_from_hub(CLIPVisionModelWithProjection.from_pretrained, rest, config=config)
 
 
-def _clip(state: State, options: TowerOptions) -> CLIPVisionConfig:
+def read_clip_config(state: State, options: TowerOptions) -> CLIPVisionConfig:
+    """The configuration of a CLIP vision tower, read from the shapes of its weights."""
     width, _, patch, _ = _shape(state, "embeddings.patch_embedding.weight")
     positions = _shape(state, "embeddings.position_embedding.weight")[0] - 1
     return CLIPVisionConfig(
