@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
@@ -31,10 +32,10 @@ class AttentionCall:
         is_causal: Whether query i sees keys up to i only.
     """
 
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    output: Tensor
+    query: Float[Tensor, "b h n d"]
+    key: Float[Tensor, "b h_kv m d"]
+    value: Float[Tensor, "b h_kv m e"]
+    output: Float[Tensor, "b h n e"]
     mask: Tensor | None
     scale: float
     is_causal: bool

@@ -4,6 +4,7 @@ Row-wise, in O(H·R·M) for R rows: the full N×N matrix exists only for who ask
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention.record import AttentionCall
@@ -11,7 +12,7 @@ from xai.attention.record import AttentionCall
 Rows = slice | list[int]
 
 
-def attention_rows(call: AttentionCall, rows: Rows) -> Tensor:
+def attention_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
     """Rows of `A = softmax(scale·Q·Kᵀ + mask)`: (B, H, R, M), at least in float32."""
     query = _accurate(call.query[..., rows, :]) * call.scale
     scores = query @ _per_head(_accurate(call.key), query).transpose(-2, -1)
@@ -29,7 +30,9 @@ def attention_rows(call: AttentionCall, rows: Rows) -> Tensor:
     return torch.softmax(scores, dim=-1)
 
 
-def gradient_rows(call: AttentionCall, output_gradient: Tensor, rows: Rows) -> Tensor:
+def gradient_rows(
+    call: AttentionCall, output_gradient: Float[Tensor, "*targets b h n e"], rows: Rows
+) -> Float[Tensor, "*targets b h r m"]:
     """Rows of `∂y/∂A = (∂y/∂O)·Vᵀ`: (B, H, R, M), from ∂y/∂O of shape (B, H, N, e)."""
     gradient = _accurate(output_gradient[..., rows, :])
     return gradient @ _per_head(_accurate(call.value), gradient).transpose(-2, -1)

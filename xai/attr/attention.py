@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.shapes import PatchMaps, Pixels, TokenMap
 from xai.attr.target import Target
 from xai.core import UsageError
 
@@ -17,7 +19,7 @@ from xai.core import UsageError
 class _AttentionOnly(PatchAttribution):
     """A method that needs one recorded forward pass and no gradient."""
 
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
         layers = self._layers(seen.layers)
         logits, calls = self._record(seen, pixels, args, layers, gradients=False)
@@ -30,7 +32,7 @@ class _AttentionOnly(PatchAttribution):
     def _layers(self, depth: int) -> list[int]:
         return list(range(depth))
 
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
         """(B, tokens) from the recorded calls, in ascending order of layers."""
         raise TypeError("abstract")
 
@@ -73,7 +75,7 @@ class RawAttention(_AttentionOnly):
     def _layers(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
         maps = [
             fused_attention(call, seen.rows_of(index), self.head_fusion).mean(1)
             for index, call in zip(layers, calls, strict=True)
@@ -112,7 +114,7 @@ class AttentionRollout(_AttentionOnly):
         self.head_fusion = head_fusion
         self.discard_ratio = discard_ratio
 
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> Tensor:
+    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
         batch = len(calls[0].query)
         if seen.pooling:
             row = self._fused(calls.pop()).mean(1, keepdim=True)
@@ -126,7 +128,7 @@ class AttentionRollout(_AttentionOnly):
             row = (row / attention.sum(-1)[:, None]) @ attention
         return row[:, 0]
 
-    def _fused(self, call: AttentionCall) -> Tensor:
+    def _fused(self, call: AttentionCall) -> Float[Tensor, "b n m"]:
         """(B, N, M) head-fused attention with the smallest entries discarded."""
         attention = fused_attention(call, slice(None), self.head_fusion)
         discarded = int(attention[0].numel() * self.discard_ratio)
@@ -137,7 +139,7 @@ class AttentionRollout(_AttentionOnly):
         return attention
 
 
-def fused_attention(call: AttentionCall, rows: Rows, head_fusion: str) -> Tensor:
+def fused_attention(call: AttentionCall, rows: Rows, head_fusion: str) -> Float[Tensor, "b r m"]:
     """Rows of attention fused over heads, (B, R, M), built in chunks so that heads never add up in memory."""
     fuse = HEAD_FUSIONS[head_fusion]
     return torch.cat([fuse(attention_rows(call, chunk), 1) for chunk in row_chunks(call, rows)], dim=1)

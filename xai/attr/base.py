@@ -13,6 +13,7 @@ from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor, nn
 
 from xai.attention import AttentionCall, Probe, grid_of, probe, record_attention
+from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 
@@ -84,20 +85,20 @@ class PatchAttribution(Attribution):
 
     def attribute_patches(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None
-    ) -> Tensor:
+    ) -> PatchMap:
         """Relevance (B, rows, cols) on the patch grid: raw, detached, in the inputs' dtype."""
         return self.attribute_targets(inputs, [target], additional_forward_args)[0]
 
     def attribute_targets(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
-    ) -> Tensor:
+    ) -> PatchMaps:
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
             return self._relevance(pixels, targets, args).detach().to(pixels.dtype)
 
     @abstractmethod
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         """(targets, B, rows, cols) for pixels that are finite, detached and of shape (B, 3, H, W)."""
 
     def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
@@ -152,7 +153,7 @@ def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution
     return method(classifier, **options)
 
 
-def spread_patches(patches: Tensor, pixels: Tensor) -> Tensor:
+def spread_patches(patches: PatchMap, pixels: Pixels) -> Pixels:
     """Nearest upsampling of (B, rows, cols) to the pixels' shape, divided so that each sum is kept."""
     channels, height, width = pixels.shape[1:]
     rows, cols = patches.shape[1:]
@@ -163,13 +164,13 @@ def spread_patches(patches: Tensor, pixels: Tensor) -> Tensor:
     return spread[:, None].expand(-1, channels, -1, -1).to(pixels.dtype).contiguous()
 
 
-def like_inputs(inputs: Any, patches: Tensor) -> Any:
+def like_inputs(inputs: Any, patches: PatchMap) -> Any:
     """Patch relevance in the inputs' shape and container."""
     spread = spread_patches(patches, inputs[0] if isinstance(inputs, tuple) else inputs)
     return (spread,) if isinstance(inputs, tuple) else spread
 
 
-def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Tensor, tuple[Any, ...]]:
+def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[Any, ...]]:
     """Check the inputs and take them out of the caller's graph: ours starts at the attention.
 
     Raises:
@@ -190,7 +191,7 @@ def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Tensor, tuple[An
     return _outside_graph(pixels), tuple(map(_outside_graph, args))
 
 
-def scores(logits: Any, target: Target) -> Tensor:
+def scores(logits: Any, target: Target) -> Scores:
     """(B,) scores of the target, in the graph; an error when there is none."""
     if not isinstance(logits, Tensor):
         raise UsageError(

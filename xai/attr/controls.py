@@ -5,9 +5,9 @@ from hashlib import sha256
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from xai.attr.base import MethodInfo, PatchAttribution, register
+from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.core import UsageError, derive_seed
 
@@ -35,7 +35,7 @@ class RandomAttribution(PatchAttribution):
         super().__init__(forward_func)
         self.seed = seed
 
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
         maps = []
         for image in pixels.float().cpu():
@@ -71,7 +71,7 @@ class CenterPrior(PatchAttribution):
             raise UsageError(f"sigma={sigma} must be above 0.")
         self.sigma = sigma
 
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
         y, x = (
             (torch.arange(n, device=pixels.device, dtype=torch.float32) + 0.5) / n - 0.5

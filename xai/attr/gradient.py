@@ -10,6 +10,7 @@ from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, like_inputs, prepare, register, scores
+from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target
 from xai.core import Margin, PatchGrid, UsageError
 
@@ -90,24 +91,24 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             rise = self._score(pixels, target, args) - self._score(start.expand_as(pixels), target, args)
         return spread, fine.flatten(1).sum(1) - rise
 
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
         return torch.stack([patch_sums(self._pixels(pixels, None, t, args), grid) for t in targets])
 
     @torch.no_grad()
-    def _score(self, pixels: Tensor, target: Target, args: tuple[Any, ...]) -> Tensor:
+    def _score(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         return scores(self.model(pixels, *args), target)
 
     def _pixels(
         self,
-        pixels: Tensor,
+        pixels: Pixels,
         baselines: Any,
         target: Target,
         args: tuple[Any, ...],
         n_steps: int | None = None,
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
-    ) -> Tensor:
+    ) -> Pixels:
         """Captum's result, (B, 3, H, W)."""
         self._score(pixels, target, args)  # Captum expands the target, so a wrong one must be told here
         margin = target if isinstance(target, Margin) else None
@@ -127,7 +128,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         )
 
 
-def patch_sums(values: Tensor, grid: PatchGrid) -> Tensor:
+def patch_sums(values: Pixels, grid: PatchGrid) -> PatchMap:
     """Sum (B, C, H, W) over channels and over the pixels of each patch: (B, rows, cols)."""
     height, width = values.shape[-2:]
     row = torch.arange(height, device=values.device) * grid.rows // height

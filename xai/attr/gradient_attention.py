@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.shapes import LayerMaps, PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.core import ModelError
 
@@ -67,7 +69,7 @@ class GradientWeightedAttention(PatchAttribution):
 
     def attribute_layers(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None
-    ) -> Tensor:
+    ) -> LayerMaps:
         """Signed `A ⊙ ∂y/∂A` before any clamp or fusion: (B, layers, heads, rows, cols)."""
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
@@ -75,7 +77,7 @@ class GradientWeightedAttention(PatchAttribution):
             products = [p[0] for p in self._products(seen, pixels, [target], args, clamp=False)]
             return seen.grid.to_patches(torch.stack(products, dim=1)).to(pixels.dtype)
 
-    def _relevance(self, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...]) -> Tensor:
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
         fuse_heads, fuse_layers = HEAD_FUSIONS[self.head_fusion], LAYER_FUSIONS[self.layer_fusion]
         products = self._products(seen, pixels, targets, args, clamp=self.clamp == "heads")
@@ -85,8 +87,8 @@ class GradientWeightedAttention(PatchAttribution):
         return seen.grid.to_patches(fused)
 
     def _products(
-        self, seen: Probe, pixels: Tensor, targets: Sequence[Target], args: tuple[Any, ...], clamp: bool
-    ) -> list[Tensor]:
+        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], clamp: bool
+    ) -> list[Float[Tensor, "targets b heads tokens"]]:
         """(targets, B, heads, tokens) per chosen layer, from one forward and a backward per target."""
         layers = self.layer_indices(seen.layers)
         logits, calls = self._record(seen, pixels, args, layers, gradients=True)
@@ -103,7 +105,9 @@ class GradientWeightedAttention(PatchAttribution):
         ]
 
 
-def read_out(call: AttentionCall, gradients: Tensor, rows: Rows, clamp: bool) -> Tensor:
+def read_out(
+    call: AttentionCall, gradients: Float[Tensor, "targets b h n e"], rows: Rows, clamp: bool
+) -> Float[Tensor, "targets b h m"]:
     """Mean over `rows` of `A ⊙ ∂y/∂A`, each entry clamped at 0 first if asked.
 
     Args:

@@ -6,12 +6,13 @@ import torch
 from captum._utils.common import _select_targets
 from torch import Tensor
 
+from xai.attr.shapes import Scores
 from xai.core import Margin, UsageError
 
 Target = Any  # None | int | Tensor | list[int] | tuple[int, ...] | list[tuple[int, ...]] | Margin
 
 
-def select_target(logits: Tensor, target: Target) -> Tensor:
+def select_target(logits: Tensor, target: Target) -> Scores:
     """Pick the explained output of each example.
 
     Args:
@@ -59,7 +60,7 @@ def _check_range(logits: Tensor, target: Target) -> None:
             )
 
 
-def _margin(logits: Tensor, target: Margin) -> Tensor:
+def _margin(logits: Tensor, target: Margin) -> Scores:
     if logits.dim() != 2 or logits.shape[1] < 2:
         raise UsageError(f"A margin needs two classes or more; the logits are {tuple(logits.shape)}.")
     _check_range(logits, target.positive)
