@@ -53,7 +53,8 @@ def test_doctor_refuses_maps_that_are_wrong(xai_command, detector, monkeypatch):
 
 
 def test_a_model_without_attention_to_record(tmp_path, xai_command):
-    config = hf.SwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[1, 1])
+    sizes = {"image_size": 32, "patch_size": 4, "window_size": 4, "embed_dim": 16}
+    config = hf.SwinConfig(depths=[1, 1], num_heads=[1, 1], **sizes)
     spec = save_pretrained(tmp_path / "swin", hf.SwinForImageClassification(config))
     (path,) = write_photos(tmp_path / "in", 1)
     for command in (["doctor", spec], ["explain", path, "--model", spec]):

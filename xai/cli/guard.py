@@ -55,6 +55,7 @@ def _quieten() -> None:
     """Keep the libraries' chatter off the terminal; our own warnings stay."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", module=r"xai\.")

@@ -1,0 +1,56 @@
+"""Maps per preset, layer and head, from one recorded pass."""
+
+import numpy as np
+import pytest
+from tiny_detector import classifier, photo
+
+from xai.core import Sample, UsageError
+from xai.explanation import Explainer, explain_each
+from xai.explanation.panels import draw_panels, layer_maps, layer_products
+
+SAMPLE = Sample("x", photo())
+
+
+@pytest.mark.parametrize("clamp", ["fused", "heads", None])
+@pytest.mark.parametrize(("head_fusion", "layer_fusion"), [("mean", "mean"), ("max", "product")])
+def test_a_preset_s_map_is_the_map_of_that_preset(clamp, head_fusion, layer_fusion):
+    model = classifier(layers=6)
+    options = {"clamp": clamp, "head_fusion": head_fusion, "layer_fusion": layer_fusion}
+    explainer = Explainer(model, target="fake", **options)
+    (explanation,) = explainer.explain([SAMPLE])
+    maps = layer_maps(layer_products(explainer, explanation, "fake"), explainer.options)
+    presets = ["last_layer", "last_2_layers", "last_4_layers", "spaced_layers", "all_layers"]
+    assert list(maps) == presets + [f"layer {index}" for index in range(6)]
+    for title, values in maps.items():
+        layers = title if title in presets else [int(title.removeprefix("layer "))]
+        (alone,) = Explainer(model, target="fake", layers=layers, **options).explain([SAMPLE])
+        expected = alone.maps["fake"]
+        np.testing.assert_allclose(values, expected, atol=1e-5 * np.abs(expected).max(), err_msg=title)
+
+
+def test_presets_deeper_than_the_model_are_left_out():
+    explainer = Explainer(classifier(layers=2), target="fake", layers="all_layers")
+    (explanation,) = explainer.explain([SAMPLE])
+    maps = layer_maps(layer_products(explainer, explanation, "fake"), explainer.options)
+    assert list(maps) == ["last_layer", "last_2_layers", "all_layers", "layer 0", "layer 1"]
+
+
+def test_panels_show_the_predicted_class_or_what_was_explained(monkeypatch):
+    import xai.report
+
+    drawn = []
+    monkeypatch.setattr(xai.report, "draw_heads", lambda what, maps, titles, name: drawn.append(name))
+    explainer = Explainer(classifier())
+    (explanation,) = explainer.explain([SAMPLE])
+    draw_panels(explainer, explanation, heads=True)
+    contrast = Explainer(explainer.classifier, target="fake-real")
+    (of_contrast,) = contrast.explain([SAMPLE])
+    draw_panels(contrast, of_contrast, heads=True)
+    assert drawn == [explanation.predicted, "fake-real"]
+
+
+def test_a_method_without_layers_is_refused_before_any_work(tmp_path):
+    explainer = Explainer(classifier(), "attention_rollout")
+    with pytest.raises(UsageError, match="not attention_rollout"):
+        next(explain_each(explainer, [SAMPLE], tmp_path, layers_panel=True))
+    assert not list(tmp_path.iterdir())
