@@ -124,9 +124,9 @@ def _gend(parts: list[State], config: DetectorConfig) -> Detector:
     # DINO towers are stored as `backbone`
     weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
     tower = build_vision_tower(weights, _options(config))
-    feature = "pooled" if tower.config.model_type == "clip_vision_model" else "cls"
     classify = build_head(head, tower.config.hidden_size, config.head_activation)
-    return Detector(tower, classify, feature, normalize=normalize)
+    # of a DINO tower too: it pools by taking the class token
+    return Detector(tower, classify, "pooled", normalize=normalize)
 
 
 def _universal_fake_detect(parts: list[State], config: DetectorConfig) -> Detector:
