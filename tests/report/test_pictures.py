@@ -4,12 +4,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 from PIL import Image
 
 from xai.core import DataError, UsageError
-from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save
+from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save, text
 from xai.report.scale import DIVERGING, SEQUENTIAL
+from xai.report.text import font
 
 RNG = np.random.default_rng(0)
 MAPS = {"real": RNG.random((4, 4)) * 0.3, "fake": RNG.random((4, 4))}
@@ -197,3 +199,15 @@ def test_unknown_class_names_the_nearest(explained, function):
 def test_a_map_that_is_no_number_is_refused(explained):
     with pytest.raises(DataError, match="NaN"):
         draw_comparison(explained({"real": [[1, np.nan]], "fake": [[0, 1]]}), "fake", "real")
+
+
+def test_fallback_fonts_are_asked_for_in_the_weight_they_have(monkeypatch, caplog):
+    monkeypatch.setattr(
+        "xai.report.text._installed", lambda: ("DejaVu Sans Display",)
+    )  # comes in one weight only
+    for name in font("真", 9, bold=True).get_family():
+        alone = font("真", 9, bold=True)
+        alone.set_family(name)
+        findfont(alone)
+    assert not caplog.records
+    assert font("real", 9, bold=True).get_weight() == "bold"

@@ -49,7 +49,8 @@ def font(text: str, size: float, bold: bool = False) -> FontProperties:
     """A font for this text: the base font, followed by a fallback only where it is needed (they are slow)."""
     plain = all(ord(c) in _characters(BASE) for c in text)
     families = [BASE] if plain else [BASE, *_installed()]
-    return FontProperties(family=families, size=size, weight="bold" if bold else "normal")
+    # fallbacks often come in one weight only; asking for another makes matplotlib complain
+    return FontProperties(family=families, size=size, weight="bold" if bold and plain else "normal")
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
