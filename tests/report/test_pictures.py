@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from xai.core import DataError, UsageError
-from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save, text
+from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save
 from xai.report.scale import DIVERGING, SEQUENTIAL
 from xai.report.text import font
 
