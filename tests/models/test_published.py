@@ -106,6 +106,12 @@ def test_clip_enhanced_with_keys_of_transformers_4(tmp_path):
     assert_equal(xai.load(write(tmp_path, {"model": state})), detector)
 
 
+@pytest.mark.parametrize("line", ["head: linear", "normalize_features: false"])
+def test_clip_enhanced_obeys_the_yaml_on_normalisation(tmp_path, line):
+    detector = tiny.EnhancedDetector(ln_tuned(tiny.clip_tower()), normalize=False)
+    assert_equal(xai.load(write(tmp_path, detector.state_dict(), line)), detector)
+
+
 def test_tuned_norms_are_in_use(tmp_path):
     """The fold must not fall back to the base layer: an untuned tower answers otherwise."""
     tuned = tiny.EnhancedDetector(ln_tuned(tiny.clip_tower()))

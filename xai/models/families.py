@@ -95,6 +95,13 @@ def _options(config: DetectorConfig) -> TowerOptions:
     return TowerOptions(config.num_attention_heads, config.hidden_act)
 
 
+def _normalize(config: DetectorConfig) -> bool | None:
+    """Whether the YAML says that the head reads the L2-normalised feature, in its own word or GenD's."""
+    if config.normalize_features is None and config.head is not None:
+        return config.head == "LinearNorm"
+    return config.normalize_features
+
+
 def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector]:
     """Pooled feature → head; `normalize` holds where the YAML does not say otherwise."""
 
@@ -105,7 +112,7 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
             tower,
             build_head(head, tower.config.hidden_size, config.head_activation),
             "pooled",
-            normalize=normalize if config.normalize_features is None else config.normalize_features,
+            normalize=normalize if (said := _normalize(config)) is None else said,
         )
 
     return build
@@ -113,9 +120,7 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
 
 def _gend(parts: list[State], config: DetectorConfig) -> Detector:
     weights, head = parts
-    normalize = config.normalize_features
-    if normalize is None and config.head is not None:
-        normalize = config.head == "LinearNorm"
+    normalize = _normalize(config)
     if normalize is None:
         raise ConfigError(
             "Whether a GenD head reads the L2-normalised feature is not in its weights.",
