@@ -1,7 +1,7 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
 from xai.attention.diagnose import Diagnosis, diagnose
-from xai.attention.layout import TokenLayout, find_layout, grid_of
+from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_tokens
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks
@@ -18,6 +18,7 @@ __all__ = [
     "find_layout",
     "gradient_rows",
     "grid_of",
+    "prefix_tokens",
     "probe",
     "record_attention",
     "row_chunks",

@@ -49,15 +49,19 @@ def find_layout(model: nn.Module) -> TokenLayout:
             f"{type(model).__name__} does not say its patch size.",
             "Pass grid=(rows, cols) or grid=PatchGrid(rows, cols, prefix) to xai.load.",
         )
-    return TokenLayout(patch, _prefix_tokens(model))
+    return TokenLayout(patch, prefix_tokens(model))
 
 
 def grid_of(model: nn.Module, pixels: Tensor) -> PatchGrid:
     """The patch grid of an input (B, 3, H, W): the classifier's own if it is for this size, else as found."""
-    grid, size = getattr(model, "grid", None), getattr(model, "input_size", None)
-    height, width = pixels.shape[-2:]
-    if isinstance(grid, PatchGrid) and (size is None or tuple(size) == (height, width)):
-        return grid
+    size, height, width = getattr(model, "input_size", None), *pixels.shape[-2:]
+    if size is None or tuple(size) == (height, width):
+        try:
+            grid = getattr(model, "grid", None)
+        except ModelError:  # it knows no standard size; this input's size may do
+            grid = None
+        if isinstance(grid, PatchGrid):
+            return grid
     return find_layout(model).grid(height, width)
 
 
@@ -78,7 +82,8 @@ def _pair(size: Any) -> tuple[int, int] | None:
     return None
 
 
-def _prefix_tokens(model: nn.Module) -> int:
+def prefix_tokens(model: nn.Module) -> int:
+    """Special tokens before the first patch, by the names that model libraries give their parameters."""
     declared = next(
         (n for m in model.modules() if isinstance(n := getattr(m, "num_prefix_tokens", None), int)), None
     )

@@ -51,9 +51,8 @@ def write_explanation(
             report.save(report.draw_class(explanation, name), out / files[f"attention of {name}"])
         if len(names) > 1:
             files["comparison"] = f"{stem}_comparison.png"
-            # of two classes the difference is the margin's: fake − real
-            first, second = names[1::-1] if len(explanation.labels) == 2 else names[:2]
-            report.save(report.draw_comparison(explanation, first, second), out / files["comparison"])
+            comparison = report.draw_comparison(explanation, *report.compared(explanation))
+            report.save(comparison, out / files["comparison"])
         for name, figure in (panels or {}).items():
             plain = alone and (not (out / f"{name}.png").exists() or f"{name}.png" in _files_of(record_path))
             files[name] = f"{name}.png" if plain else f"{stem}_{name}.png"

@@ -8,7 +8,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout
+from xai.attention import find_layout, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, UsageError
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
@@ -116,13 +116,12 @@ class Classifier(nn.Module):
         """
         if isinstance(self._given_grid, PatchGrid):
             return self._given_grid
+        if self._given_grid is not None:
+            return PatchGrid(*self._given_grid, prefix_tokens(self.module))
         try:
             layout = find_layout(self.module)
         except ModelError as error:
             raise ModelError(error.message, "Pass grid=PatchGrid(rows, cols, prefix) to xai.load.") from None
-        if self._given_grid is not None:
-            rows, cols = self._given_grid
-            return PatchGrid(rows, cols, layout.prefix)
         if self.input_size is None:
             raise ModelError(
                 f"{self.name} does not say its input size.", "Pass grid=(rows, cols) to xai.load."
