@@ -1,5 +1,6 @@
 """Attention itself, without gradients: the same map for every class."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,9 @@ class _AttentionOnly(PatchAttribution):
     def _layers(self, depth: int) -> list[int]:
         return list(range(depth))
 
+    @abstractmethod
     def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
-        """(B, tokens) from the recorded calls, in ascending order of layers."""
-        raise TypeError("abstract")
+        """The map from the recorded calls, in ascending order of layers."""
 
 
 @register
