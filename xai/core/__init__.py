@@ -4,6 +4,7 @@ from xai.core.errors import ConfigError, DataError, ModelError, UsageError, XaiE
 from xai.core.explanation import Explanation
 from xai.core.geometry import Geometry
 from xai.core.grid import PatchGrid
+from xai.core.record import Record
 from xai.core.registry import Registry
 from xai.core.sample import Sample
 from xai.core.seed import derive_seed
@@ -17,6 +18,7 @@ __all__ = [
     "Margin",
     "ModelError",
     "PatchGrid",
+    "Record",
     "Registry",
     "Sample",
     "UsageError",

@@ -20,6 +20,8 @@ class Sample:
         label: True class name, if known.
         mask: (H, W) bool, True where the image was tampered with, if known.
         box: (x, y, width, height) in pixels of `image`: the crop the classifier sees, None for all of it.
+        group: What the image is a frame or crop of (video, identity, photograph), if known; images of one
+            group are not independent.
     """
 
     id: str
@@ -28,3 +30,4 @@ class Sample:
     label: str | None = None
     mask: "np.ndarray | None" = None
     box: tuple[float, float, float, float] | None = None
+    group: str | None = None
