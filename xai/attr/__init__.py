@@ -2,6 +2,7 @@
 
 from xai.attr.attention import AttentionRollout, RawAttention
 from xai.attr.base import METHODS, MethodInfo, PatchAttribution, create, list_methods
+from xai.attr.chefer import Chefer
 from xai.attr.controls import CenterPrior, RandomAttribution
 from xai.attr.gradient import IntegratedGradients
 from xai.attr.gradient_attention import GradientWeightedAttention
@@ -12,6 +13,7 @@ __all__ = [
     "METHODS",
     "AttentionRollout",
     "CenterPrior",
+    "Chefer",
     "GradientWeightedAttention",
     "IntegratedGradients",
     "MethodInfo",
