@@ -1,0 +1,190 @@
+"""Noisy linear imputation (ROAD): removed pixels become what their neighbours let expect.
+
+Rong et al., arXiv 2202.00449. Every removed pixel is the weighted mean of its 8 neighbours, 1/6 each over
+edges and 1/12 each over corners, renormalised at the image's border: a sparse linear system per image.
+Written as (D − W)·x = W·(known pixels) it is symmetric positive definite, and all images of a batch and
+their channels are solved together on the device, by conjugate gradients preconditioned with one multigrid
+cycle. The weights are [1 2 1] ⊗ [1 2 1] without the centre, so they are applied by shifts and sums.
+
+A coarser level keeps, per cell, the share of removed pixels `share` and the pull of the known pixels
+`leak`; in two dimensions the weights between cells stay those between pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xai.core import UsageError, XaiError
+
+TOLERANCE = 1e-5
+"""Stop when the estimated error is below this share of the spread of the known pixels."""
+_MOST_STEPS = 100
+_FIRST_CHECK = 3
+_DAMPING = 0.95
+
+
+def impute(
+    pixels: Float[Tensor, "s channels height width"],
+    removed: Bool[Tensor, "s height width"],
+    noise: Float[Tensor, "s channels height width"] | None = None,
+) -> Float[Tensor, "s channels height width"]:
+    """Fill removed pixels by linear interpolation from the kept ones, then add noise to them.
+
+    The solution commutes with any affine change of a channel, so normalised pixels may be given as they
+    are; the paper's noise (standard deviation 0.01 on [0, 1]) then has to be scaled by the caller. What an
+    image gets does not depend on the others of the batch.
+
+    An image with every pixel removed has no equation to solve (the paper's system is singular there): it
+    becomes the mean of each channel, the only constant that the image itself suggests.
+
+    Args:
+        pixels: (S, channels, H, W), finite.
+        removed: (S, H, W), True where the pixel is unknown.
+        noise: (S, channels, H, W) added where pixels were removed.
+
+    Returns:
+        (S, channels, H, W) in the pixels' dtype, kept pixels untouched; computed in float32 at least.
+    """
+    _check(pixels, removed, noise)
+    exact = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
+    hole = removed[:, None]
+    known = (~hole).to(exact.dtype)
+    count = known.sum((2, 3), keepdim=True)
+    mean = torch.where(
+        count > 0, (exact * known).sum((2, 3), keepdim=True) / count.clamp_min(1), exact.mean((2, 3), True)
+    )
+    offset = (exact - mean) * known  # the known pixels around 0: less to round, and 0 where all is removed
+    filled = _solve(_hierarchy(hole.to(exact.dtype)), offset) + mean
+    if noise is not None:
+        filled = filled + noise
+    return torch.where(hole, filled.to(pixels.dtype), pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """One resolution of the system, for all images: share, diagonal and its inverse, (S, 1, h, w) each."""
+
+    share: Tensor
+    diagonal: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, share: Tensor, leak: Tensor) -> "_Level":
+        diagonal = share * _around(share) + leak
+        return cls(share, diagonal, torch.where(diagonal > 0, 1 / diagonal, 0))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """(D − W)·x, 12 times over."""
+        return self.diagonal * x - self.share * _around(self.share * x)
+
+    def smooth(self, residual: Tensor) -> Tensor:
+        """One damped Jacobi step."""
+        return self.inverse * residual * _DAMPING
+
+
+def _hierarchy(hole: Tensor) -> list[_Level]:
+    """The system from pixels (first) to a single cell (last)."""
+    share, leak = hole, hole * _around(1 - hole)
+    levels = [_Level.of(share, leak)]
+    while max(share.shape[-2:]) > 1:
+        share = F.avg_pool2d(_even(share), 2)
+        leak = 4 * F.avg_pool2d(_even(leak), 2)
+        levels.append(_Level.of(share, leak))
+    return levels
+
+
+def _solve(levels: list[_Level], known: Tensor) -> Tensor:
+    """Conjugate gradients for (D − W)·x = W·known; a system that has converged is left alone."""
+    system = levels[0]
+    residual = system.share * _around(known)
+    enough = TOLERANCE * known.abs().amax((2, 3), keepdim=True)
+    x = torch.zeros_like(known)
+    guess = direction = _cycle(levels, residual)  # of the error that x still has
+    energy = _dot(residual, guess)
+    for step in range(1, _MOST_STEPS + 1):
+        image = system.apply(direction)
+        curvature = _dot(direction, image)
+        active = (guess.abs().amax((2, 3), keepdim=True) > enough) & (curvature > 0)
+        if step >= _FIRST_CHECK and not active.any():
+            return x
+        length = torch.where(active, energy / curvature, 0)
+        x = x + length * direction
+        residual = residual - length * image
+        guess = torch.where(active, _cycle(levels, residual), guess)
+        before, energy = energy, _dot(residual, guess)
+        direction = guess + torch.where(active, energy / before, 0) * direction
+    raise XaiError(f"ROAD imputation did not converge in {_MOST_STEPS} steps.", "Are the pixels finite?")
+
+
+def _cycle(levels: list[_Level], residual: Tensor) -> Tensor:
+    """Error that belongs to a residual, estimated by one symmetric V-cycle."""
+    level, *coarser = levels
+    if not coarser:
+        return level.inverse * residual
+    error = level.smooth(residual)
+    rest = _cycle(coarser, _restrict(_even(residual - level.apply(error))))
+    height, width = residual.shape[-2:]
+    error = error + _prolong(rest)[..., :height, :width] * (level.share > 0)
+    return error + level.smooth(residual - level.apply(error))
+
+
+def _around(x: Tensor) -> Tensor:
+    """Sum over the 8 neighbours, 2 over edges and 1 over corners, 0 beyond the border."""
+    padded = F.pad(x, (1, 1, 1, 1))
+    across = (padded[..., :-2] + padded[..., 2:]).add_(padded[..., 1:-1], alpha=2)
+    both = (across[..., :-2, :] + across[..., 2:, :]).add_(across[..., 1:-1, :], alpha=2)
+    return both.sub_(x, alpha=4)
+
+
+def _prolong(x: Tensor) -> Tensor:
+    """Twice the resolution, linear between cell centres, constant beyond the outermost."""
+    for dim in (2, 3):
+        last = x.shape[dim] - 1
+        before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, last)], dim)
+        after = torch.cat([x.narrow(dim, 1, last), x.narrow(dim, last, 1)], dim)
+        x = torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], dim + 1)
+        x = x.flatten(dim, dim + 1)
+    return x
+
+
+def _restrict(x: Tensor) -> Tensor:
+    """The transpose of `_prolong`: half the resolution."""
+    for dim in (2, 3):
+        x = x.unflatten(dim, (-1, 2))
+        first, second = x.select(dim + 1, 0), x.select(dim + 1, 1)
+        last = first.shape[dim] - 1
+        x = (first + second).mul_(0.75)
+        x.narrow(dim, 0, last).add_(first.narrow(dim, 1, last), alpha=0.25)
+        x.narrow(dim, 1, last).add_(second.narrow(dim, 0, last), alpha=0.25)
+        x.narrow(dim, 0, 1).add_(first.narrow(dim, 0, 1), alpha=0.25)
+        x.narrow(dim, last, 1).add_(second.narrow(dim, last, 1), alpha=0.25)
+    return x
+
+
+def _even(x: Tensor) -> Tensor:
+    """Zeros added below and to the right where a side is odd."""
+    return F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((2, 3), keepdim=True)
+
+
+def _check(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> None:
+    if pixels.dim() != 4 or not pixels.is_floating_point():
+        raise UsageError(
+            "Pixels must be floating point of shape (S, channels, H, W); "
+            f"got {pixels.dtype} {tuple(pixels.shape)}."
+        )
+    expected = (len(pixels), *pixels.shape[2:])
+    if removed.dtype != torch.bool or tuple(removed.shape) != expected:
+        raise UsageError(
+            f"Removed pixels must be a bool tensor of shape {expected}; "
+            f"got {removed.dtype} {tuple(removed.shape)}.",
+            "Give one mask per image, True where a pixel is to be filled.",
+        )
+    if noise is not None and noise.shape != pixels.shape:
+        raise UsageError(f"The noise is {tuple(noise.shape)}, the pixels are {tuple(pixels.shape)}.")
