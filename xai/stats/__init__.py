@@ -1,0 +1,35 @@
+"""What the scores of a benchmark allow one to say, and what they do not. Arrays in, dataclasses out.
+
+Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never torch.
+"""
+
+from xai.stats.agreement import metric_agreement, rank_stability, split_half
+from xai.stats.analysis import analyse
+from xai.stats.curves import Band, mean_curve
+from xai.stats.paired import compare_paired
+from xai.stats.results import (
+    Agreement,
+    Analysis,
+    Comparison,
+    Friedman,
+    MethodSummary,
+    Pair,
+    SplitHalf,
+)
+
+__all__ = [
+    "Agreement",
+    "Analysis",
+    "Band",
+    "Comparison",
+    "Friedman",
+    "MethodSummary",
+    "Pair",
+    "SplitHalf",
+    "analyse",
+    "compare_paired",
+    "mean_curve",
+    "metric_agreement",
+    "rank_stability",
+    "split_half",
+]

@@ -1,0 +1,265 @@
+"""One metric under one protocol: which methods can be told apart, and from chance.
+
+Estimands. A block is an image or, with groups, a group of images (the frames of one video), whose scores
+are averaged first. Every block counts once, in the means, in their intervals and in all tests: the mean is
+that of a new group, not of a new frame. `weights="images"` makes the means and their intervals those of
+images instead (groups are still resampled whole); tests stay on groups.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from xai.core import UsageError, derive_seed, nearest
+from xai.stats import words
+from xai.stats.blocks import Blocks, Weights
+from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.ranktests import (
+    critical_difference,
+    friedman,
+    holm,
+    nemenyi,
+    oriented_ranks,
+    signed_rank,
+    smallest_p,
+    superiority,
+)
+from xai.stats.reference import Reference, single_draws
+from xai.stats.results import Analysis, Friedman, MethodSummary, Pair
+
+MANY = 2000  # blocks with which nearly every difference is significant
+FEW = 10  # blocks under which chi-squared is a poor approximation
+
+
+def analyse(
+    values: np.ndarray,
+    methods: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    higher_is_better: bool = True,
+    reference: str | None = "random",
+    reference_draws: np.ndarray | None = None,
+    controls: Sequence[str] = (),
+    weights: Weights = "groups",
+    alpha: float = 0.05,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Analysis:
+    """Compare methods on the same images.
+
+    Images that lack the score of a method are left out for all methods, and counted.
+
+    Args:
+        values: (images, methods) scores of one metric; NaN where there is none.
+        methods: Names of the columns.
+        groups: (images,) what each image is a frame or crop of; None: images are independent.
+        higher_is_better: Direction of the metric.
+        reference: The method that the verdicts compare with.
+        reference_draws: (images, draws) scores of the single seeds whose mean is the reference's column.
+            With two or more, the reference is tested and ranked draw by draw (see `aligned_rank`): a mean
+            of draws is less skewed than its parts, so that a random method would not look random beside it.
+        controls: Methods that are controls, besides the reference.
+        weights: What counts once in a mean: "groups" or "images".
+        alpha: Level of tests and intervals.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: Shapes do not fit, a name is unknown or double, or SciPy is not installed.
+    """
+    values = _checked(values, methods, reference, controls, alpha, resamples)
+    draws = _checked_draws(reference_draws, values, reference)
+    table = values if draws is None else np.concatenate([values, draws], 1)
+    blocks = Blocks.of(table, groups, weights)
+    extra = 0 if draws is None else int(blocks.scored[len(methods) :].sum())
+    names = [name for name, scored in zip(methods, blocks.scored, strict=False) if scored]
+    left_out = tuple(name for name, scored in zip(methods, blocks.scored, strict=False) if not scored)
+    notes = _notes_on_data(blocks, left_out, groups is not None, weights)
+    if reference not in names:
+        reference, extra = None, 0
+    scores, per_draw = blocks.values[:, : len(names)], blocks.values[:, len(names) :][:, :extra]
+
+    summaries: tuple[MethodSummary, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    omnibus = None
+    if len(scores) and names:
+        tables = single_draws(names, scores, per_draw, reference)
+        all_ranks = [oriented_ranks(table, higher_is_better) for table in tables]
+        omnibus, ranks = friedman(all_ranks[0]), np.mean(all_ranks, axis=0)
+        against = Reference(names, scores, per_draw, reference, higher_is_better, blocks.unit, alpha)
+        pairs = _pairs(names, scores, ranks, against, 1 if higher_is_better else -1, alpha)
+        summaries = _summaries(
+            names, scores, ranks, blocks.weights, against, controls, alpha, resamples, seed
+        )
+        notes += _notes_on_power(len(scores), blocks.unit, pairs, omnibus, alpha)
+    return Analysis(
+        methods=summaries,
+        friedman=omnibus,
+        pairs=pairs,
+        critical_difference=critical_difference(len(scores), len(names), alpha),
+        images=blocks.images,
+        blocks=len(scores),
+        unit=blocks.unit,
+        excluded=blocks.excluded,
+        left_out=left_out,
+        reference=reference,
+        alpha=alpha,
+        higher_is_better=higher_is_better,
+        weights=weights,
+        resamples=resamples,
+        seed=seed,
+        notes=tuple(notes),
+    )
+
+
+def _summaries(
+    names: Sequence[str],
+    scores: np.ndarray,
+    ranks: np.ndarray,
+    weights: np.ndarray,
+    against: Reference,
+    controls: Sequence[str],
+    alpha: float,
+    resamples: int,
+    seed: int,
+) -> tuple[MethodSummary, ...]:
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+    means = resampled_means(scores, weights, resamples, rng)
+    low, high = bca(scores, weights, means, alpha)
+    mean = weights @ scores / weights.sum()
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))  # the same blocks again
+    mean_ranks = resampled_means(ranks, np.ones(len(ranks)), resamples, rng)
+    best = mean_ranks <= mean_ranks.min(1, keepdims=True) + 1e-9
+    p_best = (best / best.sum(1, keepdims=True)).mean(0)
+    summaries = []
+    for i, name in enumerate(names):
+        p, ahead, difference, verdict = against.row(name)
+        summaries.append(
+            MethodSummary(
+                name=name,
+                control=name in controls or name == against.name,
+                mean=float(mean[i]),
+                low=float(low[i]),
+                high=float(high[i]),
+                mean_rank=float(ranks[:, i].mean()),
+                p_best=float(p_best[i]),
+                p_reference=p,
+                superiority=ahead,
+                median_difference=difference,
+                verdict=verdict,
+            )
+        )
+    return tuple(summaries)
+
+
+def _pairs(
+    names: Sequence[str], scores: np.ndarray, ranks: np.ndarray, against: Reference, sign: int, alpha: float
+) -> tuple[Pair, ...]:
+    couples = list(combinations(range(len(names)), 2))
+    if not couples:
+        return ()
+    tests, medians = [], []
+    for i, j in couples:
+        difference = scores[:, i] - scores[:, j]
+        medians.append(float(np.median(difference)))
+        if names[j] == against.name:
+            tests.append(against.tests[names[i]])
+        elif names[i] == against.name:
+            p, ahead = against.tests[names[j]]
+            tests.append((p, 1 - ahead))
+        else:
+            tests.append((signed_rank(sign * difference)[0], superiority(sign * difference)))
+    p = np.array([test[0] for test in tests])
+    mean_ranks = ranks.mean(0)
+    gaps = np.array([abs(mean_ranks[i] - mean_ranks[j]) for i, j in couples])
+    columns = zip(couples, tests, medians, holm(p), nemenyi(gaps, *ranks.shape), strict=True)
+    return tuple(
+        Pair(
+            first=names[i],
+            second=names[j],
+            p=float(raw),
+            p_holm=float(adjusted),
+            p_nemenyi=float(by_ranks),
+            superiority=ahead,
+            median_difference=median,
+            distinguishable=bool(adjusted < alpha),
+        )
+        for (i, j), (raw, ahead), median, adjusted, by_ranks in columns
+    )
+
+
+def _notes_on_data(blocks: Blocks, left_out: tuple[str, ...], grouped: bool, weights: str) -> list[str]:
+    notes = []
+    if blocks.excluded:
+        notes.append(
+            f"{words.plural(blocks.excluded, 'image')} excluded: the score of some method is undefined there."
+        )
+    if left_out and blocks.images:
+        notes.append(f"Left out, without any score: {', '.join(left_out)}.")
+    if grouped and len(blocks.values) < blocks.images:
+        notes.append(
+            f"{words.plural(blocks.images, 'image')} in {words.plural(len(blocks.values), 'group')}: "
+            "tests compare groups, intervals resample groups, "
+            f"and every {weights[:-1]} counts once in a mean."
+        )
+    if not blocks.images:
+        notes.append("No image has a score of every method: nothing can be said.")
+    return notes
+
+
+def _notes_on_power(
+    blocks: int, unit: str, pairs: tuple[Pair, ...], omnibus: Friedman | None, alpha: float
+) -> list[str]:
+    notes = []
+    if pairs and smallest_p(blocks) * len(pairs) > alpha:
+        least = next(n for n in range(1, 1000) if smallest_p(n) * len(pairs) <= alpha)
+        notes.append(
+            f"With {words.plural(blocks, unit)} no two of the methods can be told apart, however different "
+            f"they are: it takes {words.plural(least, unit)} for a p under {alpha:g} after correction."
+        )
+    elif blocks >= MANY:
+        notes.append(
+            f"With {words.plural(blocks, unit)} nearly every difference is significant: look at the effects."
+        )
+    if omnibus is not None and omnibus.p >= alpha:
+        notes.append(f"Friedman's test finds no difference among the methods ({words.p_value(omnibus.p)}).")
+    if omnibus is not None and blocks < FEW:
+        notes.append(f"Friedman's p is approximate with {words.plural(blocks, unit)}.")
+    return notes
+
+
+def _checked(
+    values: np.ndarray,
+    methods: Sequence[str],
+    reference: str | None,
+    controls: Sequence[str],
+    alpha: float,
+    resamples: int,
+) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(methods):
+        raise UsageError(
+            f"Scores of {len(methods)} methods must be (images, {len(methods)}), not of shape {values.shape}."
+        )
+    if len(set(methods)) < len(methods):
+        double = next(name for name in methods if list(methods).count(name) > 1)
+        raise UsageError(f"Two methods are named {double!r}.", "Give every row a name of its own.")
+    for name in (*controls, *([] if reference is None else [reference])):
+        if name not in methods:
+            raise UsageError(f"No method is named {name!r}.", nearest(name, methods))
+    if not 0 < alpha < 1 or resamples < 1:
+        raise UsageError(f"alpha must lie in (0, 1) and resamples be positive, not {alpha} and {resamples}.")
+    return values
+
+
+def _checked_draws(draws: np.ndarray | None, values: np.ndarray, reference: str | None) -> np.ndarray | None:
+    if draws is None:
+        return None
+    draws = np.asarray(draws, np.float64)
+    if reference is None or draws.ndim != 2 or len(draws) != len(values):
+        raise UsageError(
+            f"Draws of the reference must be (images, draws) for {len(values)} images and a reference, "
+            f"not of shape {draws.shape}."
+        )
+    return draws

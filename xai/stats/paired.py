@@ -1,0 +1,90 @@
+"""Two series of scores of the same images, such as one method in two runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xai.core import UsageError, derive_seed
+from xai.stats import words
+from xai.stats.blocks import Blocks, Weights
+from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.ranktests import signed_rank, smallest_p, superiority
+from xai.stats.results import Comparison
+
+
+def compare_paired(
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: Sequence[str] | None = None,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    higher_is_better: bool = True,
+    weights: Weights = "groups",
+    alpha: float = 0.05,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two series image by image.
+
+    Args:
+        a: (images,) scores; NaN where there is none.
+        b: (images,) scores of the same images, in the same order.
+        groups: (images,) what each image is a frame or crop of; None: images are independent.
+        names: Of the two, for the verdict.
+        higher_is_better: Direction of the metric.
+        weights: What counts once in a mean: "groups" or "images".
+        alpha: Level of test and interval.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: The series differ in length, or have no image in common with both scores.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise UsageError(
+            f"Two series of scores of the same images are compared, not of shapes {a.shape} and {b.shape}."
+        )
+    blocks = Blocks.of(np.stack([a, b], 1), groups, weights)
+    if blocks.values.shape[1] < 2 or not blocks.images:
+        raise UsageError("No image has a score in both series.")
+    # the difference is averaged as such, so that rounding cannot make equal scores differ
+    kept = np.isfinite(a) & np.isfinite(b)
+    difference = Blocks.of(
+        (a - b)[kept][:, None], None if groups is None else list(_only(groups, kept)), weights
+    )
+    values = difference.values
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+    resampled = resampled_means(values, difference.weights, resamples, rng)
+    low, high = bca(values, difference.weights, resampled, alpha)
+    sign = 1 if higher_is_better else -1
+    p, side = signed_rank(sign * values[:, 0])
+    ahead, median = superiority(sign * values[:, 0]), float(np.median(values))
+    identical = bool((a[kept] == b[kept]).all())
+    if identical:
+        verdict = f"identical to {names[1]}"
+    elif smallest_p(len(values)) > alpha:
+        verdict = words.too_few(names[1], len(values), blocks.unit, smallest_p(len(values)))
+    else:
+        verdict = words.compared(names[1], p, side, ahead, median, blocks.unit, alpha, adjusted=False)
+    first, second = blocks.mean().tolist()
+    return Comparison(
+        names=names,
+        means=(first, second),
+        difference=float(difference.mean()[0]),
+        low=float(low[0]),
+        high=float(high[0]),
+        p=p,
+        superiority=ahead,
+        median_difference=median,
+        images=blocks.images,
+        blocks=len(values),
+        unit=blocks.unit,
+        excluded=blocks.excluded,
+        identical=identical,
+        verdict=f"{names[0]}: {verdict}",
+    )
+
+
+def _only(groups: Sequence[str], kept: np.ndarray) -> list[str]:
+    return [group for group, keep in zip(groups, kept, strict=True) if keep]

@@ -1,0 +1,216 @@
+"""Results of the statistics: frozen, and ready for JSON, where what is undefined is None."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+from typing import Any
+
+
+class Plain:
+    """A dataclass that can be written as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fields by name, of plain types only; NaN and infinity become None."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value
+
+
+@dataclass(frozen=True)
+class MethodSummary(Plain):
+    """What can be said of one method under one metric and protocol.
+
+    Args:
+        name: Row name of the method.
+        control: Whether it is a control, which a method must beat.
+        mean: Of the metric, in its own units.
+        low: Lower end of the BCa bootstrap interval of the mean.
+        high: Upper end.
+        mean_rank: Over the blocks, 1 = best; ties share their ranks.
+        p_best: Share of bootstrap resamples in which its mean rank is the best; ties share.
+        p_reference: Two-sided p against the reference, Holm-adjusted over all methods; None without one.
+        superiority: Share of blocks on which it is better than the reference; ties count half.
+        median_difference: Median over blocks of its score minus the reference's, in the metric's units.
+        verdict: The comparison with the reference in words.
+    """
+
+    name: str
+    control: bool
+    mean: float
+    low: float
+    high: float
+    mean_rank: float
+    p_best: float
+    p_reference: float | None
+    superiority: float | None
+    median_difference: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Friedman(Plain):
+    """Friedman's test of whether any two methods differ, corrected for ties.
+
+    Args:
+        statistic: Chi-squared with (methods − 1) degrees of freedom.
+        p: Of the hypothesis that all methods are alike.
+        kendall_w: Agreement of the blocks on the ranking, 0 (none) to 1 (all the same).
+    """
+
+    statistic: float
+    p: float
+    kendall_w: float
+
+
+@dataclass(frozen=True)
+class Pair(Plain):
+    """Two methods compared on the same blocks.
+
+    Args:
+        first: Row name.
+        second: Row name.
+        p: Wilcoxon's signed-rank test, zeros by Pratt's rule, two-sided; the aligned rank test with a
+            reference whose draws are known.
+        p_holm: The same, Holm-adjusted over all pairs.
+        p_nemenyi: Nemenyi's test on the mean ranks, which corrects for all pairs itself.
+        superiority: Share of blocks on which `first` is better; ties count half.
+        median_difference: Median over blocks of `first` − `second`, in the metric's units.
+        distinguishable: `p_holm` is under alpha.
+    """
+
+    first: str
+    second: str
+    p: float
+    p_holm: float
+    p_nemenyi: float
+    superiority: float
+    median_difference: float
+    distinguishable: bool
+
+
+@dataclass(frozen=True)
+class Analysis(Plain):
+    """All that one metric says about the methods under one protocol.
+
+    Args:
+        methods: In the order given; those without any score are in `left_out`.
+        friedman: None with fewer than three methods or two blocks.
+        pairs: Every pair, in the order of the methods.
+        critical_difference: Of mean ranks, by Nemenyi; None with fewer than two methods or blocks.
+        images: That have a score of every method.
+        blocks: Independent units: images, or groups of them.
+        unit: "image" or "group".
+        excluded: Images without a score of some method.
+        left_out: Methods without any score.
+        reference: Row name of the reference, if there is one.
+        alpha: Level of tests and intervals.
+        higher_is_better: Direction of the metric.
+        weights: What counts once in a mean: "groups" or "images".
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        notes: Sentences a reader must know.
+    """
+
+    methods: tuple[MethodSummary, ...]
+    friedman: Friedman | None
+    pairs: tuple[Pair, ...]
+    critical_difference: float | None
+    images: int
+    blocks: int
+    unit: str
+    excluded: int
+    left_out: tuple[str, ...]
+    reference: str | None
+    alpha: float
+    higher_is_better: bool
+    weights: str
+    resamples: int
+    seed: int
+    notes: tuple[str, ...]
+
+    def method(self, name: str) -> MethodSummary:
+        """The summary of one method."""
+        return next(summary for summary in self.methods if summary.name == name)
+
+    @property
+    def ranked(self) -> tuple[MethodSummary, ...]:
+        """The methods, best mean rank first."""
+        return tuple(sorted(self.methods, key=lambda summary: summary.mean_rank))
+
+
+@dataclass(frozen=True)
+class Comparison(Plain):
+    """Two series of scores of the same images, such as one method in two runs.
+
+    Args:
+        names: Of the two.
+        means: Of the two.
+        difference: Mean of first − second.
+        low: Lower end of the BCa bootstrap interval of the difference.
+        high: Upper end.
+        p: Wilcoxon's signed-rank test, zeros by Pratt's rule, two-sided.
+        superiority: Share of blocks on which the first is better; ties count half.
+        median_difference: Median over blocks of first − second.
+        images: With both scores.
+        blocks: Independent units: images, or groups of them.
+        unit: "image" or "group".
+        excluded: Images without one of the scores.
+        identical: All scores are equal.
+        verdict: The same in words.
+    """
+
+    names: tuple[str, str]
+    means: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    p: float
+    superiority: float
+    median_difference: float
+    images: int
+    blocks: int
+    unit: str
+    excluded: int
+    identical: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Agreement(Plain):
+    """How far several rankings of the same methods agree: 1 the same, 0 unrelated, −1 reversed.
+
+    Args:
+        names: Of the rankings (operators, protocols or metrics).
+        tau: (rankings, rankings) Kendall's tau-b; NaN where a ranking is flat or has one method.
+        methods: (rankings, rankings) number of methods that each pair shares.
+    """
+
+    names: tuple[str, ...]
+    tau: tuple[tuple[float, ...], ...]
+    methods: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class SplitHalf(Plain):
+    """Whether one half of the images ranks the methods as the other half does.
+
+    Args:
+        mean: Kendall's tau-b between the halves, averaged over random splits.
+        low: Lower end of the interval that holds 1 − alpha of the splits.
+        high: Upper end.
+        splits: Number of splits.
+        blocks: Images, or groups of them, that were split.
+    """
+
+    mean: float
+    low: float
+    high: float
+    splits: int
+    blocks: int
