@@ -2,6 +2,7 @@
 
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_tokens
+from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks
@@ -14,10 +15,12 @@ __all__ = [
     "Rows",
     "TokenLayout",
     "attention_rows",
+    "check_maskable",
     "diagnose",
     "find_layout",
     "gradient_rows",
     "grid_of",
+    "mask_patches",
     "prefix_tokens",
     "probe",
     "record_attention",

@@ -19,12 +19,15 @@ class Probe:
         layers: Number of image attention layers, a pooling head included if the classifier reads it.
         rows: Token rows that the classifier reads: the class token's where it has one, else all patches.
         pooling: Whether the last call is an attention pooling head, whose own rows are read instead.
+        reads_patches: Whether the classifier reads patch rows of the last layer, besides or instead of the
+            class token's; a pooling head reads them through attention only, which does not count.
     """
 
     grid: PatchGrid
     layers: int
     rows: tuple[int, ...]
     pooling: bool
+    reads_patches: bool
 
     @property
     def readout(self) -> str:
@@ -73,4 +76,6 @@ def probe(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], grid: PatchGr
             "No gradient of the logits reaches the last attention layer: there is nothing to explain."
         )
     special = () if pooling else tuple(rows[: grid.prefix].nonzero()[:, 0].tolist())
-    return Probe(grid, len(calls), special or tuple(range(grid.prefix, grid.tokens)), pooling)
+    patches = tuple(range(grid.prefix, grid.tokens))
+    reads_patches = not pooling and bool(rows[grid.prefix :].any())
+    return Probe(grid, len(calls), special or patches, pooling, reads_patches)

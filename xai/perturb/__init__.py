@@ -1,0 +1,29 @@
+"""Removing evidence: operators, orders of units, and one stream of perturbed states through the model."""
+
+from xai.perturb.operator import OPERATORS, Operator, PixelOperator, make_operator, on_pixels
+from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
+from xai.perturb.replace import Constant, Mean, Minimum, Noise
+from xai.perturb.scores import SCORES
+from xai.perturb.states import Request, States
+from xai.perturb.stream import Stream
+from xai.perturb.token import Token
+
+__all__ = [
+    "OPERATORS",
+    "SCORES",
+    "Constant",
+    "Mean",
+    "Minimum",
+    "Noise",
+    "Operator",
+    "PixelOperator",
+    "Request",
+    "States",
+    "Stream",
+    "Token",
+    "image_seeds",
+    "make_operator",
+    "on_pixels",
+    "rank_units",
+    "tie_fraction",
+]

@@ -1,0 +1,103 @@
+"""What it means to remove evidence: the contract of all operators, and those by name."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from xai.core import Registry, UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Operator(ABC):
+    """Removes units of an image, patches or pixels. Its fields are its parameters, JSON-ready."""
+
+    name: ClassVar[str]
+
+    def describe(self) -> dict[str, Any]:
+        """Name and parameters, JSON-ready."""
+        return {"name": self.name, **asdict(self)}
+
+    @abstractmethod
+    def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """What stands where evidence is removed, computed once per image.
+
+        Args:
+            classifier: The model that will be asked.
+            pixels: (B, 3, H, W), normalised.
+            seeds: One per image, see `image_seeds`.
+
+        Returns:
+            (B, 3, H, W), possibly an expanded view; None when nothing stands there.
+        """
+
+    @abstractmethod
+    def logits(
+        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+    ) -> Tensor:
+        """The model's answer with units removed.
+
+        Args:
+            classifier: Pixels in, logits out.
+            pixels: (S, 3, H, W), the image of every state.
+            substrate: (S, 3, H, W), from `prepare`.
+            removed: (S, rows, cols) bool on the patch grid, or (S, H, W) on pixels.
+            seeds: (S,) long, the image's seed of every state.
+
+        Returns:
+            (S, classes).
+        """
+
+
+OPERATORS: Registry[type[Operator]] = Registry("operator")
+Kind = TypeVar("Kind", bound=Operator)
+
+
+def register(operator: type[Kind]) -> type[Kind]:
+    """Class decorator: enter an operator under its name."""
+    OPERATORS.add(operator.name)(operator)
+    return operator
+
+
+def make_operator(name: str, **params: Any) -> Operator:
+    """Make an operator by name.
+
+    Raises:
+        UsageError: For an unknown name or parameter; the nearest valid one is named.
+    """
+    operator = OPERATORS[name]
+    valid = list(inspect.signature(operator).parameters)
+    for param in params:
+        if param not in valid:
+            hint = nearest(param, valid) if valid else "It has none."
+            raise UsageError(f"Operator {name!r} has no parameter {param!r}.", hint)
+    return operator(**params)
+
+
+class PixelOperator(Operator):
+    """Removed pixels are replaced by the substrate's."""
+
+    def logits(
+        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+    ) -> Tensor:
+        if substrate is None:
+            raise UsageError(f"Operator {self.name!r} needs the substrate that prepare() returns.")
+        removed = on_pixels(removed, (pixels.shape[-2], pixels.shape[-1]))
+        return classifier(torch.where(removed[:, None], substrate, pixels))
+
+
+def on_pixels(removed: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest upsampling of (S, rows, cols) to (S, height, width)."""
+    (height, width), (rows, cols) = size, removed.shape[1:]
+    if (rows, cols) == (height, width):
+        return removed
+    if height % rows == 0 and width % cols == 0:
+        blocks = removed[:, :, None, :, None]
+        return blocks.expand(-1, -1, height // rows, -1, width // cols).reshape(-1, height, width)
+    row = torch.arange(height, device=removed.device) * rows // height
+    col = torch.arange(width, device=removed.device) * cols // width
+    return removed.index_select(1, row).index_select(2, col)

@@ -1,0 +1,126 @@
+"""What is asked of a stream: tables of perturbed states, and a fingerprint of what each state removes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xai.core import UsageError, derive_seed, nearest
+from xai.perturb.operator import Operator
+from xai.perturb.scores import SCORES
+
+_ENTRIES = 2**22  # of the table of prefix sums that exists at once
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """A table of perturbed states.
+
+    In state s, of image `image[row[s]]`, the units with `low[s] <= rank < high[s]` in ranking `row[s]` are
+    removed. Deletion: (0, k). Insertion: (k, units). A group of units: (a, b).
+
+    Args:
+        rankings: (R, rows, cols) int32, each a permutation; patches, or pixels if of the image's size.
+        image: (R,) long, the image each ranking belongs to.
+        row: (S,) long.
+        low: (S,) int32.
+        high: (S,) int32.
+    """
+
+    rankings: Tensor
+    image: Tensor
+    row: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __post_init__(self) -> None:
+        rankings, states = self.rankings, self.row
+        if rankings.dim() != 3 or rankings.is_floating_point() or self.image.shape != rankings.shape[:1]:
+            raise UsageError(
+                "Rankings must be integers of shape (rankings, rows, cols) with an image each; got "
+                f"{rankings.dtype} {tuple(rankings.shape)} and {tuple(self.image.shape)}."
+            )
+        if states.dim() != 1 or not states.shape == self.low.shape == self.high.shape:
+            raise UsageError(
+                "A table of states needs row, low and high of one length; got "
+                f"{tuple(states.shape)}, {tuple(self.low.shape)}, {tuple(self.high.shape)}."
+            )
+        if len(states) and not 0 <= int(states.min()) <= int(states.max()) < len(rankings):
+            raise UsageError(f"A state names a ranking that is not among the {len(rankings)}.")
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def units(self) -> int:
+        """Units of a ranking."""
+        return self.rankings[0].numel() if len(self.rankings) else 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One operator on one table of states.
+
+    Args:
+        operator: How evidence is removed.
+        states: Which evidence.
+        score: What is read from the logits, of `SCORES`.
+    """
+
+    operator: Operator
+    states: States
+    score: str = "log_odds"
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise UsageError(f"Unknown score {self.score!r}.", nearest(str(self.score), SCORES))
+
+
+def removed_sets(states: States) -> tuple[Tensor, Tensor]:
+    """Fingerprint and size of what each state removes: equal sets of units have equal fingerprints.
+
+    Every unit has a random 64-bit word; a set's fingerprint is the wrapping sum of its words. In the order
+    of a ranking that is a difference of prefix sums, so no mask is built.
+
+    Returns:
+        (S,) int64 fingerprints and (S,) int64 numbers of removed units, on the CPU.
+
+    Raises:
+        UsageError: For a ranking that is not a permutation.
+    """
+    units, device = states.units, states.rankings.device
+    row, low, high = (x.to("cpu", torch.long) for x in (states.row, states.low, states.high))
+    low, high = low.clamp(0, units), high.clamp(0, units)
+    high = torch.maximum(low, high)
+    fingerprints = torch.zeros(len(row), dtype=torch.int64)
+    if not len(row):
+        return fingerprints, high - low
+    words = _words(units, str(tuple(states.rankings.shape[1:]))).to(device)
+    chunk = max(1, _ENTRIES // units)
+    for start in range(0, len(states.rankings), chunk):
+        chosen = ((row >= start) & (row < start + chunk)).nonzero()[:, 0]
+        if not len(chosen):
+            continue
+        ranks = states.rankings[start : start + chunk].flatten(1).long()
+        if int(ranks.min()) < 0 or int(ranks.max()) >= units:
+            raise UsageError(f"Ranks must lie in 0 … {units - 1}, each once.")
+        prefix = torch.zeros(len(ranks), units + 1, dtype=torch.int64, device=device)
+        prefix[:, 1:].scatter_(1, ranks, words.expand_as(ranks))
+        if (prefix[:, 1:] == 0).any():  # no word is 0: a rank was not given to any unit
+            raise UsageError(f"Ranks must lie in 0 … {units - 1}, each once.", "Make them by rank_units.")
+        torch.cumsum(prefix, dim=1, out=prefix)
+        at = (row[chosen] - start).to(device)
+        sums = prefix[at, high[chosen].to(device)] - prefix[at, low[chosen].to(device)]
+        fingerprints[chosen] = sums.cpu()
+    return fingerprints, high - low
+
+
+def _words(count: int, name: str) -> Tensor:
+    """Random odd 64-bit words, the same everywhere."""
+    generator = torch.Generator().manual_seed(derive_seed(0, "words", name))
+    return torch.randint(-(2**63), 2**63 - 1, (count,), generator=generator, dtype=torch.int64) | 1
+
+
+def image_words(count: int) -> Tensor:
+    """A random 64-bit word per image of a batch."""
+    return _words(count, "images")

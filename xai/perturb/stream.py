@@ -1,0 +1,194 @@
+"""One stream of perturbed states through the model: full batches, nothing computed twice.
+
+States of all images, methods, steps and requests that share an operator are queued together, those of one
+image side by side. Masks are built per batch, on the device, from ranks. Equal removed sets of an image are
+computed once, and what removes nothing once for all operators. Nothing is read back before the end.
+"""
+
+import gc
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from xai.core import ModelError, UsageError
+from xai.core.memory import is_out_of_memory
+from xai.perturb.plan import Queue, plan
+from xai.perturb.ranks import image_seeds
+from xai.perturb.scores import SCORES
+from xai.perturb.states import Request
+
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """Runs a classifier on perturbed states.
+
+    Args:
+        classifier: Pixels (B, 3, H, W) in, logits (B, C) out. Not changed; run in evaluation mode.
+        batch_size: Images per forward pass; halved for good when memory runs out.
+        autocast: Type in which matrix products run (torch.bfloat16 on GPUs), None for the model's own.
+        seed: Of everything random.
+
+    Attributes:
+        forwards: Images that went through the model so far.
+        states: States asked for so far; forwards saved = states − forwards.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        *,
+        batch_size: int = 32,
+        autocast: torch.dtype | None = None,
+        seed: int = 0,
+    ):
+        if batch_size < 1:
+            raise UsageError(f"batch_size={batch_size} must be 1 or more.")
+        self.classifier = classifier
+        self.batch_size = batch_size
+        self.autocast = autocast
+        self.seed = seed
+        self.forwards = 0
+        self.states = 0
+
+    def evaluate(self, pixels: Tensor, targets: Tensor, requests: Sequence[Request]) -> list[Tensor]:
+        """The score of every state of every request.
+
+        Args:
+            pixels: (B, 3, H, W).
+            targets: (B,) class indices.
+            requests: States may name any image of the batch.
+
+        Returns:
+            Per request (S,) float32 on the CPU, in the order of its states.
+
+        Raises:
+            UsageError: When images, targets or states do not fit each other or the model.
+            ModelError: When one image does not fit into memory, or the operator cannot be used on the model.
+        """
+        _check(pixels, targets, requests)
+        device = next((p.device for p in self.classifier.parameters()), pixels.device)
+        seeds = image_seeds(pixels, self.seed)
+        pixels, targets = pixels.detach().to(device), targets.to("cpu", torch.long)
+        names = sorted({request.score for request in requests})
+        queues, places = plan(requests, len(pixels), device)
+        with evaluation_mode(self.classifier), self._modes(device):
+            parts = [
+                part
+                for queue in queues
+                for part in self._run(queue, pixels, targets.to(device), seeds, names)
+            ]
+        table = torch.cat(parts).cpu() if parts else torch.empty(0, len(names))
+        self.states += sum(len(request.states) for request in requests)
+        return [
+            table[place, names.index(request.score)] for request, place in zip(requests, places, strict=True)
+        ]
+
+    @contextmanager
+    def _modes(self, device: torch.device) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self.autocast is not None:
+                stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
+            yield
+
+    def _run(
+        self, queue: Queue, pixels: Tensor, targets: Tensor, seeds: Sequence[int], names: Sequence[str]
+    ) -> Iterator[Tensor]:
+        """(n, scores) of one batch of the queue after the other."""
+        substrate = None
+        if queue.operator is not None:
+            substrate = queue.operator.prepare(self.classifier, pixels, seeds)
+        seed_table = torch.tensor(seeds)
+        start = 0
+        while start < len(queue.image):
+            stop = min(start + self.batch_size, len(queue.image))
+            logits = self._attempt(queue, slice(start, stop), pixels, substrate, seed_table)
+            if logits is None:
+                self._halve(stop - start, pixels.device)
+                continue
+            self.forwards += stop - start
+            yield _read(logits, targets.index_select(0, queue.columns[0, start:stop]), names)
+            start = stop
+
+    def _attempt(
+        self, queue: Queue, part: slice, pixels: Tensor, substrate: Tensor | None, seeds: Tensor
+    ) -> Tensor | None:
+        """Logits of one batch of the queue, None if it does not fit into memory."""
+        image, row, low, high = queue.columns[:, part]
+        host = queue.image[part]
+        index = int(host[0]) if host[0] == host[-1] else image
+        try:
+            batch = _select(pixels, index, len(host))
+            if queue.operator is None:
+                return self.classifier(batch)
+            ranks = queue.rankings.index_select(0, row)
+            removed = (ranks >= low[:, None, None]) & (ranks < high[:, None, None])
+            under = None if substrate is None else _select(substrate, index, len(host))
+            return queue.operator.logits(self.classifier, batch, under, removed, seeds[host])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _halve(self, tried: int, device: torch.device) -> None:
+        if tried == 1:
+            raise ModelError(
+                f"Out of memory with one image on {device}.",
+                "Use a smaller dtype, autocast or another device.",
+            )
+        self.batch_size = tried // 2
+        log.warning("Out of memory with %d images at once; going on with %d.", tried, self.batch_size)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _select(images: Tensor, index: Tensor | int, count: int) -> Tensor:
+    """(count, 3, H, W) of a batch of images: a view where they are all one image, or each one colour."""
+    if isinstance(index, int):
+        return images[index : index + 1].expand(count, -1, -1, -1)
+    if images.stride(2) == 0 and images.stride(3) == 0:
+        return images[:, :, :1, :1].index_select(0, index).expand(-1, *images.shape[1:])
+    return images.index_select(0, index)
+
+
+def _read(logits: Tensor, targets: Tensor, names: Sequence[str]) -> Tensor:
+    """(n, scores) float32."""
+    logits = logits.float()
+    return torch.stack([SCORES[name](logits, targets) for name in names], dim=1).float()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode, each in its own mode again afterwards."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _check(pixels: Tensor, targets: Tensor, requests: Sequence[Request]) -> None:
+    if pixels.dim() != 4 or not pixels.is_floating_point() or not len(pixels):
+        raise UsageError(f"Pixels must be (B, 3, H, W); got {pixels.dtype} {tuple(pixels.shape)}.")
+    if targets.shape != pixels.shape[:1] or targets.is_floating_point() or targets.dtype == torch.bool:
+        raise UsageError(
+            f"{len(pixels)} images need {len(pixels)} class indices; got {targets.dtype} "
+            f"{tuple(targets.shape)}."
+        )
+    if int(targets.min()) < 0:
+        raise UsageError(f"Class index {int(targets.min())} is out of range.")
+    for request in requests:
+        images = request.states.image
+        if len(images) and not 0 <= int(images.min()) <= int(images.max()) < len(pixels):
+            raise UsageError(f"A ranking belongs to an image that is not among the {len(pixels)}.")
+        units, size = request.states.rankings.shape[1:], pixels.shape[2:]
+        if units[0] > size[0] or units[1] > size[1]:
+            raise UsageError(f"Units {tuple(units)} are finer than the pixels {tuple(size)}.")

@@ -1,0 +1,68 @@
+"""True missingness: a removed patch is hidden from every other token, in every layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from xai.attention import check_maskable, grid_of, mask_patches, probe
+from xai.core import ModelError, PatchGrid, UsageError
+from xai.perturb.operator import Operator, register
+
+# classifiers seen so far, and the input sizes for which they were found maskable
+_CHECKED: WeakKeyDictionary[nn.Module, set[tuple[int, ...]]] = WeakKeyDictionary()
+
+
+@register
+@dataclass(frozen=True)
+class Token(Operator):
+    """Masks the key of a removed patch in every attention layer; nothing is put in its place.
+
+    Equal to dropping the patch token after the embedding (position embeddings of the others kept), which a
+    vision transformer can do without and a convolution cannot (Jain et al. 2022, arXiv 2204.08945).
+    """
+
+    name: ClassVar[str] = "token"
+
+    def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> None:
+        """Make sure, once per classifier and input size, that a hidden patch is not read by another way.
+
+        Raises:
+            ModelError: The classifier reads patch tokens, or would have nothing left to read.
+        """
+        size = tuple(pixels.shape[1:])
+        if size not in _CHECKED.get(classifier, ()):
+            _check(classifier, pixels[:1], grid_of(classifier, pixels))
+            _CHECKED.setdefault(classifier, set()).add(size)
+
+    def logits(
+        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+    ) -> Tensor:
+        grid = grid_of(classifier, pixels)
+        if removed.shape[1:] != (grid.rows, grid.cols):
+            raise UsageError(
+                f"Operator 'token' removes patches of the {grid.rows}×{grid.cols} grid; "
+                f"got units {tuple(removed.shape[1:])}.",
+                'Use unit="patch", or an operator on pixels.',
+            )
+        with mask_patches(classifier, ~removed.flatten(1), grid):
+            return classifier(pixels)
+
+
+def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> None:
+    with torch.inference_mode(False):
+        pixels = pixels.clone()
+        check_maskable(probe(classifier, pixels, (), grid))
+        both = torch.cat([pixels, -pixels])
+        nothing = torch.zeros(2, grid.patches, dtype=torch.bool, device=pixels.device)
+        with torch.no_grad(), mask_patches(classifier, nothing, grid):
+            one, other = classifier(both).float()
+    if not torch.allclose(one, other, rtol=1e-2, atol=1e-3):
+        raise ModelError(
+            "With every patch masked the model still tells two images apart "
+            f"(logits differ by {float((one - other).abs().max()):.3g}): it reads them past its attention.",
+            "Use a protocol that replaces pixels, such as vit-mean.",
+        )
