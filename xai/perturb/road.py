@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xai.core import UsageError, XaiError
@@ -26,11 +25,7 @@ _FIRST_CHECK = 3
 _DAMPING = 0.95
 
 
-def impute(
-    pixels: Float[Tensor, "s channels height width"],
-    removed: Bool[Tensor, "s height width"],
-    noise: Float[Tensor, "s channels height width"] | None = None,
-) -> Float[Tensor, "s channels height width"]:
+def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tensor:
     """Fill removed pixels by linear interpolation from the kept ones, then add noise to them.
 
     The solution commutes with any affine change of a channel, so normalised pixels may be given as they
@@ -42,7 +37,7 @@ def impute(
 
     Args:
         pixels: (S, channels, H, W), finite.
-        removed: (S, H, W), True where the pixel is unknown.
+        removed: (S, H, W) bool, True where the pixel is unknown.
         noise: (S, channels, H, W) added where pixels were removed.
 
     Returns:
@@ -65,24 +60,29 @@ def impute(
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """One resolution of the system, for all images: share, diagonal and its inverse, (S, 1, h, w) each."""
+    """One resolution of the system, for all images: (S, 1, h, w) each.
+
+    Args:
+        share: Of removed pixels in a cell.
+        diagonal: D, 12 times over.
+        jacobi: Damped inverse of the diagonal, 0 where nothing was removed.
+        inside: 1 where something was removed, else 0.
+    """
 
     share: Tensor
     diagonal: Tensor
-    inverse: Tensor
+    jacobi: Tensor
+    inside: Tensor
 
     @classmethod
     def of(cls, share: Tensor, leak: Tensor) -> "_Level":
         diagonal = share * _around(share) + leak
-        return cls(share, diagonal, torch.where(diagonal > 0, 1 / diagonal, 0))
+        jacobi = torch.where(diagonal > 0, _DAMPING / diagonal, 0)
+        return cls(share, diagonal, jacobi, (share > 0).to(share.dtype))
 
     def apply(self, x: Tensor) -> Tensor:
         """(D − W)·x, 12 times over."""
-        return self.diagonal * x - self.share * _around(self.share * x)
-
-    def smooth(self, residual: Tensor) -> Tensor:
-        """One damped Jacobi step."""
-        return self.inverse * residual * _DAMPING
+        return torch.addcmul(self.diagonal * x, self.share, _around(self.share * x), value=-1)
 
 
 def _hierarchy(hole: Tensor) -> list[_Level]:
@@ -111,11 +111,11 @@ def _solve(levels: list[_Level], known: Tensor) -> Tensor:
         if step >= _FIRST_CHECK and not active.any():
             return x + guess
         length = torch.where(active, energy / curvature, 0)
-        x = x + length * direction
-        residual = residual - length * image
+        x.addcmul_(length, direction)
+        residual.addcmul_(length, image, value=-1)
         guess = torch.where(active, _cycle(levels, residual), guess)
         before, energy = energy, _dot(residual, guess)
-        direction = guess + torch.where(active, energy / before, 0) * direction
+        direction = torch.addcmul(guess, torch.where(active, energy / before, 0), direction)
     raise XaiError(f"ROAD imputation did not converge in {_MOST_STEPS} steps.", "Are the pixels finite?")
 
 
@@ -123,12 +123,12 @@ def _cycle(levels: list[_Level], residual: Tensor) -> Tensor:
     """Error that belongs to a residual, estimated by one symmetric V-cycle."""
     level, *coarser = levels
     if not coarser:
-        return level.inverse * residual
-    error = level.smooth(residual)
+        return residual * level.jacobi / _DAMPING
+    error = residual * level.jacobi
     rest = _cycle(coarser, _restrict(_even(residual - level.apply(error))))
     height, width = residual.shape[-2:]
-    error = error + _prolong(rest)[..., :height, :width] * (level.share > 0)
-    return error + level.smooth(residual - level.apply(error))
+    error.addcmul_(_prolong(rest)[..., :height, :width], level.inside)
+    return error.addcmul_(residual - level.apply(error), level.jacobi)
 
 
 def _around(x: Tensor) -> Tensor:
