@@ -7,19 +7,34 @@ from xai.attr.controls import CenterPrior, RandomAttribution
 from xai.attr.gradient import IntegratedGradients
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
+from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
+from xai.attr.occlusion import Occlusion
+from xai.attr.pixel_gradient import InputXGradient, Saliency, SmoothGrad
+from xai.attr.rise import RISE
+from xai.attr.sobel import SobelEdges
+from xai.attr.token_grad_cam import TokenGradCAM
 
 __all__ = [
     "LAYER_PRESETS",
     "METHODS",
+    "RISE",
     "AttentionRollout",
     "CenterPrior",
     "Chefer",
     "GradientWeightedAttention",
+    "InputXGradient",
     "IntegratedGradients",
+    "IntegratedMaskGradient",
+    "MaskGradient",
     "MethodInfo",
+    "Occlusion",
     "PatchAttribution",
     "RandomAttribution",
     "RawAttention",
+    "Saliency",
+    "SmoothGrad",
+    "SobelEdges",
+    "TokenGradCAM",
     "create",
     "list_methods",
     "resolve_layers",

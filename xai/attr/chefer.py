@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
 from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register
+from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 
@@ -42,7 +42,7 @@ class Chefer(PatchAttribution):
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
         logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
-        gradients = output_gradients(logits, targets, calls)
+        gradients = output_gradients([scores(logits, t) for t in targets], calls)
         read: Rows = list(seen.rows)
         tokens = gradients[0].new_zeros(len(targets), len(pixels), seen.grid.tokens)
         if seen.pooling:  # its queries are no image tokens, so no residual passes it
