@@ -1,0 +1,262 @@
+"""What a benchmark's YAML may say."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["upsampling", "resampling", "noise", "color"]
+Dtype = Literal["float16", "bfloat16", "float32", "float64"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Short(_Part):
+    """A mapping that may be written as one word: the value of its `main` key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {next(iter(cls.model_fields)): value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core_schema)]}
+
+
+class ModelConfig(_Short):
+    """What is explained, as `xai.load` takes it.
+
+    Args:
+        spec: demo, hf:ORG/NAME, local:DIR, timm:NAME, open_clip:NAME/PRETRAINED or a YAML file.
+        config: The YAML file, under its own key; instead of `spec`.
+        weights: Checkpoint, instead of the one the YAML names.
+        labels: Class names in the order of the logits.
+        device: Instead of the benchmark's.
+        dtype: Instead of the benchmark's.
+        prompts: One text per class, for CLIP and SigLIP.
+    """
+
+    spec: str | None = None
+    config: Path | None = None
+    weights: Path | None = None
+    labels: tuple[str, ...] | None = None
+    device: str | None = None
+    dtype: Dtype | None = None
+    prompts: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelConfig":
+        if (self.spec is None) == (self.config is None):
+            raise ValueError("name the model by exactly one of spec and config")
+        return self
+
+
+class ForgeriesConfig(_Part):
+    """Photographs forged here, so that the forged region is known exactly.
+
+    Args:
+        photos: "shipped", or a folder of photographs.
+        count: How many forgeries.
+        kinds: Edits they are drawn from.
+        pristine: Whether the photographs themselves are in the data too.
+        seed: Of the forgeries.
+    """
+
+    photos: str = "shipped"
+    count: int = Field(default=200, gt=0)
+    kinds: tuple[Kind, ...] = Field(default=("upsampling", "noise"), min_length=1)
+    pristine: bool = False
+    seed: int = 0
+
+
+class DataConfig(_Part):
+    """Which images; exactly one of the first three.
+
+    Args:
+        images: Files, folders and globs.
+        manifest: CSV or Parquet table with the columns path, label, mask, group.
+        forgeries: See `ForgeriesConfig`.
+        limit: At most so many images, the first ones.
+    """
+
+    images: tuple[str, ...] | None = Field(default=None, min_length=1)
+    manifest: Path | None = None
+    forgeries: ForgeriesConfig | None = None
+    limit: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_pattern(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("images"), str):
+            return value | {"images": [value["images"]]}
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        if sum(part is not None for part in (self.images, self.manifest, self.forgeries)) != 1:
+            raise ValueError("say exactly one of images, manifest and forgeries")
+        return self
+
+
+class MethodConfig(_Short):
+    """An attribution method, or one word: its registry name.
+
+    Args:
+        method: Registry name.
+        name: Of its row; default the registry name.
+        options: The method's own.
+    """
+
+    method: str
+    name: str = Field(default="", pattern=r"^[\w.+-]*$")
+    options: dict[str, Any] = {}
+
+    @property
+    def row(self) -> str:
+        """Name of the row."""
+        return self.name or self.method
+
+
+class ControlsConfig(_Part):
+    """Rows that every method must beat, or that show what could be reached.
+
+    Args:
+        random_seeds: How many random maps per image; their mean is the row `random`.
+        center_prior: A Gaussian at the centre.
+        sobel: Edges of the image.
+        raw_attention: Attention of the last layer.
+        greedy_images: Of so many images a greedy order of occlusion: a strong reference, not a bound.
+    """
+
+    random_seeds: int = Field(default=3, ge=0)
+    center_prior: bool = True
+    sobel: bool = True
+    raw_attention: bool = True
+    greedy_images: int = Field(default=10, ge=0)
+
+
+class ProtocolConfig(_Short):
+    """A preset, or a preset with changes, which becomes another protocol with a hash of its own.
+
+    Args:
+        base: Name of the preset.
+        name: Of the changed protocol; default the base and what was changed.
+        unit: "patch" or "pixel".
+        operator: How evidence is removed: a name, or a mapping with `name` and the operator's parameters.
+        insertion_operator: What insertion starts from, if not the same.
+        steps: How many steps; excludes step_units and fractions.
+        step_units: How many units a step; "W", "8W": widths of the grid.
+        fractions: Shares of units removed.
+        ends: Whether both end points are in the curve.
+        ties: "random" or "stable".
+        tie_draws: How often tied orders are drawn.
+        sign: "signed", "absolute" or "positive".
+        upsampling: "nearest" or "bilinear", for pixels.
+        value: "margin", "probability", "logit" or "accuracy".
+        target: "predicted" or "label".
+        auc: How the area is taken.
+        floor: Range under which a curve ranks nothing.
+    """
+
+    base: str
+    name: str = Field(default="", pattern=r"^\S*$")
+    unit: Literal["patch", "pixel"] | None = None
+    operator: Any = None
+    insertion_operator: Any = None
+    steps: int | None = Field(default=None, gt=0)
+    step_units: Any = None
+    fractions: tuple[float, ...] | None = None
+    ends: bool | None = None
+    ties: Literal["random", "stable"] | None = None
+    tie_draws: int | None = Field(default=None, gt=0)
+    sign: Literal["signed", "absolute", "positive"] | None = None
+    upsampling: Literal["nearest", "bilinear"] | None = None
+    value: Literal["margin", "probability", "logit", "accuracy"] | None = None
+    target: Literal["predicted", "label"] | None = None
+    auc: Literal["trapezoid", "uniform", "mean", "unnormalised"] | None = None
+    floor: float | None = Field(default=None, ge=0)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What was said beside the base and the name."""
+        return {key: getattr(self, key) for key in sorted(self.model_fields_set - {"base", "name"})}
+
+
+class ChecksConfig(_Part):
+    """Costly tests, on the first images only.
+
+    Args:
+        metrics: infidelity, sensitivity_max, class_sensitivity, randomization.
+        images: How many images.
+    """
+
+    metrics: tuple[str, ...] = ()
+    images: int = Field(default=10, ge=0)
+
+
+class StatisticsConfig(_Part):
+    """How the summary is computed; may be changed on a finished run.
+
+    Args:
+        resamples: Of the bootstrap.
+        alpha: Level of the tests.
+    """
+
+    resamples: int = Field(default=9999, ge=99)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+
+
+class BenchmarkConfig(_Part):
+    """A benchmark: model, data, methods, protocols, metrics.
+
+    Args:
+        name: Title of the run.
+        model: See `ModelConfig`.
+        data: See `DataConfig`.
+        methods: Attribution methods, each with a row of its own.
+        controls: See `ControlsConfig`.
+        protocols: How evidence is removed and the answer read.
+        metrics: Computed under every protocol, or once where they look at the map alone.
+        checks: See `ChecksConfig`.
+        explain: What the methods explain, for the protocol's class: its margin over the others, or its logit.
+        statistics: See `StatisticsConfig`.
+        seed: Of everything random.
+        batch_size: Most images per forward pass; halved when memory runs out.
+        shard_size: Images per unit of work: what a killed run loses at most.
+        device: cpu, cuda, cuda:1, mps …
+        dtype: Of the model; null keeps that of the weights.
+        autocast: Type of the perturbed forwards on an accelerator; null for the model's own.
+    """
+
+    name: str = "benchmark"
+    model: ModelConfig = ModelConfig(spec="demo")
+    data: DataConfig
+    methods: tuple[MethodConfig, ...] = Field(min_length=1)
+    controls: ControlsConfig = ControlsConfig()
+    protocols: tuple[ProtocolConfig, ...] = Field(default=(ProtocolConfig(base="vit-token"),), min_length=1)
+    metrics: tuple[str, ...] = Field(default=("srg", "deletion", "insertion", "saco"), min_length=1)
+    checks: ChecksConfig = ChecksConfig()
+    explain: Literal["margin", "logit"] = "margin"
+    statistics: StatisticsConfig = StatisticsConfig()
+    seed: int = 0
+    batch_size: int = Field(default=32, gt=0)
+    shard_size: int = Field(default=16, gt=0)
+    device: str | None = None
+    dtype: Dtype | None = None
+    autocast: Literal["float16", "bfloat16"] | None = None
+
+    @model_validator(mode="after")
+    def _one_device(self) -> "BenchmarkConfig":
+        for key in ("device", "dtype"):
+            if getattr(self, key) and getattr(self.model, key) not in (None, getattr(self, key)):
+                raise ValueError(f"{key} is said twice, here and under model; keep one")
+        return self
+
+
+def json_schema() -> str:
+    """The JSON Schema of a benchmark's YAML, for editors: `configs/benchmark.schema.json`."""
+    return json.dumps(BenchmarkConfig.model_json_schema(), indent=2) + "\n"

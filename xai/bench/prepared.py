@@ -1,0 +1,167 @@
+"""What the model sees of an image, and where the truth lies in that view."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai.core import DataError, Geometry, ModelError, Sample, XaiError
+from xai.data.lazy import Entry
+from xai.models import Classifier
+
+COVERED = 0.5  # share of an input pixel that must lie in the mask
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as the model takes it.
+
+    Args:
+        index: Place in the data.
+        id: Sample id.
+        group: What it is a frame or crop of; its own id if nothing.
+        label: True class name, if known.
+        pixels: (3, H, W) on the CPU.
+        mask: (H, W) bool at the same resolution, True where it was tampered with; None if not known.
+        hash: Digest of the pixels.
+        logits: (classes,) the model's answer.
+    """
+
+    index: int
+    id: str
+    group: str
+    label: str | None
+    pixels: Tensor
+    mask: Tensor | None
+    hash: str
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is not in the tables, and why.
+
+    Args:
+        image: Sample id.
+        method: Row name, `*` for all.
+        protocol: Name, `*` for all.
+        reason: In words.
+    """
+
+    image: str
+    method: str
+    protocol: str
+    reason: str
+
+
+def prepare(
+    classifier: Classifier, entries: Iterable[tuple[int, Entry]], batch_size: int
+) -> tuple[list[Prepared], list[Exclusion]]:
+    """Read, preprocess and answer images; those that fail become exclusions.
+
+    Raises:
+        ModelError: The model answers none of them.
+    """
+    ready: list[Prepared] = []
+    excluded: list[Exclusion] = []
+    for index, entry in entries:
+        try:
+            ready.append(_view(classifier, index, entry.make(), entry))
+        except XaiError as error:
+            excluded.append(Exclusion(entry.id, "*", "*", _words(error)))
+    answered: list[Prepared] = []
+    last: ModelError | None = None
+    for same in by_shape(ready):
+        for start in range(0, len(same), batch_size):
+            for one, logits in _answers(classifier, same[start : start + batch_size]):
+                if isinstance(logits, ModelError):
+                    last = logits
+                    excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
+                else:
+                    answered.append(replace(one, logits=logits))
+    if last is not None and not answered:
+        raise last
+    return sorted(answered, key=lambda one: one.index), excluded
+
+
+def by_shape(images: Sequence[Prepared]) -> list[list[Prepared]]:
+    """Images whose pixels can be stacked, in order of appearance."""
+    groups: dict[torch.Size, list[Prepared]] = {}
+    for one in images:
+        groups.setdefault(one.pixels.shape, []).append(one)
+    return list(groups.values())
+
+
+def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
+    """A mask of the original image as the model's input shows it.
+
+    An input pixel counts as masked if at least half of the area it shows is; what is padded shows nothing
+    and is not masked.
+
+    Args:
+        mask: (H, W) bool, at the size of the original image.
+        geometry: Which part of the original the input shows.
+        size: (height, width) of the input.
+
+    Returns:
+        (height, width) bool.
+    """
+    left, top, right, bottom = geometry.box
+    rows = _overlaps(size[0], top, bottom, mask.shape[0])
+    cols = _overlaps(size[1], left, right, mask.shape[1])
+    return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
+
+
+def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray:
+    """(pixels, extent) share of each input pixel's footprint that lies on each original pixel."""
+    edges = start + (stop - start) * np.arange(pixels + 1) / pixels
+    low, high = edges[:-1, None], edges[1:, None]
+    originals = np.arange(extent)
+    overlap = np.minimum(high, originals + 1) - np.maximum(low, originals)
+    return overlap.clip(0) / (high - low)
+
+
+def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry) -> Prepared:
+    geometry = classifier.geometry(sample.image.size)
+    image = sample.image
+    if sample.box is not None:
+        x, y, width, height = (round(side) for side in sample.box)
+        image = image.crop((x, y, x + width, y + height))
+        geometry = classifier.geometry(image.size).within(sample.image.size, (x, y))
+    pixels = classifier.preprocess(image)
+    mask = None
+    if sample.mask is not None:
+        if sample.mask.shape != sample.image.size[::-1]:
+            raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
+        mask = torch.from_numpy(input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2])))
+    return Prepared(
+        index=index,
+        id=entry.id,
+        group=sample.group or entry.group or entry.id,
+        label=sample.label,
+        pixels=pixels,
+        mask=mask,
+        hash=sha256(pixels.numpy().tobytes()).hexdigest()[:16],
+        logits=torch.empty(0),
+    )
+
+
+def _answers(
+    classifier: Classifier, batch: Sequence[Prepared]
+) -> list[tuple[Prepared, Tensor | ModelError]]:
+    """Logits of each image, or why there are none."""
+    try:
+        with torch.no_grad():
+            logits = classifier(torch.stack([one.pixels for one in batch])).float().cpu()
+        return list(zip(batch, logits, strict=True))
+    except ModelError as error:
+        if len(batch) == 1:
+            return [(batch[0], error)]
+        return [answer for one in batch for answer in _answers(classifier, [one])]
+
+
+def _words(error: XaiError) -> str:
+    return " ".join(error.message.split())
