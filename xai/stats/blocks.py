@@ -49,7 +49,7 @@ class Blocks:
             raise UsageError(f"{len(groups)} groups were given for {len(values)} images.")
         finite = np.isfinite(values)
         scored = np.any(finite, axis=0)
-        kept = finite[:, scored].all(1)
+        kept = finite[:, scored].all(1) & scored.any()
         values, excluded = values[kept][:, scored], int((~kept).sum())
         if groups is None:
             return cls(values, np.ones(len(values)), len(values), excluded, scored, "image")

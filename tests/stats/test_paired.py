@@ -1,0 +1,52 @@
+"""Two runs of the same images."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xai.core import UsageError
+from xai.stats import compare_paired
+
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=70)
+
+
+def test_equals_scipy():
+    b = A - 0.3 + RNG.normal(size=70)
+    ours = compare_paired(A, b, names=("new", "old"), resamples=4000)
+    theirs = stats.bootstrap((A - b,), np.mean, method="BCa", n_resamples=4000, rng=RNG).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
+    assert ours.p == pytest.approx(stats.wilcoxon(A, b, zero_method="pratt", method="asymptotic").pvalue)
+    assert ours.difference == pytest.approx((A - b).mean()) == pytest.approx(ours.means[0] - ours.means[1])
+    assert ours.superiority == (b < A).mean() and ours.median_difference == pytest.approx(np.median(A - b))
+
+
+def test_verdicts():
+    def verdict(a, b, **options):
+        return compare_paired(a, b, names=("new", "old"), resamples=99, **options).verdict
+
+    assert verdict(A + 1, A) == "new: better than old, p<0.001"
+    assert verdict(A + 1, A, higher_is_better=False) == "new: worse than old, p<0.001"
+    assert verdict(A, A) == "new: identical to old"
+    assert verdict(A, RNG.permutation(A)).startswith("new: not distinguishable from old, p=")
+    assert verdict(A[:5] + 1, A[:5]).startswith("new: cannot be told from old: 5 images are too few")
+    groups = [f"video {i % 5}" for i in range(70)]
+    assert "5 groups are too few" in verdict(A + 1, A, groups=groups)
+
+
+def test_images_with_one_score_are_excluded(recwarn):
+    b = A + 0.1
+    b[:4] = np.nan
+    ours = compare_paired(A, b, resamples=99)
+    assert (ours.images, ours.excluded) == (66, 4)
+    assert ours.difference == pytest.approx(-0.1) and ours.high - ours.low < 1e-9
+    json.dumps(ours.as_dict(), allow_nan=False)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("b", [A[:-1], np.full(70, np.nan)])
+def test_nothing_to_compare_is_refused(b):
+    with pytest.raises(UsageError):
+        compare_paired(A, b)
