@@ -1,5 +1,7 @@
 """Removing evidence: operators, orders of units, and one stream of perturbed states through the model."""
 
+from xai.perturb.blur import Blur, RiseBlur
+from xai.perturb.imputation import Road
 from xai.perturb.operator import OPERATORS, Operator, PixelOperator, make_operator, on_pixels
 from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
@@ -11,6 +13,7 @@ from xai.perturb.token import Token
 __all__ = [
     "OPERATORS",
     "SCORES",
+    "Blur",
     "Constant",
     "Mean",
     "Minimum",
@@ -18,6 +21,8 @@ __all__ = [
     "Operator",
     "PixelOperator",
     "Request",
+    "RiseBlur",
+    "Road",
     "States",
     "Stream",
     "Token",

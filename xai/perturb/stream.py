@@ -101,7 +101,8 @@ class Stream:
         """(n, scores) of one batch of the queue after the other."""
         substrate = None
         if queue.operator is not None:
-            substrate = queue.operator.prepare(self.classifier, pixels, seeds)
+            with torch.autocast(pixels.device.type, enabled=False):
+                substrate = queue.operator.prepare(self.classifier, pixels, seeds)
         seed_table = torch.tensor(seeds)
         start = 0
         while start < len(queue.image):
