@@ -19,7 +19,7 @@ from torch import Tensor
 from xai.core import UsageError, XaiError
 
 TOLERANCE = 2e-5
-"""Stop when the estimated error, which is then subtracted, is below this share of the known pixels' spread."""
+"""Stop when the estimated error, which is then taken off, is below this share of the known pixels' spread."""
 _MOST_STEPS = 100
 _FIRST_CHECK = 3
 _DAMPING = 0.95
