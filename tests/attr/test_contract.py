@@ -12,7 +12,11 @@ from xai.core import Margin, UsageError
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
-OPTIONS = {"integrated_gradients": {"n_steps": 4}}
+OPTIONS = {
+    "integrated_gradients": {"n_steps": 4},
+    "rise": {"n_masks": 8},
+    "smoothgrad": {"nt_samples": 4},
+}
 
 
 def make(name: str, model: torch.nn.Module):

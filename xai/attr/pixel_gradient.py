@@ -41,11 +41,14 @@ class _PixelGradient(PatchAttribution):
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         """Relevance of the pixels."""
 
-    def _score(self, pixels: Tensor, target: Target, *args: Any) -> Scores:
-        y = scores(self.model(pixels, *args), target)
-        if pixels.requires_grad and not y.requires_grad:
+    def _logits(self, pixels: Tensor, args: tuple[Any, ...]) -> Any:
+        logits = self.model(pixels, *args)
+        if isinstance(logits, Tensor) and not logits.requires_grad:
             raise ModelError("The logits are cut off from the pixels: no gradient can pass.")
-        return y
+        return logits
+
+    def _score(self, pixels: Tensor, target: Target, args: tuple[Any, ...]) -> Scores:
+        return scores(self._logits(pixels, args), target)
 
 
 @register
@@ -73,7 +76,7 @@ class Saliency(_PixelGradient):
         self.channels = channels
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
-        gradient = CaptumSaliency(lambda x: self._score(x, target, *args)).attribute(pixels.requires_grad_())
+        gradient = CaptumSaliency(lambda x: self._score(x, target, args)).attribute(pixels.requires_grad_())
         return _CHANNELS[self.channels](gradient)
 
 
@@ -100,9 +103,7 @@ class InputXGradient(_PixelGradient):
         return True
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
-        return CaptumInputXGradient(lambda x: self._score(x, target, *args)).attribute(
-            pixels.requires_grad_()
-        )
+        return CaptumInputXGradient(lambda x: self._score(x, target, args)).attribute(pixels.requires_grad_())
 
 
 @register
@@ -168,7 +169,7 @@ class SmoothGrad(_PixelGradient):
             extra = argument_rows(args, image, images)
 
             def score(x: Tensor, image: Tensor = image, extra: tuple[Any, ...] = extra) -> Tensor:
-                logits = self.model(x, *extra)
+                logits = self._logits(x, extra)
                 check_targets(logits, [target], images)
                 return scores(logits, target_rows(target, image))
 

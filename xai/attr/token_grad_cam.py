@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xai.attention import Recording, record_attention
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
-from xai.attr.layers import resolve_layers
+from xai.attr.layers import Layers, resolve_layers
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows
@@ -29,7 +29,8 @@ class TokenGradCAM(PatchAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
-        layer: Attention layer, negative from the end; an attention pooling head counts as the last.
+        layer: Index of an attention layer, negative from the end, or `last_layer`; an attention pooling head
+            counts as the last.
         relu: Drop negative relevance, as in the paper.
     """
 
@@ -43,22 +44,22 @@ class TokenGradCAM(PatchAttribution):
         summary="Channels of the tokens entering the last attention, weighted by their mean gradient.",
     )
 
-    def __init__(self, forward_func: nn.Module, layer: int = -1, relu: bool = True):
+    def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = True):
         super().__init__(forward_func)
-        if not isinstance(layer, int):
-            raise UsageError(f"layer={layer!r}: one layer index is expected.")
         self.layer = layer
         self.relu = relu
         self._entries: dict[tuple[int, ...], _Entry] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
-        grid, size, (layer,) = seen.grid, tuple(pixels.shape[1:]), resolve_layers(self.layer, seen.layers)
+        grid, size, layers = seen.grid, tuple(pixels.shape[1:]), resolve_layers(self.layer, seen.layers)
+        if len(layers) > 1:
+            raise UsageError(f"layer={self.layer!r} means the layers {layers}; Grad-CAM looks at one.")
         if size not in self._entries:
-            self._entries[size] = _find_entry(self.model, grid, layer, pixels, args)
+            self._entries[size] = _find_entry(self.model, grid, layers[0], pixels, args)
         entry = self._entries[size]
         with (
-            record_attention(self.model, tokens=grid.tokens, layers=[layer]) as recording,
+            record_attention(self.model, tokens=grid.tokens, layers=layers) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
         ):
             logits = self.model(pixels, *args)
