@@ -1,0 +1,100 @@
+"""SaCo: do groups of more relevant units matter more, each removed alone?"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from xai.core import UsageError
+from xai.metrics.base import MetricInfo
+from xai.metrics.context import Context, Ranking
+from xai.metrics.perturbation import Outcome, PerturbationMetric, per_map, register_perturbation, span
+from xai.metrics.protocol import Protocol
+from xai.perturb import Request
+
+GROUPS = 10
+
+
+def saco_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
+    """One state per group, and the two ends."""
+    return GROUPS + 2
+
+
+@register_perturbation
+class SaCo(PerturbationMetric):
+    """Salience-guided faithfulness coefficient, Wu et al. 2024.
+
+    The units are cut by rank into 10 groups as equal as whole units allow. With s(G) the sum of a group's
+    relevance and d(G) the drop of the model's value when the group alone is removed, every pair of groups
+    weighs |s_i − s_j|; pairs whose drops are ordered as their relevance count for, the others against:
+
+        F = Σ (s_i − s_j) · sign(d_i − d_j) / Σ |s_i − s_j|,  i < j.
+
+    What the paper leaves open or we decide otherwise:
+
+    - Equal drops count neither for nor against. The paper counts them for (d_i ≥ d_j), so that a model that
+      never moves would give every map 1.
+    - A map whose groups all weigh the same (a constant map) claims nothing: 0, what a random map earns on
+      average, and flagged as saturated.
+    - Relevance is taken with the protocol's sign; with "signed" negative relevance is salience below zero, so
+      a group that speaks against the class should raise the value. F does not change when the map is
+      scaled or, where groups are equal, shifted.
+    - Value and operator are the protocol's: with vit-mean and value=probability they are the paper's
+      (mean per channel).
+    """
+
+    info = MetricInfo(
+        name="saco",
+        higher_is_better=True,
+        range=(-1.0, 1.0),
+        reference="Wu et al. 2024 (arXiv 2404.01415)",
+        summary="Weighted share of pairs of rank groups whose effects are ordered as their relevance.",
+        needs="perturbation",
+        forwards=saco_forwards,
+    )
+
+    def _requests(self, relevance: Tensor, context: Context) -> list[Request]:
+        bounds = group_bounds(context.total)
+        intervals = list(pairwise(bounds))
+        return [context.request(context.rank(relevance), intervals, self.operator(context))]
+
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+        ranking = context.rank(relevance)
+        drops = clean[:, None, None] - per_map(values[0], context, GROUPS)
+        salience = per_map(group_salience(ranking, context), context, GROUPS)
+        coefficients = coefficient(salience, drops)
+        moves = span(drops).mean(-1)
+        constant = (ranking.units.amax(-1) == ranking.units.amin(-1)).cpu()
+        return Outcome(
+            coefficients.mean(-1).masked_fill(constant, 0.0), moves.masked_fill(constant, -torch.inf)
+        )
+
+
+def coefficient(salience: Tensor, drops: Tensor) -> Tensor:
+    """F of groups in rank order: (..., K) relevance and drops → (...)."""
+    first, second = torch.triu_indices(salience.shape[-1], salience.shape[-1], offset=1)
+    gaps = salience[..., first] - salience[..., second]
+    agreement = (drops[..., first] - drops[..., second]).sign()
+    total = gaps.abs().sum(-1)
+    return torch.where(total > 0, (gaps * agreement).sum(-1) / total.clamp_min(1e-300), 0.0)
+
+
+def group_bounds(total: int) -> list[int]:
+    """The ranks at which the groups of `total` units begin and end.
+
+    Raises:
+        UsageError: There are fewer units than groups.
+    """
+    if total < GROUPS:
+        raise UsageError(f"SaCo compares {GROUPS} groups of units; there are {total} units.")
+    return [(2 * i * total + GROUPS) // (2 * GROUPS) for i in range(GROUPS + 1)]
+
+
+def group_salience(ranking: Ranking, context: Context) -> Tensor:
+    """(M·B·D·K,) float64 sums of relevance per group, in the order of `Context.request`."""
+    units = ranking.units.flatten(0, 1).double()
+    units = units.repeat_interleave(context.protocol.tie_draws, dim=0)
+    inner = torch.tensor(group_bounds(context.total)[1:-1], device=units.device)
+    group = torch.bucketize(ranking.ranks.flatten(1).to(units.device), inner, right=True)
+    sums = torch.zeros(len(units), GROUPS, dtype=torch.float64, device=units.device)
+    return sums.scatter_add_(1, group, units).flatten().cpu()
