@@ -19,13 +19,15 @@ class Queue:
         operator: None where nothing is removed.
         rankings: (R, rows, cols), on the device.
         image: (U,) image of every state, on the host.
-        columns: (4, U) image, ranking, low and high of every state, on the device.
+        columns: (2, U) long: image and ranking of every state, on the device.
+        bounds: (2, U) int32: low and high, likewise.
     """
 
     operator: Operator | None
     rankings: Tensor
     image: np.ndarray
     columns: Tensor
+    bounds: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,8 @@ def plan(
         for (index, chosen), part in zip(members, _split(asked, members), strict=True):
             places[index][chosen] = part
         columns = np.ascontiguousarray(columns[:, first[order]])
-        queues.append(Queue(operator, joined, columns[0], torch.from_numpy(columns).to(device)))
+        where, bounds = (torch.from_numpy(part).to(device) for part in (columns[:2], columns[2:]))
+        queues.append(Queue(operator, joined, columns[0], where, bounds.int()))
         done += len(order)
     return queues, places
 

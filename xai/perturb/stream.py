@@ -119,7 +119,8 @@ class Stream:
         self, queue: Queue, part: slice, pixels: Tensor, substrate: Tensor | None, seeds: Tensor
     ) -> Tensor | None:
         """Logits of one batch of the queue, None if it does not fit into memory."""
-        image, row, low, high = queue.columns[:, part]
+        image, row = queue.columns[:, part]
+        low, high = queue.bounds[:, part, None, None]
         host = queue.image[part]
         index = int(host[0]) if host[0] == host[-1] else image
         try:
@@ -127,7 +128,7 @@ class Stream:
             if queue.operator is None:
                 return self.classifier(batch)
             ranks = queue.rankings.index_select(0, row)
-            removed = (ranks >= low[:, None, None]) & (ranks < high[:, None, None])
+            removed = (ranks >= low) & (ranks < high)
             under = None if substrate is None else _select(substrate, index, len(host))
             return queue.operator.logits(self.classifier, batch, under, removed, seeds[host])
         except (MemoryError, RuntimeError) as error:

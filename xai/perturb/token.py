@@ -12,8 +12,8 @@ from xai.attention import check_maskable, grid_of, mask_patches, probe
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.perturb.operator import Operator, register
 
-# classifiers seen so far, and the input sizes for which they were found maskable
-_CHECKED: WeakKeyDictionary[nn.Module, set[tuple[int, ...]]] = WeakKeyDictionary()
+# patch grids by input size, of classifiers that were found maskable
+_MASKABLE: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], PatchGrid]] = WeakKeyDictionary()
 
 
 @register
@@ -34,14 +34,16 @@ class Token(Operator):
             ModelError: The classifier reads patch tokens, or would have nothing left to read.
         """
         size = tuple(pixels.shape[1:])
-        if size not in _CHECKED.get(classifier, ()):
-            _check(classifier, pixels[:1], grid_of(classifier, pixels))
-            _CHECKED.setdefault(classifier, set()).add(size)
+        grids = _MASKABLE.setdefault(classifier, {})
+        if size not in grids:
+            grid = grid_of(classifier, pixels)
+            _check(classifier, pixels[:1], grid)
+            grids[size] = grid
 
     def logits(
         self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
-        grid = grid_of(classifier, pixels)
+        grid = _MASKABLE.get(classifier, {}).get(tuple(pixels.shape[1:])) or grid_of(classifier, pixels)
         if removed.shape[1:] != (grid.rows, grid.cols):
             raise UsageError(
                 f"Operator 'token' removes patches of the {grid.rows}×{grid.cols} grid; "
