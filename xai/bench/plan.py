@@ -9,7 +9,7 @@ from xai.bench.names import resolve_protocols
 from xai.bench.rows import Row, control_rows, digest, method_rows
 from xai.bench.sources import digests, list_entries
 from xai.data.lazy import Entry
-from xai.metrics import METRICS
+from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 
@@ -71,6 +71,7 @@ def make_plan(config: BenchmarkConfig, classifier: Classifier) -> Plan:
         DataError: No image.
     """
     protocols = resolve_protocols(config)
+    _check_steps(protocols, classifier)
     entries = list_entries(config.data)
     content = digests(config.data, entries)
     rows = method_rows(config) + control_rows(config)
@@ -120,6 +121,15 @@ def _identity(
     }
 
 
+def _check_steps(protocols: Sequence[Protocol], classifier: Classifier) -> None:
+    """Find out before the work that a model has too few patches for a protocol's steps."""
+    for one in protocols:
+        grid = classifier.grid
+        units = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
+        if units is not None:
+            one.counts(units)
+
+
 def _difference(key: str, before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         changed = [
@@ -142,8 +152,11 @@ def _forwards(
     found = next((one for one in protocols if one.name == name), None)
     needs = {MAPS: ("map", "mask"), CHECKS: ("class", "method")}.get(name, ("perturbation",))
     patches = classifier.grid.patches
-    each = sum(METRICS[metric].forwards(patches, found) for metric in metrics_of(config, *needs))
-    return each * len(rows) * len(images)
+    metrics = metrics_of(config, *needs)
+    each = sum(METRICS[metric].forwards(patches, found) for metric in metrics)
+    greedy = range(images.start, min(images.stop, config.controls.greedy_images))
+    searched = (greedy_forwards() + each) * len(greedy) if found is not None and metrics else 0
+    return each * len(rows) * len(images) + searched
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

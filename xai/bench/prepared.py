@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xai.bench.memory import Batches
 from xai.core import DataError, Geometry, ModelError, Sample, XaiError
 from xai.data.lazy import Entry
 from xai.models import Classifier
@@ -58,7 +60,7 @@ class Exclusion:
 
 
 def prepare(
-    classifier: Classifier, entries: Iterable[tuple[int, Entry]], batch_size: int
+    classifier: Classifier, entries: Iterable[tuple[int, Entry]], batches: Batches
 ) -> tuple[list[Prepared], list[Exclusion]]:
     """Read, preprocess and answer images; those that fail become exclusions.
 
@@ -75,13 +77,12 @@ def prepare(
     answered: list[Prepared] = []
     last: ModelError | None = None
     for same in by_shape(ready):
-        for start in range(0, len(same), batch_size):
-            for one, logits in _answers(classifier, same[start : start + batch_size]):
-                if isinstance(logits, ModelError):
-                    last = logits
-                    excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
-                else:
-                    answered.append(replace(one, logits=logits))
+        for one, logits in batches.run(partial(_answers, classifier), same):
+            if isinstance(logits, ModelError):
+                last = logits
+                excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
+            else:
+                answered.append(replace(one, logits=logits))
     if last is not None and not answered:
         raise last
     return sorted(answered, key=lambda one: one.index), excluded
@@ -149,9 +150,7 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry) -> P
     )
 
 
-def _answers(
-    classifier: Classifier, batch: Sequence[Prepared]
-) -> list[tuple[Prepared, Tensor | ModelError]]:
+def _answers(classifier: Classifier, batch: Sequence[Prepared]) -> list[tuple[Prepared, Tensor | ModelError]]:
     """Logits of each image, or why there are none."""
     try:
         with torch.no_grad():

@@ -99,7 +99,9 @@ class Store:
                 raise _broken(path, error) from None
         if not tables:
             schema = _schema()
-            return (schema if columns is None else pa.schema([schema.field(c) for c in columns])).empty_table()
+            return (
+                schema if columns is None else pa.schema([schema.field(c) for c in columns])
+            ).empty_table()
         return pa.concat_tables(tables)
 
     def exclusions(self) -> list[Exclusion]:

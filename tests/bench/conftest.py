@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_detector import classifier, photo
+
+from xai.bench.config import BenchmarkConfig
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    torch.manual_seed(0)
+    return classifier(size=(32, 32))
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A manifest of five pictures in three groups; four have masks, one of them empty; two are real."""
+    folder = tmp_path_factory.mktemp("photos")
+    lines = ["path,label,mask,group"]
+    for number in range(5):
+        photo(number).save(folder / f"{number}.png")
+        mask = np.zeros((32, 40), np.uint8)
+        if number < 3:
+            mask[4:20, 8 + number : 24] = 255
+        Image.fromarray(mask).save(folder / f"{number}_mask.png")
+        named = f"{number}_mask.png" if number < 4 else ""
+        lines.append(f"{number}.png,{'fake' if number < 3 else 'real'},{named},video{number // 2}")
+    (folder / "faces.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def config(photos):
+    """Make a small configuration; keywords replace its parts."""
+
+    def make(**parts) -> BenchmarkConfig:
+        content = {
+            "data": {"manifest": str(photos / "faces.csv")},
+            "methods": ["gradient_weighted_attention", "attention_rollout"],
+            "controls": {"random_seeds": 2, "sobel": False, "greedy_images": 0},
+            "protocols": [{"base": "vit-mean", "name": "mean", "steps": 4}],
+            "metrics": ["srg", "deletion"],
+            "statistics": {"resamples": 99},
+            "shard_size": 2,
+            "batch_size": 8,
+        }
+        return BenchmarkConfig.model_validate(content | parts)
+
+    return make

@@ -1,0 +1,327 @@
+"""What a run says: rankings with their uncertainty, agreement, cost; ready for JSON, tables and pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xai.bench.prepared import Exclusion
+from xai.bench.rows import GREEDY, RANDOM
+from xai.bench.store import Store, read_records, read_run
+from xai.bench.tables import Table, tables
+from xai.metrics import METRICS
+from xai.stats import (
+    Agreement,
+    Analysis,
+    Band,
+    SplitHalf,
+    analyse,
+    mean_curve,
+    metric_agreement,
+    rank_stability,
+    split_half,
+)
+
+CURVE_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The greedy order beside the methods, on its own images only.
+
+    Args:
+        images: How many.
+        mean: Of the greedy order.
+        methods: Mean of every row on the same images.
+    """
+
+    images: int
+    mean: float
+    methods: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One metric under one protocol.
+
+    Args:
+        metric: Registry name.
+        protocol: Name.
+        protocol_hash: Digest.
+        higher_is_better: Direction.
+        analysis: Of all images.
+        strata: The same per true class, if there are several.
+        split_half: Whether half of the images rank the methods as the other half does.
+        saturated: By row: images whose curve moves too little to rank anything.
+        saturated_images: Images on which that is so for every row.
+        ties: By row: mean share of units whose relevance is not unique.
+        greedy: The strong reference; None if it was not asked for.
+        curves: Mean curve by row, for metrics that have one.
+    """
+
+    metric: str
+    protocol: str
+    protocol_hash: str
+    higher_is_better: bool
+    analysis: Analysis
+    strata: Mapping[str, Analysis]
+    split_half: SplitHalf
+    saturated: Mapping[str, int]
+    saturated_images: int
+    ties: Mapping[str, float]
+    greedy: Greedy | None
+    curves: Mapping[str, Band]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the model answers under one protocol, before and after all evidence is removed.
+
+    Args:
+        images: How many.
+        clean: Mean value of the images as they are.
+        baseline: Mean value with everything removed.
+        kept: Images that are still of the followed class with everything removed: deleting evidence
+            cannot take it from them. None where the value does not say it.
+    """
+
+    images: int
+    clean: float
+    baseline: float
+    kept: int | None
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """What a row's map costs per image.
+
+    Args:
+        seconds: Median over images.
+        forwards: As the method declares.
+        backwards: Likewise.
+        peak_bytes: Largest; 0 where it cannot be measured.
+    """
+
+    seconds: float
+    forwards: int
+    backwards: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that a run allows one to say.
+
+    Args:
+        name: Of the run.
+        images: Of the data.
+        units: Units that are done, and of the plan.
+        parts: One per metric and protocol.
+        stability: By metric: whether its rankings agree between the protocols.
+        agreement: By protocol: whether the metrics' rankings agree.
+        answers: By protocol.
+        cost: By row.
+        protocols: Their definitions.
+        methods: Rows with their options.
+        exclusions: What is missing, and why.
+        provenance: Of the last session.
+    """
+
+    name: str
+    images: int
+    units: tuple[int, int]
+    parts: tuple[Part, ...]
+    stability: Mapping[str, Agreement]
+    agreement: Mapping[str, Agreement]
+    answers: Mapping[str, Answers]
+    cost: Mapping[str, MethodCost]
+    protocols: Sequence[Mapping[str, Any]]
+    methods: Sequence[Mapping[str, Any]]
+    exclusions: tuple[Exclusion, ...]
+    provenance: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; what is undefined is None."""
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def summarise(
+    run: str | Path, *, resamples: int | None = None, alpha: float | None = None, seed: int | None = None
+) -> Summary:
+    """Work out what the records of a run say, finished or not.
+
+    Args:
+        run: Its folder.
+        resamples: Of the bootstrap; default as configured.
+        alpha: Level of the tests; default as configured.
+        seed: Of the bootstrap; default as configured.
+    """
+    about = read_run(run)
+    said = about["config"]["statistics"]
+    settings: dict[str, Any] = {
+        "resamples": resamples or said["resamples"],
+        "alpha": alpha or said["alpha"],
+        "seed": about["config"]["seed"] if seed is None else seed,
+    }
+    store, records = Store(run), read_records(run)
+    found = list(tables(records))
+    curves = records[records["curve"].map(len) > 0]
+    parts = tuple(_part(table, curves, settings) for table in found)
+    units = about["plan"]["units"]
+    return Summary(
+        name=about["name"],
+        images=about["plan"]["images"],
+        units=(sum(store.has(unit["key"]) for unit in units), len(units)),
+        parts=parts,
+        stability=_stability(parts),
+        agreement=_agreement(parts),
+        answers=_answers(records, about["protocols"]),
+        cost=_cost(records),
+        protocols=about["protocols"],
+        methods=about["methods"],
+        exclusions=tuple(store.exclusions()),
+        provenance=about["sessions"][-1],
+    )
+
+
+def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
+    every = np.ones(len(table.images), bool)
+    labels = sorted({label for label in table.labels if label is not None})
+    by_label = {label: np.array([one == label for one in table.labels]) for label in labels}
+    mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
+    flat = table.saturated.sum(0)
+    return Part(
+        metric=table.metric,
+        protocol=table.protocol,
+        protocol_hash=table.protocol_hash,
+        higher_is_better=table.higher_is_better,
+        analysis=_analyse(table, every, settings),
+        strata={k: _analyse(table, v, settings) for k, v in by_label.items()} if len(labels) > 1 else {},
+        split_half=split_half(
+            table.values,
+            groups=table.groups if table.grouped else None,
+            alpha=settings["alpha"],
+            seed=settings["seed"],
+        ),
+        saturated={name: int(count) for name, count in zip(table.methods, flat, strict=True)},
+        saturated_images=int(table.saturated.all(1).sum()) if len(table.methods) else 0,
+        ties={name: float(share) for name, share in zip(table.methods, table.ties, strict=True)},
+        greedy=_greedy(table),
+        curves=_curves(table, mine, settings),
+    )
+
+
+def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
+    groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
+    reference = RANDOM if RANDOM in table.methods else None
+    return analyse(
+        table.values[chosen],
+        table.methods,
+        groups=groups if table.grouped else None,
+        higher_is_better=table.higher_is_better,
+        reference=reference,
+        reference_draws=table.draws[chosen] if reference and table.draws.shape[1] > 1 else None,
+        controls=table.controls,
+        **settings,
+    )
+
+
+def _greedy(table: Table) -> Greedy | None:
+    if table.greedy is None:
+        return None
+    here = np.isfinite(table.greedy)
+    means = {name: _mean(table.column(name)[here]) for name in table.methods}
+    return Greedy(int(here.sum()), _mean(table.greedy[here]), means)
+
+
+def _curves(table: Table, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
+    """Mean curves by row; the random maps are averaged per image first."""
+    bands = {}
+    for name in table.methods:
+        drawn = records["method"].str.fullmatch(rf"{RANDOM}_\d+")
+        mine = records[drawn if name == RANDOM else records["method"] == name]
+        if not len(mine):
+            continue
+        by_image = mine.groupby("image", sort=False)
+        bands[name] = mean_curve(
+            np.stack([np.mean(np.stack(list(part)), 0) for _, part in by_image["curve"]]),
+            list(mine["fractions"].iloc[0]),
+            groups=list(by_image["group"].first()) if table.grouped else None,
+            alpha=settings["alpha"],
+            resamples=min(CURVE_RESAMPLES, settings["resamples"]),
+            seed=settings["seed"],
+        )
+    return bands
+
+
+def _means(part: Part) -> dict[str, float]:
+    """Mean scores of the methods; controls would make any two rankings agree."""
+    return {one.name: one.mean for one in part.analysis.methods if not one.control}
+
+
+def _stability(parts: Sequence[Part]) -> dict[str, Agreement]:
+    metrics = {
+        part.metric: {p.protocol: _means(p) for p in parts if p.metric == part.metric} for part in parts
+    }
+    return {name: rank_stability(scores) for name, scores in metrics.items() if len(scores) > 1}
+
+
+def _agreement(parts: Sequence[Part]) -> dict[str, Agreement]:
+    found = {}
+    for protocol in dict.fromkeys(part.protocol for part in parts):
+        scores = {part.metric: _means(part) for part in parts if part.protocol == protocol}
+        if len(scores) > 1:
+            directions = {name: METRICS[name].higher_is_better for name in scores}
+            found[protocol] = metric_agreement(scores, directions)
+    return found
+
+
+def _answers(records: Any, protocols: Sequence[Mapping[str, Any]]) -> dict[str, Answers]:
+    thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
+    found = {}
+    for one in protocols:
+        mine = records[(records["protocol_hash"] == one["hash"]) & records["clean"].notna()]
+        # insertion may start from another baseline than the protocol's own
+        mine = mine[mine["metric"] != "insertion"] if (mine["metric"] != "insertion").any() else mine
+        mine = mine.drop_duplicates("image")
+        if len(mine):
+            limit = thresholds.get(one["value"])
+            kept = None if limit is None else int((mine["baseline"] > limit).sum())
+            found[one["name"]] = Answers(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
+    return found
+
+
+def _cost(records: Any) -> dict[str, MethodCost]:
+    once = records.drop_duplicates(["image", "method"])
+    return {
+        str(name): MethodCost(
+            float(part["seconds"].median()),
+            int(part["forwards"].max()),
+            int(part["backwards"].max()),
+            int(part["peak_bytes"].max()),
+        )
+        for name, part in once.groupby("method", sort=False)
+        if name != GREEDY
+    }
+
+
+def _mean(values: Any) -> float:
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else math.nan
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as JSON holds them; what is not finite becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
