@@ -231,7 +231,7 @@ class Protocol:
         return tuple(points if self.fractions is not None or self.ends else points[1:])
 
     def points(self, n_patches: int) -> int:
-        """Length of a curve for a model of n_patches; pixel protocols take it as a square of 16-pixel patches."""
+        """Length of a curve for a model of n_patches; in pixel protocols, of a square of 16-pixel ones."""
         if self.fractions is not None:
             return len(self.fractions)
         lacking = 0 if self.ends else 1
@@ -285,4 +285,4 @@ def _short(value: Any) -> str:
     if isinstance(value, Operator):
         params = [str(v) for k, v in value.describe().items() if k != "name"]
         return "-".join([value.name, *params])
-    return "/".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+    return "_".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
