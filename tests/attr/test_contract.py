@@ -14,6 +14,7 @@ pytestmark = pytest.mark.parametrize("name", METHODS)
 
 OPTIONS = {
     "integrated_gradients": {"n_steps": 4},
+    "integrated_mask_gradient": {"n_steps": 4},
     "rise": {"n_masks": 8},
     "smoothgrad": {"nt_samples": 4},
 }

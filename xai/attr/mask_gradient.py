@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, attention_rows, mask_patches, record_attention, row_chunks
 from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, differentiable, like_inputs, prepare, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
 from xai.attr.quadrature import presence_path
 from xai.attr.shapes import PatchMaps, Pixels, Scores
 from xai.attr.target import Target
@@ -44,8 +44,7 @@ class MaskGradient(PatchAttribution):
         signed=True,
         forwards=1,
         backwards=1,
-        reference="this project; cf. Michel et al. 2019, arXiv 1905.10650 (head masks), and De Cao et al. 2020, "
-        "arXiv 2004.14992 (input masks)",
+        reference="this project; cf. head masks, arXiv 1905.10650, and patch masks, arXiv 2304.06391",
         summary="Gradient with respect to each patch's presence in attention, over all layers.",
     )
 
@@ -97,17 +96,18 @@ class IntegratedMaskGradient(PatchAttribution):
     Args:
         forward_func: See `PatchAttribution`.
         n_steps: Points of the path, a forward and a backward pass each.
-        internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
-        rule: `midpoint` or `gauss_legendre` in s, where α = s^power.
-        power: See `rule`.
+        path: Where the points are: `logarithmic`, `uniform`, or `s^2`, `s^3`, `s^4`, `s^8`. What is
+            integrated stays the same; see `presence_path`.
+        rule: `midpoint` or `gauss_legendre` along the path.
+        internal_batch_size: Images per forward pass, at least the batch; it does not change the result.
     """
 
     info = MethodInfo(
         name="integrated_mask_gradient",
         class_sensitive=True,
         signed=True,
-        forwards=8,
-        backwards=8,
+        forwards=32,
+        backwards=32,
         reference="this project; path as in Sundararajan et al. 2017, arXiv 1703.01365",
         summary="Mask gradients from no patch to all; sums to y(x) − y(all patches masked).",
     )
@@ -115,15 +115,15 @@ class IntegratedMaskGradient(PatchAttribution):
     def __init__(
         self,
         forward_func: torch.nn.Module,
-        n_steps: int = 8,
+        n_steps: int = 32,
+        path: str = "logarithmic",
+        rule: str = "midpoint",
         internal_batch_size: int = 32,
-        rule: str = "gauss_legendre",
-        power: int = 3,
     ):
         super().__init__(forward_func)
         if internal_batch_size < 1:
             raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
-        self.path = presence_path(n_steps, rule, power)
+        self.path = presence_path(n_steps, path, rule)
         self.internal_batch_size = internal_batch_size
 
     def has_convergence_delta(self) -> bool:
@@ -154,7 +154,7 @@ class IntegratedMaskGradient(PatchAttribution):
     def compute_convergence_delta(
         self,
         attributions: Any,
-        start_point: None,
+        start_point: Any,
         end_point: Any,
         target: Target = None,
         additional_forward_args: Any = None,
