@@ -9,6 +9,7 @@ import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -72,15 +73,12 @@ class Stream:
         _check(pixels, targets, requests)
         device = next((p.device for p in self.classifier.parameters()), pixels.device)
         seeds = image_seeds(pixels, self.seed)
-        pixels, targets = pixels.detach().to(device), targets.to("cpu", torch.long)
+        pixels = pixels.detach().to(device)
         names = sorted({request.score for request in requests})
+        reader = _Reader(names, targets.to(device, torch.long), int(targets.max()))
         queues, places = plan(requests, len(pixels), device)
         with evaluation_mode(self.classifier), self._modes(device):
-            parts = [
-                part
-                for queue in queues
-                for part in self._run(queue, pixels, targets.to(device), seeds, names)
-            ]
+            parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader)]
         table = torch.cat(parts).cpu() if parts else torch.empty(0, len(names))
         self.states += sum(len(request.states) for request in requests)
         return [
@@ -95,9 +93,7 @@ class Stream:
                 stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
             yield
 
-    def _run(
-        self, queue: Queue, pixels: Tensor, targets: Tensor, seeds: Sequence[int], names: Sequence[str]
-    ) -> Iterator[Tensor]:
+    def _run(self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader") -> Iterator[Tensor]:
         """(n, scores) of one batch of the queue after the other."""
         substrate = None
         if queue.operator is not None:
@@ -112,7 +108,7 @@ class Stream:
                 self._halve(stop - start, pixels.device)
                 continue
             self.forwards += stop - start
-            yield _read(logits, targets.index_select(0, queue.columns[0, start:stop]), names)
+            yield reader(logits, queue.columns[0, start:stop])
             start = stop
 
     def _attempt(
@@ -158,10 +154,29 @@ def _select(images: Tensor, index: Tensor | int, count: int) -> Tensor:
     return images.index_select(0, index)
 
 
-def _read(logits: Tensor, targets: Tensor, names: Sequence[str]) -> Tensor:
-    """(n, scores) float32."""
-    logits = logits.float()
-    return torch.stack([SCORES[name](logits, targets) for name in names], dim=1).float()
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads the scores asked for.
+
+    Args:
+        names: Of `SCORES`.
+        targets: (B,) class of every image, on the device.
+        highest: Of the targets, on the host.
+    """
+
+    names: Sequence[str]
+    targets: Tensor
+    highest: int
+
+    def __call__(self, logits: Tensor, image: Tensor) -> Tensor:
+        """(n, scores) float32 of logits (n, classes) of states of the images (n,)."""
+        if self.highest >= logits.shape[1]:
+            raise UsageError(
+                f"Class index {self.highest} is out of range.",
+                f"The model has {logits.shape[1]} classes: 0 … {logits.shape[1] - 1}.",
+            )
+        logits, targets = logits.float(), self.targets.index_select(0, image)
+        return torch.stack([SCORES[name](logits, targets) for name in self.names], dim=1)
 
 
 @contextmanager
