@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xai.cli import compare, demo, doctor, explain, methods, models
+from xai.cli import benchmark, compare, demo, doctor, explain, methods, models
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
@@ -47,6 +47,7 @@ app.command()(demo.demo)
 app.command()(methods.methods)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(benchmark.app, name="benchmark")
 
 
 def main() -> None:

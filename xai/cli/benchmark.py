@@ -1,0 +1,273 @@
+"""`xai benchmark`: which attribution methods can be trusted on this model and these images."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xai.cli.guard import INTERRUPTED, PARTLY, Debug, guarded
+from xai.cli.options import Json
+from xai.cli.output import say, say_next, show, show_json, show_table
+
+if TYPE_CHECKING:
+    from xai.bench import Progress, Summary
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure which attribution methods can be trusted: deletion, insertion and stricter tests.",
+)
+
+Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
+RESULTS = Path("attention_results")
+
+
+@app.command()
+@guarded
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file: xai benchmark init writes one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; default attention_results/NAME.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, measured on one batch; write nothing.")
+    ] = False,
+    engine: Annotated[str, typer.Option("--engine", help="How units are worked off: local.")] = "local",
+    as_json: Json = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Run a benchmark, or go on with one that was stopped; then say what it shows.
+
+    Every finished unit is a file of its own: a killed run loses at most the unit in work, and the same
+    command goes on after it.
+    """
+    from xai.bench import read_benchmark, run_benchmark
+
+    settings = read_benchmark(config)
+    if dry_run:
+        _show_estimate(config, as_json)
+        return
+    folder = out or RESULTS / settings.name
+    try:
+        with _progress() as tell:
+            result = run_benchmark(settings, folder, progress=tell, engine=engine)
+    except KeyboardInterrupt:
+        say(f"Interrupted. Finished units are kept in {folder}/.")
+        say_next("run the same command again; it goes on where it stopped.")
+        raise typer.Exit(INTERRUPTED) from None
+    say(f"{result.units} units ({result.resumed} were done before), {result.forwards} forward passes, "
+        f"{result.seconds:.0f} s.")  # fmt: skip
+    _summarise(folder, as_json)
+    if any(one.method == one.protocol == "*" for one in result.exclusions):
+        say(f"{len(result.exclusions)} exclusions, listed with their reasons in {folder / 'summary.md'}.")
+        raise typer.Exit(PARTLY)
+
+
+@app.command()
+@guarded
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("benchmark.yaml"),
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Write a commented configuration that runs as it is."""
+    from xai.bench import starter_config
+    from xai.core import UsageError
+    from xai.report.files import replacing
+
+    if path.exists():
+        raise UsageError(f"{path} exists already.", "Name another file.")
+    with replacing(path) as file:
+        file.write(starter_config().encode())
+    say(f"Wrote {path}.")
+    say_next(f"xai benchmark run {path} --dry-run")
+
+
+@app.command()
+@guarded
+def status(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+    """How far a run is."""
+    from xai.bench import status as look
+
+    found = look(run)
+    if as_json:
+        show_json(found.as_dict())
+        return
+    rows = [[name, f"{done} of {units}"] for name, (done, units) in found.protocols.items()]
+    show_table(["protocol", "units done"], rows)
+    left = "" if found.seconds_left is None else f", about {_duration(found.seconds_left)} left"
+    state = "finished" if found.done == found.units else "running" if found.running else "stopped"
+    say(f"{found.name}: {state}; {found.done} of {found.units} units, {found.records} records, "
+        f"{found.exclusions} exclusions, {_duration(found.seconds)} of work{left}.")  # fmt: skip
+
+
+@app.command()
+@guarded
+def summary(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+    """Work out verdicts, tables and pictures of a run again, finished or not."""
+    _summarise(run, as_json)
+
+
+@app.command()
+@guarded
+def compare(
+    first: Run,
+    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    as_json: Json = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Compare two runs image by image, where image, method, metric and protocol are the same."""
+    from xai.bench import compare_runs
+
+    pairs = compare_runs(first, second)
+    if as_json:
+        show_json([
+            {"method": pair.method, "metric": pair.metric, "protocol": pair.protocol,
+             "same_options": pair.same_method, **pair.comparison.as_dict()}
+            for pair in pairs
+        ])  # fmt: skip
+        return
+    rows = [
+        [pair.method, pair.metric, pair.protocol, f"{pair.comparison.difference:+.4g}",
+         f"[{pair.comparison.low:+.4g}, {pair.comparison.high:+.4g}]", pair.comparison.verdict]
+        for pair in pairs
+    ]  # fmt: skip
+    show_table(["method", "metric", "protocol", "difference", "95 % interval", "verdict"], rows)
+
+
+@app.command()
+@guarded
+def export(
+    run: Run,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File; its ending says the format: .csv, .parquet.")
+    ],
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Write all records of a run to one CSV or Parquet file."""
+    from xai.bench import export as write
+
+    say(f"Wrote {write(run, out)} records to {out}.")
+
+
+@app.command()
+@guarded
+def protocols(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+    """List the protocols: what is removed, in which order, and what is read."""
+    from xai.metrics import PROTOCOLS
+
+    if as_json:
+        show_json([one.describe() | {"hash": one.hash} for one in PROTOCOLS.values()])
+        return
+    rows = [[name, one.hash, one.unit, one.operator.name, one.value, one.target, one.reference]
+            for name, one in PROTOCOLS.items()]  # fmt: skip
+    show_table(["protocol", "hash", "unit", "operator", "value", "class", "reference"], rows)
+
+
+@app.command()
+@guarded
+def metrics(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+    """List the metrics: which direction is better, what they need, where they come from."""
+    from xai.metrics import list_metrics
+
+    infos = list_metrics()
+    rows = [[info.name, "higher" if info.higher_is_better else "lower", _range(info.range), info.needs,
+             info.reference] for info in infos]  # fmt: skip
+    if as_json:
+        names = ("metric", "better", "range", "needs", "reference")
+        show_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
+    show_table(["metric", "better", "range", "needs", "reference"], rows)
+
+
+def _show_estimate(config: Path, as_json: bool) -> None:
+    from xai.bench import estimate
+
+    cost = estimate(config)
+    content = cost.as_dict()
+    if as_json:
+        show_json(content)
+        return
+    units = content["units"]
+    show_table(["quantity", "value"], [
+        ["images", str(content["images"])],
+        ["methods and controls", str(cost.rows)],
+        ["units", str(len(units))],
+        ["forward passes of perturbed images", str(cost.forwards)],
+        ["time of one, in full batches", f"{1000 * cost.seconds_per_forward:.2f} ms"],
+        ["device", cost.device],
+        ["estimated time, checks not counted", _duration(cost.seconds)],
+    ])  # fmt: skip
+    say_next(f"xai benchmark run {config}")
+
+
+def _summarise(run: Path, as_json: bool) -> None:
+    from xai.bench import summarise, write_summary
+    from xai.report.benchmark import write_pictures
+    from xai.report.files import replacing
+
+    found = summarise(run)
+    write_summary(found, run / "summary.md")
+    with replacing(run / "summary.json") as file:
+        file.write(_json(found.as_dict()))
+    write_pictures(found.parts, run / "pictures", agreement=found.agreement, stability=found.stability)
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        _show_verdicts(found)
+    say_next(f"read {run / 'summary.md'}; pictures are in {run / 'pictures'}/")
+
+
+def _show_verdicts(found: "Summary") -> None:
+    for part in found.parts[:1]:
+        show(f"{part.metric} under {part.protocol}, {part.analysis.images} images, "
+             f"{'higher' if part.higher_is_better else 'lower'} is better:\n")  # fmt: skip
+        rows = [
+            [
+                one.name,
+                f"{one.mean:.3f}",
+                f"[{one.low:.3f}, {one.high:.3f}]",
+                f"{one.mean_rank:.2f}",
+                one.verdict,
+            ]
+            for one in part.analysis.ranked
+        ]
+        show_table(["method", "mean", "95 % interval", "mean rank", "against random"], rows)
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[Progress], None]]":
+    """Rate and time left on stderr: a line that is rewritten on a terminal, a line per unit elsewhere."""
+    live = sys.stderr.isatty()
+
+    def tell(state: "Progress") -> None:
+        text = f"{state.done} of {state.total} units"
+        if state.seconds_left is not None:
+            text += f", {state.rate:.0f} forward passes/s, {_duration(state.seconds_left)} left"
+        typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+
+    try:
+        yield tell
+    finally:
+        if live:
+            typer.echo("", err=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _range(limits: tuple[float | None, float | None]) -> str:
+    low, high = ("…" if limit is None else f"{limit:g}" for limit in limits)
+    return f"{low} to {high}"
+
+
+def _json(content: object) -> bytes:
+    import json
+
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
