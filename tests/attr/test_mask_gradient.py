@@ -103,10 +103,9 @@ def test_equals_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_PREFIX)
 def test_integrated_is_complete(name: str) -> None:
     model, x = build(name).double(), pixels().double()
-    if name == "torch_encoder":  # its attention is nearly hard, so the score is a staircase along the path
-        with torch.no_grad():
-            for layer in model.encoder.layers:
-                layer.self_attn.in_proj_weight.mul_(0.5)
+    if name == "torch_encoder":  # with ReLU the slope jumps along the path, and quadrature is slow
+        for layer in model.encoder.layers:
+            layer.activation, layer.activation_relu_or_gelu = nn.functional.gelu, 2
     grid = find_layout(model).grid(32, 32)
     with torch.no_grad():
         present = model(x)[:, 2]
