@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xai import attr
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
+from xai.core.memory import is_out_of_memory
 from xai.explanation.failure import Failure, OutOfMemoryError, forget_frames
 from xai.explanation.targets import Targets, Wanted, logits_of
 from xai.models import Classifier
@@ -201,11 +202,3 @@ def _checked(explanation: Explanation) -> Explanation | Failure:
 def name_of(sample: Sample) -> str:
     """What a person knows the image by."""
     return str(sample.path or sample.id)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an accelerator or the machine ran out of memory: on the CPU torch says so in words only."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
-    )
