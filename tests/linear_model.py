@@ -1,4 +1,4 @@
-"""A model whose logits are known weighted sums of patch brightness: what perturbation does to it is arithmetic."""
+"""A model whose logits are known weighted sums of patch brightness: perturbing it is arithmetic."""
 
 import torch
 from torch import Tensor, nn

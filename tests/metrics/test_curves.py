@@ -136,7 +136,7 @@ def test_tie_draws_average_over_orders():
 def test_stable_ties_go_by_position():
     weights = ordered_weights()
     found = curve("deletion", two_classes(weights), torch.zeros(1, 4, 4), ties="stable")
-    left = 136 - np.concatenate([[0], np.cumsum(weights.flatten())])
+    left = 136 - np.concatenate([[0], np.cumsum(weights.flatten().numpy())])
     assert found.values[0].tolist() == left.tolist()
 
 
@@ -224,8 +224,8 @@ def test_predicting_leaves_the_model_as_it_was():
         ({"pixels": torch.full((2, 3, 16, 16), torch.nan)}, "pixels hold NaN"),
         ({"pixels": torch.zeros(3, 16, 16)}, "floating point of shape"),
         ({"pixels": "image"}, "got str"),
-        ({"target": 2}, "2"),
-        ({"target": -1}, "-1"),
+        ({"target": 2}, "[Cc]lass.* 2"),
+        ({"target": -1}, "[Cc]lass.* -1"),
         ({"target": [0, 1, 0]}, "one target or 2"),
         ({"target": 0.5}, "class index"),
         ({"target": "fake"}, "class index"),

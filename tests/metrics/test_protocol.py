@@ -20,7 +20,9 @@ HASHES = {
 
 
 def make(**changes):
-    return Protocol(**{"name": "x", "unit": "patch", "operator": make_operator("mean"), "steps": 4, **changes})
+    return Protocol(
+        **{"name": "x", "unit": "patch", "operator": make_operator("mean"), "steps": 4, **changes}
+    )
 
 
 def test_hashes_are_frozen():
@@ -59,8 +61,12 @@ def test_hash_ignores_name_and_reference_alone():
 
 
 def test_numbers_written_otherwise_are_the_same_protocol():
-    whole = Protocol.from_mapping({"base": "vit-blur", "operator": {"name": "blur", "kernel": 11, "sigma": 5}})
-    real = Protocol.from_mapping({"base": "vit-blur", "operator": {"name": "blur", "kernel": 11, "sigma": 5.0}})
+    whole = Protocol.from_mapping(
+        {"base": "vit-blur", "operator": {"name": "blur", "kernel": 11, "sigma": 5}}
+    )
+    real = Protocol.from_mapping(
+        {"base": "vit-blur", "operator": {"name": "blur", "kernel": 11, "sigma": 5.0}}
+    )
     assert whole.hash == real.hash != protocol("vit-blur").hash
 
 
@@ -150,7 +156,9 @@ def test_steps_are_nearest_and_mirrored(units):
     assert counts[0] == 0
     assert counts[-1] == total
     assert all(abs(count - i * total / 14) <= 0.5 for i, count in enumerate(counts))
-    assert all(a + b == total for a, b in zip(counts, counts[::-1], strict=True) if 2 * a != total + 1 != 2 * b)
+    assert all(
+        a + b == total for a, b in zip(counts, counts[::-1], strict=True) if 2 * a != total + 1 != 2 * b
+    )
 
 
 def test_more_steps_than_units():
