@@ -215,8 +215,9 @@ def _notes_on_power(
     if pairs and smallest_p(blocks) * len(pairs) > alpha:
         least = next(n for n in range(1, 1000) if smallest_p(n) * len(pairs) <= alpha)
         notes.append(
-            f"With {words.plural(blocks, unit)} no two of the methods can be told apart, however different "
-            f"they are: it takes {words.plural(least, unit)} for a p under {alpha:g} after correction."
+            f"With {words.plural(blocks, unit)} paired tests cannot tell any two of the methods "
+            f"apart, however different they are: it takes {words.plural(least, unit)} "
+            f"for a p under {alpha:g} after correction."
         )
     elif blocks >= MANY:
         notes.append(

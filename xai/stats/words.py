@@ -7,7 +7,9 @@ def p_value(p: float) -> str:
     """`p<0.001`, `p=0.012`, `p=0.34`; what is under 0.05 does not read 0.05."""
     if p < 0.001:
         return "p<0.001"
-    return f"p={p:.2g}" if not 0.0495 <= p < 0.05 else f"p={p:.3g}"
+    if p >= 0.0995:
+        return "p=1" if p >= 0.995 else f"p={p:.2f}"
+    return f"p={p:.3g}" if 0.0495 <= p < 0.05 else f"p={p:.2g}"
 
 
 def plural(count: int, unit: str) -> str:

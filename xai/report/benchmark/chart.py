@@ -1,0 +1,188 @@
+"""A sheet with lines, dots and scales drawn on it; everything is placed in inches."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import floor, isfinite, log10
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from xai.core import UsageError
+from xai.report.sheet import GREY, HAIRLINE, INK, MARGIN, Sheet
+from xai.report.text import drawable, height, line_width, number, shorten, wrap
+
+DPI = 200
+HEADING, SUBHEADING, NAME, SMALL = 12.0, 9.5, 8.5, 7.5  # font sizes in points
+LONGEST_NAME = 40  # characters
+PIECES = re.compile(r"[^_/ -]+[_/-]?|[_/-]")
+GRID, CONTROL = "#e2e2e2", "#737373"  # of a scale's lines; of a control
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from data to inches.
+
+    Args:
+        low: Value at `start`.
+        high: Value at `end`.
+        start: Position in inches.
+        end: Position in inches; before `start` for an axis that points up.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    @classmethod
+    def around(cls, values: Sequence[float], start: float, end: float, room: float = 0.04) -> "Axis":
+        """The scale that holds all finite values, with some room; never of no length."""
+        finite = np.asarray(values, float)
+        finite = finite[np.isfinite(finite)]
+        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+        pad = room * (high - low) or 0.05 * abs(high) or 0.5
+        return cls(low - pad, high + pad, start, end)
+
+    def at(self, value: float) -> float:
+        """Position of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """Round values within the scale, with their labels."""
+        values = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        slack = 1e-9 * (self.high - self.low)
+        kept = [float(v) for v in values if self.low - slack <= v <= self.high + slack]
+        return list(zip(kept, _labels(kept), strict=True))
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """As few digits as tell the values apart, the same number for all."""
+    largest = max(map(abs, values), default=0.0)
+    plain = largest == 0 or 1e-4 <= largest < 1e6
+    texts: list[str] = []
+    for digits in range(8):
+        texts = [f"{value + 0.0:.{digits}{'f' if plain else 'e'}}" for value in values]
+        if all(abs(float(t) - v) <= 1e-3 * largest for t, v in zip(texts, values, strict=True)):
+            break
+    return [text.replace("-", "−") for text in texts]
+
+
+def column(values: Sequence[float], spread: Sequence[float]) -> Callable[[float], str]:
+    """How to write a column of numbers: equally many decimals, as many as its typical `spread` deserves.
+
+    Args:
+        values: In the column.
+        spread: Sizes of differences that matter, such as widths of intervals.
+    """
+    sizes = [size for size in spread if isfinite(size) and size > 0] or [abs(v) for v in values if v]
+    digits = 2 - floor(log10(float(np.median(sizes)))) if sizes else 2
+    largest = max((abs(value) for value in values if isfinite(value)), default=0.0)
+    if digits > 5 or largest >= 1e5:
+        return number
+    return lambda value: f"{value:.{max(1, digits)}f}".replace("-", "−")
+
+
+class Chart(Sheet):
+    """A sheet that can draw lines, areas, dots and boxes. Positions are in inches, y pointing down."""
+
+    def __init__(self, width: float):
+        super().__init__(width, DPI)
+
+    @property
+    def right(self) -> float:
+        """Where the sheet's margin begins."""
+        return MARGIN + self.width
+
+    def head(self, title: str, subheading: str) -> None:
+        """Title and the line under it."""
+        self.paragraph(title, HEADING, bold=True)
+        self.paragraph(subheading, SUBHEADING, colour=GREY)
+        self.y += 0.12
+
+    def foot(self, notes: Sequence[str]) -> None:
+        """Sentences at the end of the sheet."""
+        self.y += 0.14
+        for note in filter(None, notes):
+            self.paragraph(note, SMALL, colour=GREY)
+            self.y += 0.04
+
+    def line(
+        self, x: Sequence[float], y: Sequence[float], colour: str, width: float = 1.0, **options: Any
+    ) -> None:
+        """Join points; a NaN interrupts the line. `options` are matplotlib's for a line."""
+        options = {"solid_capstyle": "butt", "zorder": 2, **options}
+        self._axes.add_line(Line2D(x, y, color=colour, linewidth=width, **options))
+
+    def area(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, opacity: float) -> None:
+        """Fill between two curves, where both are known."""
+        known = np.isfinite(low) & np.isfinite(high)
+        corners = np.concatenate([np.stack([x, low], 1)[known], np.stack([x, high], 1)[known][::-1]])
+        if len(corners):
+            self._axes.add_patch(Polygon(corners, facecolor=colour, alpha=opacity, linewidth=0, zorder=1.5))
+
+    def dot(self, x: float, y: float, colour: str, size: float = 5.0, marker: str = "o", **more: Any) -> None:
+        """A marker of `size` points with a white edge."""
+        more = {"markeredgecolor": "white", "markeredgewidth": 0.6, "zorder": 4, **more}
+        self._axes.add_line(
+            Line2D([x], [y], marker=marker, markersize=size, color=colour, linestyle="none", **more)
+        )
+
+    def box(self, x: float, y: float, width: float, tall: float, face: Any, edge: str = "white") -> None:
+        """A filled rectangle."""
+        self._axes.add_patch(
+            Rectangle((x, y), width, tall, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=1)
+        )
+
+    def text(self, text: str, x: float, y: float, size: float = NAME, **options: Any) -> None:
+        """One line, centred on the height y."""
+        self.write([drawable(text)], x, y - height(1, size) / 2 + 0.17 * size / 72, size, **options)
+
+    def vertical_scale(self, axis: Axis, left: float, right: float) -> None:
+        """Labels beside, and lines across, a scale that points up."""
+        for value, label in axis.ticks():
+            self.line([left, right], [axis.at(value)] * 2, GRID, 0.7, zorder=0.5)
+            self.text(label, left - 0.07, axis.at(value), SMALL, align="right", colour=GREY)
+
+    def horizontal_scale(self, axis: Axis, top: float, bottom: float) -> None:
+        """Labels below, and lines across, a scale that points right."""
+        for value, label in axis.ticks():
+            self.line([axis.at(value)] * 2, [top, bottom], GRID, 0.7, zorder=0.5)
+            self.write([label], axis.at(value), bottom + 0.05, SMALL, colour=GREY)
+        self.line([axis.start, axis.end], [bottom, bottom], HAIRLINE, 0.8)
+
+
+def name_of(method: str) -> str:
+    """A row name that fits beside a chart."""
+    return shorten(drawable(method), LONGEST_NAME)
+
+
+def widest(names: Sequence[str], size: float = NAME, bold: bool = False) -> float:
+    """Width in inches of the longest of these lines."""
+    return max((line_width(drawable(name), size, bold) for name in names), default=0.0)
+
+
+def wrapped(text: str, width: float, size: float = SMALL, bold: bool = False) -> list[str]:
+    """Lines of at most `width` inches."""
+    return wrap(drawable(text), width, size, bold)
+
+
+def cell_width(names: Sequence[str], least: float, most: float, bold: bool = False) -> float:
+    """Width of columns whose names break only at `_`, `-`, `/` and spaces, if they are not very long."""
+    pieces = [piece for name in names for piece in PIECES.findall(drawable(name))]
+    return min(max(least, widest(pieces, SMALL, bold) + 0.14), most)
+
+
+def ink_on(face: Sequence[float]) -> str:
+    """White or black, whichever stands out more on a colour (WCAG contrast)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in face[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.06 else INK
+
+
+def nothing_to_draw(what: str) -> UsageError:
+    """What is raised where there is no number at all."""
+    return UsageError(f"There is nothing to draw in {what}: no method has a score on every image.")
