@@ -68,7 +68,9 @@ def plan(
         rankings, offsets = [], []
         if operator is not None:
             rankings, offsets = _distinct([requests[index].states.rankings for index, _ in members])
-        joined = torch.cat(rankings).to(device) if rankings else torch.empty(0, device=device)
+        joined = (
+            torch.cat([part.to(device) for part in rankings]) if rankings else torch.empty(0, device=device)
+        )
         key = np.concatenate([tables[index].key[chosen] for index, chosen in members])
         columns = np.concatenate([tables[index].columns[:, chosen] for index, chosen in members], axis=1)
         if operator is not None:
