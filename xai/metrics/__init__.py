@@ -1,6 +1,7 @@
 """How faithful a map is: perturbation curves and stricter tests, each under a named, hashed protocol."""
 
 from xai.metrics.base import METRICS, MetricInfo, list_metrics, register
+from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.context import Context
 from xai.metrics.curve import Curve, area
 from xai.metrics.evaluate import evaluate, predict
@@ -16,9 +17,12 @@ from xai.metrics.functions import (
     sufficiency,
 )
 from xai.metrics.greedy import greedy_forwards, greedy_order
+from xai.metrics.localisation import average_precision, iou, mass_accuracy, pointing_game, rank_accuracy
 from xai.metrics.perturbation import PERTURBATION_METRICS, PerturbationMetric, Scores, perturbation_metric
 from xai.metrics.presets import PROTOCOLS, protocol
 from xai.metrics.protocol import Protocol
+from xai.metrics.randomization import Randomization, randomization
+from xai.metrics.sparsity import entropy, gini
 
 __all__ = [
     "METRICS",
@@ -29,21 +33,31 @@ __all__ = [
     "MetricInfo",
     "PerturbationMetric",
     "Protocol",
+    "Randomization",
     "Scores",
     "area",
+    "average_precision",
+    "class_sensitivity",
     "comprehensiveness",
     "deletion",
+    "entropy",
     "evaluate",
     "faithfulness_correlation",
+    "gini",
     "greedy_forwards",
     "greedy_order",
     "insertion",
+    "iou",
     "lerf",
     "list_metrics",
+    "mass_accuracy",
     "morf",
     "perturbation_metric",
+    "pointing_game",
     "predict",
     "protocol",
+    "randomization",
+    "rank_accuracy",
     "register",
     "saco",
     "srg",
