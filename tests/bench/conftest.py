@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from tiny_detector import classifier, photo
 
-from xai.bench.config import BenchmarkConfig
+from xai.bench import BenchmarkConfig, run_benchmark
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(photos):
     """Make a small configuration; keywords replace its parts."""
 
@@ -50,3 +50,11 @@ def config(photos):
         return BenchmarkConfig.model_validate(content | parts)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(config, tiny, tmp_path_factory) -> Path:
+    """A finished run of `config()`; not to be changed."""
+    out = tmp_path_factory.mktemp("finished")
+    run_benchmark(config(), out, classifier=tiny)
+    return out

@@ -1,4 +1,3 @@
-
 from xai.bench.runner import run_benchmark
 from xai.bench.store import read_records
 

@@ -64,7 +64,8 @@ def _rankings(summary: Summary) -> Iterator[str]:
         percent = f"{100 * (1 - analysis.alpha):g} %"
         yield f"### {part.metric}, {part.protocol}"
         yield (
-            f"{_direction(part).capitalize()}. {METRICS[part.metric].summary} Protocol hash `{part.protocol_hash}`, "
+            f"{_direction(part).capitalize()}. {METRICS[part.metric].summary} "
+            f"Protocol hash `{part.protocol_hash}`, "
             f"{analysis.images} images, {analysis.blocks} {analysis.unit}s."
         )
         header = ["row", "mean", percent, "mean rank", "P(best)", "better than random on", "p (Holm)"]

@@ -1,0 +1,222 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from tiny_detector import write_detector
+
+from xai.bench import Context, read_benchmark, read_records, run_benchmark, run_unit, status
+from xai.bench.files import only_writer
+from xai.bench.store import Store
+from xai.core import ConfigError, DataError, UsageError
+
+COST = ["seconds", "peak_bytes"]
+
+VICTIM = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from xai.bench import run_benchmark
+from xai.perturb import Stream
+
+moment, config, out = sys.argv[1:]
+
+def dying(original, when):
+    def call(self, *args, **options):
+        if when(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, *args, **options)
+    return call
+
+parts = Path(out) / "parts"
+done = lambda: len(list(parts.glob("*.parquet")))
+if moment == "write":  # the third part is written but not yet renamed
+    Path.replace = dying(Path.replace, lambda path: path.parent.name == "parts" and done() == 2)
+else:  # maps of the next shard are there, its first unit is in work
+    Stream.evaluate = dying(Stream.evaluate, lambda stream: done() == 4)
+run_benchmark(config, out)
+"""
+
+
+@pytest.fixture
+def yaml_file(config, tmp_path):
+    """A configuration on disk: two protocols, maps metrics, the tiny detector, all loaded by name."""
+    write_detector(tmp_path)
+    content = config(
+        model="tiny.yaml",
+        protocols=["vit-token", {"base": "vit-mean", "name": "mean", "steps": 4}],
+        controls={"random_seeds": 2, "greedy_images": 1},
+        metrics=["srg", "insertion", "gini", "rank_accuracy"],
+    ).model_dump(mode="json", exclude_unset=True)
+    path = tmp_path / "bench.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def records(run):
+    """Everything but cost, in a fixed order."""
+    frame = read_records(run).drop(columns=COST)
+    frame["curve"], frame["fractions"] = frame["curve"].map(tuple), frame["fractions"].map(tuple)
+    return frame.sort_values(["image", "method", "metric", "protocol"], ignore_index=True)
+
+
+def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
+    run = tmp_path / "killed"
+    for moment, done in (("write", 2), ("forward", 4)):
+        command = [sys.executable, "-c", VICTIM, moment, str(yaml_file), str(run)]
+        victim = subprocess.run(command, capture_output=True, text=True)
+        assert victim.returncode == -signal.SIGKILL, victim.stderr
+        assert status(run).done == done
+        assert not status(run).running
+        assert len(read_records(run))  # what is there can be read
+    result = run_benchmark(yaml_file, run)
+    assert result.resumed == 4
+    assert status(run).done == result.units == 9
+    assert not list(run.rglob(".writing-*"))
+
+    whole = run_benchmark(yaml_file, tmp_path / "whole")
+    assert whole.resumed == 0
+    killed, uninterrupted = records(run), records(tmp_path / "whole")
+    assert len(uninterrupted) == whole.records
+    assert killed.equals(uninterrupted)
+
+
+def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
+    monkeypatch.setattr("xai.bench.runner.run_unit", None)
+    result = run_benchmark(config(), tmp_path, classifier=tiny)
+    assert result.resumed == result.units == 3
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == before
+
+
+def test_units_and_settings_travel_to_another_process(yaml_file, tmp_path):
+    import pickle
+
+    config = read_benchmark(yaml_file)
+    result = run_benchmark(config, tmp_path / "run")
+    context = pickle.loads(pickle.dumps(Context(config)))  # noqa: S301 - our own
+    from xai.bench import make_plan
+
+    plan = make_plan(config, context.classifier)
+    assert len(plan.units) == result.units
+    unit = pickle.loads(pickle.dumps(plan.units[0]))  # noqa: S301 - our own
+    outcome = run_unit(context, unit)
+    store = Store(tmp_path / "run")
+    store.write("again", outcome)
+    columns = [name for name in outcome.records[0].as_dict() if name not in COST]
+    import pyarrow.parquet as parquet
+
+    first, again = (parquet.read_table(store.part(key)).select(columns) for key in (unit.key, "again"))
+    assert first.equals(again)
+
+
+def test_two_runs_cannot_write_the_same_folder(config, tiny, tmp_path):
+    with only_writer(tmp_path), pytest.raises(UsageError, match=r"process \d+"):
+        run_benchmark(config(), tmp_path, classifier=tiny)
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    assert not status(tmp_path).running
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"methods": ["gradient_weighted_attention"]}, "methods .*attention_rollout.*absent"),
+        ({"protocols": [{"base": "vit-mean", "name": "mean", "steps": 8}]}, "protocols .*mean: "),
+        ({"metrics": ["srg"]}, "metrics"),
+        ({"seed": 1}, r"seed \(0 → 1\)"),
+        ({"shard_size": 3}, r"shard_size \(2 → 3\)"),
+        ({"explain": "logit"}, r"explain \(margin → logit\)"),
+    ],
+)
+def test_a_changed_configuration_is_refused_by_name(config, tiny, finished, change, words):
+    with pytest.raises(ConfigError, match=words):
+        run_benchmark(config(**change), finished, classifier=tiny)
+
+
+def test_changed_images_are_refused(config, tiny, finished, photos):
+    data = {"manifest": str(photos / "faces.csv"), "limit": 4}
+    with pytest.raises(ConfigError, match="data .*images: 5 → 4"):
+        run_benchmark(config(data=data), finished, classifier=tiny)
+
+
+def test_what_does_not_change_records_may_change(config, tiny, finished):
+    changed = config(name="other", statistics={"resamples": 199, "alpha": 0.01}, batch_size=3)
+    result = run_benchmark(changed, finished, classifier=tiny)
+    assert result.resumed == result.units
+
+
+def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monkeypatch):
+    def failing(*args):
+        raise DataError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xai.bench.runner.run_unit", failing)
+        with pytest.raises(DataError, match="no"):
+            run_benchmark(config(), tmp_path, classifier=tiny)
+    assert run_benchmark(config(seed=1), tmp_path, classifier=tiny).resumed == 0
+
+
+def test_a_full_disk_keeps_what_is_done(config, tiny, tmp_path, monkeypatch):
+    import errno
+    import os
+
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(list((tmp_path / "parts").glob("*.parquet"))) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match="disk.* is full"):
+            run_benchmark(config(), tmp_path, classifier=tiny)
+    assert status(tmp_path).done == 1
+    assert not list(tmp_path.rglob(".writing-*"))
+    assert run_benchmark(config(), tmp_path, classifier=tiny).resumed == 1
+
+
+def test_a_broken_part_is_named(config, tiny, tmp_path):
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    part = Store(tmp_path).parts()[0]
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(DataError, match=part.name):
+        read_records(tmp_path)
+    part.unlink()
+    assert run_benchmark(config(), tmp_path, classifier=tiny).resumed == 2
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(DataError, match="holds no benchmark run"):
+        status(tmp_path)
+
+
+def test_maps_are_kept_and_reused(config, tiny, tmp_path, monkeypatch):
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    before = records(tmp_path)
+    for part in Store(tmp_path).parts():
+        part.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("xai.bench.context.explain", None)  # would be called to make maps
+        run_benchmark(config(), tmp_path, classifier=tiny)
+    assert records(tmp_path).equals(before)
+    # maps of other pixels or another model are never taken for these
+    for path in (tmp_path / "maps").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    for part in Store(tmp_path).parts():
+        part.unlink()
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    assert records(tmp_path).equals(before)
+
+
+def test_batch_sizes_do_not_change_values(config, tiny, finished, tmp_path):
+    run_benchmark(config(batch_size=3), tmp_path, classifier=tiny)
+    one, other = records(finished), records(tmp_path)
+    assert torch.allclose(
+        torch.tensor(one["value"].to_numpy()), torch.tensor(other["value"].to_numpy()), atol=1e-5
+    )
