@@ -151,3 +151,18 @@ def test_smoothgrad_values_out_of_range_are_told(options: dict) -> None:
 def test_unknown_choices_are_told(name: str, option: str) -> None:
     with pytest.raises(UsageError, match=option):
         create(name, build("clip"), **{option: "men"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("saliency", {}), ("smoothgrad", {"nt_samples": 2}), ("token_grad_cam", {}), ("occlusion", {}),
+     ("rise", {"n_masks": 4})],
+)  # fmt: skip
+def test_double_precision_stays_double(name: str, options: dict) -> None:
+    """Relevance differs from its single-precision rounding: no step on the way was done in single."""
+    model, x = build("clip").double(), pixels().double()
+    got = create(name, model, **options).attribute_patches(x, 1)
+    assert got.dtype == torch.float64
+    assert not torch.equal(got, got.float().double())
+    single = create(name, build("clip"), **options).attribute_patches(pixels(), 1)
+    torch.testing.assert_close(got.float(), single, rtol=1e-3, atol=1e-5)

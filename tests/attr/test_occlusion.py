@@ -147,6 +147,14 @@ def test_windows_cover_every_position_once() -> None:
     assert windows.sum(0).tolist() == [[1, 2, 1], [2, 4, 2], [2, 4, 2], [1, 2, 1]]
 
 
+def test_the_operator_is_told_in_plain_values() -> None:
+    given = make_operator("constant", value=0.5)
+    method = Occlusion(build("clip"), operator=given)
+    assert method.operator == {"name": "constant", "value": 0.5, "space": "normalised"}
+    again = Occlusion(build("clip"), operator=method.operator)
+    assert torch.equal(method.attribute_patches(pixels(), 1), again.attribute_patches(pixels(), 1))
+
+
 @pytest.mark.parametrize("options", [{"window": 0}, {"internal_batch_size": 0}, {"operator": "men"}])
 def test_wrong_options_are_told(options: dict) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):

@@ -10,7 +10,7 @@ from vit_zoo import build, pixels
 
 from xai.attr import RISE
 from xai.attr.rise import RandomMasks
-from xai.core import Margin, UsageError
+from xai.core import Margin, PatchGrid, UsageError
 
 CPU = torch.device("cpu")
 
@@ -31,6 +31,8 @@ def test_masks_are_enlarged_grids_cut_at_random_shifts(height: int, width: int, 
     assert got.shape == (20, height, width)
     torch.testing.assert_close(got, masks_by_interpolation(masks, height, width), rtol=0, atol=1e-5)
     assert torch.equal(masks(torch.tensor([3, 11])), got[[3, 11]])
+    means = masks.patch_means(torch.arange(20), PatchGrid(height // 8, width // 8))
+    torch.testing.assert_close(means, F.avg_pool2d(got, 8), rtol=1e-4, atol=1e-5)
     for shift, size in zip(masks.shifts, (height, width), strict=True):
         assert shift.min() >= 0
         assert shift.max() < math.ceil(size / cells)

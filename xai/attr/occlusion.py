@@ -57,7 +57,8 @@ class Occlusion(PatchAttribution):
             )
         if isinstance(operator, str):
             operator = {"name": operator}
-        self.operator = operator if isinstance(operator, Operator) else make_operator(**operator)
+        self._operator = operator if isinstance(operator, Operator) else make_operator(**operator)
+        self.operator = self._operator.describe()
         self.window, self.seed, self.internal_batch_size = window, seed, internal_batch_size
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
@@ -67,14 +68,16 @@ class Occlusion(PatchAttribution):
         nothing = torch.zeros(1, grid.rows, grid.cols, dtype=torch.bool)
         removed = torch.cat([nothing, windows]).to(pixels.device)
         with torch.no_grad():
-            substrate = self.operator.prepare(self.model, pixels, seeds)
+            substrate = self._operator.prepare(self.model, pixels, seeds)
         seed = torch.tensor(seeds, device=pixels.device)
 
         def forward(image: Tensor, variant: Tensor) -> Tensor:
             at = image.to(pixels.device)
             model = _Bound(self.model, argument_rows(args, image, images)) if args else self.model
             stand_in = None if substrate is None else substrate[at]
-            return self.operator.logits(model, pixels[at], stand_in, removed[variant.to(at.device)], seed[at])
+            return self._operator.logits(
+                model, pixels[at], stand_in, removed[variant.to(at.device)], seed[at]
+            )
 
         y = variant_scores(forward, images, len(removed), targets, self.internal_batch_size)
         loss, covers = y[..., :1] - y[..., 1:], windows.to(y.device, y.dtype)

@@ -16,7 +16,7 @@ from xai.attr.gradient import patch_sums
 from xai.attr.options import check_option
 from xai.attr.shapes import PatchMaps, Pixels, Scores
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows, batches, check_targets, target_rows
+from xai.attr.variants import accurate, argument_rows, batches, check_targets, target_rows
 from xai.core import ModelError, UsageError
 from xai.perturb import image_seeds
 
@@ -35,7 +35,7 @@ class _PixelGradient(PatchAttribution):
         grid = self._grid(pixels)
         with frozen(self.model):
             fine = [self._fine(pixels, target, args) for target in targets]
-        return torch.stack([patch_sums(values.float(), grid) for values in fine])
+        return torch.stack([patch_sums(accurate(values), grid) for values in fine])
 
     @abstractmethod
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
@@ -157,11 +157,11 @@ class SmoothGrad(_PixelGradient):
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         images = len(pixels)
-        sigma = (pixels.float().amax((1, 2, 3)) - pixels.float().amin((1, 2, 3))) * self.stdevs
+        sigma = (pixels.amax((1, 2, 3)) - pixels.amin((1, 2, 3))).float() * self.stdevs
         # seeds from half-precision bytes, so that float32 and bfloat16 inputs get the same noise
         seeds = image_seeds(pixels.bfloat16().float(), self.seed)
         generators = [torch.Generator().manual_seed(s) for s in seeds]
-        total = torch.zeros_like(pixels, dtype=torch.float32)
+        total = torch.zeros_like(accurate(pixels))
         for image, _ in batches(images, self.nt_samples, self.internal_batch_size):
             noise = torch.stack([torch.randn(pixels.shape[1:], generator=generators[i]) for i in image])
             at = image.to(pixels.device)
@@ -174,7 +174,7 @@ class SmoothGrad(_PixelGradient):
                 return scores(logits, target_rows(target, image))
 
             gradient = CaptumSaliency(score).attribute(noisy.requires_grad_(), abs=self.absolute == "samples")
-            total.index_add_(0, at, gradient.float())
+            total.index_add_(0, at, accurate(gradient))
         return _CHANNELS[self.channels](total.abs() / self.nt_samples)
 
 

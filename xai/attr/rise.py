@@ -9,12 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, PatchAttribution, register
-from xai.attr.gradient import patch_sums
 from xai.attr.options import check_option
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows, batches, variant_scores
-from xai.core import UsageError, derive_seed
+from xai.attr.variants import accurate, argument_rows, variant_scores
+from xai.core import PatchGrid, UsageError, derive_seed
 
 
 @register
@@ -43,7 +42,7 @@ class RISE(PatchAttribution):
         signed=False,
         forwards=1000,
         backwards=0,
-        reference="Petsiuk et al. 2018, arXiv 1806.07421, eq. 6",
+        reference="Petsiuk et al. 2018, arXiv 1806.07421, section 3",
         summary="Average of random masks, weighted by the probability of the class behind each.",
     )
 
@@ -77,20 +76,14 @@ class RISE(PatchAttribution):
             return self._value(self.model(shown, *argument_rows(args, image, images)))
 
         weights = variant_scores(forward, images, self.n_masks, targets, self.internal_batch_size)
-        area = patch_sums(torch.ones(1, 1, height, width, device=pixels.device), grid)
-        shares = torch.cat(
-            [
-                patch_sums(masks(i)[:, None], grid) / area
-                for _, i in batches(1, self.n_masks, self.internal_batch_size)
-            ]
-        )
-        return torch.einsum("tbn,nrc->tbrc", weights, shares) / (self.n_masks * self.p)
+        shares = masks.patch_means(torch.arange(self.n_masks), grid)
+        return torch.einsum("tbn,nrc->tbrc", weights, shares.to(weights.dtype)) / (self.n_masks * self.p)
 
     def _value(self, logits: Any) -> Any:
         if self.value == "logit" or not isinstance(logits, Tensor):
             return logits
         single = logits.dim() < 2 or logits.shape[1] == 1
-        return logits.float().sigmoid() if single else logits.float().softmax(1)
+        return accurate(logits).sigmoid() if single else accurate(logits).softmax(1)
 
 
 class RandomMasks:
@@ -113,11 +106,23 @@ class RandomMasks:
 
     def __call__(self, index: Int[Tensor, "s"]) -> Float[Tensor, "s height width"]:
         """The masks of these indices, in [0, 1]."""
-        index = index.to(self.grids.device)
+        rows, cols = self._axes(index)
+        return rows @ self.grids[index.to(self.grids.device)] @ cols.transpose(1, 2)
+
+    def patch_means(self, index: Int[Tensor, "s"], grid: PatchGrid) -> Float[Tensor, "s rows cols"]:
+        """Mean over each patch's pixels of the masks of these indices, without making the masks."""
         rows, cols = (
-            self._weights(shift[index], size) for shift, size in zip(self.shifts, self.size, strict=True)
+            _averages(size, patches, weights.device) @ weights
+            for size, patches, weights in zip(
+                self.size, (grid.rows, grid.cols), self._axes(index), strict=True
+            )
         )
-        return rows @ self.grids[index] @ cols.transpose(1, 2)
+        return rows @ self.grids[index.to(self.grids.device)] @ cols.transpose(1, 2)
+
+    def _axes(self, index: Int[Tensor, "s"]) -> tuple[Tensor, Tensor]:
+        index = index.to(self.grids.device)
+        down, across = self.shifts
+        return self._weights(down[index], self.size[0]), self._weights(across[index], self.size[1])
 
     def _weights(self, shift: Int[Tensor, "s"], size: int) -> Float[Tensor, "s pixels cells"]:
         """Bilinear interpolation along one axis: each pixel's weights on the cells."""
@@ -125,3 +130,10 @@ class RandomMasks:
         pixel = shift[:, None] + torch.arange(size, device=shift.device) + 0.5
         position = (pixel * s / ((s + 1) * math.ceil(size / s)) - 0.5).clamp(0, s - 1)
         return (1 - (position[..., None] - torch.arange(s, device=shift.device)).abs()).clamp_min(0)
+
+
+def _averages(size: int, patches: int, device: torch.device) -> Float[Tensor, "patches size"]:
+    """Rows that average the pixels of each patch along one axis."""
+    patch = torch.arange(size, device=device) * patches // size
+    member = (patch == torch.arange(patches, device=device)[:, None]).float()
+    return member / member.sum(1, keepdim=True)

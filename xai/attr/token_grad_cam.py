@@ -14,7 +14,7 @@ from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows
+from xai.attr.variants import accurate, argument_rows
 from xai.core import ModelError, PatchGrid, UsageError
 
 
@@ -112,7 +112,7 @@ class _Entry:
     def patches(self, x: Tensor, grid: PatchGrid) -> Float[Tensor, "b patches d"]:
         """The patch tokens, at least in float32."""
         x = x.detach() if self.batch_first else x.detach().transpose(0, 1)
-        return x[:, grid.prefix : grid.tokens].float()
+        return accurate(x[:, grid.prefix : grid.tokens])
 
 
 def _find_entry(

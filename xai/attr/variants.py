@@ -40,10 +40,15 @@ def variant_scores(
             logits = forward(image, variant)
             if not found:
                 check_targets(logits, targets, images)
-            found.append(logits.float())
+            found.append(accurate(logits))
     every = torch.arange(images).repeat_interleave(variants)
     logits = torch.cat(found)
     return torch.stack([scores(logits, target_rows(t, every)).view(images, variants) for t in targets])
+
+
+def accurate(x: Tensor) -> Tensor:
+    """At least single precision."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def check_targets(logits: Any, targets: Sequence[Target], images: int) -> None:
