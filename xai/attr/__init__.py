@@ -7,6 +7,7 @@ from xai.attr.controls import CenterPrior, RandomAttribution
 from xai.attr.gradient import IntegratedGradients
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
+from xai.attr.legrad import LeGrad
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
 from xai.attr.occlusion import Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency, SmoothGrad
@@ -25,6 +26,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "IntegratedMaskGradient",
+    "LeGrad",
     "MaskGradient",
     "MethodInfo",
     "Occlusion",

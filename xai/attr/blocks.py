@@ -1,0 +1,143 @@
+"""A model's transformer blocks, found by watching it run, and its read-out of any tokens, without the blocks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xai.attention import Probe
+from xai.attention.intercept import AttentionInterceptor
+from xai.core import ModelError
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The transformer blocks of a model.
+
+    Args:
+        modules: In the order of execution, one per attention layer; an attention pooling head is none.
+        token_axis: Axis of the tokens in what a block returns: 1, or 0 in a sequence-first model.
+    """
+
+    modules: tuple[nn.Module, ...]
+    token_axis: int
+
+
+def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: Probe) -> Blocks:
+    """The outermost modules that hold one attention layer each, from one forward pass of one image.
+
+    Checked by silencing all blocks but the last: the logits must not change, so all that the classifier
+    reads is what the last block returns.
+
+    Raises:
+        ModelError: When no such modules exist.
+    """
+    paths: list[list[nn.Module]] = []
+    with torch.no_grad(), _Watcher(model, seen.grid.tokens, paths):
+        logits = model(pixels, *args)
+    depth = seen.layers - seen.pooling
+    shared = 0
+    while all(len(p) > shared + 1 for p in paths[:depth]) and len({p[shared] for p in paths[:depth]}) == 1:
+        shared += 1
+    modules = tuple(p[shared] for p in paths[:depth])
+    if len(set(modules)) == depth > 1:
+        with torch.no_grad(), block_outputs(modules) as outputs:
+            model(pixels, *args)
+        tokens = [tokens_of(output) for output in outputs]
+        axes = [
+            axis for axis in (1, 0) if tokens[-1].dim() == 3 and tokens[-1].shape[axis] == seen.grid.tokens
+        ]
+        if axes and all(t.shape == tokens[0].shape for t in tokens):
+            with torch.no_grad(), without_blocks(modules, outputs, tokens[-1]):
+                silenced = model(pixels, *args)
+            if torch.allclose(silenced, logits, rtol=1e-3, atol=1e-5):
+                return Blocks(modules, axes[0])
+    raise ModelError(
+        f"The {depth} attention layers of {type(model).__name__} do not stand in blocks of their own whose "
+        "last one returns all that the classifier reads.",
+        "LeGrad needs each layer's own read-out; use gradient_weighted_attention or chefer.",
+    )
+
+
+class _Watcher(AttentionInterceptor):
+    """Writes down, for every image attention call, the modules that were running."""
+
+    def __init__(self, model: nn.Module, tokens: int, paths: list[list[nn.Module]]):
+        super().__init__()
+        self.model, self.tokens, self.paths = model, tokens, paths
+        self.running: list[nn.Module] = []
+        self.handles: list[Any] = []
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        if key.shape[-2] == self.tokens:
+            self.paths.append(list(self.running))
+        return F.scaled_dot_product_attention(query, key, value, **options)
+
+    def __enter__(self) -> "_Watcher":
+        def leave(*_: Any) -> None:
+            self.running.pop()
+
+        for module in self.model.modules():
+            self.handles.append(module.register_forward_pre_hook(lambda m, _: self.running.append(m)))
+            self.handles.append(module.register_forward_hook(leave))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for handle in self.handles:
+            handle.remove()
+        super().__exit__(*error)
+
+
+def tokens_of(output: Any) -> Tensor:
+    """What a block passes on: its output, or the first of several."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+@contextmanager
+def block_outputs(modules: tuple[nn.Module, ...]) -> Iterator[list[Any]]:
+    """Collect what the blocks return inside the `with` block, in the order of execution."""
+    outputs: list[Any] = []
+    handles = [m.register_forward_hook(lambda _m, _i, output: outputs.append(output)) for m in modules]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def without_blocks(modules: tuple[nn.Module, ...], outputs: list[Any], tokens: Tensor) -> Iterator[None]:
+    """Inside the `with` block no block computes: the last returns `tokens`, the others zeros.
+
+    Args:
+        modules: The blocks.
+        outputs: What they returned for the same pixels, as a pattern.
+        tokens: (B, N, D) or (N, B, D), in the graph or not.
+    """
+
+    def stand_in(output: Any, passed: Tensor) -> Any:
+        def forward(*_: Any, **__: Any) -> Any:
+            torch.set_grad_enabled(
+                torch.is_grad_enabled() or passed.requires_grad
+            )  # also in a frozen backbone
+            return passed if isinstance(output, Tensor) else (passed, *output[1:])
+
+        return forward
+
+    nothing = torch.zeros_like(tokens)
+    before = [vars(module).get("forward") for module in modules]  # some libraries wrap it per module
+    with torch.set_grad_enabled(torch.is_grad_enabled()):
+        try:
+            for module, output in zip(modules, outputs, strict=True):
+                last = module is modules[-1]
+                vars(module)["forward"] = stand_in(output, tokens if last else nothing)
+            yield
+        finally:
+            for module, forward in zip(modules, before, strict=True):
+                del vars(module)["forward"]
+                if forward is not None:
+                    vars(module)["forward"] = forward

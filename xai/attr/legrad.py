@@ -1,0 +1,95 @@
+"""LeGrad: the gradient with respect to attention is the explanation, layer by layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xai.attention import AttentionCall, gradient_rows, record_attention, row_chunks
+from xai.attr.backward import output_gradients
+from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.blocks import Blocks, block_outputs, find_blocks, tokens_of, without_blocks
+from xai.attr.layers import Layers, resolve_layers
+from xai.attr.options import check_option
+from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.target import Target
+
+
+@register
+class LeGrad(PatchAttribution):
+    """Positive gradient of each layer's own score with respect to its attention, summed over layers.
+
+    `y_l` is the score of layer l's tokens, pooled and passed through the model's own final norm and head;
+    the map is `Σ_l mean_{h,i} (∂y_l/∂A_l)⁺[h, i, ·]` over heads h and all query tokens i. Attention itself
+    is not multiplied in. In a model with an attention pooling head, the tokens of layer l go through that
+    head, and the gradient is that of the head's attention.
+
+    After one recorded forward pass the read-out runs once per layer with the blocks skipped.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layers: As in `GradientWeightedAttention`.
+        pooling: `mean`, the mean of all tokens (the authors' program, for CLIP too); `model`, what the
+            classifier reads, e.g. the class token. A pooling head always pools by itself.
+    """
+
+    info = MethodInfo(
+        name="legrad",
+        class_sensitive=True,
+        signed=False,
+        forwards=1,
+        backwards=1,
+        reference="Bousselham et al. 2024, arXiv 2404.03214",
+        summary="Positive gradient of each layer's own score with respect to its attention, over all rows.",
+    )
+
+    def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers", pooling: str = "mean"):
+        super().__init__(forward_func)
+        check_option("pooling", pooling, ("mean", "model"))
+        self.layers = layers
+        self.pooling = pooling
+        self._blocks: dict[tuple[int, ...], Blocks] = {}
+
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
+        seen = self._probe(pixels, args)
+        blocks = self._find_blocks(pixels, args)
+        chosen = resolve_layers(self.layers, len(blocks.modules))
+        # a pooling head is seen anew in each read-out, after the calls of the forward pass itself
+        recorded = [seen.layers + i for i in range(len(chosen))] if seen.pooling else chosen
+        with record_attention(self.model, tokens=seen.grid.tokens, layers=recorded) as recording:
+            with block_outputs(blocks.modules) as outputs:
+                self.model(pixels, *args)
+            logits = []
+            for layer in chosen:
+                tokens = tokens_of(outputs[layer])
+                if self.pooling == "mean" and not seen.pooling:
+                    tokens = tokens.mean(blocks.token_axis, keepdim=True).expand_as(tokens)
+                with without_blocks(blocks.modules, outputs, tokens):
+                    logits.append(self.model(pixels, *args))
+        maps = []
+        for index, of_layer in zip(recorded, logits, strict=True):
+            call = recording.calls[index]
+            (gradients,) = output_gradients([scores(of_layer, t) for t in targets], [call])
+            maps.append(positive_gradient(call, gradients))
+        return seen.grid.to_patches(torch.stack(maps).sum(0))
+
+    def _find_blocks(self, pixels: Pixels, args: tuple[Any, ...]) -> Blocks:
+        """Found out once per input size, as the probe is, and from the same image."""
+        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
+        if size not in self._blocks:
+            whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
+            self._blocks[size] = find_blocks(self.model, pixels if whole_batch else pixels[:1], args, seen)
+        return self._blocks[size]
+
+
+def positive_gradient(
+    call: AttentionCall, gradients: Float[Tensor, "targets b h n e"]
+) -> Float[Tensor, "targets b m"]:
+    """Mean over heads and query rows of `(∂y/∂A)⁺`, from ∂y/∂O: (targets, B, M)."""
+    sums = [
+        gradient_rows(call, gradients, chunk).clamp_min_(0).sum(-2).mean(2)
+        for chunk in row_chunks(call, slice(None), copies=len(gradients))
+    ]
+    return torch.stack(sums).sum(0) / call.query.shape[-2]
