@@ -1,4 +1,4 @@
-"""A model's transformer blocks, found by watching it run, and its read-out of any tokens, without the blocks."""
+"""The transformer blocks of a model, found by watching it run, and its read-out of tokens without them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
