@@ -4,6 +4,7 @@ import pytest
 import torch
 import vit_zoo
 from linear_model import two_classes, white
+from torch import nn
 
 from xai import metrics
 from xai.core import ModelError, UsageError
@@ -131,3 +132,17 @@ def test_refuses_metrics_that_are_not_of_perturbed_images(batch, asked, said):
     model, pixels, relevance, targets = batch
     with pytest.raises(UsageError, match=said):
         evaluate(model, asked, pixels, relevance, targets)
+
+
+def test_a_model_without_patches_takes_pixel_maps_under_pixel_protocols():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    pixels, maps = vit_zoo.pixels(2), torch.rand(2, 2, 32, 32)
+    for name, scores in evaluate(network, NAMES, pixels, maps, 1, "rise").items():
+        assert scores.value.isfinite().all(), name
+    with pytest.raises(ModelError, match="patch size"):
+        evaluate(network, ["srg"], pixels, maps, 1, "vit")
+    with pytest.raises(ModelError, match="patch size"):
+        evaluate(network, ["srg"], pixels, torch.rand(2, 2, 4, 4), 1, "rise")

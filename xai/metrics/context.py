@@ -40,7 +40,7 @@ class Context:
         pixels: (B, 3, H, W).
         targets: (B,) class indices.
         seeds: One per image (`xai.perturb.image_seeds`), so that an image has the same in any batch.
-        grid: The model's patch grid for these pixels.
+        grid: The model's patch grid for these pixels; the grid of pixels where it has none.
     """
 
     protocol: Protocol

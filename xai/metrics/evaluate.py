@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention import grid_of
-from xai.core import UsageError
+from xai.core import ModelError, PatchGrid, UsageError
 from xai.metrics.context import Context
 from xai.metrics.maps import check_relevance
 from xai.metrics.perturbation import Scores, perturbation_metric
@@ -90,7 +90,7 @@ def make_context(
     """Check everything that can be checked before the model runs (once, for targets that it predicts)."""
     said = resolve(protocol)
     check_pixels(pixels)
-    grid = grid_of(stream.classifier, pixels)
+    grid = _grid(stream.classifier, pixels, relevance, said)
     size = (pixels.shape[-2], pixels.shape[-1])
     check_relevance(relevance, len(pixels), (grid.rows, grid.cols), size)
     said.counts((grid.rows, grid.cols) if said.unit == "patch" else size)
@@ -101,6 +101,17 @@ def make_context(
         seeds=image_seeds(pixels, stream.seed),
         grid=grid,
     )
+
+
+def _grid(model: nn.Module, pixels: Tensor, relevance: Tensor, protocol: Protocol) -> PatchGrid:
+    """The model's patch grid; pixel maps under pixel protocols need none, and pixels stand in for it."""
+    try:
+        return grid_of(model, pixels)
+    except ModelError:
+        size = (pixels.shape[-2], pixels.shape[-1])
+        if protocol.unit == "pixel" and getattr(relevance, "shape", ())[-2:] == size:
+            return PatchGrid(*size)
+        raise
 
 
 def check_pixels(pixels: Tensor) -> None:
