@@ -1,5 +1,12 @@
 """Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch."""
 
+from xai.report.benchmark import (
+    draw_agreement,
+    draw_critical_difference,
+    draw_curves,
+    draw_forest,
+    draw_rank_table,
+)
 from xai.report.files import file_slug, save
 from xai.report.page import write_page
 from xai.report.panels import draw_heads, draw_layers, draw_methods
@@ -7,11 +14,16 @@ from xai.report.pictures import compared, draw_class, draw_comparison
 
 __all__ = [
     "compared",
+    "draw_agreement",
     "draw_class",
     "draw_comparison",
+    "draw_critical_difference",
+    "draw_curves",
+    "draw_forest",
     "draw_heads",
     "draw_layers",
     "draw_methods",
+    "draw_rank_table",
     "file_slug",
     "save",
     "write_page",

@@ -12,7 +12,7 @@ from xai.report.sheet import GREY, MARGIN
 from xai.report.text import height
 from xai.stats import Agreement
 
-CELL, MOST_CELL, ROW = 0.7, 1.1, 0.36  # inches
+CELL, MOST_CELL, ROW = 0.7, 1.25, 0.36  # inches
 UNKNOWN, SELF = "#f4f4f4", "#dcdcdc"
 
 

@@ -22,8 +22,8 @@ from xai.stats import Band
 
 WIDTH, TALL = 5.6, 3.9  # inches of the plot
 SAMPLE = 0.5  # of a line in the legend
-# told apart in every common colour blindness together with the markers; all dark enough for thin lines
-COLOURS = ("#0b5c9e", "#c2410c", "#0f8a5f", "#9b2c8a", "#b8860b", "#2a9fd6", "#5b3a1e", "#d1477a")
+# searched for: 20 or more apart in CIELAB with each colour blindness, contrast of 3 or more to white
+COLOURS = ("#055997", "#c14405", "#2f97ac", "#6d1a44", "#9759eb", "#c1826d", "#5905eb", "#6d0505")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
 DASHES = ((4, 1.6), (1.4, 1.2), (6, 1.5, 1.3, 1.5), (3, 3), (8, 2), (2, 2.4))
 MARKED = 8  # markers on a line

@@ -65,7 +65,9 @@ def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[
         sheet.text(name, left - 0.1, centre, NAME, align="right", colour=colour)
         _mark(sheet, axis, method, centre, _colour(method, analysis))
         sheet.text(figures, values, centre, SMALL, align="left", colour=colour)
-        sheet.write(text, verdicts, centre - height(len(text), SMALL) / 2, SMALL, colour=colour, align="left")
+        sheet.write(
+            text, verdicts, centre - height(len(text), SMALL) / 2 + 0.025, SMALL, colour=colour, align="left"
+        )
         y += tall
     sheet.y = bottom + 0.05 + height(1, SMALL)
     sheet.write([metric], left + SCALE / 2, sheet.y, SMALL, colour=GREY)
