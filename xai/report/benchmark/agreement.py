@@ -75,7 +75,9 @@ def _cell(sheet: Chart, scale: Scale, tau: float, itself: bool, x: float, y: flo
 
 
 def _methods(agreement: Agreement) -> str:
-    counts = {n for i, row in enumerate(agreement.methods) for j, n in enumerate(row) if i != j}
+    counts = {
+        n for i, row in enumerate(agreement.methods) for j, n in enumerate(row) if i < j or len(row) == 1
+    }
     if not counts:
         return "no"
     return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"

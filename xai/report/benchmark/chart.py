@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import floor, isfinite, log10
 from typing import Any
 
@@ -18,6 +19,7 @@ from xai.report.text import drawable, height, line_width, number, shorten, wrap
 DPI = 200
 HEADING, SUBHEADING, NAME, SMALL = 12.0, 9.5, 8.5, 7.5  # font sizes in points
 LONGEST_NAME = 40  # characters
+LARGE = 1e8  # numbers are written out below this
 PIECES = re.compile(r"[^_/ -]+[_/-]?|[_/-]")
 GRID, CONTROL = "#e2e2e2", "#737373"  # of a scale's lines; of a control
 
@@ -62,11 +64,12 @@ class Axis:
 def _labels(values: Sequence[float]) -> list[str]:
     """As few digits as tell the values apart, the same number for all."""
     largest = max(map(abs, values), default=0.0)
-    plain = largest == 0 or 1e-4 <= largest < 1e6
+    plain = largest == 0 or 1e-4 <= largest < LARGE
+    step = min((b - a for a, b in pairwise(values)), default=largest)
     texts: list[str] = []
-    for digits in range(8):
+    for digits in range(12):
         texts = [f"{value + 0.0:.{digits}{'f' if plain else 'e'}}" for value in values]
-        if all(abs(float(t) - v) <= 1e-3 * largest for t, v in zip(texts, values, strict=True)):
+        if all(abs(float(t) - v) <= 1e-3 * step for t, v in zip(texts, values, strict=True)):
             break
     return [text.replace("-", "−") for text in texts]
 
@@ -81,7 +84,7 @@ def column(values: Sequence[float], spread: Sequence[float]) -> Callable[[float]
     sizes = [size for size in spread if isfinite(size) and size > 0] or [abs(v) for v in values if v]
     digits = 2 - floor(log10(float(np.median(sizes)))) if sizes else 2
     largest = max((abs(value) for value in values if isfinite(value)), default=0.0)
-    if digits > 5 or largest >= 1e5:
+    if digits > 5 or largest >= LARGE:
         return number
     return lambda value: f"{value:.{max(1, digits)}f}".replace("-", "−")
 

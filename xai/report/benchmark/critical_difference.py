@@ -8,7 +8,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from xai.report.benchmark.chart import CONTROL, NAME, SMALL, Axis, Chart, name_of, nothing_to_draw, widest
-from xai.report.benchmark.words import count
+from xai.report.benchmark.words import count, plural
 from xai.report.sheet import GREY, INK, MARGIN
 from xai.stats import Analysis, MethodSummary
 
@@ -43,7 +43,7 @@ def draw_critical_difference(
     labels = [[f"{name_of(m.name)}  {m.mean_rank:.2f}" for m in side] for side in sides]
     margins = [widest(side) + ARM + 0.12 for side in labels]
     sheet = Chart(margins[0] + SCALE + max(margins[1], 0.3))
-    sheet.head(title, f"Mean rank of {len(ranked)} methods on {count(analysis)}; 1 is best.")
+    sheet.head(title, f"Mean rank of {plural(len(ranked), 'method')} on {count(analysis)}; 1 is best.")
     axis = _axis(ranked, analysis if test == "nemenyi" else None, MARGIN + margins[0])
     if test == "nemenyi" and analysis.critical_difference is not None:
         _ruler(sheet, axis, analysis.critical_difference)
@@ -149,6 +149,8 @@ def _names(
 
 
 def _meaning(analysis: Analysis, test: Test, joined: bool) -> str:
+    if len(analysis.methods) < 2:
+        return "One method alone: there is nothing to compare it with."
     rule = (
         f"Wilcoxon signed-rank tests (Pratt) with Holm's correction over all pairs, at {analysis.alpha:g}"
         if test == "wilcoxon"

@@ -99,7 +99,7 @@ def _cell(sheet: Chart, analysis: Analysis, name: str, x: float, y: float, cell:
     write = column([m.mean for m in analysis.methods], [m.high - m.low for m in analysis.methods])
     sign = SIGNS.get(method.verdict.split()[0], "")
     sheet.text(f"{write(method.mean)} {sign}".rstrip(), x + cell / 2, y + 0.13, NAME, colour=ink)
-    sheet.text(f"no. {place} · {method.mean_rank:.1f}", x + cell / 2, y + 0.29, 6.5, colour=ink)
+    sheet.text(f"no. {place} · {method.mean_rank:.2f}", x + cell / 2, y + 0.29, 6.5, colour=ink)
 
 
 def _place(analysis: Analysis, method: MethodSummary) -> int:

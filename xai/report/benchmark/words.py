@@ -3,11 +3,16 @@
 from xai.stats import Analysis
 
 
+def plural(number: int, what: str) -> str:
+    """`1 image`, `5 images`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def count(analysis: Analysis) -> str:
     """Images, groups and exclusions."""
-    said = f"{analysis.images} image{'s' * (analysis.images != 1)}"
+    said = plural(analysis.images, "image")
     if analysis.unit == "group":
-        said += f" in {analysis.blocks} group{'s' * (analysis.blocks != 1)}"
+        said += f" in {plural(analysis.blocks, 'group')}"
     if analysis.excluded:
         said += f" ({analysis.excluded} excluded)"
     return said
