@@ -119,7 +119,9 @@ class Context:
 
         def make() -> Maps:
             margin = self.config.explain == "margin"
-            return explain(self.classifier, self.rows, images, targets, margin, self.batches)
+            return explain(
+                self.classifier, self.rows, images, targets, margin, self.batches, strict=shard == 0
+            )
 
         path = None
         if self.folder is not None:

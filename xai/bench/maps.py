@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from xai import attr
+from xai.attention import grid_of
 from xai.bench.files import write_bytes
 from xai.bench.memory import Batches, Meter
 from xai.bench.prepared import Exclusion, Prepared, by_shape
@@ -84,6 +85,7 @@ def explain(
     targets: Sequence[int],
     margin: bool,
     batches: Batches,
+    strict: bool = True,
 ) -> Maps:
     """Relevance of every row for every image.
 
@@ -94,9 +96,11 @@ def explain(
         targets: Class index of each image.
         margin: Whether the margin of the class over the others is explained, instead of its logit.
         batches: How many images at once.
+        strict: Whether a row that fails on every image is an error: it cannot explain the model.
 
     Raises:
-        XaiError: A row fails on every image: its options do not fit, or the model cannot be explained by it.
+        UsageError: Options of a row do not fit the model.
+        ModelError: See `strict`.
     """
     class_of = dict(zip([one.index for one in images], targets, strict=True))
     relevance: dict[tuple[str, int], Tensor] = {}
@@ -108,7 +112,7 @@ def explain(
             relevance[row.name, group] = job.maps(same)
         cost[row.name] = Cost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
         failures += [(image, row.name, reason) for image, reason in job.failures.items()]
-        if images and len(job.failures) == len(images):
+        if strict and images and len(job.failures) == len(images):
             reason = next(iter(job.failures.values()))
             raise ModelError(f"Method {row.name!r} failed on each of {len(images)} images: {reason}")
     return Maps(relevance, cost, tuple(failures))
@@ -136,13 +140,8 @@ class _Job:
             same = [one for one in images if self.class_of[one.index] == target]
             found = self.batches.run(lambda batch, target=target: self._batch(batch, target), same)
             done |= zip([one.index for one in same], found, strict=True)
-        shapes = [found.shape for found in done.values() if found is not None]
-        if not shapes:
-            raise ModelError(
-                f"Method {self.row.name!r} failed on each of {len(images)} images: "
-                f"{next(iter(self.failures.values()))}"
-            )
-        blank = torch.full(shapes[0], torch.nan)
+        grid = grid_of(self.classifier, images[0].pixels[None])
+        blank = torch.full((grid.rows, grid.cols), torch.nan)
         found = [done[one.index] for one in images]
         return torch.stack([blank if values is None else values for values in found])
 
