@@ -7,7 +7,7 @@ from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
 from xai.perturb.scores import SCORES
 from xai.perturb.states import Request, States
-from xai.perturb.stream import Stream
+from xai.perturb.stream import Stream, evaluation_mode
 from xai.perturb.token import Token
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "States",
     "Stream",
     "Token",
+    "evaluation_mode",
     "image_seeds",
     "make_operator",
     "on_pixels",
