@@ -96,7 +96,7 @@ class Profile:
             default = method.attribute_patches(pixels, TARGET)
             levels = []
             for alpha in np.exp(LOG_LEVELS).tolist():
-                method.path = [(alpha, alpha)]
+                method.points = [(alpha, alpha)]
                 levels.append(method.attribute_patches(pixels, TARGET).flatten(1).double().numpy())
             slopes.append(np.stack(levels))
             rises.append((margin(model, pixels, 1.0) - margin(model, pixels, 0.0)).double().numpy())

@@ -154,6 +154,13 @@ def test_targets_share_the_forward_passes_and_do_not_mix() -> None:
             torch.testing.assert_close(got, method.attribute_patches(x, target), rtol=1e-4, atol=1e-7)
 
 
+def test_arguments_that_are_no_batch_are_passed_on_as_they_are() -> None:
+    model, x = build("clip"), pixels(2)
+    method = IntegratedMaskGradient(model, 3)
+    shift = torch.tensor([0.0, 2.0, -1.0])  # per class
+    torch.testing.assert_close(method.attribute_patches(x, 1, shift), method.attribute_patches(x, 1))
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_internal_batches_do_not_change_the_map(size: int) -> None:
     model, x = build("vit"), pixels(2)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from captum._utils.common import _expand_additional_forward_args
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 from torch import Tensor
@@ -123,7 +122,7 @@ class IntegratedMaskGradient(PatchAttribution):
         super().__init__(forward_func)
         if internal_batch_size < 1:
             raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
-        self.path = presence_path(n_steps, path, rule)
+        self.points = presence_path(n_steps, path, rule)
         self.internal_batch_size = internal_batch_size
 
     def has_convergence_delta(self) -> bool:
@@ -179,8 +178,8 @@ class IntegratedMaskGradient(PatchAttribution):
 
     @torch.no_grad()
     def _rise(self, seen: Probe, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=pixels.device)
         present = scores(self.model(pixels, *args), target)
+        nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=present.device)
         with mask_patches(self.model, nothing, seen.grid):
             return present - scores(self.model(pixels, *args), target)
 
@@ -188,8 +187,8 @@ class IntegratedMaskGradient(PatchAttribution):
         seen = self._masked(pixels, args)
         steps = max(1, self.internal_batch_size // len(pixels))
         parts = [
-            self._part(seen, pixels, targets, args, self.path[i : i + steps])
-            for i in range(0, len(self.path), steps)
+            self._part(seen, pixels, targets, args, self.points[i : i + steps])
+            for i in range(0, len(self.points), steps)
         ]
         return seen.grid.to_patches(torch.stack(parts).sum(0))
 
@@ -199,14 +198,16 @@ class IntegratedMaskGradient(PatchAttribution):
         pixels: Pixels,
         targets: Sequence[Target],
         args: tuple[Any, ...],
-        path: Sequence[tuple[float, float]],
+        points: Sequence[tuple[float, float]],
     ) -> Float[Tensor, "targets b tokens"]:
-        """The share of some steps of the path, in one forward pass."""
-        steps = len(path)
+        """The share of some points of the path, in one forward pass."""
+        steps, batch = len(points), len(pixels)
+        device = next((p.device for p in self.model.parameters()), pixels.device)
         dtype = torch.promote_types(pixels.dtype, torch.float32)
-        alpha, weight = torch.tensor(path, dtype=dtype, device=pixels.device).T
-        presence = alpha.repeat_interleave(len(pixels))[:, None].expand(-1, seen.grid.patches)
-        layers, more = range(seen.layers), _expand_additional_forward_args(args, steps) or ()
+        alpha, weight = torch.tensor(points, dtype=dtype, device=device).T
+        presence = alpha.repeat_interleave(batch)[:, None].expand(-1, seen.grid.patches)
+        more = (torch.cat([a] * steps) if _per_image(a, batch) else a for a in args)
+        layers = range(seen.layers)
         with (
             record_attention(self.model, tokens=seen.grid.tokens, layers=layers) as recording,
             mask_patches(self.model, presence, seen.grid),
@@ -216,3 +217,7 @@ class IntegratedMaskGradient(PatchAttribution):
         wanted = [torch.stack([scores(part, t) for part in logits.chunk(steps)]) for t in targets]
         slopes = sum_presence_gradients(calls, output_gradients(wanted, calls)).unflatten(1, (steps, -1))
         return (slopes * (weight / alpha)[:, None, None]).sum(1)
+
+
+def _per_image(argument: Any, batch: int) -> bool:
+    return isinstance(argument, Tensor) and argument.dim() > 0 and len(argument) == batch
