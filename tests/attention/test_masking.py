@@ -254,6 +254,8 @@ def test_errors() -> None:
     grid = grid_of(model, x)
     with pytest.raises(ModelError, match=r"must be \(images, 16\)"), mask_patches(model, some(2, 9), grid):
         pass
+    with pytest.raises(ModelError, match="int64"), mask_patches(model, some(2).long(), grid):
+        pass
     with (
         pytest.raises(ModelError, match="for 3 images; attention runs on 2"),
         mask_patches(model, some(3), grid),

@@ -82,6 +82,8 @@ def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterato
             f"Presence must be (images, {grid.patches}) for {grid.rows}×{grid.cols} patches; "
             f"got {tuple(presence.shape)}."
         )
+    if presence.dtype != torch.bool and not presence.is_floating_point():
+        raise ModelError(f"Presence must be bool or floating point; got {presence.dtype}.")
     masker = _Masker(presence, grid)
     # the masker may switch gradients on in the middle
     with torch.set_grad_enabled(torch.is_grad_enabled()), masker:
