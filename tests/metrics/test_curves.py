@@ -15,6 +15,7 @@ from xai.metrics.maps import to_patches, to_pixels
 from xai.perturb import Stream, make_operator
 
 ZERO = protocol("vit").replace(operator=make_operator("constant"), steps=16)
+NAMES = list(metrics.PERTURBATION_METRICS)
 CURVES = ("deletion", "insertion", "morf", "lerf")
 
 
@@ -163,6 +164,10 @@ def test_saturated_curves_are_flagged():
     loud = curve("deletion", two_classes(ordered_weights() / 136), ordered_weights()[None])
     assert loud.saturated.tolist() == [False]
     assert ZERO.floor == 0.1
+    for scale, flag in ((20, True), (1, False)):
+        model, truth = two_classes(ordered_weights() / 136 / scale), ordered_weights()[None, None]
+        for name, scores in metrics.evaluate(model, NAMES, white(), truth, 1, ZERO).items():
+            assert scores.saturated.tolist() == [[flag]], name
     sure = curve("deletion", two_classes(ordered_weights() + 3), ordered_weights()[None], value="accuracy")
     assert not sure.saturated.any()  # at the end nothing is left, and the first of equal classes wins
 

@@ -28,8 +28,8 @@ class FaithfulnessCorrelation(PerturbationMetric):
     and drops are centred per size, then pooled): across sizes, any map of one sign would correlate, since
     larger sets have more relevance and drop more. With one size this is the paper's definition.
 
-    Always on patches, also under a pixel protocol (on pixels where the model has no patches). A map or a model
-    that does not vary earns 0 and is flagged as saturated.
+    Always on patches, also under a pixel protocol (on pixels where the model has no patches). A map or a
+    model that does not vary earns 0 and is flagged as saturated.
     """
 
     info = MetricInfo(

@@ -13,8 +13,7 @@ from xai.metrics.maps import check_relevance
 from xai.metrics.perturbation import Scores, perturbation_metric
 from xai.metrics.presets import protocol as resolve
 from xai.metrics.protocol import Protocol
-from xai.perturb import Stream, image_seeds
-from xai.perturb.stream import evaluation_mode
+from xai.perturb import Stream, evaluation_mode, image_seeds
 
 AnyProtocol = str | Protocol | Mapping[str, Any]
 Target = int | Sequence[int] | Tensor | None
