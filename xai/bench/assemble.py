@@ -69,14 +69,26 @@ class Sheet:
         row: Row,
         places: Sequence[int],
         values: Sequence[float],
+        *,
         ties: Sequence[float] = (),
+        curves: Sequence[Sequence[float]] = (),
     ) -> list[Record]:
-        """Records of a metric without a curve, for some of the images."""
-        ties = ties or [nan] * len(places)
-        return [
-            self._record(row, place, metric, float(value), tie_fraction=float(tie))
-            for place, value, tie in zip(places, values, ties, strict=True)
-        ]
+        """Records of a metric that perturbs nothing, for some of the images."""
+        found = []
+        for number, (place, value) in enumerate(zip(places, values, strict=True)):
+            curve = tuple(curves[number]) if curves else ()
+            found.append(
+                self._record(
+                    row,
+                    place,
+                    metric,
+                    float(value),
+                    tie_fraction=ties[number] if ties else nan,
+                    curve=curve,
+                    fractions=tuple((i + 1) / len(curve) for i in range(len(curve))),
+                )
+            )
+        return found
 
     def _record(self, row: Row, place: int, metric: str, value: float, **more: object) -> Record:
         image, target = self.images[place], self.targets[place]

@@ -52,9 +52,11 @@ def run_unit(context: Context, unit: Unit) -> Outcome:
                 relevance, usable = _usable(maps.stacked(context.rows, group)[:, places])
                 if protocol is not None:
                     records += _perturbed(context, protocol, sheet, relevance, usable)
-                else:
-                    work = {MAPS: _looked_at, CHECKS: check_records}[unit.protocol]
-                    records += work(context, sheet, relevance, usable)
+                elif unit.protocol == MAPS:
+                    records += _looked_at(context, sheet, relevance, usable)
+                elif unit.protocol == CHECKS:
+                    checked, failed = check_records(context, sheet, relevance, usable)
+                    records, excluded = records + checked, excluded + failed
     names = {context.entries[index].id for index in unit.images}
     excluded = [one for one in excluded if one.image in names]
     forwards = context.stream.forwards - before
@@ -104,7 +106,7 @@ def _looked_at(context: Context, sheet: Sheet, relevance: Tensor, usable: Tensor
             chosen = relevance[m, places]
             values = function(chosen, _masks(sheet.images, places)) if masked else function(chosen)
             ties = tie_fraction(chosen.flatten(1)).tolist()
-            records += sheet.plain(metric, row, places, values.tolist(), ties)
+            records += sheet.plain(metric, row, places, values.tolist(), ties=ties)
     return records
 
 
