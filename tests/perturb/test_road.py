@@ -107,8 +107,10 @@ def test_what_was_removed_is_not_read() -> None:
     assert torch.equal(impute(changed, removed), impute(image, removed))
 
 
-def test_an_image_gets_the_same_in_any_batch() -> None:
+@pytest.mark.parametrize("cached", [1, 3 * 64 * 64 * 2, 2**30], ids=["one by one", "two and one", "at once"])
+def test_an_image_gets_the_same_in_any_batch(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hard and easy systems together: each stops where it would alone."""
+    monkeypatch.setattr("xai.perturb.road._CACHED", cached)
     removed = torch.cat([CASES["half the pixels"], CASES["half the patches"], scattered(64, 64, 0.02)])
     images = torch.cat([picture(64, 64, seed) for seed in range(3)])
     together = impute(images, removed)
@@ -145,6 +147,7 @@ def test_dtypes() -> None:
     image, removed = picture(32, 32), patches(32, 32, 8, 0.5)
     half = impute(image.bfloat16(), removed)
     assert half.dtype == torch.bfloat16
+    assert impute(image[:0], removed[:0]).shape == (0, 3, 32, 32)
     torch.testing.assert_close(half.float(), impute(image, removed), atol=0.01, rtol=0)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
         inside = impute(image, removed)

@@ -51,6 +51,9 @@ def infidelity(
     definition is 1 on a removed patch and 0 elsewhere, as for all attributions that say what a patch
     contributes (Captum's `multiply_by_inputs=True`); the baseline is what the operator puts there.
 
+    Any positive map predicts that removing more makes the score fall further, so a map of noise is far from
+    the worst: judge by the distance to the random control.
+
     Args:
         classifier: Pixels in, logits out.
         pixels: (B, 3, H, W).

@@ -21,8 +21,9 @@ def class_sensitivity(relevance: Tensor, other: Tensor) -> Tensor:
 
     0 says that the method shows the same whatever it is asked, so its map cannot be evidence for a class.
     Opposite maps are what a signed method should give for the two sides of one margin, so ρ = −1 is no
-    failure, and |ρ| would call it one. Patches that matter to both classes keep good methods below 1: read
-    it as a test against 0, not as a ranking.
+    failure, and |ρ| would call it one. Sizes of gradients (saliency) are the same for both sides of a
+    two-class margin, and score 0 there by construction. Patches that matter to both classes keep good
+    methods below 1: read it as a test against 0, not as a ranking.
 
     Args:
         relevance: (B, rows, cols) for the class explained.
