@@ -235,9 +235,20 @@ def test_an_unknown_engine(config, tiny, tmp_path):
         run_benchmark(config(), tmp_path, classifier=tiny, engine="locale")
 
 
+def test_forgeries_made_on_the_fly(config, tiny, tmp_path):
+    data = {"forgeries": {"count": 3, "kinds": ["noise"], "pristine": True}, "limit": 5}
+    run_benchmark(config(data=data, metrics=["deletion", "mass_accuracy"]), tmp_path, classifier=tiny)
+    frame = read_records(tmp_path)
+    deletion = frame[frame["metric"] == "deletion"].drop_duplicates("image")
+    assert list(deletion["label"]) == ["fake", "real", "fake", "real", "fake"]
+    assert deletion["group"].nunique() == 3
+    assert set(frame[frame["metric"] == "mass_accuracy"]["label"]) == {"fake"}  # pristine ones have no mask
+
+
 def test_the_model_is_left_as_it_was(config, tmp_path):
-    model = classifier(size=(32, 32))
+    model = classifier(size=(32, 32)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     run_benchmark(config(), tmp_path, classifier=model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(module.training for module in model.modules())

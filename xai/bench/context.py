@@ -12,6 +12,7 @@ from xai.bench.config import BenchmarkConfig
 from xai.bench.maps import Maps, explain, kept, maps_key
 from xai.bench.memory import Batches
 from xai.bench.names import resolve_protocols
+from xai.bench.plan import autocast_of
 from xai.bench.prepared import Exclusion, Prepared, prepare
 from xai.bench.rows import Row, control_rows, method_rows
 from xai.bench.sources import list_entries
@@ -47,9 +48,9 @@ class Context:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The model, in evaluation mode."""
+        """The model."""
         if self.given is not None:
-            return self.given.eval()
+            return self.given
         model = self.config.model
         device = model.device or self.config.device
         return load(
@@ -59,7 +60,7 @@ class Context:
             weights=model.weights,
             dtype=model.dtype or self.config.dtype,
             prompts=model.prompts,
-        ).eval()
+        )
 
     @cached_property
     def entries(self) -> Sequence[Entry]:
@@ -79,8 +80,8 @@ class Context:
     @cached_property
     def stream(self) -> Stream:
         """Of perturbed images; a batch size that was halved stays halved."""
-        on_gpu = self.classifier.device.type == "cuda"
-        autocast = getattr(torch, self.config.autocast) if self.config.autocast and on_gpu else None
+        said = autocast_of(self.config, self.classifier)
+        autocast = None if said is None else getattr(torch, said)
         return Stream(
             self.classifier, batch_size=self.config.batch_size, autocast=autocast, seed=self.config.seed
         )

@@ -16,6 +16,7 @@ from xai.bench.reading import read_benchmark
 from xai.core import DataError
 from xai.metrics import evaluate, greedy_forwards
 from xai.models import Classifier
+from xai.perturb.stream import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ def estimate(config: BenchmarkConfig | str | Path, *, classifier: Classifier | N
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
     context = Context(config, None, classifier)
     plan = make_plan(config, context.classifier)
-    image = _first(context, plan)
     images, rows = len(plan.entries), len(context.rows)
-    timed = _time_maps(context, image)
-    each, per_forward = _time_forwards(context, image)
+    with evaluation_mode(context.classifier):
+        image = _first(context, plan)
+        timed = _time_maps(context, image)
+        each, per_forward = _time_forwards(context, image)
     greedy = min(config.controls.greedy_images, images)
     forwards = sum(count * (images * rows + greedy) + greedy * greedy_forwards() for count in each)
     kinds = len({one.target for one in context.protocols.values()})

@@ -99,6 +99,11 @@ def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
     return [name for name in (*config.metrics, *config.checks.metrics) if METRICS[name].needs in needs]
 
 
+def autocast_of(config: BenchmarkConfig, classifier: Classifier) -> str | None:
+    """The type of the perturbed forwards, None for the model's own; only GPUs compute in another."""
+    return config.autocast if classifier.device.type == "cuda" else None
+
+
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What changed between two identities, in words."""
     return [_difference(key, before.get(key), now.get(key)) for key in now if before.get(key) != now[key]]
@@ -114,6 +119,7 @@ def _identity(
     said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
     return said | {
         "model": classifier.fingerprint,
+        "autocast": autocast_of(config, classifier),
         "methods": {row.name: row.hash for row in rows},
         "protocols": {one.name: one.hash for one in protocols},
         "data": {"images": len(content), "digest": digest(list(content), 24)},

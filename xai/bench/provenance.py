@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from xai.bench.config import BenchmarkConfig
+from xai.bench.plan import autocast_of
 from xai.models import Classifier
 
 SCHEMA = "xai.benchmark/1"
@@ -24,7 +25,7 @@ def provenance(config: BenchmarkConfig, classifier: Classifier) -> dict[str, Any
         "model": classifier.describe(),
         "processor": f"PIL {_version('pillow')}",
         "dtype": str(classifier.dtype).removeprefix("torch."),
-        "autocast": config.autocast if classifier.device.type == "cuda" else None,
+        "autocast": autocast_of(config, classifier),
         "batch_size": config.batch_size,
         "seed": config.seed,
     }

@@ -81,6 +81,8 @@ def _say(error: Any) -> str:
     if error["type"] == "missing":
         return f"{where}is missing."
     text = error["msg"].removeprefix("Value error, ")
+    for python, word in (("valid tuple", "list"), ("valid dictionary", "mapping")):
+        text = text.replace(f"a {python}", f"a {word}")
     given = "" if isinstance(error["input"], dict) else f"; got {error['input']!r}"
     return f"{where}{text}{given}."
 

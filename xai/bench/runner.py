@@ -167,7 +167,8 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -
         if changed and store.parts():
             raise ConfigError(
                 f"{store.folder} holds a run with other settings. Changed: {'; '.join(changed)}.",
-                "Choose another folder, or restore the settings (name, statistics, batch_size may change).",
+                "Choose another folder, or restore the settings; name, statistics, batch_size and device "
+                "may change.",
             )
         sessions = [] if changed else before.get("sessions", [])
     elif store.parts():

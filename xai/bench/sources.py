@@ -9,7 +9,7 @@ from xai.bench.config import DataConfig
 from xai.bench.rows import digest
 from xai.core import DataError, Sample
 from xai.data import find_images, read_image, unique_stems
-from xai.data.forgeries import forged_samples
+from xai.data.forgeries import forged_samples, shipped_photos
 from xai.data.lazy import Entry
 from xai.data.manifest import load_samples, read_manifest
 
@@ -41,7 +41,8 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
     """What tells each image's content: sha256 of its files, or of the recipe it is made by."""
     if data.forgeries is not None:
         asked = data.forgeries
-        photos = [] if asked.photos == "shipped" else find_images([asked.photos])
+        shipped = asked.photos == "shipped"
+        photos = list(shipped_photos().values()) if shipped else find_images([asked.photos])
         recipe = asked.model_dump(exclude={"photos", "count"}) | {"photos": [_sha256(p) for p in photos]}
         return [digest([recipe, entry.id], 16) for entry in entries]
     masks: dict[Path, Path | None] = {}

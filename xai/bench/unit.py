@@ -17,6 +17,7 @@ from xai.core import Record
 from xai.metrics import METRICS, evaluate, greedy_order
 from xai.metrics.protocol import Protocol
 from xai.perturb import tie_fraction
+from xai.perturb.stream import evaluation_mode
 
 
 def run_unit(context: Context, unit: Unit) -> Outcome:
@@ -24,6 +25,11 @@ def run_unit(context: Context, unit: Unit) -> Outcome:
 
     A function of the settings and the unit alone: on equal hardware, equal records in any process.
     """
+    with evaluation_mode(context.classifier):
+        return _run(context, unit)
+
+
+def _run(context: Context, unit: Unit) -> Outcome:
     start, before = perf_counter(), context.stream.forwards
     protocol = context.protocols.get(unit.protocol)
     kind = (protocol or next(iter(context.protocols.values()))).target
