@@ -1,6 +1,7 @@
 """How faithful a map is: perturbation curves and stricter tests, each under a named, hashed protocol."""
 
 from xai.metrics.base import METRICS, MetricInfo, list_metrics, register
+from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.context import Context
 from xai.metrics.curve import Curve, area
@@ -46,6 +47,7 @@ __all__ = [
     "gini",
     "greedy_forwards",
     "greedy_order",
+    "infidelity",
     "insertion",
     "iou",
     "lerf",
@@ -60,6 +62,7 @@ __all__ = [
     "rank_accuracy",
     "register",
     "saco",
+    "sensitivity_max",
     "srg",
     "sufficiency",
 ]
