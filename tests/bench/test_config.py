@@ -86,10 +86,11 @@ def test_paths_are_taken_from_the_file_s_folder(tmp_path):
         ("model: {spec: demo, config: a.yaml}", 6, ["exactly one of spec and config"]),
         ("device: cpu\nmodel: {spec: demo, device: cuda}", 1, ["device is said twice"]),
         ("explain: logits", 6, ["'margin' or 'logit'"]),
+        ("controls: 3", 6, ["controls: Input should be a mapping; got 3"]),
+        ("metrics: []", 6, ["List should have at least 1 item"]),
     ],
 )
 def test_wrong_lines_are_named(tmp_path, change, line, words):
-    pytest.importorskip("xai.metrics.captum_metrics") if "infidelity" in change else None
     said = complaint(tmp_path, GOOD + change + "\n")
     assert f"bench.yaml:{line}: " in said
     assert all(word in said for word in words)
@@ -105,6 +106,7 @@ def test_wrong_lines_are_named(tmp_path, change, line, words):
         ("name: two", "name: random_0", 2, ["'random_0' is the name of a control"]),
         ("vit-token", "vit-tokens", 5, ["Unknown protocol 'vit-tokens'", "'vit-token'"]),
         ("steps: 7", "stpes: 7", 5, ["unknown key 'stpes' in protocols[1]", "'steps'"]),
+        ("steps: 7", "operator: {name: blur, kernel: x}", 5, ["wrong type"]),
         ("steps: 7", "operator: blurr", 5, ["blurr", "'blur'"]),
         ("{base: vit-mean, steps: 7}", "vit-token", 5, ["two protocols are named 'vit-token'"]),
         (
@@ -120,6 +122,12 @@ def test_wrong_names_are_named(tmp_path, old, new, line, words):
     said = complaint(tmp_path, GOOD.replace(old, new))
     assert f"bench.yaml:{line}: " in said
     assert all(word in said for word in words)
+
+
+def test_a_wrong_item_is_said_once(tmp_path):
+    said = complaint(tmp_path, GOOD.replace("base: vit-mean", "base: 3").replace("vit-token, ", ""))
+    assert said.count("bench.yaml:") == 1
+    assert "protocols[0].base" in said
 
 
 def test_every_problem_is_said_at_once(tmp_path):

@@ -49,6 +49,9 @@ def problems(config: BenchmarkConfig) -> Iterator[Problem]:
         except UsageError as error:
             yield ("protocols", index), _one_line(error)
             continue
+        except (TypeError, ValueError) as error:  # of an operator's parameters
+            yield ("protocols", index), f"a value has the wrong type: {error}."
+            continue
         if names[-1] in names[:-1]:
             yield ("protocols", index), f"two protocols are named {names[-1]!r}; give one a name of its own."
 

@@ -1,5 +1,6 @@
 """From a YAML file to a checked configuration; what is wrong is said with its line."""
 
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from xai.bench.names import problems
 from xai.core import ConfigError, nearest
 
 Loc = tuple[str | int, ...]
+_INSTANCE = re.compile(r" or instance of \w+")
 
 
 def read_benchmark(path: str | Path) -> BenchmarkConfig:
@@ -41,7 +43,7 @@ def read_benchmark(path: str | Path) -> BenchmarkConfig:
     try:
         config = BenchmarkConfig.model_validate(content)
     except ValidationError as error:
-        errors = sorted(error.errors(), key=lambda e: _line(lines, e["loc"]))
+        errors = sorted(_innermost(error.errors()), key=lambda e: _line(lines, e["loc"]))
         said = [f"{path}:{_line(lines, e['loc'])}: {_say(e)}" for e in errors]
         raise ConfigError("\n".join(dict.fromkeys(said))) from None
     config = _relative_to(config, path.resolve().parent)
@@ -81,10 +83,23 @@ def _say(error: Any) -> str:
     if error["type"] == "missing":
         return f"{where}is missing."
     text = error["msg"].removeprefix("Value error, ")
-    for python, word in (("valid tuple", "list"), ("valid dictionary", "mapping")):
-        text = text.replace(f"a {python}", f"a {word}")
+    text = _INSTANCE.sub("", text).replace("valid tuple", "list").replace("valid dictionary", "mapping")
+    text = text.replace("Tuple", "List").replace(" after validation", "")
     given = "" if isinstance(error["input"], dict) else f"; got {error['input']!r}"
     return f"{where}{text}{given}."
+
+
+def _innermost(errors: typing.Sequence[Any]) -> list[Any]:
+    """Without "too few items" where the items themselves are wrong."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(
+            len(loc) > len(error["loc"]) and loc[: len(error["loc"])] == error["loc"] for loc in places
+        )
+    ]
 
 
 def _written(loc: typing.Sequence[str | int]) -> str:
