@@ -18,11 +18,12 @@ from torch import Tensor
 
 from xai.core import UsageError, XaiError
 
-TOLERANCE = 2e-5
+TOLERANCE = 1e-4
 """Stop when the estimated error, which is then taken off, is below this share of the known pixels' spread."""
 _MOST_STEPS = 100
 _FIRST_CHECK = 3
 _DAMPING = 0.95
+_COARSEST = 64  # cells that are solved at once
 _CACHED = 2**18  # values that a processor's cache holds; an accelerator takes all at once
 
 
@@ -45,13 +46,13 @@ def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tens
         (S, channels, H, W) in the pixels' dtype, kept pixels untouched; computed in float32 at least.
     """
     _check(pixels, removed, noise)
-    if pixels.device.type != "cpu" or pixels.numel() <= _CACHED:
-        return _impute(pixels, removed, noise)
-    step = max(1, _CACHED // pixels[0].numel())
-    noises = [None] * len(pixels) if noise is None else noise.split(step)
-    return torch.cat(
-        [_impute(*part) for part in zip(pixels.split(step), removed.split(step), noises, strict=False)]
-    )
+    with torch.autocast(pixels.device.type, enabled=False):
+        if pixels.device.type != "cpu" or pixels.numel() <= _CACHED:
+            return _impute(pixels, removed, noise)
+        step = max(1, _CACHED // pixels[0].numel())
+        noises = [None] * len(pixels) if noise is None else noise.split(step)
+        parts = zip(pixels.split(step), removed.split(step), noises, strict=False)
+        return torch.cat([_impute(*part) for part in parts])
 
 
 def _impute(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> Tensor:
@@ -63,7 +64,7 @@ def _impute(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> Tensor:
         count > 0, (exact * known).sum((2, 3), keepdim=True) / count.clamp_min(1), exact.mean((2, 3), True)
     )
     offset = (exact - mean) * known  # the known pixels around 0: less to round, and 0 where all is removed
-    filled = _solve(_hierarchy(hole.to(exact.dtype)), offset) + mean
+    filled = _solve(*_hierarchy(hole.to(exact.dtype)), offset) + mean
     if noise is not None:
         filled = filled + noise
     return torch.where(hole, filled.to(pixels.dtype), pixels)
@@ -96,24 +97,29 @@ class _Level:
         return torch.addcmul(self.diagonal * x, self.share, _around(self.share * x), value=-1)
 
 
-def _hierarchy(hole: Tensor) -> list[_Level]:
-    """The system from pixels (first) to a single cell (last)."""
+def _hierarchy(hole: Tensor) -> tuple[list[_Level], Tensor]:
+    """The system from pixels to few cells, and the inverse (S, cells, cells) of the last."""
     share, leak = hole, hole * _around(1 - hole)
     levels = [_Level.of(share, leak)]
-    while max(share.shape[-2:]) > 1:
+    while share.shape[-2] * share.shape[-1] > _COARSEST:
         share = F.avg_pool2d(_even(share), 2)
         leak = 4 * F.avg_pool2d(_even(leak), 2)
         levels.append(_Level.of(share, leak))
-    return levels
+    height, width = share.shape[-2:]
+    cells = torch.eye(height * width, dtype=hole.dtype, device=hole.device)
+    matrix = levels[-1].apply(cells.reshape(1, -1, height, width)).flatten(2)
+    # cells without removed pixels have an empty row; a system without known pixels would be singular
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    return levels, torch.linalg.inv(matrix + torch.diag_embed(torch.where(diagonal > 0, diagonal * 1e-6, 1)))
 
 
-def _solve(levels: list[_Level], known: Tensor) -> Tensor:
+def _solve(levels: list[_Level], last: Tensor, known: Tensor) -> Tensor:
     """Conjugate gradients for (D − W)·x = W·known; a system that has converged is left alone."""
     system = levels[0]
     residual = system.share * _around(known)
     enough = TOLERANCE * known.abs().amax((2, 3), keepdim=True)
     x = torch.zeros_like(known)
-    guess = direction = _cycle(levels, residual)  # of what x still lacks
+    guess = direction = _cycle(levels, last, residual)  # of what x still lacks
     energy = _dot(residual, guess)
     for step in range(1, _MOST_STEPS + 1):
         image = system.apply(direction)
@@ -124,19 +130,19 @@ def _solve(levels: list[_Level], known: Tensor) -> Tensor:
         length = torch.where(active, energy / curvature, 0)
         x.addcmul_(length, direction)
         residual.addcmul_(length, image, value=-1)
-        guess = torch.where(active, _cycle(levels, residual), guess)
+        guess = torch.where(active, _cycle(levels, last, residual), guess)
         before, energy = energy, _dot(residual, guess)
         direction = torch.addcmul(guess, torch.where(active, energy / before, 0), direction)
     raise XaiError(f"ROAD imputation did not converge in {_MOST_STEPS} steps.", "Are the pixels finite?")
 
 
-def _cycle(levels: list[_Level], residual: Tensor) -> Tensor:
+def _cycle(levels: list[_Level], last: Tensor, residual: Tensor) -> Tensor:
     """Error that belongs to a residual, estimated by one symmetric V-cycle."""
     level, *coarser = levels
     if not coarser:
-        return residual * level.jacobi / _DAMPING
+        return (residual.flatten(2) @ last).reshape(residual.shape)
     error = residual * level.jacobi
-    rest = _cycle(coarser, _restrict(_even(residual - level.apply(error))))
+    rest = _cycle(coarser, last, _restrict(_even(residual - level.apply(error))))
     height, width = residual.shape[-2:]
     error.addcmul_(_prolong(rest)[..., :height, :width], level.inside)
     return error.addcmul_(residual - level.apply(error), level.jacobi)
@@ -177,7 +183,8 @@ def _restrict(x: Tensor) -> Tensor:
 
 def _even(x: Tensor) -> Tensor:
     """Zeros added below and to the right where a side is odd."""
-    return F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
