@@ -152,6 +152,7 @@ def test_dtypes() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
         inside = impute(image, removed)
     assert torch.equal(inside, impute(image, removed))
+    assert torch.equal(impute(image.clone().requires_grad_(), removed), inside)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ A coarser level keeps, per cell, the share of removed pixels `share` and the pul
 `leak`; in two dimensions the weights between cells stay those between pixels.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,12 +25,13 @@ _COARSEST = 64  # cells that are solved at once
 _CACHED = 2**18  # values that a processor's cache holds; an accelerator takes all at once
 
 
+@torch.no_grad()
 def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tensor:
     """Fill removed pixels by linear interpolation from the kept ones, then add noise to them.
 
     The solution commutes with any affine change of a channel, so normalised pixels may be given as they
     are; the paper's noise (standard deviation 0.01 on [0, 1]) then has to be scaled by the caller. What an
-    image gets does not depend on the others of the batch.
+    image gets does not depend on the others of the batch. No gradient passes through it.
 
     An image with every pixel removed has no equation to solve (the paper's system is singular there): it
     becomes the mean of each channel, the only constant that the image itself suggests.
@@ -64,50 +63,56 @@ def _impute(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> Tensor:
         count > 0, (exact * known).sum((2, 3), keepdim=True) / count.clamp_min(1), exact.mean((2, 3), True)
     )
     offset = (exact - mean) * known  # the known pixels around 0: less to round, and 0 where all is removed
-    filled = _solve(*_hierarchy(hole.to(exact.dtype)), offset) + mean
+    filled = _solve(*_hierarchy(hole.to(exact.dtype), exact.shape[1]), offset) + mean
     if noise is not None:
         filled = filled + noise
     return torch.where(hole, filled.to(pixels.dtype), pixels)
 
 
-@dataclass(frozen=True, eq=False)
 class _Level:
-    """One resolution of the system, for all images: (S, 1, h, w) each.
+    """One resolution of the system, for all images.
 
     Args:
-        share: Of removed pixels in a cell.
-        diagonal: D, 12 times over.
-        jacobi: Damped inverse of the diagonal, 0 where nothing was removed.
-        inside: 1 where something was removed, else 0.
+        share: (S, 1, h, w) of removed pixels in a cell.
+        leak: (S, 1, h, w) pull of the known pixels.
+        channels: Of what it will be applied to.
     """
 
-    share: Tensor
-    diagonal: Tensor
-    jacobi: Tensor
-    inside: Tensor
-
-    @classmethod
-    def of(cls, share: Tensor, leak: Tensor) -> "_Level":
-        diagonal = share * _around(share) + leak
-        jacobi = torch.where(diagonal > 0, _DAMPING / diagonal, 0)
-        return cls(share, diagonal, jacobi, (share > 0).to(share.dtype))
+    def __init__(self, share: Tensor, leak: Tensor, channels: int):
+        self.share = share
+        self.diagonal = share * _around(share) + leak  # D, 12 times over
+        self.jacobi = torch.where(self.diagonal > 0, _DAMPING / self.diagonal, 0)
+        self.inside = (share > 0).to(share.dtype)
+        images, _, height, width = share.shape
+        # memory that is written over and over: fresh memory costs more than the arithmetic
+        self.padded = share.new_zeros(images, channels, height + 2, width + 2)
+        self.across = share.new_empty(images, channels, height + 2, width)
 
     def apply(self, x: Tensor) -> Tensor:
         """(D − W)·x, 12 times over."""
-        return torch.addcmul(self.diagonal * x, self.share, _around(self.share * x), value=-1)
+        return self._pulled(x).neg_().addcmul_(self.diagonal, x)
+
+    def rest(self, residual: Tensor, x: Tensor) -> Tensor:
+        """What x leaves of a residual."""
+        return self._pulled(x).addcmul_(self.diagonal, x, value=-1).add_(residual)
+
+    def _pulled(self, x: Tensor) -> Tensor:
+        inner = self.padded[..., 1:-1, 1:-1]
+        torch.mul(x, self.share, out=inner)
+        return _sum_around(self.padded, self.across, inner).mul_(self.share)
 
 
-def _hierarchy(hole: Tensor) -> tuple[list[_Level], Tensor]:
+def _hierarchy(hole: Tensor, channels: int) -> tuple[list[_Level], Tensor]:
     """The system from pixels to few cells, and the inverse (S, cells, cells) of the last."""
     share, leak = hole, hole * _around(1 - hole)
-    levels = [_Level.of(share, leak)]
+    levels = [_Level(share, leak, channels)]
     while share.shape[-2] * share.shape[-1] > _COARSEST:
         share = F.avg_pool2d(_even(share), 2)
         leak = 4 * F.avg_pool2d(_even(leak), 2)
-        levels.append(_Level.of(share, leak))
-    height, width = share.shape[-2:]
-    cells = torch.eye(height * width, dtype=hole.dtype, device=hole.device)
-    matrix = levels[-1].apply(cells.reshape(1, -1, height, width)).flatten(2)
+        levels.append(_Level(share, leak, channels))
+    images, _, height, width = share.shape
+    cells = torch.eye(height * width, dtype=hole.dtype, device=hole.device).reshape(1, -1, height, width)
+    matrix = _Level(share, leak, height * width).apply(cells.expand(images, -1, -1, -1)).flatten(2)
     # cells without removed pixels have an empty row; a system without known pixels would be singular
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     return levels, torch.linalg.inv(matrix + torch.diag_embed(torch.where(diagonal > 0, diagonal * 1e-6, 1)))
@@ -142,28 +147,37 @@ def _cycle(levels: list[_Level], last: Tensor, residual: Tensor) -> Tensor:
     if not coarser:
         return (residual.flatten(2) @ last).reshape(residual.shape)
     error = residual * level.jacobi
-    rest = _cycle(coarser, last, _restrict(_even(residual - level.apply(error))))
+    rest = _cycle(coarser, last, _restrict(_even(level.rest(residual, error))))
     height, width = residual.shape[-2:]
     error.addcmul_(_prolong(rest)[..., :height, :width], level.inside)
-    return error.addcmul_(residual - level.apply(error), level.jacobi)
+    return error.addcmul_(level.rest(residual, error), level.jacobi)
 
 
 def _around(x: Tensor) -> Tensor:
     """Sum over the 8 neighbours, 2 over edges and 1 over corners, 0 beyond the border."""
     padded = F.pad(x, (1, 1, 1, 1))
-    across = (padded[..., :-2] + padded[..., 2:]).add_(padded[..., 1:-1], alpha=2)
-    both = (across[..., :-2, :] + across[..., 2:, :]).add_(across[..., 1:-1, :], alpha=2)
-    return both.sub_(x, alpha=4)
+    return _sum_around(padded, torch.empty_like(padded[..., 1:-1]), x)
+
+
+def _sum_around(padded: Tensor, across: Tensor, centre: Tensor) -> Tensor:
+    torch.add(padded[..., :-2], padded[..., 2:], out=across).add_(padded[..., 1:-1], alpha=2)
+    both = across[..., :-2, :] + across[..., 2:, :]
+    return both.add_(across[..., 1:-1, :], alpha=2).sub_(centre, alpha=4)
 
 
 def _prolong(x: Tensor) -> Tensor:
     """Twice the resolution, linear between cell centres, constant beyond the outermost."""
     for dim in (2, 3):
         last = x.shape[dim] - 1
-        before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, last)], dim)
-        after = torch.cat([x.narrow(dim, 1, last), x.narrow(dim, last, 1)], dim)
-        x = torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], dim + 1)
-        x = x.flatten(dim, dim + 1)
+        fine = x.new_empty(*x.shape[: dim + 1], 2, *x.shape[dim + 1 :])
+        first, second = fine.unbind(dim + 1)
+        torch.mul(x, 0.75, out=first)
+        second.copy_(first)
+        first.narrow(dim, 1, last).add_(x.narrow(dim, 0, last), alpha=0.25)
+        second.narrow(dim, 0, last).add_(x.narrow(dim, 1, last), alpha=0.25)
+        first.narrow(dim, 0, 1).add_(x.narrow(dim, 0, 1), alpha=0.25)
+        second.narrow(dim, last, 1).add_(x.narrow(dim, last, 1), alpha=0.25)
+        x = fine.flatten(dim, dim + 1)
     return x
 
 
