@@ -94,7 +94,9 @@ class IntegratedMaskGradient(PatchAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
-        n_steps: Points of the path, a forward and a backward pass each.
+        n_steps: Points of the path, a forward and a backward pass each. On the shipped detector's ten images
+            48 keep the sum within 0.6 % (`reports/mask_gradient_quadrature.md`); 16 are a median of 0.5 %
+            off, and 12 % at worst.
         path: Where the points are: `logarithmic`, `uniform`, or `s^2`, `s^3`, `s^4`, `s^8`. What is
             integrated stays the same; see `presence_path`.
         rule: `midpoint` or `gauss_legendre` along the path.
@@ -105,8 +107,8 @@ class IntegratedMaskGradient(PatchAttribution):
         name="integrated_mask_gradient",
         class_sensitive=True,
         signed=True,
-        forwards=32,
-        backwards=32,
+        forwards=48,
+        backwards=48,
         reference="this project; path as in Sundararajan et al. 2017, arXiv 1703.01365",
         summary="Mask gradients from no patch to all; sums to y(x) − y(all patches masked).",
     )
@@ -114,7 +116,7 @@ class IntegratedMaskGradient(PatchAttribution):
     def __init__(
         self,
         forward_func: torch.nn.Module,
-        n_steps: int = 32,
+        n_steps: int = 48,
         path: str = "logarithmic",
         rule: str = "midpoint",
         internal_batch_size: int = 32,
