@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xai.core import UsageError, XaiError
 
-TOLERANCE = 1e-4
+TOLERANCE = 5e-5
 """Stop when the estimated error, which is then taken off, is below this share of the known pixels' spread."""
 _MOST_STEPS = 100
 _FIRST_CHECK = 3
