@@ -1,3 +1,5 @@
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,7 +9,17 @@ import torch
 import yaml
 from tiny_detector import write_detector
 
-from xai.bench import Context, read_benchmark, read_records, run_benchmark, run_unit, status
+from xai.bench import (
+    Context,
+    make_plan,
+    read_benchmark,
+    read_records,
+    read_run,
+    run_benchmark,
+    run_unit,
+    status,
+    summarise,
+)
 from xai.bench.files import only_writer
 from xai.bench.store import Store
 from xai.core import ConfigError, DataError, UsageError
@@ -102,13 +114,9 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
 
 
 def test_units_and_settings_travel_to_another_process(yaml_file, tmp_path):
-    import pickle
-
     config = read_benchmark(yaml_file)
     result = run_benchmark(config, tmp_path / "run")
     context = pickle.loads(pickle.dumps(Context(config)))  # noqa: S301 - our own
-    from xai.bench import make_plan
-
     plan = make_plan(config, context.classifier)
     assert len(plan.units) == result.units
     unit = pickle.loads(pickle.dumps(plan.units[0]))  # noqa: S301 - our own
@@ -151,10 +159,13 @@ def test_changed_images_are_refused(config, tiny, finished, photos):
         run_benchmark(config(data=data), finished, classifier=tiny)
 
 
-def test_what_does_not_change_records_may_change(config, tiny, finished):
+def test_what_does_not_change_records_may_change(config, tiny, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     changed = config(name="other", statistics={"resamples": 199, "alpha": 0.01}, batch_size=3)
-    result = run_benchmark(changed, finished, classifier=tiny)
+    result = run_benchmark(changed, tmp_path, classifier=tiny)
     assert result.resumed == result.units
+    assert summarise(tmp_path).parts[0].analysis.alpha == 0.01
+    assert read_run(tmp_path)["name"] == "other"
 
 
 def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monkeypatch):

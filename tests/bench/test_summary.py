@@ -119,6 +119,7 @@ def test_the_rest_of_the_summary(planted):
     assert (answers.images, answers.clean, answers.kept) == (40, 3.0, 10)
     assert answers.baseline == pytest.approx(-0.5)
     assert summary.cost["good"].seconds == 0.5
+    assert "random" in summary.cost and "random_0" not in summary.cost
     assert summary.agreement["mean"].tau[0][1] == 1  # of the methods alone
 
 
@@ -158,6 +159,17 @@ def test_a_real_run_is_summarised(config, tiny, tmp_path, photos):
     assert "vit-token" in to_markdown(summary)
     assert summary.provenance["end"]
     assert set(summary.provenance["versions"]) >= {"python", "xai", "torch", "numpy"}
+
+
+def test_images_without_labels_and_groups_are_summarised(config, tiny, tmp_path, photos):
+    data = {"images": [str(photos / f"{number}.png") for number in range(3)]}
+    controls = {"random_seeds": 0, "sobel": False, "greedy_images": 0}  # and without a reference
+    run_benchmark(config(data=data, controls=controls), tmp_path, classifier=tiny)
+    summary = summarise(tmp_path)
+    assert summary.parts[0].strata == {}
+    assert summary.parts[0].analysis.unit == "image"
+    assert summary.parts[0].analysis.reference is None
+    assert "3 images." in to_markdown(summary)
 
 
 def test_an_unfinished_run_is_summarised_and_says_so(finished, tmp_path):

@@ -66,10 +66,12 @@ def _rankings(summary: Summary) -> Iterator[str]:
         yield (
             f"{_direction(part).capitalize()}. {METRICS[part.metric].summary} "
             f"Protocol hash `{part.protocol_hash}`, "
-            f"{analysis.images} images, {analysis.blocks} {analysis.unit}s."
+            f"{_count(analysis.images, 'image')}"
+            + ("" if analysis.unit == "image" else f" in {_count(analysis.blocks, 'group')}")
+            + "."
         )
         header = ["row", "mean", percent, "mean rank", "P(best)", "better than random on", "p (Holm)"]
-        header += ["ties", "saturated"] + ([f"on {greedy.images} images"] if greedy else [])
+        header += ["ties", "saturated"] + ([f"mean on {_count(greedy.images, 'image')}"] if greedy else [])
         rows = [_ranking_row(part, one) for one in analysis.ranked]
         if greedy:
             row = ["*greedy order (strong reference)*", *[""] * (len(header) - 2), _number(greedy.mean)]
@@ -91,7 +93,7 @@ def _rankings(summary: Summary) -> Iterator[str]:
         for label, stratum in part.strata.items():
             means = ", ".join(f"{one.name} {_number(one.mean)}" for one in stratum.ranked)
             if means:
-                yield f"Only {label} ({stratum.images} images): {means}."
+                yield f"Only {label} ({_count(stratum.images, 'image')}): {means}."
 
 
 def _ranking_row(part: Part, one: MethodSummary) -> list[str]:
@@ -205,6 +207,10 @@ def _named(one: MethodSummary) -> str:
 
 def _direction(part: Part) -> str:
     return "higher is better" if part.higher_is_better else "lower is better"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _number(value: float | None) -> str:

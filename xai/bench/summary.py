@@ -296,6 +296,7 @@ def _answers(records: Any, protocols: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 def _cost(records: Any) -> dict[str, MethodCost]:
     once = records.drop_duplicates(["image", "method"])
+    once = once.assign(method=once["method"].str.replace(rf"^{RANDOM}_\d+$", RANDOM, regex=True))
     return {
         str(name): MethodCost(
             float(part["seconds"].median()),
