@@ -28,7 +28,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from xai.attr import METHODS, GradientWeightedAttention, create
 
-SLOW = ("integrated_gradients", "occlusion", "rise")  # hundreds to thousands of forwards: one pair
+SLOW = ("integrated_gradients", "integrated_mask_gradient", "smoothgrad", "occlusion", "rise")
 LAYERS = {"last_4_layers": 4, "all_layers": 12}
 
 
