@@ -44,15 +44,17 @@ def to_markdown(summary: Summary) -> str:
 def _verdicts(summary: Summary) -> Iterator[str]:
     """A table per protocol: what each metric says of each row."""
     for protocol in dict.fromkeys(part.protocol for part in summary.parts):
-        parts = [part for part in summary.parts if part.protocol == protocol]
+        parts = [p for p in summary.parts if p.protocol == protocol and p.analysis.reference is not None]
+        if not parts:
+            continue
         said = [{one.name: one for one in part.analysis.methods} for part in parts]
         names = {name: one for part in said for name, one in part.items()}
         rows = [
-            [_named(one), *[part[name].verdict if name in part else "no score" for part in said]]
+            [_named(one), *[_short(part[name].verdict) if name in part else "no score" for part in said]]
             for name, one in names.items()
             if name not in {part.analysis.reference for part in parts}
         ]
-        yield f"Under **{protocol}**:"
+        yield f"Compared with random maps under **{protocol}**, p by Holm over the rows:"
         yield _table(["row", *[f"{part.metric} ({_direction(part)})" for part in parts]], rows)
     notes = [note for part in summary.parts for note in part.analysis.notes]
     yield "\n".join(f"- {note}" for note in dict.fromkeys(notes))
@@ -199,6 +201,11 @@ def _matrix(agreement: Agreement) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _short(verdict: str) -> str:
+    """A verdict in a table whose caption says what it is compared with, and how."""
+    return verdict.replace(" than random", "").replace(" from random", "").replace(" (Holm)", "")
 
 
 def _named(one: MethodSummary) -> str:

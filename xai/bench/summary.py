@@ -216,7 +216,9 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
 
 def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
     groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
-    reference = RANDOM if RANDOM in table.methods else None
+    # sparsity has no chance level that a map should beat: an even map is not a worse one
+    judged = METRICS[table.metric].needs != "map"
+    reference = RANDOM if judged and RANDOM in table.methods else None
     return analyse(
         table.values[chosen],
         table.methods,

@@ -15,6 +15,7 @@ from xai.report.files import file_slug, save
 from xai.stats import Agreement, Analysis, Band
 
 FORMATS = ("png", "svg")
+ALONG = {"insertion": "share put back", "randomization": "share of stages randomised"}
 
 
 class Measured(Protocol):
@@ -90,7 +91,9 @@ def _figures(
             controls = [method.name for method in part.analysis.methods if method.control]
             yield (
                 _name("curves", part.metric, part.protocol),
-                lambda p=part, t=title, c=controls: draw_curves(p.curves, t, controls=c),
+                lambda p=part, t=title, c=controls: draw_curves(
+                    p.curves, t, controls=c, x_label=ALONG.get(p.metric, "share removed")
+                ),
             )
     for protocol, matrix in agreement.items():
         yield (
