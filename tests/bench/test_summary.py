@@ -130,7 +130,7 @@ def test_a_summary_is_json_and_markdown(planted, tmp_path):
     text = to_markdown(summary)
     verdicts, rankings = text.index("## Verdicts"), text.index("## Rankings")
     assert verdicts < rankings < text.index("## Cost") < text.index("## Provenance")
-    assert "better than random" in text[verdicts:rankings]
+    assert "| good | better, p<0.001" in text[verdicts:rankings]
     assert "greedy order" in text
     assert "10 of 40" in text
     write_summary(summary, tmp_path / "summary.md")
