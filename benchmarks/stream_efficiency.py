@@ -484,7 +484,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", help="float32, or the type of autocast for all loops")
-    parser.add_argument("--images", type=int, help="default 16 (CLIP on a CPU: 4), on a GPU 64")
+    parser.add_argument("--images", type=int, help="default 16 (CLIP on a CPU: 1), on a GPU 64")
     parser.add_argument("--maps", type=int, default=2, help="attribution methods, so to speak")
     parser.add_argument(
         "--steps", type=int, default=28, help="must divide the 50176 pixels (and 196 patches)"
@@ -536,7 +536,7 @@ def main() -> None:
 
     loops = tuple(loop for loop in LOOPS if (options.loops or "") in loop.name)
     for name in options.models:
-        images = options.images or (64 if gpu else 4 if name != "demo detector" else 16)
+        images = options.images or (64 if gpu else 1 if name != "demo detector" else 16)
         task = make_task(name, options, images)
         label = f"{name}, {images} images"
         measure(label, task, loops, options.repeats, options.batches, save)
