@@ -53,7 +53,7 @@ def test_values_equal_the_metrics_by_hand(checked, tiny, photos):
             method.attribute_patches, pixels, Margin(target), seed=0
         ),
         "class_sensitivity": metrics.class_sensitivity(
-            relevance, method.attribute_patches(pixels, Margin(1 - target))
+            method.attribute_patches(pixels, target), method.attribute_patches(pixels, 1 - target)
         ),
     }
     found = checked[(checked["image"] == "1") & (checked["method"] == "gradient_weighted_attention")]

@@ -92,19 +92,26 @@ def _sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
 
 
 def _class_sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
-    """Against the map of the class that is likeliest among the others."""
+    """Against the map of the class that is likeliest among the others.
+
+    Both maps explain the class's own logit: two opposite margins would differ by construction.
+    """
     others = []
     for one, target in zip(sheet.images, sheet.targets, strict=True):
         logits = one.logits.clone()
         logits[target] = -torch.inf
         others.append(int(logits.argmax()))
-    other = _explained(context, context.classifier, sheet.images, others)
-    return torch.stack([class_sensitivity(*pair) for pair in zip(relevance, other, strict=True)]), None
+    maps = [
+        _explained(context, context.classifier, sheet.images, classes, margin=False)
+        for classes in (sheet.targets, others)
+    ]
+    return torch.stack([class_sensitivity(*pair) for pair in zip(*maps, strict=True)]), None
 
 
 def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
     def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
-        return lambda pixels, target: _explained(context, model, sheet.images, sheet.targets)
+        margin = context.config.explain == "margin"
+        return lambda pixels, target: _explained(context, model, sheet.images, sheet.targets, margin)
 
     found = randomization(
         context.classifier,
@@ -124,9 +131,10 @@ CHECKS: dict[str, Callable[[Context, Sheet, Tensor], Found]] = {
 }
 
 
-def _explained(context: Context, model: Any, images: Sequence[Prepared], targets: Sequence[int]) -> Tensor:
+def _explained(
+    context: Context, model: Any, images: Sequence[Prepared], targets: Sequence[int], margin: bool
+) -> Tensor:
     """(rows, B, rows, cols) of images of one shape, NaN where a method fails."""
-    margin = context.config.explain == "margin"
     maps = explain(model, context.rows, images, targets, margin, context.batches, strict=False)
     return maps.stacked(context.rows, 0)
 

@@ -14,7 +14,7 @@ data:
   # images: [photos/, "frames/**/*.png"]
   # manifest: faces.csv
   forgeries: {photos: shipped, count: 200, kinds: [upsampling, noise], pristine: false, seed: 0}
-  # limit: 500                  # 500 to 1000 images settle most comparisons
+  # limit: 500                  # the first ones; the intervals say whether they were enough
 
 # Registry names (xai methods lists them), or mappings with a row name of their own.
 methods:
