@@ -78,6 +78,31 @@ def test_a_model_that_cannot_be_checked_is_said_and_costs_nothing_else(config, t
     }
 
 
+def test_a_method_that_fails_in_a_check_is_an_exclusion(config, tiny, tmp_path, monkeypatch):
+    import xai.bench.checks as module
+
+    explained, calls = module._explained, []
+
+    def failing(context, *arguments, **options):
+        maps = explained(context, *arguments, **options)
+        calls.append(1)
+        if len(calls) % 2 == 0:  # the second of the two classes
+            maps[0, 1] = torch.nan
+        return maps
+
+    monkeypatch.setattr(module, "_explained", failing)
+    checks = {"metrics": ["class_sensitivity"], "images": 2}
+    run_benchmark(config(checks=checks), tmp_path, classifier=tiny)
+    frame = read_records(tmp_path)
+    frame = frame[frame["metric"] == "class_sensitivity"]
+    assert set(frame["image"]) == {"0", "1"}
+    failed = frame[frame["method"] == "gradient_weighted_attention"]
+    assert list(failed["image"]) == ["0"]
+    (said,) = Store(tmp_path).exclusions()
+    assert (said.image, said.method) == ("1", "gradient_weighted_attention")
+    assert "class_sensitivity" in said.reason
+
+
 def test_the_classes_of_one_batch_may_differ(config, tiny, tmp_path):
     protocols = [{"base": "vit-mean", "target": "label", "steps": 4}]
     checks = {"metrics": ["infidelity", "class_sensitivity"], "images": 5}

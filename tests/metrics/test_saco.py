@@ -39,7 +39,7 @@ def test_scale_and_shift_change_nothing():
     found = saco(weights, weights + noise)
     assert -1 < found < 1
     assert saco(weights, 7 * (weights + noise)) == pytest.approx(found)
-    assert saco(weights, weights + noise + 3) == pytest.approx(found)  # 20 units: all groups are equal
+    assert saco(weights, weights + noise + 3) == pytest.approx(found)
 
 
 def test_by_the_formula_of_the_paper():
@@ -50,7 +50,7 @@ def test_by_the_formula_of_the_paper():
     bounds = group_bounds(16)
     for i in range(3):
         order = np.argsort(-relevance[i].numpy().ravel())
-        clean, salience, drops = pixels[i], [], []
+        clean, salience, drops = pixels[i], [], []  # per unit
         for a, b in itertools.pairwise(bounds):
             hidden = clean.clone()
             for unit in order[a:b]:
@@ -59,8 +59,8 @@ def test_by_the_formula_of_the_paper():
                 hidden[:, row * 8 : row * 8 + 8, col * 8 : col * 8 + 8] = mean
             with torch.no_grad():
                 before, after = model(torch.stack([clean, hidden])).double().softmax(1)[:, 0]
-            salience.append(relevance[i].flatten()[order[a:b].copy()].double().sum().item())
-            drops.append((before - after).item())
+            salience.append(relevance[i].flatten()[order[a:b].copy()].double().mean().item())
+            drops.append((before - after).item() / (b - a))
         weights = [
             (salience[a] - salience[b]) * (1 if drops[a] >= drops[b] else -1)
             for a, b in itertools.combinations(range(10), 2)
@@ -93,6 +93,14 @@ def test_random_maps_earn_nothing_on_average():
     weights = weights_of(6, 5)
     maps = torch.rand(200, 1, 6, 5, generator=torch.Generator().manual_seed(3))
     found = evaluate(two_classes(weights), ["saco"], white(6, 5), maps, 1, ZERO)["saco"].value
+    assert abs(found.mean()) < 3 * found.std() / 200**0.5
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (14, 14)])  # neither divides by 10
+def test_an_even_map_far_above_zero_earns_nothing_by_the_size_of_its_groups(shape):
+    weights = weights_of(*shape).abs()
+    maps = 0.9 + 0.2 * torch.rand(200, 1, *shape, generator=torch.Generator().manual_seed(3))
+    found = evaluate(two_classes(weights), ["saco"], white(*shape), maps, 1, ZERO)["saco"].value
     assert abs(found.mean()) < 3 * found.std() / 200**0.5
 
 

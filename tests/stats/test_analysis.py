@@ -248,3 +248,14 @@ def test_importing_needs_neither_scipy_nor_torch():
     code = "import sys, xai.stats; print([m for m in ('scipy', 'torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_more_scatter_alone_is_no_verdict():
+    """A smooth map that is unrelated scatters more than noise does; on average it is as good."""
+    rng, found = np.random.default_rng(1), 0
+    for _ in range(300):
+        draws, values = rng.normal(0, 1, (60, 3)), rng.normal(0, 4, 60)
+        table = np.column_stack([values, draws.mean(1)])
+        analysis = analyse(table, ["smooth", "random"], reference_draws=draws, resamples=19)
+        found += not analysis.method("smooth").verdict.startswith("not distinguishable")
+    assert found <= 24  # 15 expected of 300; the aligned rank test alone finds some 50

@@ -91,11 +91,15 @@ def test_frames_of_one_video_do_not_make_an_interval_narrower():
     assert width > 5 * naive
 
 
-@pytest.mark.parametrize("values", [[0.1] * 30, [0.1], [0.0, 0.0], [1e9 / 3] * 7])
+@pytest.mark.parametrize("values", [[0.1] * 30, [0.0, 0.0], [1e9 / 3] * 7])
 def test_without_spread_the_interval_is_the_value(values, recwarn):
     low, high = interval(np.array(values))
     assert low[0] == high[0] == pytest.approx(values[0], rel=1e-12)
     assert not recwarn.list
+
+
+def test_a_single_block_has_no_interval():
+    assert np.isnan(interval(np.array([0.4]))).all()
 
 
 @pytest.mark.parametrize("values", [[0, 1], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 0, 1, 1]])

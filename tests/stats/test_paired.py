@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from xai.core import UsageError
-from xai.stats import compare_paired
+from xai.stats import adjust, compare_paired
+from xai.stats.ranktests import holm
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=70)
@@ -50,3 +51,14 @@ def test_images_with_one_score_are_excluded(recwarn):
 def test_nothing_to_compare_is_refused(b):
     with pytest.raises(UsageError):
         compare_paired(A, b)
+
+
+def test_many_comparisons_are_corrected_in_p_and_in_words():
+    series = [compare_paired(A, A - shift + 0.4 * np.random.default_rng(i).normal(size=70), resamples=99)
+              for i, shift in enumerate((0.14, 0.0, 0.0, 1.0))]  # fmt: skip
+    adjusted = adjust(series)
+    assert np.allclose([one.p for one in adjusted], holm(np.array([one.p for one in series])))
+    assert "(Holm)" in adjusted[0].verdict
+    assert adjusted[3].verdict.startswith("A: better than B, p<0.001 (Holm)")
+    weak = [one for one, other in zip(series, adjusted, strict=True) if one.p < 0.05 <= other.p]
+    assert weak and all("not distinguishable" in adjusted[series.index(one)].verdict for one in weak)

@@ -12,7 +12,7 @@ from xai.bench.context import Context
 from xai.bench.maps import explain
 from xai.bench.plan import metrics_of
 from xai.bench.prepared import Exclusion, Prepared
-from xai.core import Margin, Record, UsageError, XaiError
+from xai.core import Margin, ModelError, Record, UsageError, XaiError
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.randomization import randomization
@@ -43,8 +43,15 @@ def check_records(
             reason = f"{metric}: {' '.join(error.message.split())}"
             excluded += [Exclusion(one.id, "*", sheet.protocol, reason) for one in sheet.images]
             continue
+        finite = values.isfinite()
         for m, row in enumerate(context.rows):
-            places = [i for i in range(len(sheet.images)) if usable[m, i]]
+            places = [i for i in range(len(sheet.images)) if usable[m, i] and finite[m, i]]
+            reason = f"{metric}: the method gave no map for what the check asks"
+            excluded += [
+                Exclusion(one.id, row.name, sheet.protocol, reason)
+                for i, one in enumerate(sheet.images)
+                if usable[m, i] and not finite[m, i]
+            ]
             records += sheet.plain(
                 metric,
                 row,
@@ -87,7 +94,10 @@ def _sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
             )
             return list(value)
 
-        values.append(torch.stack(context.batches.run(some, range(len(sheet.images)))))
+        try:
+            values.append(torch.stack(context.batches.run(some, range(len(sheet.images)))))
+        except ModelError:  # one row's failure is not the others'
+            values.append(torch.full((len(sheet.images),), torch.nan, dtype=torch.float64))
     return torch.stack(values), None
 
 
@@ -105,13 +115,24 @@ def _class_sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Fou
         _explained(context, context.classifier, sheet.images, classes, margin=False)
         for classes in (sheet.targets, others)
     ]
-    return torch.stack([class_sensitivity(*pair) for pair in zip(*maps, strict=True)]), None
+    broken = maps[0].isnan().flatten(2).any(-1) | maps[1].isnan().flatten(2).any(-1)
+    pairs = zip(maps[0].nan_to_num(), maps[1].nan_to_num(), strict=True)
+    values = torch.stack([class_sensitivity(*pair) for pair in pairs])
+    return values.masked_fill(broken.to(values.device), torch.nan), None
 
 
 def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+    broken: list[Tensor] = []  # (rows, B) for every model asked
+
     def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
         margin = context.config.explain == "margin"
-        return lambda pixels, target: _explained(context, model, sheet.images, sheet.targets, margin)
+
+        def maps(pixels: Tensor, target: Any) -> Tensor:
+            found = _explained(context, model, sheet.images, sheet.targets, margin)
+            broken.append(found.isnan().flatten(2).any(-1).cpu())
+            return found.nan_to_num()
+
+        return maps
 
     found = randomization(
         context.classifier,
@@ -120,7 +141,8 @@ def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
         seed=context.config.seed,
         groups=BLOCK_STAGES,
     )
-    return found.value, found.spearman
+    failed = torch.stack(broken).any(0).to(found.value.device)
+    return found.value.masked_fill(failed, torch.nan), found.spearman
 
 
 CHECKS: dict[str, Callable[[Context, Sheet, Tensor], Found]] = {

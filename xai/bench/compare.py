@@ -1,15 +1,15 @@
 """Two runs, image by image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xai.bench.store import read_records
 from xai.core import UsageError
 from xai.metrics import METRICS
-from xai.stats import Comparison, compare_paired
+from xai.stats import Comparison, adjust, compare_paired
 
-_KEY = ["image_hash", "method", "metric", "protocol_hash"]
+_KEY = ["image_hash", "target", "method", "metric", "protocol_hash"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def compare_runs(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> list[RunPair]:
-    """Compare what two runs have in common: same pixels, row name, metric and protocol hash.
+    """Compare what two runs have in common: same pixels, followed class, row name, metric and protocol hash.
+
+    p is Holm's over the rows of one metric and protocol.
 
     Raises:
         UsageError: They share no such record; says whether images, rows, metrics or protocols differ.
@@ -73,7 +75,16 @@ def compare_runs(
         same = bool((part["method_hash_a"] == part["method_hash_b"]).all())
         protocol = str(part["protocol_a"].iloc[0])
         pairs.append(RunPair(str(method), str(metric), protocol, str(protocol_hash), same, comparison))
-    return pairs
+    return _adjusted(pairs, alpha)
+
+
+def _adjusted(pairs: list[RunPair], alpha: float) -> list[RunPair]:
+    adjusted = []
+    for metric, protocol in dict.fromkeys((pair.metric, pair.protocol_hash) for pair in pairs):
+        rows = [pair for pair in pairs if (pair.metric, pair.protocol_hash) == (metric, protocol)]
+        said = adjust([pair.comparison for pair in rows], alpha=alpha)
+        adjusted += [replace(pair, comparison=one) for pair, one in zip(rows, said, strict=True)]
+    return adjusted
 
 
 def _name(run: str | Path) -> str:
@@ -86,6 +97,7 @@ def _why(first: Any, second: Any) -> str:
         ("protocol_hash", "Their protocols differ, and numbers of different protocols are not comparable"),
         ("metric", "Their metrics differ"),
         ("method", "Their rows have different names"),
+        ("target", "They follow different classes"),
     ):
         if not set(first[column]) & set(second[column]):
             return f"{what}."

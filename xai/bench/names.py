@@ -14,6 +14,7 @@ from xai.metrics.protocol import Protocol
 
 Problem = tuple[tuple[str | int, ...], str]
 
+RESERVED = ("maps", "checks")  # stand where a protocol would for what needs none
 CHECKS = ("class", "method")  # what the metrics of `checks` need
 
 
@@ -52,6 +53,8 @@ def problems(config: BenchmarkConfig) -> Iterator[Problem]:
         except (TypeError, ValueError) as error:  # of an operator's parameters
             yield ("protocols", index), f"a value has the wrong type: {error}."
             continue
+        if names[-1] in RESERVED:
+            yield ("protocols", index), f"{names[-1]!r} is the name of other records; give it another one."
         if names[-1] in names[:-1]:
             yield ("protocols", index), f"two protocols are named {names[-1]!r}; give one a name of its own."
 

@@ -8,6 +8,7 @@ from xai.bench.config import BenchmarkConfig
 from xai.bench.names import resolve_protocols
 from xai.bench.rows import Row, control_rows, digest, method_rows
 from xai.bench.sources import digests, list_entries
+from xai.bench.versions import DECISIVE, versions
 from xai.data.lazy import Entry
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
@@ -124,6 +125,7 @@ def _identity(
         "protocols": {one.name: one.hash for one in protocols},
         "data": {"images": len(content), "digest": digest(list(content), 24)},
         "shard_size": config.shard_size,
+        "versions": {name: number for name, number in versions().items() if name in DECISIVE},
     }
 
 

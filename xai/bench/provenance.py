@@ -2,17 +2,16 @@
 
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from xai.bench.config import BenchmarkConfig
 from xai.bench.plan import autocast_of
+from xai.bench.versions import version_of, versions
 from xai.models import Classifier
 
 SCHEMA = "xai.benchmark/1"
-LIBRARIES = ("torch", "transformers", "captum", "numpy", "scipy", "pandas", "pyarrow", "pillow")
 
 
 def provenance(config: BenchmarkConfig, classifier: Classifier) -> dict[str, Any]:
@@ -23,18 +22,11 @@ def provenance(config: BenchmarkConfig, classifier: Classifier) -> dict[str, Any
         "device": device_name(classifier.device),
         "threads": torch.get_num_threads(),
         "model": classifier.describe(),
-        "processor": f"PIL {_version('pillow')}",
+        "processor": f"PIL {version_of('pillow')}",
         "dtype": str(classifier.dtype).removeprefix("torch."),
         "autocast": autocast_of(config, classifier),
         "batch_size": config.batch_size,
         "seed": config.seed,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package and the libraries that its numbers depend on."""
-    return {"python": platform.python_version(), "xai": _version("vit-xai")} | {
-        name: _version(name) for name in LIBRARIES
     }
 
 
@@ -48,10 +40,3 @@ def device_name(device: torch.device) -> str:
 def now() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"

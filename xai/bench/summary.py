@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,8 @@ class Answers:
         images: How many.
         clean: Mean value of the images as they are.
         baseline: Mean value with everything removed.
-        kept: Images that are still of the followed class with everything removed: deleting evidence
-            cannot take it from them. None where the value does not say it.
+        kept: Images whose followed class still has more than half of the probability with everything removed:
+            deleting evidence cannot take it from them. None where the value does not say it.
     """
 
     images: int
@@ -193,15 +193,16 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
     by_label = {label: np.array([one == label for one in table.labels]) for label in labels}
     mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
     flat = table.saturated.sum(0)
+    methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
     return Part(
         metric=table.metric,
         protocol=table.protocol,
         protocol_hash=table.protocol_hash,
         higher_is_better=table.higher_is_better,
-        analysis=_analyse(table, every, settings),
+        analysis=_with_saturation(_analyse(table, every, settings), table),
         strata={k: _analyse(table, v, settings) for k, v in by_label.items()} if len(labels) > 1 else {},
         split_half=split_half(
-            table.values,
+            table.values[:, methods],  # controls would make any two halves agree
             groups=table.groups if table.grouped else None,
             alpha=settings["alpha"],
             seed=settings["seed"],
@@ -216,9 +217,8 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
 
 def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
     groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
-    # sparsity has no chance level that a map should beat: an even map is not a worse one
-    judged = METRICS[table.metric].needs != "map"
-    reference = RANDOM if judged and RANDOM in table.methods else None
+    judged = METRICS[table.metric].against_random and RANDOM in table.methods
+    reference = RANDOM if judged else None
     return analyse(
         table.values[chosen],
         table.methods,
@@ -231,6 +231,19 @@ def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> A
     )
 
 
+def _with_saturation(analysis: Analysis, table: Table) -> Analysis:
+    """Verdicts that say so where most curves of a row rank nothing."""
+    images, methods = len(table.images), []
+    for one in analysis.methods:
+        flat = int(table.saturated[:, table.methods.index(one.name)].sum())
+        if flat == images and one.name != analysis.reference:
+            one = replace(one, verdict=f"saturated on every image, ranks nothing ({one.verdict})")
+        elif 2 * flat > images and one.name != analysis.reference:
+            one = replace(one, verdict=f"{one.verdict}, but saturated on {flat} of {images} images")
+        methods.append(one)
+    return replace(analysis, methods=tuple(methods))
+
+
 def _greedy(table: Table) -> Greedy | None:
     if table.greedy is None:
         return None
@@ -240,8 +253,10 @@ def _greedy(table: Table) -> Greedy | None:
 
 
 def _curves(table: Table, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
-    """Mean curves by row; the random maps are averaged per image first."""
+    """Mean curves by row, over the images that all rows share; random maps are averaged per image first."""
     bands = {}
+    shared = {table.images[row] for row in np.flatnonzero(np.isfinite(table.values).all(1))}
+    records = records[records["image"].isin(shared)]
     for name in table.methods:
         drawn = records["method"].str.fullmatch(rf"{RANDOM}_\d+")
         mine = records[drawn if name == RANDOM else records["method"] == name]

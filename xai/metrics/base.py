@@ -34,6 +34,8 @@ class MetricInfo:
         needs: What it is computed from: "perturbation" (perturbed forwards of the classifier, through the
             stream), "map" (relevance alone), "mask" (relevance and a mask of the truth), "class" (maps of
             two classes), "method" (a callable that explains).
+        against_random: Whether a random map's score is what a map must beat; False where a random map is
+            extreme by construction, so that beating it says nothing.
         forwards: (n_patches, protocol) → forward passes per image and map when it is computed alone.
         function: What computes it; set by `register`.
     """
@@ -44,6 +46,7 @@ class MetricInfo:
     reference: str
     summary: str
     needs: Needs
+    against_random: bool = True
     forwards: Forwards = no_forwards
     function: Callable[..., Any] | None = None
 

@@ -6,7 +6,7 @@ the image's own seed, so methods are compared in pairs, and the model is asked o
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def infidelity(
     *,
     operator: str | Operator = "mean",
     samples: int = SUBSETS,
-    normalize: bool = True,
+    normalize: bool | Literal["captum"] = True,
     seed: int = 0,
     batch_size: int = 32,
 ) -> Tensor:
@@ -61,8 +61,9 @@ def infidelity(
         target: Class index, `Margin`, or one of them per image.
         operator: What removing a patch means; a name of `xai.perturb.OPERATORS` or an operator.
         samples: Random sets per image.
-        normalize: Scale each map by the factor that suits it best, since few methods answer in logits; a
-            method is then judged by the pattern of its map alone.
+        normalize: Scale each map by the factor ≥ 0 that suits it best, since few methods answer in logits; a
+            method is then judged by the pattern of its map alone. Captum's factor may be negative, which
+            makes a map and its reverse equally good: `"captum"` is that one.
         seed: Another seed gives other sets.
         batch_size: Images at a time.
 
@@ -97,7 +98,8 @@ def infidelity(
     told = torch.einsum("mbp,bsp->mbs", maps.flatten(2), removed.flatten(2).double())
     if normalize:
         power = told.square().sum(-1, keepdim=True)
-        told = told * torch.where(power > 0, (told * fall).sum(-1, keepdim=True) / power, 0)
+        factor = torch.where(power > 0, (told * fall).sum(-1, keepdim=True) / power, 0)
+        told = told * (factor if normalize == "captum" else factor.clamp_min(0))
     value = (told - fall).square().mean(-1)
     return value if relevance.dim() == 4 else value[0]
 
@@ -117,6 +119,7 @@ def removed_patches(seed: int, samples: int, grid: tuple[int, int]) -> Tensor:
         reference="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.sensitivity_max",
         summary="Largest relative change of the map when the image changes by noise too small to see.",
         needs="method",
+        against_random=False,
     )
 )
 def sensitivity_max(

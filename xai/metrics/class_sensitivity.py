@@ -14,6 +14,7 @@ from xai.metrics.similarity import spearman
         reference="after the random logit test, Sixt et al. 2020, arXiv 1912.09818",
         summary="How different the maps of two classes are: 0 the same (fails), ½ unrelated, 1 opposite.",
         needs="class",
+        against_random=False,
     )
 )
 def class_sensitivity(relevance: Tensor, other: Tensor) -> Tensor:

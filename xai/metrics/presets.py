@@ -96,7 +96,8 @@ _preset(
     target="label",
     auc="mean",
     reference="Rong et al. 2022 (arXiv 2202.00449): noisy linear imputation, mean probability of the label "
-    "over the published shares (the paper also gives accuracy: value=accuracy).",
+    "over the published shares (the paper also gives accuracy: value=accuracy). Deviation: lerf removes the "
+    "published shares, where the code keeps them.",
 )
 _preset(
     "tis",

@@ -49,6 +49,7 @@ class Randomization:
         reference="Adebayo et al. 2018, arXiv 1810.03292 (cascading; here it reaches every parameter)",
         summary="Similarity of the map to itself while the model is randomised from head to embeddings.",
         needs="method",
+        against_random=False,
     )
 )
 def randomization(

@@ -24,9 +24,9 @@ def saco_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
 class SaCo(PerturbationMetric):
     """Salience-guided faithfulness coefficient, Wu et al. 2024.
 
-    The units are cut by rank into 10 groups as equal as whole units allow. With s(G) the sum of a group's
-    relevance and d(G) the drop of the model's value when the group alone is removed, every pair of groups
-    weighs |s_i − s_j|; pairs whose drops are ordered as their relevance count for, the others against:
+    The units are cut by rank into 10 groups as equal as whole units allow. With s(G) a group's relevance
+    and d(G) the drop of the model's value when the group alone is removed, each per unit, every pair of
+    groups weighs |s_i − s_j|; pairs whose drops are ordered as their relevance count for, the others against:
 
         F = Σ (s_i − s_j) · sign(d_i − d_j) / Σ |s_i − s_j|,  i < j.
 
@@ -38,7 +38,9 @@ class SaCo(PerturbationMetric):
       average, and flagged as saturated.
     - Relevance is taken with the protocol's sign; with "signed" negative relevance is salience below zero, so
       a group that speaks against the class should raise the value. F does not change when the map is
-      scaled or, where groups are equal, shifted.
+      scaled or shifted.
+    - Sums are divided by the group's size: 196 patches do not divide by 10, and a larger group has both more
+      relevance and a larger drop, so that sums would credit any map whose values lie far above 0.
     - Value and operator are the protocol's: with vit-mean and value=probability they are the paper's
       (mean per channel).
     """
@@ -60,10 +62,11 @@ class SaCo(PerturbationMetric):
 
     def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
         ranking = context.rank(relevance)
-        drops = clean[:, None, None] - per_map(values[0], context, GROUPS)
-        salience = per_map(group_salience(ranking, context), context, GROUPS)
+        sizes = torch.tensor(group_bounds(context.total), dtype=torch.float64).diff()
+        drops = (clean[:, None, None] - per_map(values[0], context, GROUPS)) / sizes
+        salience = per_map(group_salience(ranking, context), context, GROUPS) / sizes
         coefficients = coefficient(salience, drops)
-        moves = span(drops).mean(-1)
+        moves = span(drops * sizes).mean(-1)
         constant = (ranking.units.amax(-1) == ranking.units.amin(-1)).cpu()
         return Outcome(
             coefficients.mean(-1).masked_fill(constant, 0.0), moves.masked_fill(constant, -torch.inf)

@@ -15,6 +15,7 @@ from xai.metrics.base import MetricInfo, register
         reference="Hurley & Rickard 2009, arXiv 0811.4706; Chalasani et al. 2020, arXiv 1810.06583",
         summary="Gini index of the absolute relevance: 0 for an even map, near 1 if few patches hold it all.",
         needs="map",
+        against_random=False,
     )
 )
 def gini(relevance: Tensor) -> Tensor:
@@ -42,6 +43,7 @@ def gini(relevance: Tensor) -> Tensor:
         reference="Shannon entropy over patches, cf. Bhatt et al. 2020, arXiv 2005.00631",
         summary="Entropy of the absolute relevance as a share of its maximum: 1 if even, 0 if in one patch.",
         needs="map",
+        against_random=False,
     )
 )
 def entropy(relevance: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never t
 from xai.stats.agreement import metric_agreement, rank_stability, split_half
 from xai.stats.analysis import analyse
 from xai.stats.curves import Band, mean_curve
-from xai.stats.paired import compare_paired
+from xai.stats.paired import adjust, compare_paired
 from xai.stats.results import (
     Agreement,
     Analysis,
@@ -26,6 +26,7 @@ __all__ = [
     "MethodSummary",
     "Pair",
     "SplitHalf",
+    "adjust",
     "analyse",
     "compare_paired",
     "mean_curve",

@@ -45,7 +45,7 @@ def bca(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bias-corrected and accelerated interval of weighted means; the acceleration is jackknifed over blocks.
 
-    A column without any spread, or a single block, gives an interval of no width.
+    A column without any spread gives an interval of no width; a single block says nothing of spread: NaN.
 
     Args:
         values: (blocks, columns).
@@ -56,6 +56,8 @@ def bca(
     Returns:
         Lower and upper ends, each (columns,).
     """
+    if len(values) < 2:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     normal = scipy_stats().norm
     mean = weights @ values / weights.sum()
     slack = ROUNDING * np.abs(values).max(0)

@@ -1,6 +1,7 @@
 """Two series of scores of the same images, such as one method in two runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from xai.core import UsageError, derive_seed
 from xai.stats import words
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
-from xai.stats.ranktests import signed_rank, smallest_p, superiority
+from xai.stats.ranktests import holm, signed_rank, smallest_p, superiority
 from xai.stats.results import Comparison
 
 
@@ -75,6 +76,7 @@ def compare_paired(
         low=float(low[0]),
         high=float(high[0]),
         p=p,
+        side=side,
         superiority=ahead,
         median_difference=median,
         images=blocks.images,
@@ -84,6 +86,24 @@ def compare_paired(
         identical=identical,
         verdict=f"{names[0]}: {verdict}",
     )
+
+
+def adjust(comparisons: Sequence[Comparison], *, alpha: float = 0.05) -> list[Comparison]:
+    """The same comparisons with Holm's correction over all of them, in p and in words.
+
+    Args:
+        comparisons: From `compare_paired`.
+        alpha: Level of the tests.
+    """
+    adjusted = []
+    for one, p in zip(comparisons, holm(np.array([c.p for c in comparisons])), strict=True):
+        verdict = one.verdict
+        if not one.identical and smallest_p(one.blocks) <= alpha:
+            ahead, median = one.superiority, one.median_difference
+            said = words.compared(one.names[1], float(p), one.side, ahead, median, one.unit, alpha)
+            verdict = f"{one.names[0]}: {said}"
+        adjusted.append(replace(one, p=float(p), verdict=verdict))
+    return adjusted
 
 
 def _only(groups: Sequence[str], kept: np.ndarray) -> list[str]:

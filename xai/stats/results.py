@@ -155,7 +155,8 @@ class Comparison(Plain):
         difference: Mean of first − second.
         low: Lower end of the BCa bootstrap interval of the difference.
         high: Upper end.
-        p: Wilcoxon's signed-rank test, zeros by Pratt's rule, two-sided.
+        p: Wilcoxon's signed-rank test, zeros by Pratt's rule, two-sided; Holm's after `adjust`.
+        side: 1 where the test leans to the first as the better one, −1 where to the second, else 0.
         superiority: Share of blocks on which the first is better; ties count half.
         median_difference: Median over blocks of first − second.
         images: With both scores.
@@ -172,6 +173,7 @@ class Comparison(Plain):
     low: float
     high: float
     p: float
+    side: int
     superiority: float
     median_difference: float
     images: int

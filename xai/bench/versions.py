@@ -1,0 +1,23 @@
+"""Versions of what the numbers depend on."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+LIBRARIES = ("torch", "transformers", "captum", "numpy", "scipy", "pandas", "pyarrow", "pillow")
+DECISIVE = ("xai", "torch", "transformers", "captum", "numpy", "pillow")
+"""Another version of these may change a map or a score: a run ends with what it began with."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the libraries."""
+    return {"python": platform.python_version(), "xai": version_of("vit-xai")} | {
+        name: version_of(name) for name in LIBRARIES
+    }
+
+
+def version_of(name: str) -> str:
+    """The installed version of a distribution, or "absent"."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
