@@ -5,6 +5,8 @@ the insertion curve is the LeRF curve read backwards, and SRG, comprehensiveness
 beside MoRF and LeRF. The order of LeRF is the exact reverse of that of MoRF, ties included.
 """
 
+from abc import abstractmethod
+
 from torch import Tensor
 
 from xai.core import UsageError
@@ -180,8 +182,9 @@ class _Rationale(PerturbationMetric):
     (0, 0.5], so that the states are those of the curves.
     """
 
+    @abstractmethod
     def intervals(self, context: Context) -> Intervals:
-        raise NotImplementedError
+        """Ranks to remove, one interval per point."""
 
     def _counts(self, context: Context) -> list[int]:
         counts = [count for count in context.counts if 0 < 2 * count <= context.total]
