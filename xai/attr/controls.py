@@ -1,7 +1,6 @@
 """Maps that know nothing about the model: what every method must beat."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -9,7 +8,8 @@ import torch
 from xai.attr.base import MethodInfo, PatchAttribution, register
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.core import UsageError, derive_seed
+from xai.core import UsageError
+from xai.perturb import image_seeds
 
 
 @register
@@ -38,9 +38,8 @@ class RandomAttribution(PatchAttribution):
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
         maps = []
-        for image in pixels.float().cpu():
-            digest = sha256(image.numpy().tobytes()).hexdigest()
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, digest))
+        for seed in image_seeds(pixels, self.seed):
+            generator = torch.Generator().manual_seed(seed)
             maps.append(torch.rand(grid.rows, grid.cols, generator=generator))
         relevance = torch.stack(maps).to(pixels.device)
         return relevance.expand(len(targets), *relevance.shape)

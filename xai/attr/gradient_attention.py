@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
+from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
 from xai.attr.shapes import LayerMaps, PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.core import ModelError
 
 
 @register
@@ -92,16 +92,10 @@ class GradientWeightedAttention(PatchAttribution):
         """(targets, B, heads, tokens) per chosen layer, from one forward and a backward per target."""
         layers = self.layer_indices(seen.layers)
         logits, calls = self._record(seen, pixels, args, layers, gradients=True)
-        outputs = [call.output for call in calls]
-        gradients: list[tuple[Tensor, ...]] = []
-        for left, target in zip(reversed(range(len(targets))), targets, strict=True):
-            y = scores(logits, target).sum()
-            if not y.requires_grad:
-                raise ModelError("The logits are cut off from the attention layers: no gradient can pass.")
-            gradients.append(torch.autograd.grad(y, outputs, retain_graph=left > 0, materialize_grads=True))
+        gradients = output_gradients([scores(logits, target) for target in targets], calls)
         return [
-            read_out(call, torch.stack(layer_gradients), seen.rows_of(index), clamp)
-            for index, call, layer_gradients in zip(layers, calls, zip(*gradients, strict=True), strict=True)
+            read_out(call, of_layer, seen.rows_of(index), clamp)
+            for index, call, of_layer in zip(layers, calls, gradients, strict=True)
         ]
 
 

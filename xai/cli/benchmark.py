@@ -59,9 +59,11 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     say(f"{result.units} units ({result.resumed} were done before), {result.forwards} forward passes, "
         f"{result.seconds:.0f} s.")  # fmt: skip
+    unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
+    if unused:
+        say(f"{len(unused)} of {result.images} images could not be used; {folder / 'summary.md'} says why.")
     _summarise(folder, as_json)
-    if any(one.method == one.protocol == "*" for one in result.exclusions):
-        say(f"{len(result.exclusions)} exclusions, listed with their reasons in {folder / 'summary.md'}.")
+    if unused:
         raise typer.Exit(PARTLY)
 
 
