@@ -8,7 +8,7 @@ from xai.report.benchmark import (
     draw_rank_table,
 )
 from xai.report.files import file_slug, save
-from xai.report.page import write_page
+from xai.report.page import to_html, write_data, write_page
 from xai.report.panels import draw_heads, draw_layers, draw_methods
 from xai.report.pictures import compared, draw_class, draw_comparison
 
@@ -26,5 +26,7 @@ __all__ = [
     "draw_rank_table",
     "file_slug",
     "save",
+    "to_html",
+    "write_data",
     "write_page",
 ]

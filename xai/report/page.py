@@ -1,29 +1,38 @@
-"""One self-contained HTML page: works offline, loads nothing, runs no script."""
+"""One self-contained, interactive HTML file: opens from disk, loads nothing, runs only the scripts it names."""
 
+import gzip
+import json
 import os
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
-from io import BytesIO
+from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.colors import to_hex
-from PIL import Image
+from markupsafe import Markup
+from matplotlib import colormaps
 
-from xai import __version__
-from xai.core import Explanation
+from xai.core import UsageError
 from xai.report import words
-from xai.report.canvas import Canvas, close_view
+from xai.report.charts import charts_of
 from xai.report.files import replacing
-from xai.report.pictures import compared, comparison_scales
-from xai.report.scale import DIVERGING, SEQUENTIAL, Scale
+from xai.report.payload import HEAVY, Page
+from xai.report.scale import DIVERGING, SEQUENTIAL
 from xai.report.text import number, percent, printable
 
-LONGEST, QUALITY = 480, 62  # of the pictures in the page: five to an image, about 150 kB in all
-MOST_CLASSES = 5  # listed with their probabilities
+# in this order: what a file uses stands in one before it
+SCRIPTS = ("data", "colour", "paint", "state", "tables", "charts", "viewer", "explorer", "sheet", "main")
+COLOURS = {
+    "inferno": SEQUENTIAL,
+    "viridis": colormaps["viridis"],
+    "cividis": colormaps["cividis"],
+    "blue-orange": DIVERGING,
+}
 
 TEMPLATES = Environment(
     loader=PackageLoader("xai.report"),
@@ -32,117 +41,108 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters |= {"percent": percent, "number": number, "printable": printable}
 
 
-def write_page(explanations: Iterable[Explanation], path: str | os.PathLike[str], *, title: str) -> None:
-    """Write one HTML page of explanations; an existing page is replaced at once or not at all.
-
-    Args:
-        explanations: Read one by one; their pictures go into the page as they are drawn.
-        path: The file to write.
-        title: Heading of the page.
+def write_page(page: Page, path: str | os.PathLike[str]) -> None:
+    """Write a page as one HTML file; an existing one is replaced at once or not at all.
 
     Raises:
-        DataError: A map holds NaN or infinity.
+        UsageError: The page has charts, and the library that draws them is not installed.
     """
-    style = TEMPLATES.get_template("page.css").render(
-        sequential=_gradient(SEQUENTIAL), diverging=_gradient(DIVERGING)
-    )
-    page = TEMPLATES.get_template("page.html").generate(
-        title=printable(title),
-        style=style,
-        style_hash=b64encode(sha256(style.encode()).digest()).decode(),
-        version=__version__,
-        limits=words.LIMITS,
-        articles=map(_article, explanations),
-    )
     with replacing(Path(path)) as file:
-        for part in page:
-            file.write(part.encode())
+        file.write(to_html(page).encode())
 
 
-def _article(explanation: Explanation) -> dict[str, Any]:
-    canvas = Canvas(explanation, close_view(explanation), LONGEST)
-    ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])[:MOST_CLASSES]
-    return {
-        "name": words.name(explanation),
-        "verdict": words.verdict(explanation),
-        "classes": [(words.short(name), percent(share), f"{100 * share:.1f}") for name, share in ranked],
-        "figures": list(_figures(explanation, canvas)),
-        "notes": list(
-            filter(None, (" ".join(words.conditions(explanation, canvas)), words.made_by(explanation)))
-        ),
-        "facts": list(_facts(explanation)),
+def write_data(page: Page, path: str | os.PathLike[str]) -> None:
+    """Write a page's data alone, as JSON."""
+    with replacing(Path(path)) as file:
+        file.write((page.model_dump_json(by_alias=True, indent=1) + "\n").encode())
+
+
+def to_html(page: Page) -> str:
+    """The page as text."""
+    charts = charts_of(page)
+    script, style = _script(), TEMPLATES.get_template("page.css").render()
+    library = chart_library() if charts else ""
+    blocks = {"page": pack(_head(page) | {"charts": charts})}
+    if library:
+        blocks["library"] = pack(library)
+    for place, image in enumerate(page.images):
+        blocks[f"image-{place}"] = pack(image.model_dump(include=set(HEAVY - {"picture"}), mode="json"))
+        blocks[f"picture-{place}"] = image.picture or ""
+    return TEMPLATES.get_template("page.html").render(
+        page=page,
+        charts=charts,
+        policy=_policy([one for one in (script, library) if one], style),
+        style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
+        script=Markup(script),  # noqa: S704 - likewise
+        blocks=blocks,
+        limits=words.LIMITS,
+    )
+
+
+def pack(content: Any) -> str:
+    """JSON (or text) as base64 of gzip; equal content gives equal text."""
+    text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def chart_library() -> str:
+    """Vega-Lite with its runtime as one script; see reports/chart_libraries.md for why this one.
+
+    Raises:
+        UsageError: The Python package that ships it is not installed.
+    """
+    try:
+        bundle = import_module("vl_convert").javascript_bundle()
+    except ImportError:
+        raise UsageError(
+            "The charts of this page need vl-convert-python, which is not installed.",
+            "Run: pip install 'vit-xai[bench]'",
+        ) from None
+    return _inline(bundle)
+
+
+def _head(page: Page) -> dict[str, Any]:
+    """All that a browser needs before any image comes into view."""
+    return page.model_dump(mode="json", by_alias=True, exclude={"images": {"__all__": set(HEAVY)}})
+
+
+@cache
+def _script() -> str:
+    folder = files("xai.report") / "web"
+    parts = [(folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS]
+    colours = json.dumps({name: _table(colormap) for name, colormap in COLOURS.items()})
+    return _inline(
+        '(() => {\n"use strict";\n' + f"const COLOURS = {colours};\n" + "\n".join(parts) + "\n})();\n"
+    )
+
+
+def _table(colormap: Any) -> str:
+    """256 RGB colours in base64."""
+    colours = colormap(np.linspace(0, 1, 256))[:, :3]
+    return b64encode((colours * 255 + 0.5).astype(np.uint8).tobytes()).decode()
+
+
+def _inline(script: str) -> str:
+    """A script that may stand inside of an HTML file; its hash is of what the parser hands on."""
+    script = script.replace("\r\n", "\n").replace("\r", "\n")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: list[str], style: str) -> str:
+    """Content Security Policy: nothing is fetched, and only the scripts and the style of this file count."""
+
+    def digests(contents: list[str]) -> str:
+        return " ".join(f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in contents)
+
+    rules: Mapping[str, str] = {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "script-src": digests(scripts),
+        "style-src": digests([style]),
+        "base-uri": "'none'",
+        "form-action": "'none'",
     }
-
-
-def _figures(explanation: Explanation, canvas: Canvas) -> Iterator[dict[str, Any]]:
-    scale, difference_scale, overlap_scale = comparison_scales(explanation)
-
-    def overlay(
-        title: str, note: str, alt: str, values: np.ndarray, scale: Scale, stamp: str
-    ) -> dict[str, Any]:
-        return _figure(title, canvas.overlay(values, scale), alt, note, scale, stamp)
-
-    name = words.name(explanation)
-    yield _figure("original", Canvas(explanation, longest=LONGEST).original, f"{name}, as it is")
-    for label, values in explanation.maps.items():
-        title, unit = words.titled(explanation, label), words.short(label)
-        alt = f"Relevance for {unit} laid over {name}"
-        yield overlay(title, words.peak(values, scale), alt, values, scale, words.stamp(values))
-    if len(explanation.maps) > 1:
-        first, second = compared(explanation)
-        note = f"{words.short(first)} − {words.short(second)}; {words.sides(first, second)}"
-        values = explanation.difference(first, second) * scale.limit
-        stamp = words.stamp(values, "difference")
-        yield overlay(
-            "difference", note, f"Difference of the maps over {name}", values, difference_scale, stamp
-        )
-        values = explanation.overlap(first, second) * scale.limit
-        stamp, note = words.stamp(values, "overlap"), "the smaller of the two"
-        yield overlay("overlap", note, f"Overlap of the maps over {name}", values, overlap_scale, stamp)
-
-
-def _figure(
-    title: str, picture: np.ndarray, alt: str, note: str = "", scale: Scale | None = None, stamp: str = ""
-) -> dict[str, Any]:
-    """What the template needs to know about one picture."""
-    ticks = []
-    if scale is not None and scale.limit > 0:
-        ticks = [number(value) for value in (scale.low, (scale.low + scale.limit) / 2, scale.limit)]
-    return {
-        "title": title,
-        "note": note,
-        "source": _data_uri(picture),
-        "height": picture.shape[0],
-        "width": picture.shape[1],
-        "alt": alt,
-        "stamp": stamp,
-        "ticks": ticks,
-        "colours": "diverging" if scale is not None and scale.signed else "sequential",
-    }
-
-
-def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
-    """Provenance: everything needed to make the maps again."""
-    sample, geometry = explanation.sample, explanation.geometry
-    yield "image", printable(str(sample.path or sample.id))
-    yield "size", "{} × {} pixels".format(*sample.image.size)
-    if sample.box is not None:
-        yield "crop (x, y, width, height)", ", ".join(f"{value:g}" for value in sample.box)
-    yield "seen by the model (left, top, right, bottom)", ", ".join(f"{value:g}" for value in geometry.box)
-    yield "method", explanation.method
-    for prefix, mapping in (("option", explanation.options), ("model", explanation.model)):
-        for key, value in words.flatten(mapping):
-            yield f"{prefix} {printable(key)}", printable(value)
-
-
-def _gradient(colormap: Any) -> str:
-    """The colours of a map as stops of a CSS gradient."""
-    return ", ".join(to_hex(colour) for colour in colormap(np.linspace(0, 1, 17)))
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "webp", quality=QUALITY)
-    return f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
+    return "; ".join(f"{name} {value}" for name, value in rules.items())

@@ -1,0 +1,75 @@
+"""Arrays and pictures as text that fits into JSON."""
+
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
+from PIL import Image as Pillow
+
+from xai.core import DataError
+from xai.report.payload import Grid, Stack
+
+QUALITY = 72
+INT8, INT16 = 127, 32767
+
+
+def encode_grid(values: np.ndarray) -> Grid:
+    """A (rows, cols) map with 1/32767 of its largest value as the smallest step.
+
+    Raises:
+        DataError: NaN or infinity.
+    """
+    limit, codes = _quantise(values, INT16, "<i2")
+    rows, cols = values.shape
+    return Grid(rows=rows, cols=cols, limit=limit, values=codes)
+
+
+def encode_stack(products: np.ndarray) -> Stack:
+    """(layers, heads, rows, cols) products with 1/127 of the largest value as the smallest step.
+
+    Raises:
+        DataError: NaN or infinity.
+    """
+    limit, codes = _quantise(products, INT8, "i1")
+    layers, heads, rows, cols = products.shape
+    return Stack(layers=layers, heads=heads, rows=rows, cols=cols, limit=limit, values=codes)
+
+
+def encode_order(order: np.ndarray) -> str:
+    """A permutation of at most 65536 units."""
+    return _base64(np.asarray(order).astype("<u2").tobytes())
+
+
+def encode_picture(image: Pillow.Image, longest: int) -> str:
+    """An image as WebP, no side longer than `longest`."""
+    small = image.convert("RGB")
+    small.thumbnail((longest, longest), Pillow.Resampling.BICUBIC, reducing_gap=3.0)
+    return _data_uri(small, "webp", quality=QUALITY, method=4)
+
+
+def encode_mask(mask: np.ndarray, size: tuple[int, int]) -> str:
+    """A (H, W) bool mask as a PNG of black and white, at `size` (width, height)."""
+    picture = Pillow.fromarray(mask.astype(np.uint8) * 255).resize(size, Pillow.Resampling.BOX)
+    return _data_uri(picture.point(lambda value: 255 * (value >= 128)).convert("1"), "png", optimize=True)
+
+
+def _quantise(values: np.ndarray, steps: int, kind: str) -> tuple[float, str]:
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(
+            "A relevance map holds NaN or infinity and cannot be drawn.",
+            "Check the model's weights; try dtype float32 if it ran in half precision.",
+        )
+    limit = float(np.abs(values).max(initial=0.0))
+    codes = np.rint(values / (limit or 1.0) * steps).astype(kind)
+    return limit, _base64(codes.tobytes())
+
+
+def _data_uri(image: Pillow.Image, kind: str, **options: object) -> str:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{_base64(buffer.getvalue())}"
+
+
+def _base64(content: bytes) -> str:
+    return b64encode(content).decode()

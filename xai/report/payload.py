@@ -1,0 +1,217 @@
+"""What a page holds, as data: the JSON that the page embeds and that `xai report --data-only` writes.
+
+The models are the documentation of the format; docs/report.md tells the story, `json_schema` the rest.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+SCHEMA = "xai.report/1"
+
+Kind = Literal["explanation", "comparison", "benchmark"]
+Box = tuple[float, float, float, float]
+
+
+def _picture(uri: str) -> str:
+    """Only pictures that a browser decodes as pixels; an SVG could hold anything."""
+    if not uri.startswith(("data:image/webp;base64,", "data:image/png;base64,", "data:image/jpeg;base64,")):
+        raise ValueError("a picture is a data URI of WebP, PNG or JPEG")
+    return uri
+
+
+Picture = Annotated[str, AfterValidator(_picture)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Grid(_Part):
+    """A relevance map: `values` is base64 of int16, little-endian, row by row; relevance = limit · q / 32767."""
+
+    rows: int
+    cols: int
+    limit: float = Field(description="Largest absolute relevance, in the units of the method.")
+    values: str
+
+
+class Stack(_Part):
+    """Signed attention × gradient per layer and head: base64 of int8 (layers, heads, rows, cols).
+
+    Relevance = limit · q / 127. Fused as `Page.fusion` says, it gives the class's map.
+    """
+
+    layers: int
+    heads: int
+    rows: int
+    cols: int
+    limit: float
+    values: str
+
+
+class Fusion(_Part):
+    """How the map of one row is fused from its `Stack`: heads first, then layers."""
+
+    row: str
+    layers: list[int] = Field(description="Indices of the layers fused, from 0.")
+    presets: dict[str, list[int]] = Field(description="Named choices of layers that fit the model's depth.")
+    head_fusion: Literal["mean", "max", "min"]
+    layer_fusion: Literal["mean", "sum", "max", "product"]
+    clamp: Literal["fused", "heads"] | None
+
+
+class Removal(_Part):
+    """The model's value when the most relevant patches are removed, beside as many random ones."""
+
+    row: str
+    target: str
+    value: str = Field(description="What is read of the model: margin, probability, logit, accuracy.")
+    operator: str
+    removed: int = Field(description="Patches removed.")
+    patches: int = Field(description="Patches of the grid.")
+    clean: float = Field(description="Value of the image as it is.")
+    top: float = Field(description="Value without the most relevant patches.")
+    random: list[float] = Field(description="Value of each random draw.")
+
+
+class MapAgreement(_Part):
+    """Spearman's rank correlation between the maps of one image; None where a map is constant."""
+
+    rows: list[str]
+    spearman: list[list[float | None]]
+
+
+class Image(_Part):
+    """One image with everything that was found about it.
+
+    What a browser needs at once stays in the page's head; the fields of `HEAVY` travel per image and are
+    decoded when the image comes into view.
+    """
+
+    id: str
+    name: str
+    group: str | None = None
+    label: str | None = Field(None, description="True class, if known.")
+    target: str | None = Field(None, description="Class that was followed, where there is one for all maps.")
+    predicted: str
+    probabilities: dict[str, float] = Field(description="Most probable classes and those explained.")
+    width: int
+    height: int
+    sha256: str | None = Field(None, description="Of the image file.")
+    input_hash: str | None = Field(None, description="Digest of the preprocessed pixels.")
+    disagreement: float | None = Field(
+        None, description="1 − mean Spearman correlation between the maps of the methods, controls left out."
+    )
+    caveats: list[str] = Field([], description="Sentences a reader must know about this image.")
+
+    view: Box = Field(
+        description="(left, top, right, bottom) that the picture shows, in pixels of the original."
+    )
+    seen: Box = Field(description="The same, of what the model saw: the maps cover this.")
+    box: Box | None = Field(None, description="(x, y, width, height) of the crop that was explained.")
+    picture: Picture | None = Field(None, description="None where the run kept no pictures.")
+    mask: Picture | None = Field(
+        None, description="White where tampered with; shows `view` as the picture does."
+    )
+    maps: dict[str, dict[str, Grid]] = Field(description="Row → class → map.")
+    products: dict[str, Stack] = Field({}, description="Class → its layers and heads; in explanations only.")
+    orders: dict[str, str] = Field(
+        {},
+        description="Row → base64 of uint16: patches, the first to be removed first, ties as they were broken.",
+    )
+    fills: dict[str, str] = Field({}, description="Operator → #rrggbb put in the place of a removed patch.")
+    scores: dict[str, dict[str, float | None]] = Field({}, description="Part key → row → score.")
+    curves: dict[str, dict[str, list[float]]] = Field({}, description="Part key → row → values.")
+    removals: list[Removal] = []
+    agreement: MapAgreement | None = None
+
+
+HEAVY = frozenset(
+    "picture mask maps products orders fills scores curves removals agreement".split()
+)  # fmt: skip
+
+
+class Measured(_Part):
+    """A number measured about a method."""
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    images: int
+    meaning: str = Field(description="In words.")
+
+
+class Card(_Part):
+    """A saliency card (Boggust et al. 2022, arXiv 2206.02958): what a method is, needs and was measured to do."""
+
+    method: str
+    summary: str
+    reference: str
+    class_sensitive: bool
+    signed: bool
+    deterministic: bool
+    needs: list[str]
+    forwards: int
+    backwards: int
+    measured: list[Measured] = []
+
+
+class Row(_Part):
+    """A method with its options under the name that tables and maps use."""
+
+    name: str
+    method: str
+    control: bool = False
+    options: dict[str, Any] = {}
+
+
+class Part(_Part):
+    """One metric under one protocol; its statistics stand in `summary.parts` at the same place."""
+
+    key: str
+    metric: str
+    protocol: str
+    fractions: list[float] = Field([], description="Share removed (or put back) at each value of the curves.")
+    inserts: bool = Field(False, description="The curve starts from nothing and puts patches back.")
+    operator: str | None = None
+    exact: bool = Field(False, description="Whether the page can redraw the image as the model saw it.")
+    redrawn: str = Field("", description="How a state of the curve is drawn, in words.")
+
+
+class Page(_Part):
+    """A page.
+
+    Args:
+        summary: Of a benchmark: `xai.bench.Summary.as_dict()`, in the order of `parts`.
+        shown: Images in the page, and of the run.
+    """
+
+    schema_: Literal["xai.report/1"] = Field(SCHEMA, alias="schema")
+    kind: Kind
+    title: str
+    created: str = Field(description="ISO 8601.")
+    version: str = Field(description="Of xai.")
+    model: dict[str, Any]
+    labels: list[str]
+    rows: list[Row]
+    classes: list[str] = Field(description="Names of the maps, in order: classes and contrasts.")
+    compared: tuple[str, str] | None = Field(
+        None, description="Two classes; their difference is first − second."
+    )
+    fusion: Fusion | None = None
+    parts: list[Part] = []
+    summary: Mapping[str, Any] | None = None
+    cards: list[Card] = []
+    provenance: dict[str, Any]
+    shown: tuple[int, int]
+    images: list[Image]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a page's data."""
+    return Page.model_json_schema(by_alias=True)
