@@ -27,6 +27,7 @@ from xai.report.text import number, percent, printable
 
 # in this order: what a file uses stands in one before it
 SCRIPTS = ("data", "colour", "paint", "state", "tables", "charts", "viewer", "explorer", "sheet", "main")
+STYLES = ("page", "benchmark", "sheet")
 COLOURS = {
     "inferno": SEQUENTIAL,
     "viridis": colormaps["viridis"],
@@ -63,7 +64,7 @@ def write_data(page: Page, path: str | os.PathLike[str]) -> None:
 def to_html(page: Page) -> str:
     """The page as text."""
     charts = charts_of(page)
-    script, style = _script(), TEMPLATES.get_template("page.css").render()
+    script, style = _script(), _style()
     library = chart_library() if charts else ""
     blocks = {"page": pack(_head(page) | {"charts": charts})}
     if library:
@@ -117,6 +118,11 @@ def _script() -> str:
     return _inline(
         '(() => {\n"use strict";\n' + f"const COLOURS = {colours};\n" + "\n".join(parts) + "\n})();\n"
     )
+
+
+@cache
+def _style() -> str:
+    return "\n".join(TEMPLATES.get_template(f"{name}.css").render() for name in STYLES)
 
 
 def _table(colormap: Any) -> str:

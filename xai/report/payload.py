@@ -129,8 +129,8 @@ class Image(_Part):
 
 
 HEAVY = frozenset(
-    "picture mask maps products orders fills scores curves removals agreement".split()
-)  # fmt: skip
+    {"picture", "mask", "maps", "products", "orders", "fills", "scores", "curves", "removals", "agreement"}
+)
 
 
 class Measured(_Part):
@@ -145,7 +145,7 @@ class Measured(_Part):
 
 
 class Card(_Part):
-    """A saliency card (Boggust et al. 2022, arXiv 2206.02958): what a method is, needs and was measured to do."""
+    """A saliency card (Boggust et al. 2022, arXiv 2206.02958): what a method is, needs and does."""
 
     method: str
     summary: str
