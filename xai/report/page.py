@@ -1,4 +1,4 @@
-"""One self-contained, interactive HTML file: opens from disk, loads nothing, runs only the scripts it names."""
+"""One self-contained, interactive HTML file: opens from disk, loads nothing, runs only its own scripts."""
 
 import gzip
 import json

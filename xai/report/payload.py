@@ -29,7 +29,10 @@ class _Part(BaseModel):
 
 
 class Grid(_Part):
-    """A relevance map: `values` is base64 of int16, little-endian, row by row; relevance = limit · q / 32767."""
+    """A relevance map: `values` is base64 of int16, little-endian, row by row.
+
+    Relevance = limit · q / 32767.
+    """
 
     rows: int
     cols: int
@@ -119,7 +122,7 @@ class Image(_Part):
     products: dict[str, Stack] = Field({}, description="Class → its layers and heads; in explanations only.")
     orders: dict[str, str] = Field(
         {},
-        description="Row → base64 of uint16: patches, the first to be removed first, ties as they were broken.",
+        description="Row → base64 of uint16: patches, first to be removed first, ties as they were broken.",
     )
     fills: dict[str, str] = Field({}, description="Operator → #rrggbb put in the place of a removed patch.")
     scores: dict[str, dict[str, float | None]] = Field({}, description="Part key → row → score.")
