@@ -6,6 +6,7 @@ Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never t
 from xai.stats.agreement import metric_agreement, rank_stability, split_half
 from xai.stats.analysis import analyse
 from xai.stats.curves import Band, mean_curve
+from xai.stats.maps import disagreement, map_agreement
 from xai.stats.paired import adjust, compare_paired
 from xai.stats.results import (
     Agreement,
@@ -29,6 +30,8 @@ __all__ = [
     "adjust",
     "analyse",
     "compare_paired",
+    "disagreement",
+    "map_agreement",
     "mean_curve",
     "metric_agreement",
     "rank_stability",
