@@ -1,0 +1,137 @@
+"""Pages in Chromium: what went wrong while one was open, what its canvases show, what axe says."""
+
+import os
+import shutil
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "Chromium is missing: apt-get install chromium"
+REQUIRED = "XAI_REQUIRE_BROWSER"
+READY = "html[data-ready=true]"
+
+# a policy violation is an event; it is kept where the page's own scripts do not look
+LISTEN = """
+window.__violations = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.__violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+"""
+PIXELS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let text = "";
+  for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
+  return [canvas.height, canvas.width, btoa(text)];
+}"""
+
+
+def executable() -> str | None:
+    """Path of the installed Chromium; none is ever downloaded."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def required() -> bool:
+    """Whether a missing browser is a failure: in continuous integration it is."""
+    return os.environ.get(REQUIRED, "") not in ("", "0") or os.environ.get("CI", "").lower() == "true"
+
+
+def chromium() -> Iterator[Browser]:
+    """The installed Chromium, headless.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    path = executable()
+    if path is None:
+        raise RuntimeError(MISSING)
+    with sync_playwright() as playwright:
+        browser = launch(playwright, path)
+        yield browser
+        browser.close()
+
+
+def launch(playwright: Playwright, path: str, *more: str) -> Browser:
+    """Start the browser; as root its sandbox cannot be had, so only then it runs without."""
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    return playwright.chromium.launch(executable_path=path, args=[*sandbox, *more])
+
+
+@dataclass
+class Watch:
+    """What must not happen while pages of a context are open.
+
+    Args:
+        allowed: URL of the page itself; anything else but data: and blob: is a finding.
+        tolerate: Findings that hold one of these texts are expected.
+    """
+
+    context: BrowserContext
+    allowed: str
+    tolerate: Sequence[str] = ()
+    found: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context.add_init_script(LISTEN)
+        self.context.on("request", lambda request: self._request(request.url))
+        self.context.on("page", self._page)
+
+    def findings(self) -> list[str]:
+        """Everything so far, policy violations of pages that are still open included."""
+        violations = [
+            f"policy: {one}"
+            for page in self.context.pages
+            for one in page.evaluate("() => window.__violations ?? []")
+        ]
+        return [one for one in [*self.found, *violations] if not any(text in one for text in self.tolerate)]
+
+    def _page(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
+        page.on("console", self._console)
+        page.on("dialog", self._dialog)
+        page.on("crash", lambda _: self.found.append("crash"))
+
+    def _request(self, url: str) -> None:
+        if url.split("#")[0] != self.allowed and not url.startswith(("data:", "blob:", "about:")):
+            self.found.append(f"request: {url}")
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning", "assert"):
+            self.found.append(f"console {message.type}: {message.text}")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.found.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+
+def pixels(canvas: Locator) -> np.ndarray:
+    """(height, width, 4) uint8 RGBA of a canvas, in its own pixels."""
+    height, width, text = canvas.evaluate(PIXELS)
+    return np.frombuffer(b64decode(text), np.uint8).reshape(height, width, 4)
+
+
+def axe(page: Page, context: str | None = None) -> list[dict[str, Any]]:
+    """Violations that axe finds now, each with "id", "impact", "help" and "nodes".
+
+    Args:
+        context: CSS selector of a part; None for the whole page.
+    """
+    return Axe().run(page, context=context).response["violations"]
+
+
+def described(violations: Sequence[dict[str, Any]]) -> str:
+    """Violations as text: rule, impact and the first elements of each."""
+    return "\n".join(
+        f"{one['id']} ({one['impact']}): {one['help']}\n"
+        + "\n".join(f"    {node['target']} {node['failureSummary']}" for node in one["nodes"][:4])
+        for one in violations
+    )
+
+
+def grave(violations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of impact serious or critical."""
+    return [one for one in violations if one["impact"] in ("serious", "critical")]
