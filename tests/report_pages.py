@@ -86,6 +86,40 @@ def benchmark_page(images: int = 4, **changes: Any) -> Page:
     )
 
 
+def big_page(images: int = 1000, different: int = 32) -> Page:
+    """A benchmark of many images and 14 rows, quickly: `different` images, again and again under new names.
+
+    Curves are as noisy as measured ones, so that the page weighs what a real one does.
+    """
+    few = benchmark_page(min(images, different))
+    made = [_noisy(image, place) for place, image in enumerate(few.images)]
+    many = [_renamed(made[place % len(made)], place) for place in range(images)]
+    return few.model_copy(update={"images": many, "shown": (images, images)})
+
+
+def _noisy(image: Image, seed: int) -> Image:
+    random = np.random.default_rng(seed)
+    curves = {
+        key: {
+            row: (np.array(one) + random.normal(0, 0.2, len(one))).round(6).tolist()
+            for row, one in rows.items()
+        }
+        for key, rows in image.curves.items()
+    }
+    return image.model_copy(update={"curves": curves})
+
+
+def _renamed(image: Image, place: int) -> Image:
+    return image.model_copy(
+        update={
+            "id": f"forgery_{place}",
+            "name": f"forgery_{place:04d}.jpg",
+            "sha256": f"{place:064x}",
+            "disagreement": (place * 617 % 1000) / 1000,
+        }
+    )
+
+
 def _page(kind: Any, images: list[Image], **fields: Any) -> Page:
     names = list(dict.fromkeys(row.method for row in fields["rows"]))
     content = {
