@@ -182,6 +182,7 @@ class Part(_Part):
     operator: str | None = None
     exact: bool = Field(False, description="Whether the page can redraw the image as the model saw it.")
     redrawn: str = Field("", description="How a state of the curve is drawn, in words.")
+    meaning: str = Field("", description="What the metric measures, in a sentence.")
 
 
 class Page(_Part):
