@@ -1,0 +1,75 @@
+"""Saliency cards from what a method says of itself; the same for every kind of page."""
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from xai.report.payload import Card, Measured
+
+MANY = 10  # passes from which on a method is one that asks again and again
+READS = {
+    "attention": (
+        "attention_rollout",
+        "chefer",
+        "gradient_weighted_attention",
+        "legrad",
+        "raw_attention",
+        "mask_gradient",
+        "integrated_mask_gradient",
+    ),
+    "token activations": ("token_grad_cam",),
+}
+
+
+class About(Protocol):
+    """What `xai.attr.MethodInfo` says of a method."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def class_sensitive(self) -> bool: ...  # noqa: D102
+    @property
+    def signed(self) -> bool: ...  # noqa: D102
+    @property
+    def forwards(self) -> int: ...  # noqa: D102
+    @property
+    def backwards(self) -> int: ...  # noqa: D102
+    @property
+    def reference(self) -> str: ...  # noqa: D102
+    @property
+    def summary(self) -> str: ...  # noqa: D102
+
+
+def card_of(about: About, options: Collection[str], measured: Iterable[Measured] = ()) -> Card:
+    """The card of a method.
+
+    Args:
+        about: What it says of itself.
+        options: Names of all its options; one with a `seed` draws random numbers.
+        measured: What was measured about it.
+    """
+    return Card(
+        method=about.name,
+        summary=about.summary,
+        reference=about.reference,
+        class_sensitive=about.class_sensitive,
+        signed=about.signed,
+        deterministic="seed" not in options,
+        needs=_needs(about),
+        forwards=about.forwards,
+        backwards=about.backwards,
+        measured=list(measured),
+    )
+
+
+def _needs(about: About) -> list[str]:
+    """What it takes of the model, in words."""
+    if not about.forwards:
+        return ["nothing of the model"]
+    needs = [what for what, names in READS.items() if about.name in names]
+    if about.backwards:
+        needs.append("gradients")
+    if not needs:
+        needs.append("answers of the model alone")
+    if about.forwards >= MANY:
+        needs.append("many passes per image")
+    return needs
