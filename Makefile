@@ -4,13 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-interop check format install bench clean
+.PHONY: demo test test-browser test-interop check format install bench clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
 
 test: install check  ## the whole suite
 	$(BIN)/python -m pytest -n 2
+
+test-browser: install  ## the report's pages in Chromium
+	$(BIN)/python -m pytest -m browser tests/report/browser
 
 check: install  ## formatter, linter, types, import contracts
 	$(BIN)/ruff format --check .
