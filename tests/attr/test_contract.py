@@ -1,5 +1,7 @@
 """Captum's contract, for every registered method: a new method is tested with no edit here."""
 
+from inspect import signature
+
 import pytest
 import torch
 from captum.attr import NoiseTunnel
@@ -114,6 +116,19 @@ def test_two_runs_agree(name: str) -> None:
     x = pixels()
     first = make(name, build("clip")).attribute(x, target=1)
     assert torch.equal(first, make(name, build("clip")).attribute(x, target=1))
+
+
+def test_drawing_random_numbers_is_as_declared(name: str) -> None:
+    """A method that takes a seed draws them, unless its operator is one that needs none."""
+    x, model = pixels(), build("clip")
+    takes_seed = "seed" in signature(METHODS[name]).parameters
+    assert METHODS[name].info.deterministic or takes_seed
+    if takes_seed:
+        first, other = (
+            create(name, model, **{**OPTIONS.get(name, {}), "seed": seed}).attribute_patches(x, 1)
+            for seed in (0, 1)
+        )
+        assert torch.equal(first, other) == METHODS[name].info.deterministic
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -11,6 +11,7 @@ from xai.attr.legrad import LeGrad
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
 from xai.attr.occlusion import Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency, SmoothGrad
+from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sobel import SobelEdges
 from xai.attr.token_grad_cam import TokenGradCAM
@@ -33,10 +34,12 @@ __all__ = [
     "PatchAttribution",
     "RandomAttribution",
     "RawAttention",
+    "RecordedAttribution",
     "Saliency",
     "SmoothGrad",
     "SobelEdges",
     "TokenGradCAM",
+    "attribute_many",
     "create",
     "list_methods",
     "resolve_layers",

@@ -1,41 +1,33 @@
 """Attention itself, without gradients: the same map for every class."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.base import MethodInfo, register
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
-from xai.attr.shapes import PatchMaps, Pixels, TokenMap
-from xai.attr.target import Target
+from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps
+from xai.attr.shapes import TokenMap
 from xai.core import UsageError
 
 
-class _AttentionOnly(PatchAttribution):
+class _AttentionOnly(RecordedAttribution):
     """A method that needs one recorded forward pass and no gradient."""
 
-    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        layers = self._layers(seen.layers)
-        logits, calls = self._record(seen, pixels, args, layers, gradients=False)
-        for target in targets:
-            if target is not None:
-                scores(logits, target)  # the map ignores the class, but a wrong one is an error all the same
-        relevance = seen.grid.to_patches(self._map(seen, calls, layers))
-        return relevance.expand(len(targets), *relevance.shape)
+    needs_gradients = False
 
-    def _layers(self, depth: int) -> list[int]:
-        return list(range(depth))
+    def _tokens(self, record: Record) -> TokenMaps:
+        relevance = self._map(record.seen, record.calls)
+        return relevance.expand(record.targets, *relevance.shape)
 
     @abstractmethod
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
-        """The map from the recorded calls, in ascending order of layers."""
+    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+        """The map from the recorded calls, by layer."""
 
 
 @register
@@ -73,15 +65,22 @@ class RawAttention(_AttentionOnly):
         self.head_fusion = head_fusion
         self.layer_fusion = layer_fusion
 
-    def _layers(self, depth: int) -> list[int]:
+    def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
+    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
         maps = [
-            fused_attention(call, seen.rows_of(index), self.head_fusion).mean(1)
-            for index, call in zip(layers, calls, strict=True)
+            fused_attention(calls[i], seen.rows_of(i), self.head_fusion).mean(1)
+            for i in self.layer_indices(seen.layers)
         ]
         return LAYER_FUSIONS[self.layer_fusion](torch.stack(maps, dim=1), 1)
+
+    def _heads(self, record: Record) -> HeadMaps:
+        seen = record.seen
+        maps = [
+            attention_rows(record.calls[i], seen.rows_of(i)).mean(-2) for i in self.layer_indices(seen.layers)
+        ]
+        return torch.stack(maps, dim=1).expand(record.targets, *([-1] * 4))
 
 
 @register
@@ -115,15 +114,16 @@ class AttentionRollout(_AttentionOnly):
         self.head_fusion = head_fusion
         self.discard_ratio = discard_ratio
 
-    def _map(self, seen: Probe, calls: list[AttentionCall], layers: list[int]) -> TokenMap:
-        batch = len(calls[0].query)
+    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+        layers = list(range(seen.layers))
         if seen.pooling:
-            row = self._fused(calls.pop()).mean(1, keepdim=True)
+            row = self._fused(calls[layers.pop()]).mean(1, keepdim=True)
         else:
-            row = torch.zeros(batch, 1, seen.grid.tokens, device=calls[0].query.device)
+            query = calls[0].query
+            row = torch.zeros(len(query), 1, seen.grid.tokens, device=query.device)
             row[..., list(seen.rows)] = 1 / len(seen.rows)
-        for call in reversed(calls):
-            attention = self._fused(call)
+        for layer in reversed(layers):
+            attention = self._fused(calls[layer])
             row = row.to(attention.dtype)
             attention.diagonal(dim1=-2, dim2=-1).add_(1)
             row = (row / attention.sum(-1)[:, None]) @ attention

@@ -30,6 +30,7 @@ class MethodInfo:
         backwards: Backward passes per image and target under the default options.
         reference: Paper, with arXiv id.
         summary: One sentence.
+        deterministic: Whether no random numbers are drawn (with a seed, results repeat all the same).
     """
 
     name: str
@@ -39,6 +40,12 @@ class MethodInfo:
     backwards: int
     reference: str
     summary: str
+    deterministic: bool = True
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether a backward pass is made."""
+        return self.backwards > 0
 
 
 class PatchAttribution(Attribution):

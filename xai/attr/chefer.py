@@ -1,21 +1,16 @@
 """Generic attention explainability of Chefer et al.: gradient-weighted attention, rolled out."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
-from xai.attr.shapes import PatchMaps, Pixels
-from xai.attr.target import Target
+from xai.attr.base import MethodInfo, register
+from xai.attr.recorded import Record, RecordedAttribution, TokenMaps
 
 
 @register
-class Chefer(PatchAttribution):
+class Chefer(RecordedAttribution):
     """Gradient-weighted attention followed through all layers and residual connections.
 
     `Ā_l = E_h (∂y/∂A_l ⊙ A_l)⁺`, `R ← R + Ā_l R` from R = I up to the last layer, without
@@ -39,22 +34,23 @@ class Chefer(PatchAttribution):
         summary="Attention times its gradient, clamped and multiplied through all layers and residuals.",
     )
 
-    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
-        gradients = output_gradients([scores(logits, t) for t in targets], calls)
+    def _tokens(self, record: Record) -> TokenMaps:
+        seen = record.seen
+        layers = list(range(seen.layers))
         read: Rows = list(seen.rows)
-        tokens = gradients[0].new_zeros(len(targets), len(pixels), seen.grid.tokens)
+        first = record.gradients[0]
+        tokens = first.new_zeros(record.targets, first.shape[1], seen.grid.tokens)
         if seen.pooling:  # its queries are no image tokens, so no residual passes it
-            queries = calls[-1].query.shape[-2]
+            top = layers.pop()
+            queries = record.calls[top].query.shape[-2]
             row = tokens.new_full((*tokens.shape[:2], queries), 1 / queries)
-            row, read = propagate(row, calls.pop(), gradients.pop(), slice(None)), slice(None)
+            row, read = propagate(row, record.calls[top], record.gradients[top], slice(None)), slice(None)
         else:
             row = tokens.index_fill(-1, torch.tensor(read, device=tokens.device), 1 / len(read))
-        for call, gradient in zip(reversed(calls), reversed(gradients), strict=True):
-            row = row + propagate(row, call, gradient, read)
+        for layer in reversed(layers):
+            row = row + propagate(row, record.calls[layer], record.gradients[layer], read)
             read = slice(None)
-        return seen.grid.to_patches(row)
+        return row
 
 
 def propagate(

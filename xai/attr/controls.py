@@ -29,6 +29,7 @@ class RandomAttribution(PatchAttribution):
         backwards=0,
         reference="control",
         summary="Uniform noise: a method that is no better tells nothing.",
+        deterministic=False,
     )
 
     def __init__(self, forward_func: torch.nn.Module, seed: int = 0):

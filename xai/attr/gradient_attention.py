@@ -1,23 +1,18 @@
 """Gradient-weighted attention: where the model looked, weighted by how much it mattered to the class."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
+from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
+from xai.attr.base import MethodInfo, register
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
-from xai.attr.shapes import LayerMaps, PatchMaps, Pixels
-from xai.attr.target import Target
+from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
 
 
 @register
-class GradientWeightedAttention(PatchAttribution):
+class GradientWeightedAttention(RecordedAttribution):
     """Attention times its gradient, `A ⊙ ∂y/∂A`, in the row that the classifier reads.
 
     Per chosen layer l and head h the relevance of patch j is `A_lh[r, j] · ∂y/∂A_lh[r, j]`, where r is
@@ -67,35 +62,20 @@ class GradientWeightedAttention(PatchAttribution):
         """The layers used, counted from 0, in a model of `depth` attention layers."""
         return resolve_layers(self.layers, depth)
 
-    def attribute_layers(
-        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
-    ) -> LayerMaps:
-        """Signed `A ⊙ ∂y/∂A` before any clamp or fusion: (B, layers, heads, rows, cols)."""
-        with differentiable():
-            pixels, args = prepare(inputs, additional_forward_args)
-            seen = self._probe(pixels, args)
-            products = [p[0] for p in self._products(seen, pixels, [target], args, clamp=False)]
-            return seen.grid.to_patches(torch.stack(products, dim=1)).to(pixels.dtype)
-
-    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
+    def _tokens(self, record: Record) -> TokenMaps:
         fuse_heads, fuse_layers = HEAD_FUSIONS[self.head_fusion], LAYER_FUSIONS[self.layer_fusion]
-        products = self._products(seen, pixels, targets, args, clamp=self.clamp == "heads")
+        products = self._products(record, clamp=self.clamp == "heads")
         fused = fuse_layers(torch.stack([fuse_heads(p, 2) for p in products], dim=2), 2)
-        if self.clamp == "fused":
-            fused = fused.clamp_min(0)
-        return seen.grid.to_patches(fused)
+        return fused.clamp_min(0) if self.clamp == "fused" else fused
 
-    def _products(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], clamp: bool
-    ) -> list[Float[Tensor, "targets b heads tokens"]]:
-        """(targets, B, heads, tokens) per chosen layer, from one forward and a backward per target."""
-        layers = self.layer_indices(seen.layers)
-        logits, calls = self._record(seen, pixels, args, layers, gradients=True)
-        gradients = output_gradients([scores(logits, target) for target in targets], calls)
+    def _heads(self, record: Record) -> HeadMaps:
+        return per_head(self._products(record, clamp=False))
+
+    def _products(self, record: Record, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
+        """Per chosen layer."""
         return [
-            read_out(call, of_layer, seen.rows_of(index), clamp)
-            for index, call, of_layer in zip(layers, calls, gradients, strict=True)
+            read_out(record.calls[i], record.gradients[i], record.seen.rows_of(i), clamp)
+            for i in self.layer_indices(record.seen.layers)
         ]
 
 

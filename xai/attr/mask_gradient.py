@@ -12,13 +12,14 @@ from xai.attention import AttentionCall, Probe, attention_rows, mask_patches, re
 from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
 from xai.attr.quadrature import presence_path
+from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
 from xai.attr.shapes import PatchMaps, Pixels, Scores
 from xai.attr.target import Target
 from xai.core import ModelError, UsageError
 
 
 @register
-class MaskGradient(PatchAttribution):
+class MaskGradient(RecordedAttribution):
     """Gradient of the score with respect to the presence of each patch, at full presence.
 
     Presence m_j in [0, 1] adds `log m_j` to the attention scores of patch j's key in every layer: 1 leaves
@@ -47,25 +48,29 @@ class MaskGradient(PatchAttribution):
         summary="Gradient with respect to each patch's presence in attention, over all layers.",
     )
 
-    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
-        gradients = output_gradients([scores(logits, t) for t in targets], calls)
-        return seen.grid.to_patches(sum_presence_gradients(calls, gradients))
+    def _tokens(self, record: Record) -> TokenMaps:
+        layers = range(record.seen.layers)
+        return sum_presence_gradients(
+            [record.calls[i] for i in layers], [record.gradients[i] for i in layers]
+        )
+
+    def _heads(self, record: Record) -> HeadMaps:
+        layers = range(record.seen.layers)
+        return per_head([presence_gradient(record.calls[i], record.gradients[i]) for i in layers])
 
 
 def sum_presence_gradients(
     calls: Sequence[AttentionCall], gradients: Sequence[Float[Tensor, "targets b _ _ _"]]
 ) -> Float[Tensor, "targets b m"]:
-    """`∂y/∂log m_j` of every key over all recorded layers: (targets, B, M)."""
-    parts = [presence_gradient(c, g) for c, g in zip(calls, gradients, strict=True)]
+    """`∂y/∂log m_j` of every key over all recorded layers and heads: (targets, B, M)."""
+    parts = [presence_gradient(c, g).sum(2) for c, g in zip(calls, gradients, strict=True)]
     return torch.stack(parts).sum(0)
 
 
 def presence_gradient(
     call: AttentionCall, gradients: Float[Tensor, "targets b h n e"]
-) -> Float[Tensor, "targets b m"]:
-    """`Σ_{h,i} A_ij (g_ij − O_i · ∂y/∂O_i)` of one layer, with `Σ_i A_ij g_ij = V_j · Σ_i A_ij ∂y/∂O_i`."""
+) -> Float[Tensor, "targets b h m"]:
+    """`Σ_i A_ij (g_ij − O_i · ∂y/∂O_i)` of one layer's heads; `Σ_i A_ij g_ij` is `V_j · Σ_i A_ij ∂y/∂O_i`."""
     drawn: Tensor | None = None
     for chunk in row_chunks(call, slice(None)):
         attention = attention_rows(call, chunk)
@@ -77,7 +82,7 @@ def presence_gradient(
     assert drawn is not None  # noqa: S101 - a call has at least one row
     groups = call.query.shape[1] // call.value.shape[1]
     value = call.value.to(drawn.dtype).repeat_interleave(groups, dim=1)
-    return ((drawn[..., :-1] * value).sum(-1) - drawn[..., -1]).sum(2)
+    return (drawn[..., :-1] * value).sum(-1) - drawn[..., -1]
 
 
 @register

@@ -132,6 +132,7 @@ class SmoothGrad(_PixelGradient):
         backwards=50,
         reference="Smilkov et al. 2017, arXiv 1706.03825",
         summary="Saliency of the gradient averaged over noisy copies of the image.",
+        deterministic=False,
     )
 
     def __init__(

@@ -44,6 +44,7 @@ class RISE(PatchAttribution):
         backwards=0,
         reference="Petsiuk et al. 2018, arXiv 1806.07421, section 3",
         summary="Average of random masks, weighted by the probability of the class behind each.",
+        deterministic=False,
     )
 
     def __init__(

@@ -1,0 +1,144 @@
+"""Methods that read one recorded forward pass, and many of them sharing it."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xai.attention import AttentionCall, Probe
+from xai.attr.backward import output_gradients
+from xai.attr.base import PatchAttribution, differentiable, prepare, scores
+from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.target import Target
+from xai.core import UsageError
+
+TokenMaps = Float[Tensor, "targets b tokens"]
+HeadMaps = Float[Tensor, "targets b layers heads tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What one forward pass and one backward pass per target showed.
+
+    Args:
+        seen: How the model attends.
+        targets: Number of targets.
+        calls: Recorded attention by layer.
+        gradients: ∂y/∂O by layer, (targets, B, H, N, e); empty where nobody asked for gradients.
+    """
+
+    seen: Probe
+    targets: int
+    calls: Mapping[int, AttentionCall]
+    gradients: Mapping[int, Tensor]
+
+
+class RecordedAttribution(PatchAttribution):
+    """A method whose map is a function of recorded attention and its output gradients.
+
+    Subclasses implement `_tokens`, and `_heads` if their map is a fusion of maps per layer and head.
+    """
+
+    needs_gradients: ClassVar[bool] = True
+
+    def layer_indices(self, depth: int) -> list[int]:
+        """The layers read, counted from 0, in a model of `depth` attention layers."""
+        return list(range(depth))
+
+    def attribute_layers(
+        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
+    ) -> Float[Tensor, "b layers heads rows cols"]:
+        """Maps per layer and head, signed, before any clamp or fusion: (B, layers, heads, rows, cols).
+
+        Raises:
+            UsageError: The method has no such maps.
+        """
+        with differentiable():
+            pixels, args = prepare(inputs, additional_forward_args)
+            record = record_pass([self], pixels, [target], args)
+            maps = self._heads(record)[0]
+            return record.seen.grid.to_patches(maps).detach().to(pixels.dtype)
+
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
+        return self.read(record_pass([self], pixels, targets, args))
+
+    def read(self, record: Record) -> PatchMaps:
+        """The map (targets, B, rows, cols) from a record that holds at least this method's layers."""
+        return record.seen.grid.to_patches(self._tokens(record))
+
+    @abstractmethod
+    def _tokens(self, record: Record) -> TokenMaps:
+        """Relevance of every token, (targets, B, tokens)."""
+
+    def _heads(self, record: Record) -> HeadMaps:
+        raise UsageError(f"{self.info.name} has no maps per layer and head.")
+
+
+def record_pass(
+    methods: Sequence[RecordedAttribution], pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+) -> Record:
+    """One forward pass, and one backward pass per target if any method needs it, for all the methods."""
+    first = methods[0]
+    seen = first._probe(pixels, args)
+    layers = sorted({layer for method in methods for layer in method.layer_indices(seen.layers)})
+    needs = any(method.needs_gradients for method in methods)
+    logits, calls = first._record(seen, pixels, args, layers, gradients=needs)
+    # a method that ignores the class takes no target, but a wrong one is an error all the same
+    wanted = [scores(logits, t) for t in targets if needs or t is not None]
+    gradients = output_gradients(wanted, calls) if needs else []
+    return Record(
+        seen=seen,
+        targets=len(targets),
+        calls=dict(zip(layers, calls, strict=True)),
+        gradients=dict(zip(layers, gradients, strict=bool(gradients))),
+    )
+
+
+def attribute_many(
+    methods: Mapping[str, PatchAttribution],
+    inputs: Any,
+    targets: Sequence[Target],
+    additional_forward_args: Any = None,
+) -> dict[str, PatchMaps]:
+    """Maps of several methods for the same images; those that read a record share one.
+
+    Each map equals what the method gives alone. One forward pass, and one backward pass per target down to
+    the lowest layer that any of them reads, serve all methods of `RecordedAttribution`.
+
+    Args:
+        methods: Of one model, by any name.
+        inputs: (B, 3, H, W), or a 1-tuple of it.
+        targets: In any of the forms that `attribute` takes.
+        additional_forward_args: Passed to the model after the pixels.
+
+    Returns:
+        Name → (targets, B, rows, cols), in the order given.
+
+    Raises:
+        UsageError: The methods explain different models.
+    """
+    if len({id(method.model) for method in methods.values()}) > 1:
+        raise UsageError("The methods explain different models.", "Make all of them with one classifier.")
+    shared = {name: one for name, one in methods.items() if isinstance(one, RecordedAttribution)}
+    found: dict[str, PatchMaps] = {}
+    if shared:
+        with differentiable():
+            pixels, args = prepare(inputs, additional_forward_args)
+            record = record_pass(list(shared.values()), pixels, targets, args)
+            found = {name: one.read(record).detach().to(pixels.dtype) for name, one in shared.items()}
+            del record
+    return {
+        name: found[name]
+        if name in found
+        else method.attribute_targets(inputs, targets, additional_forward_args)
+        for name, method in methods.items()
+    }
+
+
+def per_head(maps: Sequence[Float[Tensor, "targets b heads tokens"]]) -> HeadMaps:
+    """Stack the maps of layers."""
+    return torch.stack(list(maps), dim=2)
