@@ -24,19 +24,19 @@ class About(Protocol):
     """What `xai.attr.MethodInfo` says of a method."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...
     @property
-    def class_sensitive(self) -> bool: ...  # noqa: D102
+    def class_sensitive(self) -> bool: ...
     @property
-    def signed(self) -> bool: ...  # noqa: D102
+    def signed(self) -> bool: ...
     @property
-    def forwards(self) -> int: ...  # noqa: D102
+    def forwards(self) -> int: ...
     @property
-    def backwards(self) -> int: ...  # noqa: D102
+    def backwards(self) -> int: ...
     @property
-    def reference(self) -> str: ...  # noqa: D102
+    def reference(self) -> str: ...
     @property
-    def summary(self) -> str: ...  # noqa: D102
+    def summary(self) -> str: ...
 
 
 def card_of(about: About, options: Collection[str], measured: Iterable[Measured] = ()) -> Card:

@@ -47,10 +47,20 @@ def encode_picture(image: Pillow.Image, longest: int) -> str:
     return _data_uri(small, "webp", quality=QUALITY, method=4)
 
 
-def encode_mask(mask: np.ndarray, size: tuple[int, int]) -> str:
-    """A (H, W) bool mask as a PNG of black and white, at `size` (width, height)."""
-    picture = Pillow.fromarray(mask.astype(np.uint8) * 255).resize(size, Pillow.Resampling.BOX)
-    return _data_uri(picture.point(lambda value: 255 * (value >= 128)).convert("1"), "png", optimize=True)
+def encode_mask(
+    mask: np.ndarray, size: tuple[int, int], view: tuple[float, float, float, float] | None = None
+) -> str:
+    """A (H, W) bool mask as a PNG of black and white.
+
+    Args:
+        mask: True is white.
+        size: (width, height) of the picture.
+        view: (left, top, right, bottom) to show, in pixels of the mask; None for all of it.
+    """
+    picture = Pillow.fromarray(mask.astype(np.uint8) * 255).resize(size, Pillow.Resampling.BOX, view)
+    return _data_uri(
+        picture.point([255 * (value >= 128) for value in range(256)]).convert("1"), "png", optimize=True
+    )
 
 
 def _quantise(values: np.ndarray, steps: int, kind: str) -> tuple[float, str]:

@@ -108,6 +108,11 @@ class Image(_Part):
         None, description="1 − mean Spearman correlation between the maps of the methods, controls left out."
     )
     caveats: list[str] = Field([], description="Sentences a reader must know about this image.")
+    names: dict[str, str] = Field(
+        {},
+        description="Name in `Page.classes` → class of the model, where that differs between images: "
+        "the first and the second choice of a model with many classes.",
+    )
 
     view: Box = Field(
         description="(left, top, right, bottom) that the picture shows, in pixels of the original."
@@ -193,7 +198,7 @@ class Page(_Part):
         shown: Images in the page, and of the run.
     """
 
-    schema_: Literal["xai.report/1"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["xai.report/1"] = Field(default=SCHEMA, alias="schema")
     kind: Kind
     title: str
     created: str = Field(description="ISO 8601.")
@@ -203,7 +208,7 @@ class Page(_Part):
     rows: list[Row]
     classes: list[str] = Field(description="Names of the maps, in order: classes and contrasts.")
     compared: tuple[str, str] | None = Field(
-        None, description="Two classes; their difference is first − second."
+        default=None, description="Two classes; their difference is first − second."
     )
     fusion: Fusion | None = None
     parts: list[Part] = []

@@ -1,5 +1,7 @@
 """The two pictures drawn for every image: one class, and two classes compared."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -85,8 +87,13 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
 
 def compared(explanation: Explanation) -> tuple[str, str]:
     """The two maps to compare: the first two; of two classes (real, fake) their difference is fake − real."""
-    first, second = list(explanation.maps)[:2]
-    return (second, first) if len(explanation.labels) == 2 else (first, second)
+    return in_order(list(explanation.maps), len(explanation.labels))
+
+
+def in_order(names: Sequence[str], classes: int) -> tuple[str, str]:
+    """The first two of these maps, of a model with so many classes, as `compared` puts them."""
+    first, second = names[:2]
+    return (second, first) if classes == 2 else (first, second)
 
 
 def comparison_scales(explanation: Explanation) -> tuple[Scale, Scale, Scale]:

@@ -1,0 +1,273 @@
+"""From explanations to what a page holds: each image at once, so that its pixels need not be kept."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+
+from xai import __version__
+from xai.core import Explanation
+from xai.report.canvas import close_view
+from xai.report.caveats import caveats_of
+from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
+from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, Removal, Row
+from xai.report.pictures import in_order
+from xai.report.text import printable
+from xai.stats.maps import disagreement, map_agreement
+
+LONGEST = 480  # side of a picture in pixels
+LISTED = 5  # classes with their probabilities
+CHOICES = ("first choice", "second choice")
+
+
+def image_of(
+    explanation: Explanation,
+    *,
+    products: Mapping[str, np.ndarray] | None = None,
+    removals: Sequence[Removal] = (),
+    input_hash: str | None = None,
+    caveats: Sequence[str] = (),
+) -> Image:
+    """What a page holds of one explained image; the row is called by the method's name.
+
+    Args:
+        explanation: One map per class.
+        products: Class → (layers, heads, rows, cols) signed attention × gradient.
+        removals: What happened when the most relevant patches were removed.
+        input_hash: Digest of the preprocessed pixels.
+        caveats: Sentences to be added to those that the explanation itself gives rise to.
+
+    Raises:
+        DataError: A map holds NaN or infinity.
+    """
+    stacks = {label: encode_stack(values) for label, values in (products or {}).items()}
+    return _image({explanation.method: explanation}, removals, (), caveats, input_hash, products=stacks)
+
+
+def compared_image(
+    rows: Mapping[str, Explanation],
+    *,
+    removals: Sequence[Removal] = (),
+    controls: Collection[str] = (),
+    input_hash: str | None = None,
+    caveats: Sequence[str] = (),
+) -> Image:
+    """What a page holds of one image that several methods explained.
+
+    Args:
+        rows: Row → explanation, all of one image and class.
+        removals: What happened when the most relevant patches were removed.
+        controls: Rows that are no methods; they count for no disagreement.
+        input_hash: Digest of the preprocessed pixels.
+        caveats: Sentences to be added to those that the explanations themselves give rise to.
+
+    Raises:
+        DataError: A map holds NaN or infinity.
+    """
+    found = _agreement(rows, controls) if len(rows) > 1 else {}
+    return _image(rows, removals, controls, caveats, input_hash, **found)
+
+
+def explanation_page(
+    images: Sequence[Image],
+    *,
+    labels: Sequence[str],
+    row: Row,
+    title: str,
+    model: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    cards: Sequence[Card] = (),
+    fusion: Fusion | None = None,
+    asked: int | None = None,
+    created: str | None = None,
+) -> Page:
+    """A page of images explained by one method.
+
+    Where the images were explained for different classes (each one's two most probable), the maps are called
+    `first choice` and `second choice`, and `Image.names` says which class that is.
+
+    Args:
+        images: From `image_of`.
+        labels: All class names of the model.
+        row: The method.
+        title: Heading of the page.
+        model: What was explained, JSON-ready.
+        provenance: Where the maps come from, JSON-ready.
+        cards: Of the method.
+        fusion: How the maps are fused from layers and heads, if the images hold them.
+        asked: Images asked for; default those shown.
+        created: ISO 8601; default now.
+    """
+    images = list(images)
+    if len({frozenset(_classes(image)) for image in images}) > 1:
+        images = [_by_choice(image) for image in images]
+    classes = list(dict.fromkeys(label for image in images for label in _classes(image)))
+    return Page(
+        kind="explanation",
+        title=title,
+        created=created or now(),
+        version=__version__,
+        model=dict(model),
+        labels=list(labels),
+        rows=[row],
+        classes=classes,
+        compared=in_order(classes, len(labels)) if len(classes) > 1 else None,
+        fusion=fusion,
+        cards=list(cards),
+        provenance=dict(provenance),
+        shown=(len(images), len(images) if asked is None else asked),
+        images=images,
+    )
+
+
+def comparison_page(
+    images: Sequence[Image],
+    *,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    label: str,
+    title: str,
+    model: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    cards: Sequence[Card] = (),
+    asked: int | None = None,
+    created: str | None = None,
+) -> Page:
+    """A page of images explained by several methods.
+
+    Args:
+        images: From `compared_image`.
+        labels: All class names of the model.
+        rows: The methods, in order.
+        label: The class or contrast that all maps are of.
+        title: Heading of the page.
+        model: What was explained, JSON-ready.
+        provenance: Where the maps come from, JSON-ready.
+        cards: Of the methods.
+        asked: Images asked for; default those shown.
+        created: ISO 8601; default now.
+    """
+    return Page(
+        kind="comparison",
+        title=title,
+        created=created or now(),
+        version=__version__,
+        model=dict(model),
+        labels=list(labels),
+        rows=list(rows),
+        classes=[label],
+        cards=list(cards),
+        provenance=dict(provenance),
+        shown=(len(images), len(images) if asked is None else asked),
+        images=list(images),
+    )
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _image(
+    rows: Mapping[str, Explanation],
+    removals: Sequence[Removal],
+    controls: Collection[str],
+    caveats: Sequence[str],
+    input_hash: str | None,
+    **fields: Any,
+) -> Image:
+    one = next(iter(rows.values()))
+    sample, maps = one.sample, list(dict.fromkeys(label for found in rows.values() for label in found.maps))
+    width, height = sample.image.size
+    view = close_view(one) or (0.0, 0.0, float(width), float(height))
+    size = _drawn(view)
+    mask = sample.mask
+    return Image(
+        id=printable(sample.id),
+        name=printable(sample.path.name if sample.path else sample.id),
+        group=sample.group,
+        label=sample.label,
+        target=maps[0] if len(maps) == 1 else None,
+        predicted=one.predicted,
+        probabilities=_probabilities(one, maps),
+        width=width,
+        height=height,
+        sha256=_digest(sample.path),
+        input_hash=input_hash,
+        caveats=[*caveats_of(rows, removals, controls), *caveats],
+        view=view,
+        seen=one.geometry.box,
+        box=sample.box,
+        # reducing_gap: a cheap first step spares the filter the pixels of a huge image
+        picture=encode_picture(
+            sample.image.resize(size, Pillow.Resampling.BICUBIC, view, reducing_gap=3.0), LONGEST
+        ),
+        mask=None if mask is None else encode_mask(mask, size, _scaled(view, (width, height), mask.shape)),
+        maps={
+            row: {label: encode_grid(values) for label, values in found.maps.items()}
+            for row, found in rows.items()
+        },
+        removals=list(removals),
+        **fields,
+    )
+
+
+def _probabilities(explanation: Explanation, maps: Sequence[str]) -> dict[str, float]:
+    """Of the most probable classes and of those explained, the largest first."""
+    ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
+    return {name: share for place, (name, share) in enumerate(ranked) if place < LISTED or name in maps}
+
+
+def _drawn(view: Box) -> tuple[int, int]:
+    """(width, height) of the picture of a view; never more pixels than the image has."""
+    width, height = view[2] - view[0], view[3] - view[1]
+    factor = min(1.0, LONGEST / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _scaled(view: Box, size: tuple[int, int], shape: tuple[int, ...]) -> Box:
+    """A view of an image as a view of its mask, which may have another resolution."""
+    across, down = shape[1] / size[0], shape[0] / size[1]
+    return view[0] * across, view[1] * down, view[2] * across, view[3] * down
+
+
+def _digest(path: Path | None) -> str | None:
+    """SHA-256 of the file; None if there is none any more."""
+    try:
+        return None if path is None else sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _agreement(rows: Mapping[str, Explanation], controls: Collection[str]) -> dict[str, Any]:
+    maps = np.stack([np.ravel(next(iter(found.maps.values()))) for found in rows.values()])
+    found = map_agreement(maps)
+    apart = disagreement(found, np.array([row not in controls for row in rows]))
+    return {
+        "agreement": MapAgreement(
+            rows=list(rows), spearman=[[float(x) if np.isfinite(x) else None for x in line] for line in found]
+        ),
+        "disagreement": apart if np.isfinite(apart) else None,
+    }
+
+
+def _classes(image: Image) -> list[str]:
+    return list(next(iter(image.maps.values())))
+
+
+def _by_choice(image: Image) -> Image:
+    """Maps under the rank of their class instead of its name."""
+    names = dict(zip(_classes(image), CHOICES, strict=True))
+    return image.model_copy(
+        update={
+            "names": {choice: label for label, choice in names.items()},
+            "maps": {
+                row: {names[label]: grid for label, grid in maps.items()} for row, maps in image.maps.items()
+            },
+            "products": {names[label]: stack for label, stack in image.products.items()},
+        }
+    )
