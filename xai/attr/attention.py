@@ -43,6 +43,7 @@ class RawAttention(_AttentionOnly):
 
     info = MethodInfo(
         name="raw_attention",
+        family="attention",
         class_sensitive=False,
         signed=False,
         forwards=1,
@@ -98,6 +99,7 @@ class AttentionRollout(_AttentionOnly):
 
     info = MethodInfo(
         name="attention_rollout",
+        family="attention",
         class_sensitive=False,
         signed=False,
         forwards=1,

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 import torch
 from captum.attr import Attribution
@@ -18,12 +18,16 @@ from xai.attr.target import Target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 
 
+Family = Literal["attention", "gradient", "perturbation", "control"]
+
+
 @dataclass(frozen=True)
 class MethodInfo:
     """What a method is and costs.
 
     Args:
         name: Registry name.
+        family: "attention", "gradient" (of pixels or tokens), "perturbation" (no gradients) or "control".
         class_sensitive: Whether the map depends on the target class.
         signed: Whether relevance can be negative under the default options.
         forwards: Forward passes per image under the default options.
@@ -34,6 +38,7 @@ class MethodInfo:
     """
 
     name: str
+    family: Family
     class_sensitive: bool
     signed: bool
     forwards: int
@@ -141,8 +146,9 @@ def register(method: type[Method]) -> type[Method]:
 
 
 def list_methods() -> list[MethodInfo]:
-    """What is registered, by name, the controls last."""
-    return sorted((m.info for m in METHODS.values()), key=lambda info: (info.forwards == 0, info.name))
+    """What is registered, by family and name, the controls last."""
+    families = get_args(Family)
+    return sorted((m.info for m in METHODS.values()), key=lambda i: (families.index(i.family), i.name))
 
 
 def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:

@@ -26,6 +26,7 @@ class Chefer(RecordedAttribution):
 
     info = MethodInfo(
         name="chefer",
+        family="attention",
         class_sensitive=True,
         signed=False,
         forwards=1,

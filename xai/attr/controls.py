@@ -23,6 +23,7 @@ class RandomAttribution(PatchAttribution):
 
     info = MethodInfo(
         name="random",
+        family="control",
         class_sensitive=False,
         signed=False,
         forwards=0,
@@ -57,6 +58,7 @@ class CenterPrior(PatchAttribution):
 
     info = MethodInfo(
         name="center_prior",
+        family="control",
         class_sensitive=False,
         signed=False,
         forwards=0,

@@ -29,6 +29,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
 
     info = MethodInfo(
         name="integrated_gradients",
+        family="gradient",
         class_sensitive=True,
         signed=True,
         forwards=50,

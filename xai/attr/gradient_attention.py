@@ -33,6 +33,7 @@ class GradientWeightedAttention(RecordedAttribution):
 
     info = MethodInfo(
         name="gradient_weighted_attention",
+        family="attention",
         class_sensitive=True,
         signed=False,
         forwards=1,

@@ -37,6 +37,7 @@ class LeGrad(PatchAttribution):
 
     info = MethodInfo(
         name="legrad",
+        family="attention",
         class_sensitive=True,
         signed=False,
         forwards=1,

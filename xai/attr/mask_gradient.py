@@ -40,6 +40,7 @@ class MaskGradient(RecordedAttribution):
 
     info = MethodInfo(
         name="mask_gradient",
+        family="attention",
         class_sensitive=True,
         signed=True,
         forwards=1,
@@ -110,6 +111,7 @@ class IntegratedMaskGradient(PatchAttribution):
 
     info = MethodInfo(
         name="integrated_mask_gradient",
+        family="attention",
         class_sensitive=True,
         signed=True,
         forwards=48,

@@ -34,6 +34,7 @@ class Occlusion(PatchAttribution):
 
     info = MethodInfo(
         name="occlusion",
+        family="perturbation",
         class_sensitive=True,
         signed=True,
         forwards=145,  # 14 × 14 patches

@@ -62,6 +62,7 @@ class Saliency(_PixelGradient):
 
     info = MethodInfo(
         name="saliency",
+        family="gradient",
         class_sensitive=True,
         signed=False,
         forwards=1,
@@ -90,6 +91,7 @@ class InputXGradient(_PixelGradient):
 
     info = MethodInfo(
         name="input_x_gradient",
+        family="gradient",
         class_sensitive=True,
         signed=True,
         forwards=1,
@@ -126,6 +128,7 @@ class SmoothGrad(_PixelGradient):
 
     info = MethodInfo(
         name="smoothgrad",
+        family="gradient",
         class_sensitive=True,
         signed=False,
         forwards=50,

@@ -38,6 +38,7 @@ class RISE(PatchAttribution):
 
     info = MethodInfo(
         name="rise",
+        family="perturbation",
         class_sensitive=True,
         signed=False,
         forwards=1000,

@@ -21,6 +21,7 @@ class SobelEdges(PatchAttribution):
 
     info = MethodInfo(
         name="sobel",
+        family="control",
         class_sensitive=False,
         signed=False,
         forwards=0,

@@ -36,6 +36,7 @@ class TokenGradCAM(PatchAttribution):
 
     info = MethodInfo(
         name="token_grad_cam",
+        family="gradient",
         class_sensitive=True,
         signed=False,
         forwards=1,

@@ -10,7 +10,9 @@ from xai.cli.guard import Debug, guarded
 from xai.cli.options import Json
 from xai.cli.output import say_next, show, show_json, show_table
 
-FIELDS = ("name", "class_sensitive", "signed", "forwards", "backwards", "reference")
+FIELDS = (
+    "name", "family", "class_sensitive", "signed", "deterministic", "forwards", "backwards", "reference"
+)  # fmt: skip
 
 
 @guarded
@@ -20,18 +22,18 @@ def methods(
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """List the attribution methods: what they tell apart, what they cost, where they come from."""
-    from xai.attr import METHODS
+    from xai.attr import METHODS, list_methods
 
-    chosen = [METHODS[name].info] if name else [method.info for method in METHODS.values()]
+    chosen = [METHODS[name].info] if name else list_methods()
     if as_json:
         show_json([{field: asdict(info)[field] for field in FIELDS} for info in chosen])
     elif name is None:
         rows = [
-            [info.name, _yes(info.class_sensitive), _yes(info.signed), f"{info.forwards}+{info.backwards}",
-             info.reference]
+            [info.name, info.family, _yes(info.class_sensitive), _yes(info.signed),
+             f"{info.forwards}+{info.backwards}", info.reference]
             for info in chosen
         ]  # fmt: skip
-        show_table(["method", "per class", "signed", "passes", "reference"], rows)
+        show_table(["method", "family", "per class", "signed", "passes", "reference"], rows)
         say_next("xai methods NAME shows one with its options; passes are forward + backward per image.")
     else:
         (info,) = chosen
