@@ -15,6 +15,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "Chromium is missing: apt-get install chromium"
 REQUIRED = "XAI_REQUIRE_BROWSER"
 READY = "html[data-ready=true]"
+CONTROLS = {"button", "link", "combobox", "listbox", "slider", "checkbox", "radio", "textbox", "searchbox"}
+NAMED = CONTROLS | {
+    "spinbutton",
+    "switch",
+    "DisclosureTriangle",
+    "dialog",
+    "toolbar",
+    "table",
+    "image",
+    "img",
+}
 
 # a policy violation is an event; it is kept where the page's own scripts do not look
 LISTEN = """
@@ -135,3 +146,17 @@ def described(violations: Sequence[dict[str, Any]]) -> str:
 def grave(violations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of impact serious or critical."""
     return [one for one in violations if one["impact"] in ("serious", "critical")]
+
+
+def unnamed(page: Page) -> list[str]:
+    """Controls and pictures, of those the accessibility tree holds, that have no name."""
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    return [
+        f"{node['role']['value']} (node {node.get('backendDOMNodeId')})"
+        for node in nodes
+        if not node.get("ignored")
+        and node.get("role", {}).get("value") in NAMED
+        and not node.get("name", {}).get("value", "").strip()
+    ]

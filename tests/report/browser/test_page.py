@@ -1,0 +1,228 @@
+"""The page as a whole, whatever it shows: closed to the outside, accessible, on every screen, on paper."""
+
+import pytest
+from browsing import axe, described, grave, unnamed
+from playwright.sync_api import expect
+from report_pages import benchmark_page, comparison_page, explanation_page
+
+KINDS = {"explanation": explanation_page, "comparison": comparison_page, "benchmark": benchmark_page}
+PHONE = {"width": 360, "height": 740}
+WIDEST = """() => [...document.querySelectorAll("body *")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1)
+  .filter((one) => !one.closest(".scroll, .sr-only"))
+  .slice(0, 8).map((one) => `${one.tagName}.${one.className}#${one.id}`)"""
+FOCUSED = """() => {
+  const one = document.activeElement;
+  const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one);
+  const near = [one, one.nextElementSibling, one.closest("label")]
+    .filter(Boolean).map((e) => getComputedStyle(e));
+  return {
+    place: ["dialog", ".toolbar", "article", "header", "main", "body"].find((css) => one.closest(css)),
+    seen: near.some((s) => s.outlineStyle !== "none" && s.outlineWidth !== "0px") || boxShadow !== "none",
+    what: one.outerHTML.slice(0, 120), outlineStyle, outlineWidth,
+  };
+}"""
+
+
+@pytest.fixture(params=KINDS)
+def page(request):
+    return KINDS[request.param]()
+
+
+def unfold(tab):
+    """Open everything that can be opened, but the sheet, and let lazy parts draw."""
+    tab.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    scroll_through(tab)
+
+
+def scroll_through(tab):
+    for share in (0.25, 0.5, 0.75, 1, 0):
+        tab.evaluate(f"() => scrollTo(0, {share} * document.documentElement.scrollHeight)")
+        tab.wait_for_timeout(100)
+
+
+def open_sheet(tab, place=0):
+    tab.locator(f"#image-{place} .open-sheet").click()
+    expect(tab.locator("dialog#sheet")).to_be_visible()
+    expect(tab.locator("dialog#sheet canvas").first).to_be_visible()
+
+
+def luminance(tab, css="body"):
+    """0 black to 1 white: the background's mean."""
+    colour = tab.locator(css).evaluate("(one) => getComputedStyle(one).backgroundColor")
+    parts = [float(part) for part in colour.strip("rgba()").split(",")[:3]]
+    return sum(parts) / 765
+
+
+def test_it_opens_from_disk_and_stays_clean(open_page, page):
+    """What is not clean, from the first request to the last, is found by the fixture."""
+    tab = open_page(page)
+    expect(tab).to_have_title(page.title)
+    expect(tab.locator("article.image")).to_have_count(len(page.images))
+    unfold(tab)
+    open_sheet(tab)
+    tab.keyboard.press("Escape")
+    expect(tab.locator("dialog#sheet")).to_be_hidden()
+
+
+def test_the_policy_names_nothing_unsafe(open_page, page):
+    tab = open_page(page)
+    policy = tab.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+    assert policy.startswith("default-src 'none'; img-src data:; script-src 'sha256-")
+    assert not any(word in policy for word in ("unsafe", "http", "*", "blob:", "strict-dynamic"))
+
+
+def test_the_file_holds_no_handlers_and_no_inline_styles(open_page, page):
+    tab = open_page(page, java_script_enabled=False, wait_ready=False)
+    names = tab.evaluate(
+        "() => [...document.querySelectorAll('*')].flatMap((one) => one.getAttributeNames())"
+    )
+    assert not [name for name in names if name == "style" or name.startswith("on")]
+    assert tab.locator("iframe, object, embed, base, link, form[action], a[href^='javascript:']").count() == 0
+
+
+def test_the_policy_stops_what_is_injected(open_page):
+    """The strict policy at work: neither an injected script nor a handler runs, and nothing is fetched."""
+    tab = open_page(explanation_page(), tolerate=("policy", "Policy", "request: https://evil.example/"))
+    tab.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.hacked = 1";
+          document.body.append(script);
+          const box = document.createElement("div");
+          box.innerHTML = '<img src="data:," onerror="window.hacked = 2"><img src="https://evil.example/a.png">';
+          document.body.append(box);
+        }"""
+    )
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("() => window.hacked") is None
+    assert len(tab.evaluate("() => window.__violations")) >= 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page, page, scheme):
+    tab = open_page(page, color_scheme=scheme)
+    first = axe(tab)
+    unfold(tab)
+    unfolded = axe(tab)
+    open_sheet(tab)
+    sheet = axe(tab, "#sheet")
+    found = [*first, *unfolded, *sheet]
+    assert not grave(found), described(found)
+
+
+def test_axe_finds_nothing_serious_on_a_phone(open_page, page):
+    tab = open_page(page, **PHONE)
+    unfold(tab)
+    found = axe(tab)
+    assert not grave(found), described(found)
+
+
+def test_whatever_can_be_used_has_a_name(open_page, page):
+    tab = open_page(page)
+    unfold(tab)
+    assert not unnamed(tab)
+    open_sheet(tab)
+    assert not unnamed(tab)
+
+
+def test_a_phone_scrolls_downwards_only(open_page, page):
+    tab = open_page(page, **PHONE)
+    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
+    unfold(tab)
+    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
+    open_sheet(tab)
+    over = tab.locator("dialog#sheet").evaluate("(one) => one.scrollWidth - one.clientWidth")
+    assert over <= 0, tab.evaluate(WIDEST)
+    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360
+
+
+def test_the_keyboard_reaches_everything(open_page, page):
+    """Skip link, toolbar, first article, sheet and back; the focus is always seen."""
+    tab = open_page(page)
+    steps = []
+    for _ in range(150):
+        tab.keyboard.press("Tab")
+        steps.append(tab.evaluate(FOCUSED))
+        if "open-sheet" in steps[-1]["what"]:
+            break
+    places = [step["place"] for step in steps]
+    assert "skip" in steps[0]["what"]
+    assert ".toolbar" in places and "article" in places, places
+    assert places.index(".toolbar") < places.index("article")
+    assert "open-sheet" in steps[-1]["what"], steps[-3:]
+    assert not [step for step in steps if not step["seen"]]
+
+    tab.keyboard.press("Enter")
+    expect(tab.locator("dialog#sheet")).to_be_visible()
+    for _ in range(12):
+        tab.keyboard.press("Tab")
+        inside = tab.evaluate("() => document.activeElement.closest('dialog, body').tagName")
+        assert inside in ("DIALOG", "BODY")  # the browser's own bar stands between last and first
+        assert tab.evaluate("() => document.activeElement.closest('main')") is None
+    tab.keyboard.press("Escape")
+    expect(tab.locator("dialog#sheet")).to_be_hidden()
+    expect(tab.locator("#image-0 .open-sheet")).to_be_focused()
+
+
+def test_no_motion_where_the_reader_wants_none(open_page, page):
+    tab = open_page(page, reduced_motion="reduce")
+    moving = tab.evaluate(
+        """() => [...document.querySelectorAll("*")].filter((one) => {
+          const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(one);
+          const moves = transitionDuration.split(",").some((t) => parseFloat(t) > 0.01);
+          return moves || animationName !== "none" || scrollBehavior === "smooth";
+        }).map((one) => one.outerHTML.slice(0, 80))"""
+    )
+    assert not moving
+
+
+def test_the_theme_follows_the_system_and_the_switch(open_page):
+    light = open_page(benchmark_page(2))
+    dark = open_page(benchmark_page(2), color_scheme="dark")
+    assert luminance(light) > 0.85
+    assert luminance(dark) < 0.2
+
+    use = light.locator(".theme")
+    expect(use).to_be_visible()
+    choose_theme(light, "dark")
+    expect(light.locator("html")).to_have_attribute("data-theme", "dark")
+    assert luminance(light) < 0.2
+    choose_theme(dark, "light")
+    assert luminance(dark) > 0.85
+    light.emulate_media(color_scheme="light", media="print")
+    assert luminance(light) > 0.85  # paper is white
+
+
+def choose_theme(tab, name):
+    switch = tab.locator(".theme")
+    selects = switch.locator("select")
+    if selects.count():
+        selects.select_option(name)
+    else:
+        switch.get_by_text(name, exact=False).first.click()
+
+
+def test_without_scripts_the_words_and_tables_remain(open_page, page):
+    tab = open_page(page, java_script_enabled=False, wait_ready=False)
+    expect(tab.get_by_role("heading", level=1)).to_have_text(page.title)
+    expect(tab.locator("noscript")).to_contain_text("JavaScript")
+    assert tab.get_by_role("heading", level=2).count() >= 2
+    for image in page.images:
+        expect(tab.locator("#main")).to_contain_text(image.name)
+    if page.kind == "benchmark":
+        expect(tab.get_by_role("table").first).to_be_visible()
+        said = tab.locator("#main").inner_text()
+        assert "gradient_weighted_attention" in said
+    for css in (".toolbar", ".theme"):
+        expect(tab.locator(css).first).to_be_hidden()  # controls that could do nothing
+
+
+def test_paper_has_no_controls(open_page, page):
+    tab = open_page(page)
+    expect(tab.locator(".toolbar").first).to_be_visible()
+    tab.emulate_media(media="print")
+    for css in (".toolbar", ".theme", ".open-sheet", ".skip"):
+        expect(tab.locator(css).first).to_be_hidden()
+    expect(tab.locator("h1")).to_be_visible()
+    assert tab.pdf().startswith(b"%PDF")
