@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
-from tiny_detector import classifier, photo
+from tiny_detector import classifier, photo, write_detector
 
 from xai.bench import BenchmarkConfig, run_benchmark
 
@@ -58,3 +59,18 @@ def finished(config, tiny, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("finished")
     run_benchmark(config(), out, classifier=tiny)
     return out
+
+
+@pytest.fixture
+def yaml_file(config, tmp_path):
+    """A configuration on disk: two protocols, maps metrics, the tiny detector, all loaded by name."""
+    write_detector(tmp_path)
+    content = config(
+        model="tiny.yaml",
+        protocols=["vit-token", {"base": "vit-mean", "name": "mean", "steps": 4}],
+        controls={"random_seeds": 2, "greedy_images": 1},
+        metrics=["srg", "insertion", "gini", "rank_accuracy"],
+    ).model_dump(mode="json", exclude_unset=True)
+    path = tmp_path / "bench.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path

@@ -1,7 +1,7 @@
 """What every unit of a run needs: model, images, methods; made where it is needed, never sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from xai.bench.plan import autocast_of
 from xai.bench.prepared import Exclusion, Prepared, prepare
 from xai.bench.rows import Row, control_rows, method_rows
 from xai.bench.sources import list_entries
+from xai.bench.views import looker, read_views, views_path, write_views
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load
@@ -32,7 +33,7 @@ class Context:
 
     Args:
         config: Of the run.
-        folder: Of the run: maps are kept in it.
+        folder: Of the run: maps and views are kept in it.
         given: The model, if it is not to be loaded as the configuration says.
     """
 
@@ -97,8 +98,24 @@ class Context:
             start = shard * self.config.shard_size
             stop = min(start + self.config.shard_size, len(self.entries))
             entries = [(index, self.entries[index]) for index in range(start, stop)]
-            self._shard = shard, prepare(self.classifier, entries, self.batches)
+            self._shard = shard, self._prepare(shard, entries)
         return self._shard[1]
+
+    def _prepare(
+        self, shard: int, entries: Sequence[tuple[int, Entry]]
+    ) -> tuple[list[Prepared], list[Exclusion]]:
+        """Images of a shard; their views are kept, where they are not there yet."""
+        if self.folder is None or self.has_views(shard):
+            return prepare(self.classifier, entries, self.batches)
+        look = looker(self.classifier, self.protocols.values(), self.config.seed)
+        images, excluded = prepare(self.classifier, entries, self.batches, look)
+        write_views(views_path(self.folder, shard), [one.view for one in images if one.view is not None])
+        # all that is left of them is in the file
+        return [replace(one, view=None) for one in images], excluded
+
+    def has_views(self, shard: int) -> bool:
+        """Whether the run's folder has what a page shows of a shard's images."""
+        return self.folder is not None and read_views(views_path(self.folder, shard)) is not None
 
     def targets(
         self, images: Sequence[Prepared], kind: str, protocol: str

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from xai.bench.memory import Batches
 from xai.core import DataError, Geometry, ModelError, Sample, XaiError
 from xai.data.lazy import Entry
 from xai.models import Classifier
+
+if TYPE_CHECKING:
+    from xai.bench.views import Look, View
 
 COVERED = 0.5  # share of an input pixel that must lie in the mask
 
@@ -28,8 +32,9 @@ class Prepared:
         label: True class name, if known.
         pixels: (3, H, W) on the CPU.
         mask: (H, W) bool at the same resolution, True where it was tampered with; None if not known.
-        hash: Digest of the pixels.
+        digest: sha256 of the pixels.
         logits: (classes,) the model's answer.
+        view: What a page shows of it, if that was asked for.
     """
 
     index: int
@@ -38,8 +43,14 @@ class Prepared:
     label: str | None
     pixels: Tensor
     mask: Tensor | None
-    hash: str
+    digest: str
     logits: Tensor
+    view: "View | None" = None
+
+    @property
+    def hash(self) -> str:
+        """The digest as records have it."""
+        return self.digest[:16]
 
 
 @dataclass(frozen=True)
@@ -60,9 +71,18 @@ class Exclusion:
 
 
 def prepare(
-    classifier: Classifier, entries: Iterable[tuple[int, Entry]], batches: Batches
+    classifier: Classifier,
+    entries: Iterable[tuple[int, Entry]],
+    batches: Batches,
+    look: "Look | None" = None,
 ) -> tuple[list[Prepared], list[Exclusion]]:
     """Read, preprocess and answer images; those that fail become exclusions.
+
+    Args:
+        classifier: Of the run.
+        entries: Place in the data and image.
+        batches: How many images at once.
+        look: Makes the views; None for none.
 
     Raises:
         ModelError: The model answers none of them.
@@ -71,7 +91,7 @@ def prepare(
     excluded: list[Exclusion] = []
     for index, entry in entries:
         try:
-            ready.append(_view(classifier, index, entry.make(), entry))
+            ready.append(_view(classifier, index, entry.make(), entry, look))
         except XaiError as error:
             excluded.append(Exclusion(entry.id, "*", "*", _words(error)))
     answered: list[Prepared] = []
@@ -82,7 +102,7 @@ def prepare(
                 last = logits
                 excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
             else:
-                answered.append(replace(one, logits=logits))
+                answered.append(_with_answer(one, logits))
     if last is not None and not answered:
         raise last
     return sorted(answered, key=lambda one: one.index), excluded
@@ -125,7 +145,12 @@ def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray
     return overlap.clip(0) / (high - low)
 
 
-def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry) -> Prepared:
+def _with_answer(one: Prepared, logits: Tensor) -> Prepared:
+    view = one.view and replace(one.view, logits=tuple(logits.tolist()))
+    return replace(one, logits=logits, view=view)
+
+
+def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look: "Look | None") -> Prepared:
     geometry = classifier.geometry(sample.image.size)
     image = sample.image
     if sample.box is not None:
@@ -138,6 +163,7 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry) -> P
         if sample.mask.shape != sample.image.size[::-1]:
             raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
         mask = torch.from_numpy(input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2])))
+    digest = sha256(pixels.numpy().tobytes()).hexdigest()
     return Prepared(
         index=index,
         id=entry.id,
@@ -145,8 +171,10 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry) -> P
         label=sample.label,
         pixels=pixels,
         mask=mask,
-        hash=sha256(pixels.numpy().tobytes()).hexdigest()[:16],
+        digest=digest,
         logits=torch.empty(0),
+        # now, while the image is at hand: a shard of photographs may not fit into memory
+        view=None if look is None else look(index, entry, sample, geometry, pixels, digest),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from xai.bench.store import Outcome, Store, arrow
 from xai.bench.unit import run_unit
 from xai.core import ConfigError, DataError, UsageError, nearest
 from xai.models import Classifier
+from xai.perturb.stream import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def run_benchmark(
                     unit=left[0] if left else None,
                 )
             )
+        _complete_views(context, plan)
         exclusions, records = store.exclusions(), store.table(["image"]).num_rows
         _close(store, run, context, plan, exclusions, records, forwards)
     if not records:
@@ -148,6 +151,14 @@ def run_benchmark(
         forwards=forwards,
         seconds=perf_counter() - begun,
     )
+
+
+def _complete_views(context: Context, plan: Plan) -> None:
+    """Make the views that are missing, such as those of shards that an older version finished."""
+    for shard in sorted({unit.shard for unit in plan.units}):
+        if not context.has_views(shard):
+            with evaluation_mode(context.classifier):
+                context.images(shard)
 
 
 def _left(work: list[Unit], left: list[Unit], elapsed: float) -> float:
@@ -171,6 +182,10 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -
                 "may change.",
             )
         sessions = [] if changed else before.get("sessions", [])
+        if changed:
+            rmtree(
+                store.folder / "views", ignore_errors=True
+            )  # of the run that was begun with other settings
     elif store.parts():
         raise DataError(f"{store.folder} has parts of a run but no run.json.", "Choose another folder.")
     session = {"start": now(), "end": None, **provenance(config, context.classifier)}

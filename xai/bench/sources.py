@@ -43,19 +43,22 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
         asked = data.forgeries
         shipped = asked.photos == "shipped"
         photos = list(shipped_photos().values()) if shipped else find_images([asked.photos])
-        recipe = asked.model_dump(exclude={"photos", "count"}) | {"photos": [_sha256(p) for p in photos]}
+        recipe = asked.model_dump(exclude={"photos", "count"}) | {"photos": [sha256_of(p) for p in photos]}
         return [digest([recipe, entry.id], 16) for entry in entries]
     masks: dict[Path, Path | None] = {}
     if data.manifest is not None:
         masks = {row.path: row.mask for row in read_manifest(data.manifest)}
     return [
-        digest([entry.id, entry.label, entry.group, _sha256(entry.path), _sha256(masks.get(entry.path))], 16)
+        digest(
+            [entry.id, entry.label, entry.group, sha256_of(entry.path), sha256_of(masks.get(entry.path))], 16
+        )
         for entry in entries
         if entry.path is not None
     ]
 
 
-def _sha256(path: Path | None) -> str | None:
+def sha256_of(path: Path | None) -> str | None:
+    """Hex digest of a file; None for no file, `MISSING` for one that cannot be read."""
     if path is None:
         return None
     try:

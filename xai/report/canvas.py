@@ -144,10 +144,14 @@ class Canvas:
 
 def close_view(explanation: Explanation) -> View | None:
     """The crop with some margin if it is small in its image; None where all of the image should be drawn."""
-    width, height = explanation.sample.image.size
-    if explanation.sample.box is None:
+    return close_box(explanation.sample.image.size, explanation.sample.box)
+
+
+def close_box(size: tuple[int, int], box: tuple[float, float, float, float] | None) -> View | None:
+    """The same for an image of `size` (width, height) and the crop (x, y, width, height) of it."""
+    if box is None:
         return None
-    x, y, box_width, box_height = explanation.sample.box
+    (width, height), (x, y, box_width, box_height) = size, box
     if max(box_width / width, box_height / height) > ZOOM:
         return None
     margin = MARGIN * max(box_width, box_height)
