@@ -33,6 +33,13 @@ window.__violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.__violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+# sets a slider as a hand does, and measures until the next picture is on the screen
+SLIDE = """(slider) => new Promise((done) => {
+  const start = performance.now();
+  slider.value = Number(slider.value) > Number(slider.max) / 2 ? slider.min : slider.max;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+  requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
+})"""
 PIXELS = """(canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let text = "";
@@ -160,3 +167,22 @@ def unnamed(page: Page) -> list[str]:
         and node.get("role", {}).get("value") in NAMED
         and not node.get("name", {}).get("value", "").strip()
     ]
+
+
+def drawn(page: Page) -> float:
+    """Megapixels of all canvases that were ever given a size: what a browser has to keep."""
+    sizes = page.evaluate(
+        "() => [...document.querySelectorAll('canvas')].map(({ width, height }) => [width, height])"
+    )
+    return sum(width * height for width, height in sizes if (width, height) != (300, 150)) / 1e6
+
+
+def heap(page: Page) -> float:
+    """Megabytes of JavaScript's heap after a collection: objects, buffers and the document's nodes."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    usage = session.send("Runtime.getHeapUsage")
+    session.detach()
+    return (
+        sum(usage.get(name, 0) for name in ("usedSize", "embedderHeapUsedSize", "backingStorageSize")) / 1e6
+    )

@@ -1,0 +1,61 @@
+"""A thousand images × 14 rows: light enough to send, and quick under the hand."""
+
+import pytest
+from browsing import SLIDE, drawn, heap
+from playwright.sync_api import expect
+from report_pages import big_page
+
+from xai.report import write_page
+
+IMAGES = 1000
+HEAVIEST = 60e6  # bytes
+READY = 20_000  # ms, on two busy cores; some 2 s on a quiet machine
+REDRAWN = 1000  # ms
+HEAP = 400  # megabytes
+DRAWN = 60  # megapixels of canvas that are kept at once
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("big") / "page.html"
+    write_page(big_page(IMAGES), path)
+    return path
+
+
+def test_a_thousand_images(open_page, written):
+    """One test, so that the page is built and read once."""
+    assert written.stat().st_size < HEAVIEST
+    tab = open_page(written)
+    assert tab.evaluate("() => performance.now()") < READY
+    assert drawn(tab) < DRAWN
+
+    last = tab.locator(f"#image-{IMAGES - 1} canvas").first
+    tab.keyboard.press("End")
+    expect(last).to_be_in_viewport(timeout=10_000)
+    wait_until_painted(tab, f"#image-{IMAGES - 1} canvas")
+
+    slider = tab.get_by_role("slider", name="opacity")
+    slider.focus()  # the bar that sticks to the top
+    before = last.evaluate(TOTAL)
+    times = [slider.evaluate(SLIDE) for _ in range(5)]
+    assert sorted(times)[2] < REDRAWN, times
+    assert last.evaluate(TOTAL) != before
+
+    for share in range(0, 100, 2):
+        tab.evaluate(f"() => scrollTo(0, {share / 100} * document.documentElement.scrollHeight)")
+        tab.wait_for_timeout(40)
+    wait_until_painted(tab, "#image-979 canvas")
+    assert drawn(tab) < DRAWN
+    assert heap(tab) < HEAP
+    assert slider.evaluate(SLIDE) < REDRAWN
+
+
+def wait_until_painted(tab, css):
+    tab.wait_for_function(
+        f"() => {{ const one = document.querySelector('{css}'); return ({TOTAL})(one) > 0; }}"
+    )
+
+
+# sum of red, green, blue and alpha over a canvas: 0 while nothing is painted
+TOTAL = """(canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+  .reduce((sum, value) => sum + value, 0)"""
