@@ -3,7 +3,7 @@
 from inspect import signature
 
 from xai.attr import METHODS
-from xai.report.cards import READS, card_of
+from xai.report.cards import card_of
 
 
 def card(name):
@@ -25,7 +25,3 @@ def test_needs_and_chance():
     assert card("center_prior").needs == ["nothing of the model"]
     chance = {name for name in METHODS if not card(name).deterministic}
     assert chance == {"occlusion", "random", "rise", "smoothgrad"}
-
-
-def test_what_is_said_to_read_attention_is_registered():
-    assert {name for names in READS.values() for name in names} <= set(METHODS)

@@ -7,7 +7,7 @@ import typer
 
 from xai.cli import options as opt
 from xai.cli.guard import MISSING, PARTLY, Debug, guarded
-from xai.cli.outcome import say_failures
+from xai.cli.outcome import say_failures, write_page
 from xai.cli.output import say, say_next, show_json, show_table
 
 DEFAULT = "gradient_weighted_attention,attention_rollout,integrated_gradients"
@@ -36,6 +36,9 @@ def compare(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also one interactive HTML page.", rich_help_panel=opt.OUTPUT)
+    ] = False,
     as_json: opt.Json = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
@@ -50,13 +53,14 @@ def compare(
     """
     from xai.attr import METHODS
     from xai.explanation import compare as compare_methods
-    from xai.explanation import gather, write_comparison
+    from xai.explanation import gather, page_of_comparison, write_comparison
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     given = opt.method_options(layers)
     options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
+    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
     comparison = compare_methods(
-        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
+        classifier,
         options,
         gather(images, out),
         target,
@@ -68,6 +72,10 @@ def compare(
         say_failures(comparison.failures)
         raise typer.Exit(MISSING)
     content = write_comparison(comparison, out)
+    opened = out / content["files"]["png"]
+    if report:
+        title = f"{len(names)} methods compared on {classifier.name}"
+        opened = write_page(page_of_comparison(comparison, classifier, title), out)
     if as_json:
         show_json(content)
     else:
@@ -79,7 +87,7 @@ def compare(
         show_table(["image", "method", "strongest row", "col", ""], rows)
     say_failures(comparison.failures)
     say(f"{len(comparison.rows)} images, {len(names)} methods, class {comparison.label}.")
-    say_next(f"open {out / content['files']['png']}")
+    say_next(f"open {opened}")
     if comparison.failures:
         raise typer.Exit(PARTLY)
 

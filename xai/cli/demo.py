@@ -16,18 +16,17 @@ def demo(out: Out = Path("attention_results/demo"), debug: Annotated[bool, Debug
     Needs no network and no files of yours. The forged region is outlined where it is known.
     """
     from xai.data import shipped_samples
-    from xai.explanation import Explainer, explain_each
+    from xai.explanation import Explainer, PageBuilder, explain_each
     from xai.models import load
 
     samples = shipped_samples()
-    outcome = Outcome(total=len(samples), out=out)
     explainer = Explainer(load("demo"))
+    outcome = Outcome(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)))
     with outcome.collecting(), progress(len(samples), "Explaining") as step:
         for result in explain_each(explainer, samples, out):
-            outcome.add(result, keep=True)
+            outcome.add(result)
             step()
-    if outcome.kept:
-        outcome.write_page("The shipped detector on the shipped images")
+    outcome.write_page("The shipped detector on the shipped images")
     rows = []
     for record in outcome.records:
         hit = record["maps"]["fake"].get("points_into_mask")

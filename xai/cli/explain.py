@@ -37,7 +37,10 @@ def explain(
         bool, typer.Option("--heads-panel", help="Also one map per head.", rich_help_panel=opt.OUTPUT)
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Also one HTML page of all images.", rich_help_panel=opt.OUTPUT)
+        bool,
+        typer.Option(
+            "--report", help="Also one interactive HTML page of all images.", rich_help_panel=opt.OUTPUT
+        ),
     ] = False,
     as_json: opt.Json = False,
     device: opt.Device = None,
@@ -53,7 +56,7 @@ def explain(
 
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
-    from xai.explanation import Explainer, explain_each, gather, writing
+    from xai.explanation import Explainer, PageBuilder, explain_each, gather, writing
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
@@ -67,15 +70,15 @@ def explain(
     )
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
-    outcome = Outcome(total=len(sources), out=out)
+    builder = PageBuilder(explainer, len(sources)) if report else None
+    outcome = Outcome(total=len(sources), out=out, builder=builder)
     with outcome.collecting(), progress(len(sources), "Explaining") as step:
         for result in explain_each(
             explainer, sources, out, crop, layers_panel=layers_panel, heads_panel=heads_panel
         ):
-            outcome.add(result, keep=report)
+            outcome.add(result)
             step()
-    if report and outcome.kept:
-        outcome.write_page(f"{explainer.method_name} of {explainer.classifier.name}")
+    outcome.write_page(f"{explainer.method_name} of {explainer.classifier.name}")
     outcome.show(as_json)
     outcome.finish(
         "compare methods on one image: xai compare IMAGE --methods "

@@ -12,8 +12,11 @@ from xai.cli.guard import INTERRUPTED, MISSING, PARTLY
 from xai.cli.output import say, say_next, show_json, show_table
 
 if TYPE_CHECKING:
-    from xai.core import Explanation, XaiError
-    from xai.explanation import Done, Failure
+    from xai.core import XaiError
+    from xai.explanation import Done, Failure, PageBuilder
+    from xai.report.payload import Page
+
+HEAVY_PAGE = 100_000_000  # bytes
 
 
 def say_failures(failures: "Iterable[Failure]") -> None:
@@ -23,6 +26,20 @@ def say_failures(failures: "Iterable[Failure]") -> None:
         say(f"Failed: {text if text.startswith(failure.name) else f'{failure.name}: {text}'}")
 
 
+def write_page(page: "Page", out: Path) -> Path:
+    """Write `index.html`, and say so if it is too large to be read with ease."""
+    from xai import report
+    from xai.explanation import writing
+
+    path = out / "index.html"
+    with writing(out):
+        report.write_page(page, path)
+        size = path.stat().st_size
+    if size > HEAVY_PAGE:
+        say(f"{path} has {size / 1e6:.0f} MB, which browsers are slow with: explain fewer images at once.")
+    return path
+
+
 @dataclass
 class Outcome:
     """Results and failures of one run, in order.
@@ -30,26 +47,27 @@ class Outcome:
     Args:
         total: Images asked for.
         out: Where the results are.
+        builder: Makes the HTML page, if there is to be one.
     """
 
     total: int
     out: Path
+    builder: "PageBuilder | None" = None
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list["Failure"] = field(default_factory=list)
-    kept: list["Explanation"] = field(default_factory=list)
     interrupted: bool = False
     stopped: "XaiError | None" = None
 
-    def add(self, result: "Done | Failure", keep: bool = False) -> None:
-        """Count one image; keep its explanation for a page if asked."""
+    def add(self, result: "Done | Failure") -> None:
+        """Count one image, and put it into the page."""
         from xai.explanation import Failure
 
         if isinstance(result, Failure):
             self.failures.append(result)
             return
         self.records.append(result.record)
-        if keep:
-            self.kept.append(result.explanation)
+        if self.builder is not None:
+            self.builder.add(result.explanation)
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -64,12 +82,10 @@ class Outcome:
             self.stopped = error
 
     def write_page(self, title: str) -> None:
-        """Write one HTML page of the explanations kept."""
-        from xai.explanation import writing
-        from xai.report import write_page
-
-        with self.collecting(), writing(self.out):
-            write_page(self.kept, self.out / "index.html", title=title)
+        """Write the HTML page of what was explained, if there is to be one and anything was."""
+        if self.builder is not None and self.builder.images:
+            with self.collecting():
+                write_page(self.builder.page(title), self.out)
 
     def show(self, as_json: bool) -> None:
         """Print the results: a line per image, or everything as one JSON object."""

@@ -8,6 +8,7 @@ from xai.explanation.explainer import Explainer, name_of
 from xai.explanation.failure import Failure, OutputError
 from xai.explanation.files import writing
 from xai.explanation.inputs import gather
+from xai.explanation.page import PageBuilder, page_of_comparison
 from xai.explanation.record import warnings_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Explanation",
     "Failure",
     "OutputError",
+    "PageBuilder",
     "boxes_for",
     "compare",
     "examine",
@@ -24,6 +26,7 @@ __all__ = [
     "explain_each",
     "gather",
     "name_of",
+    "page_of_comparison",
     "warnings_of",
     "write_comparison",
     "writing",

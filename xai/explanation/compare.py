@@ -9,7 +9,7 @@ from PIL.Image import Image
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
-from xai.core import DataError, Explanation, Sample, UsageError
+from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.explanation.explainer import Explainer, name_of
 from xai.explanation.failure import Failure
 from xai.explanation.files import write_bytes, write_json, writing
@@ -30,12 +30,14 @@ class Comparison:
         rows: Per image: method → explanation, every method present.
         failures: Images that at least one method could not explain.
         seed: Of methods that draw random numbers.
+        target: Class index or contrast behind `label`.
     """
 
     label: str
     rows: list[dict[str, Explanation]]
     failures: list[Failure]
     seed: int
+    target: int | Margin
 
 
 def compare(
@@ -92,8 +94,8 @@ def compare(
             else:
                 rows[name_of(result.sample)][name] = result
     complete = [row for image, row in rows.items() if image not in failures]
-    label = next(iter(complete[0][next(iter(methods))].maps)) if complete else str(target)
-    return Comparison(label, complete, list(failures.values()), seed)
+    ((label, wanted),) = next(iter(explainers.values())).targets.chosen
+    return Comparison(label, complete, list(failures.values()), seed, wanted)
 
 
 def write_comparison(comparison: Comparison, out: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,12 @@ class Explainer:
         Raises:
             DataError: The preprocessing cannot take this image.
         """
-        if sample.box is None:
-            geometry = self.classifier.geometry(sample.image.size)
-            return Prepared(sample, self.classifier.preprocess(sample.image), geometry)
-        x, y, w, h = sample.box
-        crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
-        geometry = self.classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
-        return Prepared(sample, self.classifier.preprocess(crop), geometry)
+        return prepare(self.classifier, sample)
+
+    @cached_property
+    def all_layers(self) -> attr.GradientWeightedAttention:
+        """Gradient-weighted attention in every layer, whatever the method explains with."""
+        return attr.GradientWeightedAttention(self.classifier, layers="all_layers")
 
     @contextmanager
     def memory_errors(self) -> Iterator[None]:
@@ -185,6 +185,20 @@ class Explainer:
             )
             results.append(_checked(explanation))
         return results
+
+
+def prepare(classifier: Classifier, sample: Sample) -> Prepared:
+    """Cut out a sample's box, if it has one, and preprocess it.
+
+    Raises:
+        DataError: The preprocessing cannot take this image.
+    """
+    if sample.box is None:
+        return Prepared(sample, classifier.preprocess(sample.image), classifier.geometry(sample.image.size))
+    x, y, w, h = sample.box
+    crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
+    geometry = classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
+    return Prepared(sample, classifier.preprocess(crop), geometry)
 
 
 def _checked(explanation: Explanation) -> Explanation | Failure:

@@ -52,23 +52,26 @@ def draw_panels(
 
 def layer_products(explainer: Explainer, explanation: Explanation, name: str) -> Tensor:
     """Signed attention × gradient of one image and target: (layers, heads, rows, cols), on the CPU."""
-    method = GradientWeightedAttention(explainer.classifier, layers="all_layers")
     target = explainer.targets.target_of(name)
     pixels = explainer.prepare(explanation.sample).pixels[None].to(explainer.classifier.device)
     with explainer.memory_errors():
-        return method.attribute_layers(pixels, target)[0].float().cpu()
+        return explainer.all_layers.attribute_layers(pixels, target)[0].float().cpu()
 
 
 def layer_maps(products: Tensor, options: Mapping[str, Any]) -> dict[str, Any]:
     """One (rows, cols) array per preset that the model is deep enough for, then one per layer."""
     depth = len(products)
-    chosen = {
+    chosen = presets_of(depth) | {f"layer {index}": [index] for index in range(depth)}
+    return {title: fuse(products[indices], options).numpy() for title, indices in chosen.items()}
+
+
+def presets_of(depth: int) -> dict[str, list[int]]:
+    """The layers of each preset that a model of `depth` attention layers is deep enough for."""
+    return {
         preset: resolve_layers(preset, depth)
         for preset, indices in LAYER_PRESETS.items()
         if indices is None or -min(indices) <= depth
     }
-    chosen |= {f"layer {index}": [index] for index in range(depth)}
-    return {title: fuse(products[indices], options).numpy() for title, indices in chosen.items()}
 
 
 def fuse(products: Tensor, options: Mapping[str, Any]) -> Tensor:

@@ -6,18 +6,6 @@ from typing import Protocol
 from xai.report.payload import Card, Measured
 
 MANY = 10  # passes from which on a method is one that asks again and again
-READS = {
-    "attention": (
-        "attention_rollout",
-        "chefer",
-        "gradient_weighted_attention",
-        "legrad",
-        "raw_attention",
-        "mask_gradient",
-        "integrated_mask_gradient",
-    ),
-    "token activations": ("token_grad_cam",),
-}
 
 
 class About(Protocol):
@@ -25,6 +13,8 @@ class About(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
     @property
     def class_sensitive(self) -> bool: ...
     @property
@@ -63,9 +53,9 @@ def card_of(about: About, options: Collection[str], measured: Iterable[Measured]
 
 def _needs(about: About) -> list[str]:
     """What it takes of the model, in words."""
-    if not about.forwards:
+    if about.family == "control":
         return ["nothing of the model"]
-    needs = [what for what, names in READS.items() if about.name in names]
+    needs = ["attention"] if about.family == "attention" else []
     if about.backwards:
         needs.append("gradients")
     if not needs:

@@ -1,0 +1,105 @@
+"""Whether a map is about the model: take away its most relevant patches, and as many random ones."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai.core import ModelError, derive_seed
+from xai.models import Classifier
+from xai.perturb import Operator, Request, States, Stream, image_seeds, make_operator, rank_units
+from xai.report.payload import Removal
+
+SHARE = 0.2  # of the patches is removed
+DRAWS = 10  # random choices of as many patches
+VALUE = "margin"
+
+
+def check_removal(
+    stream: Stream,
+    operator: Operator,
+    pixels: Tensor,
+    targets: Sequence[int],
+    maps: Mapping[str, np.ndarray],
+    labels: Sequence[str],
+) -> list[list[Removal]]:
+    """The margin of a class with the most relevant patches removed, and with random ones removed.
+
+    The margin is the logit of the class minus the log-sum-exp of all others. All methods of an image share
+    its random draws, which depend on the image's content and the stream's seed alone; equal relevance is
+    ordered at random, by the same seed. A method costs one state more per image than the 11 shared ones.
+
+    Args:
+        stream: Over the classifier.
+        operator: What removing means, see `removal_operator`.
+        pixels: (B, 3, H, W).
+        targets: Class index per image.
+        maps: Row → (B, rows, cols) relevance.
+        labels: Class names.
+
+    Returns:
+        Per image the removals, in the order of `maps`; none for an image with an answer that is not finite.
+
+    Raises:
+        ModelError: One state does not fit into memory.
+    """
+    stacked = np.stack(list(maps.values()), axis=1)  # (B, methods, rows, cols)
+    count, methods, rows, cols = stacked.shape
+    patches = rows * cols
+    removed = max(1, round(SHARE * patches))
+    seeds = image_seeds(pixels, stream.seed)
+    rankings = [
+        _rankings(torch.from_numpy(np.ascontiguousarray(of_image)).flatten(1).double(), seed)
+        for of_image, seed in zip(stacked, seeds, strict=True)
+    ]
+    per_image = methods + DRAWS
+    states = States(
+        rankings=torch.cat(rankings).reshape(-1, rows, cols),
+        image=torch.arange(count).repeat_interleave(per_image),
+        # the first state of an image removes nothing
+        row=torch.cat([i * per_image + torch.tensor([0, *range(per_image)]) for i in range(count)]),
+        low=torch.zeros(count * (per_image + 1), dtype=torch.int32),
+        high=torch.tensor([0, *[removed] * per_image], dtype=torch.int32).repeat(count),
+    )
+    (values,) = stream.evaluate(pixels, torch.tensor(targets), [Request(operator, states)])
+    return [
+        [
+            Removal(
+                row=row,
+                target=labels[target],
+                value=VALUE,
+                operator=operator.name,
+                removed=removed,
+                patches=patches,
+                clean=answers[0],
+                top=answers[1 + place],
+                random=answers[1 + methods :],
+            )
+            for place, row in enumerate(maps)
+            if np.isfinite(answers).all()
+        ]
+        for target, answers in zip(targets, values.reshape(count, -1).tolist(), strict=True)
+    ]
+
+
+def removal_operator(classifier: Classifier, pixels: Tensor) -> Operator:
+    """Hiding patches from attention where the model can do without them, else their mean colour.
+
+    Args:
+        classifier: The model.
+        pixels: (B, 3, H, W), of which one image is tried.
+    """
+    token = make_operator("token")
+    try:
+        token.prepare(classifier, pixels[:1].to(classifier.device), [0])
+    except ModelError:
+        return make_operator("mean")
+    return token
+
+
+def _rankings(maps: Tensor, seed: int) -> Tensor:
+    """(methods + draws, patches) ranks: by relevance, then at random."""
+    draws = [derive_seed(seed, "removal", draw) for draw in range(DRAWS)]
+    nothing = torch.zeros(DRAWS, maps.shape[1], dtype=maps.dtype)
+    return torch.cat([rank_units(maps, [seed] * len(maps)), rank_units(nothing, draws)])

@@ -1,0 +1,239 @@
+"""From explanations to a page: what has to be asked of the model again, and where everything comes from."""
+
+import inspect
+import platform
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai.attr import METHODS, GradientWeightedAttention, resolve_layers
+from xai.core import Explanation, Margin, ModelError
+from xai.explanation.compare import Comparison
+from xai.explanation.evidence import DRAWS, SHARE, VALUE, check_removal, removal_operator
+from xai.explanation.explainer import Explainer, prepare
+from xai.explanation.failure import OutOfMemoryError
+from xai.explanation.panels import layer_products, presets_of
+from xai.explanation.record import versions
+from xai.models import Classifier
+from xai.perturb import Operator, Stream
+from xai.report.cards import card_of
+from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
+from xai.report.facts import model_facts
+from xai.report.payload import Card, Fusion, Image, Page, Removal, Row
+
+MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
+
+
+class PageBuilder:
+    """Makes a page's images one by one, so that no photograph is kept.
+
+    Layers and heads travel in pages of gradient-weighted attention with at most 50 images.
+
+    Args:
+        explainer: Made the explanations.
+        total: Images that will come at the most.
+    """
+
+    def __init__(self, explainer: Explainer, total: int):
+        self.explainer = explainer
+        self.total = total
+        self.images: list[Image] = []
+        self._layered = explainer.method_name == GradientWeightedAttention.info.name
+        self._depth: int | None = None
+        self._check = _RemovalCheck(explainer.classifier, explainer.seed)
+
+    def add(self, explanation: Explanation) -> None:
+        """Turn an explanation into what the page holds of it.
+
+        Raises:
+            ModelError: The model cannot answer for this image any more.
+        """
+        explainer, caveats = self.explainer, []
+        pixels = prepare(explainer.classifier, explanation.sample).pixels
+        products = {}
+        if self._layered and self.total <= MOST_WITH_LAYERS:
+            try:
+                found = {name: layer_products(explainer, explanation, name) for name in explanation.maps}
+                products = {name: values.numpy() for name, values in found.items()}
+                self._depth = len(next(iter(products.values())))
+            except OutOfMemoryError:
+                caveats.append("Layers and heads are left out: all of them at once do not fit into memory.")
+        followed = _followed(explanation)
+        target = class_of(explainer.targets.target_of(followed))
+        removals, failed = self._check(pixels, target, {explanation.method: explanation.maps[followed]})
+        self.images.append(
+            image_of(
+                explanation,
+                products=products,
+                removals=removals,
+                input_hash=input_hash(pixels),
+                caveats=[*caveats, *failed],
+            )
+        )
+
+    def page(self, title: str) -> Page:
+        """The page of the images so far."""
+        explainer, name = self.explainer, self.explainer.method_name
+        said: dict[str, Any] = {
+            "settings": {
+                "method": name,
+                "options": dict(explainer.options),
+                "classes": [label for label, _ in explainer.targets.chosen]
+                or "the two most probable of each image",
+                "seed": explainer.seed,
+                "batch_size": explainer.batch_size,
+            }
+        }
+        if self._layered and self.total > MOST_WITH_LAYERS:
+            said["layers_and_heads"] = f"left out: more than {MOST_WITH_LAYERS} images"
+        return explanation_page(
+            self.images,
+            labels=explainer.classifier.labels,
+            row=Row(name=name, method=name, options=dict(explainer.options)),
+            title=title,
+            model=model_facts(explainer.model_facts),
+            provenance=said | self._check.describe() | provenance(explainer.classifier),
+            cards=[method_card(name)],
+            fusion=self._fusion(),
+            asked=self.total,
+        )
+
+    def _fusion(self) -> Fusion | None:
+        if self._depth is None:
+            return None
+        options = self.explainer.options
+        return Fusion(
+            row=self.explainer.method_name,
+            layers=resolve_layers(options["layers"], self._depth),
+            presets=presets_of(self._depth),
+            head_fusion=options["head_fusion"],
+            layer_fusion=options["layer_fusion"],
+            clamp=options["clamp"],
+        )
+
+
+def page_of_comparison(comparison: Comparison, classifier: Classifier, title: str) -> Page:
+    """The page of a comparison; all methods share the random draws of an image.
+
+    Args:
+        comparison: At least one image was explained.
+        classifier: What was explained.
+        title: Heading of the page.
+    """
+    label, first = comparison.label, comparison.rows[0]
+    rows = [
+        Row(name=name, method=name, control=_control(name), options=dict(found.options))
+        for name, found in first.items()
+    ]
+    controls = [row.name for row in rows if row.control]
+    check = _RemovalCheck(classifier, comparison.seed)
+    images = []
+    for row in comparison.rows:
+        pixels = prepare(classifier, next(iter(row.values())).sample).pixels
+        maps = {name: found.maps[label] for name, found in row.items()}
+        removals, failed = check(pixels, class_of(comparison.target), maps)
+        images.append(
+            compared_image(
+                row,
+                removals=removals,
+                controls=controls,
+                input_hash=input_hash(pixels),
+                caveats=failed,
+            )
+        )
+    settings = {"methods": {row.name: row.options for row in rows}, "class": label, "seed": comparison.seed}
+    return comparison_page(
+        images,
+        labels=classifier.labels,
+        rows=rows,
+        label=label,
+        title=title,
+        model=model_facts(classifier.describe()),
+        provenance={"settings": settings} | check.describe() | provenance(classifier),
+        cards=[method_card(row.name) for row in rows],
+        asked=len(comparison.rows) + len(comparison.failures),
+    )
+
+
+def provenance(classifier: Classifier) -> dict[str, Any]:
+    """Versions, machine and preprocessing, JSON-ready."""
+    device = classifier.device
+    machine = platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine
+    preprocessing = classifier.preprocessing
+    return {
+        "versions": versions() | {name: version(name) for name in ("numpy", "pillow")},
+        "platform": platform.platform(),
+        "device": f"{device} ({name})",
+        "dtype": str(classifier.dtype).removeprefix("torch."),
+        "preprocessing": None if preprocessing is None else preprocessing.describe(),
+    }
+
+
+def method_card(name: str) -> Card:
+    """The card of a registered method."""
+    return card_of(METHODS[name].info, inspect.signature(METHODS[name]).parameters)
+
+
+def input_hash(pixels: Tensor) -> str:
+    """Digest of the preprocessed pixels, as records of a benchmark hold it."""
+    return sha256(pixels.numpy().tobytes()).hexdigest()[:16]
+
+
+def class_of(target: int | Margin) -> int:
+    """The class whose margin tells whether a map is about it; of a contrast the one that it speaks for."""
+    return target.positive if isinstance(target, Margin) else target
+
+
+class _RemovalCheck:
+    """The removal check of one image after the other, with one operator."""
+
+    def __init__(self, classifier: Classifier, seed: int):
+        self.classifier = classifier
+        self.stream = Stream(classifier, seed=seed)
+        self.operator: Operator | None = None
+
+    def __call__(
+        self, pixels: Tensor, target: int, maps: Mapping[str, np.ndarray]
+    ) -> tuple[Sequence[Removal], list[str]]:
+        """Removals of one image (3, H, W), and a caveat where it could not be checked."""
+        batch = pixels[None]
+        if self.operator is None:
+            self.operator = removal_operator(self.classifier, batch)
+        try:
+            stacked = {row: values[None] for row, values in maps.items()}
+            (found,) = check_removal(
+                self.stream, self.operator, batch, [target], stacked, self.classifier.labels
+            )
+        except ModelError as error:
+            return [], [f"Removing patches could not be tried: {error.message}"]
+        return found, [] if found else ["Removing patches gave answers that are not finite."]
+
+    def describe(self) -> dict[str, Any]:
+        """What was done, JSON-ready."""
+        if self.operator is None:
+            return {}
+        return {
+            "removal_check": {
+                "operator": self.operator.describe(),
+                "value": VALUE,
+                "share_of_patches": SHARE,
+                "random_draws": DRAWS,
+            }
+        }
+
+
+def _followed(explanation: Explanation) -> str:
+    """The predicted class if it was explained, else the first map."""
+    return (
+        explanation.predicted if explanation.predicted in explanation.maps else next(iter(explanation.maps))
+    )
+
+
+def _control(name: str) -> bool:
+    return METHODS[name].info.family == "control"
