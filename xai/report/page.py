@@ -19,14 +19,22 @@ from matplotlib import colormaps
 
 from xai.core import UsageError
 from xai.report import words
+from xai.report.about import cards_of, provenance_of
 from xai.report.charts import charts_of
 from xai.report.files import replacing
+from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.scale import DIVERGING, SEQUENTIAL
 from xai.report.text import number, percent, printable
 
 # in this order: what a file uses stands in one before it
-SCRIPTS = ("data", "colour", "paint", "state", "tables", "charts", "viewer", "explorer", "sheet", "main")
+SCRIPTS = (
+    *("data", "colour", "state", "maps", "paint"),
+    *("tables", "charts"),
+    *("toolbar", "gallery", "panels", "viewer"),
+    *("evidence", "curve", "explorer", "paper", "sheet"),
+    "main",
+)
 STYLES = ("page", "benchmark", "sheet")
 COLOURS = {
     "inferno": SEQUENTIAL,
@@ -75,6 +83,9 @@ def to_html(page: Page) -> str:
     return TEMPLATES.get_template("page.html").render(
         page=page,
         charts=charts,
+        findings=findings_of(page),
+        cards=cards_of(page),
+        provenance=provenance_of(page),
         policy=_policy([one for one in (script, library) if one], style),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
         script=Markup(script),  # noqa: S704 - likewise

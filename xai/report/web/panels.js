@@ -1,0 +1,165 @@
+// What is shown of one image: a panel per map, or one picture with two maps to wipe between.
+
+const PHOTO = { title: "original", note: "", map: null, photo: true };
+
+/** The panels of an image, side by side: [{title, note, row, label, map, photo, stamp}, …]. */
+function panelsOf(detail) {
+  return [photoPanel(detail), ...(page.kind === "explanation" ? classPanels(detail) : rowPanels(detail))];
+}
+
+function photoPanel(detail) {
+  return detail.photo ? PHOTO : { ...PHOTO, note: "the page holds no picture of it" };
+}
+
+function classPanels(detail) {
+  const labels = look.own ? ownLabels(detail, look.rowA) : [look.label];
+  return labels.map((label) => classPanel(detail, look.rowA, label));
+}
+
+/** Every class of a row, and what compares two of them. */
+function ownLabels(detail, row) {
+  const classes = page.classes.filter((label) => Object.hasOwn(detail.maps[row] ?? {}, label));
+  const both = page.compared?.every((label) => classes.includes(label));
+  return both ? [...new Set([...classes, DIFFERENCE, OVERLAP])] : classes;
+}
+
+function rowPanels(detail) {
+  const rows = page.kind === "comparison" ? page.rows.map((row) => row.name) : [look.rowA, look.rowB];
+  return [...new Set(rows)].map((row) => rowPanel(detail, row, labelFor(detail, row)));
+}
+
+/** The two maps to wipe between: two methods, else two classes, else the image and a map. */
+function wipeOf(detail) {
+  const { rowA, rowB } = look;
+  if (rowA !== rowB) return [rowA, rowB].map((row) => rowPanel(detail, row, labelFor(detail, row)));
+  if (page.kind !== "explanation") return [photoPanel(detail), rowPanel(detail, rowA, labelFor(detail, rowA))];
+  const classes = page.compared ?? page.classes.slice(0, 2);
+  if (look.own && classes.length > 1) return classes.map((label) => classPanel(detail, rowA, label));
+  return [photoPanel(detail), classPanel(detail, rowA, look.own ? page.classes[0] : look.label)];
+}
+
+/** A panel named by its class; all classes of an image share one scale. */
+function classPanel(detail, row, label) {
+  const map = mapFor(detail, row, label);
+  const probability = detail.entry.probabilities[label];
+  const known = typeof probability === "number" ? `: ${percentText(probability)}` : "";
+  return finished(detail, { title: readable(label) + known, note: classNote(map, label), row, label, map });
+}
+
+function classNote(map, label) {
+  const [first, second] = (page.compared ?? []).map(readable);
+  if (page.classes.includes(label)) return map && map.limit ? `peak ${percentText(peakOf(map).size / map.limit)} of scale` : "";
+  if (label === OVERLAP) return "the smaller of the two";
+  return `${first} − ${second}; blue: more for ${second} · orange: more for ${first}`;
+}
+
+/** A panel named by its method, on a scale of its own. */
+function rowPanel(detail, row, label) {
+  const { control } = page.rows.find((one) => one.name === row) ?? {};
+  const note = `${control ? "control, " : ""}evidence for ${readable(label)}`;
+  return finished(detail, { title: readable(row), note, row, label, map: mapFor(detail, row, label) });
+}
+
+function finished(detail, panel) {
+  const { map, label, row } = panel;
+  const name = readable(detail.entry.name);
+  if (!map) return { ...panel, stamp: "no map of this class", alt: `${name}; there is no map` };
+  const peak = peakOf(map);
+  const subject = label === DIFFERENCE || label === OVERLAP ? label : "evidence";
+  const stamp = peak.size === 0 ? `no ${subject}: the map is zero` : "";
+  const most = `strongest in patch row ${peak.row + 1}, column ${peak.col + 1}: ${numberText(peak.value, 4)}`;
+  const what = subject === "evidence" ? `Evidence for ${readable(label)}` : `The classes' ${label}`;
+  return { ...panel, stamp, alt: `${what} by ${readable(row)}, over ${name}; ${stamp || most}` };
+}
+
+/** The patch with the largest absolute relevance. */
+function peakOf({ values, cols }) {
+  let at = 0;
+  for (let i = 1; i < values.length; i += 1) if (Math.abs(values[i]) > Math.abs(values[at])) at = i;
+  const value = values[at];
+  return { row: Math.floor(at / cols), col: at % cols, value, size: Math.abs(value) };
+}
+
+/** A figure for a panel: {root, canvas, marker, show(panel)}. */
+function panelFigure(detail, focusable) {
+  const title = build("strong");
+  const note = build("span");
+  const { frame, canvas, stamp, marker } = frameOf(detail, focusable);
+  const scale = scaleOf();
+  const body = build("div", {}, frame, scale.root);
+  const root = build("figure", { class: "panel" }, build("figcaption", {}, title, note), body);
+  limitHeight(body, detail);
+  const show = (panel) => {
+    write(title, panel.title);
+    write(note, panel.note);
+    write(stamp, panel.stamp ?? "");
+    stamp.hidden = !panel.stamp;
+    canvas.setAttribute("aria-label", panel.alt ?? `${readable(detail.entry.name)}, as it is`);
+    scale.show(panel.map);
+  };
+  return { root, canvas, marker, show };
+}
+
+/** A figure with two maps and a divider: also {range, place(share)}. */
+function wipeFigure(detail) {
+  const titles = [build("strong"), build("strong")];
+  const { frame, canvas, stamp, marker } = frameOf(detail, true);
+  const divider = build("div", { class: "divider" });
+  const range = build("input", { type: "range", min: 0, max: 100, step: 1, value: 50, "aria-label": "Wipe" });
+  const scales = [scaleOf(), scaleOf()];
+  frame.append(divider);
+  const caption = build("figcaption", { class: "sides" }, titles.map((title) => build("span", {}, title)));
+  const body = build("div", {}, frame, range, build("div", { class: "two" }, scales.map((scale) => scale.root)));
+  limitHeight(body, detail);
+  const show = (panels) => {
+    panels.forEach((panel, i) => {
+      write(titles[i], `${i ? "right" : "left"}: ${panel.title}`);
+      scales[i].show(panel.map);
+    });
+    const said = panels.filter((panel) => panel.stamp).map((panel) => `${panel.title}: ${panel.stamp}`);
+    write(stamp, said.join(" · "));
+    stamp.hidden = !said.length;
+    const [left, right] = panels.map((panel) => panel.alt ?? "the image");
+    canvas.setAttribute("aria-label", `Left of the divider: ${left}. Right of it: ${right}`);
+  };
+  const place = (part) => {
+    divider.style.left = `${100 * part}%`;
+    range.setAttribute("aria-valuetext", `${wholePercent(part)} left, ${wholePercent(1 - part)} right`);
+  };
+  return { root: build("figure", { class: "panel" }, caption, body), canvas, marker, range, show, place };
+}
+
+function frameOf(detail, focusable) {
+  const [width, height] = sizeOf(detail.entry.view, widthFor(320, detail.entry.view)); // until it is painted
+  const canvas = build("canvas", { role: "img", width, height, tabindex: focusable ? 0 : null });
+  const stamp = build("p", { class: "stamp", hidden: "" });
+  const marker = build("div", { class: "patch", hidden: "" });
+  return { frame: build("div", { class: "frame" }, canvas, stamp, marker), canvas, stamp, marker };
+}
+
+/** Tall images stay on the screen. */
+function limitHeight(body, { entry: { view: [left, top, right, bottom] } }) {
+  body.style.maxWidth = `${Math.round((80 * (right - left)) / (bottom - top))}vh`;
+}
+
+/** A colour bar with its limits in the units of the map. */
+function scaleOf() {
+  const bar = build("canvas", { class: "bar", "aria-hidden": "true" });
+  const ticks = build("div", { class: "ticks" }, build("span"), build("span"), build("span"));
+  const root = build("div", { class: "scale" }, bar, ticks);
+  const show = (map) => {
+    root.hidden = !map || map.limit === 0;
+    if (root.hidden) return;
+    const low = map.signed ? -map.limit : 0;
+    [low, (low + map.limit) / 2, map.limit].forEach((value, i) => write(ticks.children[i], numberText(value)));
+    const painted = JSON.stringify([map.signed, look.colours, look.sign, look.threshold]);
+    if (bar.dataset.painted !== painted) paintBar(bar, map, look);
+    bar.dataset.painted = painted;
+  };
+  return { root, show };
+}
+
+/** Set a text only where it changes: layout is dear. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
