@@ -69,7 +69,7 @@ def agreement_chart(matrix: Mapping[str, Any], what: str) -> Spec | None:
         height={"step": TALL},
         data={"values": cells},
         usermeta=legend([{"name": one, "colour": FACES[one], "shape": "square"} for one in (SAME, REVERSED)])
-        | {"widest": 200 + CELL * len(names)},
+        | {"widest": 200 + CELL * len(names), "narrowest": 160 + 90 * len(names)},
     )
 
 

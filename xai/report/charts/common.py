@@ -30,7 +30,7 @@ CONTROLS = tuple(
     f"var(--chart-control-{i}, {colour})" for i, colour in enumerate(("#737373", "#9a9a9a", "#4d4d4d"), 1)
 )
 JOINED = "var(--chart-joined, #0b5c9e)"
-OF_SENSE = {one: "var(--chart-unclear, #737373)" for one in senses.SENSES} | {
+OF_SENSE = dict.fromkeys(senses.SENSES, "var(--chart-unclear, #737373)") | {
     senses.BETTER: "var(--chart-better, #0b5c9e)",
     senses.WORSE: "var(--chart-worse, #b34700)",
 }
@@ -95,7 +95,7 @@ def ranked(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: one["mean_rank"])
 
 
-def scale(values: Sequence[Any], **more: Any) -> Spec:
+def scale(values: Iterable[Any], **more: Any) -> Spec:
     """A scale over exactly these values, in this order."""
     return {"domain": list(values), **more}
 

@@ -149,7 +149,7 @@ def styles_of(rows: Sequence[str], controls: Sequence[str]) -> dict[str, dict[st
 def _rows(curves: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for row, one in curves.items():
-        points = [p for p in zip(*(one[key] for key in ("fractions", "mean", "low", "high")), strict=True)]
+        points = list(zip(*(one[key] for key in ("fractions", "mean", "low", "high")), strict=True))
         known = [p for p in points if p[1] is not None]
         write = column(
             [mean for _, mean, _, _ in known],

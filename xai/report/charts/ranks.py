@@ -40,7 +40,7 @@ def ranks_chart(parts: Sequence[Mapping[str, Any]], protocol: str) -> Spec | Non
         },
     }
     return chart(
-        f"Place of every row by each metric under {protocol}, 1 is best; the stronger the colour, the better.",
+        f"Place of every row by each metric under {protocol}, 1 is best; the stronger in colour the better.",
         [
             {
                 "mark": {"type": "rect", "fill": FACE, "stroke": "var(--chart-back, #ffffff)"},
@@ -62,7 +62,7 @@ def ranks_chart(parts: Sequence[Mapping[str, Any]], protocol: str) -> Spec | Non
         ],
         height={"step": ROW},
         data={"values": cells},
-        usermeta={"widest": 260 + CELL * len(metrics)},
+        usermeta={"widest": 260 + CELL * len(metrics), "narrowest": 200 + 90 * len(metrics)},
     )
 
 

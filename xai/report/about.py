@@ -1,0 +1,148 @@
+"""Saliency cards and provenance of a page, as words and tables."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xai.report import words
+from xai.report.payload import Card, Page
+from xai.report.tables import Table, decimals, line, table
+from xai.report.text import number
+from xai.report.verdicts import listed, plural
+
+ARXIV = re.compile(r"(?<![\w.])(?:arXiv[ :]?\s*)?(\d{4}\.\d{4,5})(?![\w.])", re.IGNORECASE)
+EXPECTED = {
+    "class_sensitivity": "whether it follows the class",
+    "randomization": "whether it needs what the model has learnt",
+}
+
+
+@dataclass(frozen=True)
+class CardView:
+    """A saliency card as the page tells it.
+
+    Args:
+        card: The payload's.
+        rows: Names under which the page shows the method.
+        facts: (question, answer) pairs.
+        measured: Sentences on what was measured.
+        missing: Sentences on what was not.
+        reference: Pieces of text, each with the address it links to or None.
+    """
+
+    card: Card
+    rows: list[str]
+    facts: list[tuple[str, str]]
+    measured: list[str]
+    missing: list[str]
+    reference: list[tuple[str, str | None]]
+
+
+def cards_of(page: Page) -> list[CardView]:
+    """One for each method of the page."""
+    return [_card(one, page) for one in page.cards]
+
+
+def provenance_of(page: Page) -> list[Table]:
+    """Everything that was written down of how the numbers came about; each table stands for itself."""
+    about = {key: value for key, value in page.provenance.items() if key != "model" or value != page.model}
+    versions = about.pop("versions", {})
+    versions = versions if isinstance(versions, Mapping) else {"": versions}
+    page_of = {
+        "title": page.title,
+        "kind": page.kind,
+        "made": page.created,
+        "images shown": page.shown[0],
+        "images of the run": page.shown[1],
+        "classes of the model": page.labels,
+    }
+    found = [
+        _facts("The model", {key: value for key, value in page.model.items() if key != "labels"}),
+        _facts("This page", page_of),
+        _facts("The run", about),
+        _facts("Versions", {"xai": page.version, **versions}),
+        _rows(page),
+    ]
+    if page.summary is not None:
+        found.append(_protocols(page.summary["protocols"]))
+    return [one for one in found if one.lines]
+
+
+def linked(reference: str) -> list[tuple[str, str | None]]:
+    """A reference in pieces; only numbers of arXiv become links, and nothing else of the text does."""
+    pieces: list[tuple[str, str | None]] = []
+    end = 0
+    for match in ARXIV.finditer(reference):
+        pieces.append((reference[end : match.start()], None))
+        pieces.append((match[0], f"https://arxiv.org/abs/{match[1]}"))
+        end = match.end()
+    return [piece for piece in [*pieces, (reference[end:], None)] if piece[0]]
+
+
+def _card(card: Card, page: Page) -> CardView:
+    rows = [row.name for row in page.rows if row.method == card.method]
+    measured = {one.metric: one for one in card.measured}
+    cost = page.summary["cost"] if page.summary is not None else {}
+    facts = [
+        ("Needs", listed(card.needs) if card.needs else "nothing but the model's answers"),
+        ("Follows the class", "yes, a map for each class" if card.class_sensitive else "no, one map for all"),
+        ("Sign", "evidence for and against" if card.signed else "evidence for the class only"),
+        ("Deterministic", "yes" if card.deterministic else "no, it draws random numbers (seeded)"),
+        ("Cost", _cost(card, [cost[row] for row in rows if row in cost])),
+    ]
+    return CardView(
+        card=card,
+        rows=[row for row in rows if row != card.method],
+        facts=facts,
+        measured=[_measured(one) for one in measured.values()],
+        missing=[
+            f"{metric} ({what}): not measured in this run."
+            for metric, what in EXPECTED.items()
+            if metric not in measured
+        ],
+        reference=linked(card.reference),
+    )
+
+
+def _cost(card: Card, measured: Sequence[Mapping[str, Any]]) -> str:
+    said = f"{plural(card.forwards, 'forward')} and {plural(card.backwards, 'backward')} at its defaults"
+    seconds = [one["seconds"] for one in measured if one["seconds"] is not None]
+    if not seconds:
+        return f"{said}; time not measured in this run"
+    low, high = (number(1000 * one) for one in (min(seconds), max(seconds)))
+    return f"{said}; {low if low == high else f'{low} to {high}'} ms per image, measured"
+
+
+def _measured(one: Any) -> str:
+    write = decimals(2)
+    interval = "" if one.low is None or one.high is None else f" ({write(one.low)} … {write(one.high)})"
+    return f"{one.metric}: {write(one.value)}{interval} on {plural(one.images, 'image')}; {one.meaning}."
+
+
+def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
+    return table(caption, ["what", "value"], [line(pair) for pair in words.flatten(facts)])
+
+
+def _rows(page: Page) -> Table:
+    lines = [
+        line(
+            [
+                row.name,
+                row.method,
+                ", ".join(f"{key} {value}" for key, value in words.flatten(row.options)) or "defaults",
+            ],
+            row.control,
+        )
+        for row in page.rows
+    ]
+    return table("Rows: methods with their options", ["row", "method", "options"], lines)
+
+
+def _protocols(protocols: Sequence[Mapping[str, Any]]) -> Table:
+    lines = []
+    for one in protocols:
+        rest = {key: value for key, value in one.items() if key not in ("name", "hash", "reference")}
+        settings = ", ".join(f"{key} {value}" for key, value in words.flatten(rest) if value != "None")
+        lines.append(line([str(one["name"]), str(one["hash"]), str(one["reference"]), settings]))
+    return table("Protocols", ["protocol", "hash", "source", "settings"], lines)

@@ -1,0 +1,261 @@
+"""A benchmark as the page tells it: verdicts first, then what they rest on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from xai.report import senses
+from xai.report.charts.common import ranked
+from xai.report.payload import Page
+from xai.report.rankings import TONES, Ranking, counted, ranking_of
+from xai.report.senses import sense
+from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table
+from xai.report.text import number
+from xai.report.verdicts import (
+    Verdict,
+    against_controls,
+    against_random,
+    at_the_top,
+    direction,
+    plural,
+    warnings,
+)
+
+ORDERS = ((0.8, "in the same order, nearly"), (0.5, "mostly in the same order"), (0.2, "loosely alike"))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is said under one protocol.
+
+    Args:
+        place: Among the protocols.
+        name: Of it.
+        about: Its metrics and images.
+        random: Rows against random maps.
+        controls: Methods against controls.
+        top: The best rows.
+        table: Rows × metrics, verdicts in a word; None where nothing was compared.
+        rankings: Its parts.
+    """
+
+    place: int
+    name: str
+    about: str
+    random: list[Verdict]
+    controls: list[Verdict]
+    top: list[Verdict]
+    table: Table | None
+    rankings: list[Ranking]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Kendall's tau between rankings: id of its chart, a sentence on it, and the numbers."""
+
+    chart: str
+    title: str
+    sentence: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All of a benchmark.
+
+    Args:
+        about: Images and rows.
+        warnings: Sentences a reader must know.
+        protocols: In the order of the run.
+        stability: By metric, between protocols.
+        agreement: By protocol, between metrics.
+        halves: Whether halves of the images agree.
+        answers: The model's values with all and with nothing; None if nothing was removed.
+        cost: By row.
+        exclusions: What is missing; None if nothing is.
+    """
+
+    about: str
+    warnings: list[str]
+    protocols: list[Protocol]
+    stability: list[Matrix]
+    agreement: list[Matrix]
+    halves: Table | None
+    answers: Table | None
+    cost: Table
+    exclusions: Table | None
+
+
+def findings_of(page: Page) -> Findings | None:
+    """What the page's summary says; None for pages without a benchmark."""
+    if page.summary is None:
+        return None
+    summary = page.summary
+    return Findings(
+        about=f"{plural(summary['images'], 'image')}, {plural(len(summary['methods']), 'row')}.",
+        warnings=warnings(summary),
+        protocols=list(_protocols(page, summary)),
+        stability=[
+            _matrix(f"stability-{i}", f"By {metric}", "protocol", one)
+            for i, (metric, one) in enumerate(summary["stability"].items())
+        ],
+        agreement=[
+            _matrix(f"agreement-{i}", f"Under {protocol}", "metric", one)
+            for i, (protocol, one) in enumerate(summary["agreement"].items())
+        ],
+        halves=_halves(summary),
+        answers=_answers(summary),
+        cost=_cost(summary),
+        exclusions=_exclusions(summary),
+    )
+
+
+def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
+    about = dict(enumerate(page.parts))
+    rankings = [ranking_of(i, part, about.get(i)) for i, part in enumerate(summary["parts"])]
+    for place, name in enumerate(dict.fromkeys(part["protocol"] for part in summary["parts"])):
+        mine = [part for part in summary["parts"] if part["protocol"] == name]
+        yield Protocol(
+            place=place,
+            name=name,
+            about=_about(mine),
+            random=against_random(mine),
+            controls=against_controls(mine),
+            top=at_the_top(mine),
+            table=_verdicts(mine, name),
+            rankings=[one for one in rankings if one.protocol == name],
+        )
+
+
+def _about(parts: Sequence[Mapping[str, Any]]) -> str:
+    counts = list(dict.fromkeys(counted(part["analysis"]) for part in parts))
+    metrics = plural(len(parts), "metric")
+    return f"{metrics}, {counts[0]}." if len(counts) == 1 else f"{metrics}; the images depend on the metric."
+
+
+def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None:
+    judged = [part for part in parts if part["analysis"]["reference"] is not None and ranked(part)]
+    if not judged:
+        return None
+    said = [{one["name"]: one for one in ranked(part)} for part in judged]
+    rows = {name: one for part in said for name, one in part.items()}
+    reference = {part["analysis"]["reference"] for part in judged}
+    lines = [
+        line([Cell(name), *[_verdict(part.get(name)) for part in said]], one["control"])
+        for name, one in rows.items()
+        if name not in reference
+    ]
+    columns = ["row", *[Column(p["metric"], number=False, note=direction(p)) for p in judged]]
+    return table(f"Compared with random maps under {protocol}, p by Holm over the rows", columns, lines)
+
+
+def _verdict(one: Mapping[str, Any] | None) -> Cell:
+    if one is None:
+        return Cell("no score")
+    found = sense(one)
+    said = one["verdict"].replace(" than random", "").replace(" from random", "").replace(" (Holm)", "")
+    return Cell(f"{senses.SIGNS[found]} {said}", one["verdict"], TONES.get(found, ""))
+
+
+def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix:
+    names = one["names"]
+    lines = [
+        line([Cell(name), *[numeric(tau, decimals(2)) for tau in taus]])
+        for name, taus in zip(names, one["tau"], strict=True)
+    ]
+    caption = f"Kendall τ between rankings: {title[0].lower()}{title[1:]} (controls left out)"
+    return Matrix(chart, title, _sentence(what, one), table(caption, [what, *map(Column, names)], lines))
+
+
+def _sentence(what: str, one: Mapping[str, Any]) -> str:
+    """The pair that agrees least decides what is said."""
+    pairs = [(one["tau"][i][j], i, j) for i, j in combinations(range(len(one["names"])), 2)]
+    known = [pair for pair in pairs if pair[0] is not None]
+    if not known:
+        return f"The {what}s' rankings cannot be compared: fewer than two methods, or all equal."
+    tau, i, j = min(known)
+    order = next((said for least, said in ORDERS if tau >= least), None)
+    order = order or ("in unrelated orders" if tau > -ORDERS[-1][0] else "in opposed orders")
+    which = f"{one['names'][i]} and {one['names'][j]}"
+    least = "" if len(known) == 1 else ", and agree least"
+    return f"{which} put the methods {order}{least} (τ {decimals(2)(tau)})."
+
+
+def _halves(summary: Mapping[str, Any]) -> Table | None:
+    found = [part for part in summary["parts"] if part["split_half"]["splits"]]
+    if not found:
+        return None
+    lines = [
+        line(
+            [
+                Cell(f"{part['metric']}, {part['protocol']}"),
+                *[numeric(part["split_half"][key], decimals(2)) for key in ("mean", "low", "high")],
+                numeric(part["split_half"]["splits"], str),
+                numeric(part["split_half"]["blocks"], str),
+            ]
+        )
+        for part in found
+    ]
+    columns = ["part", Column("mean τ"), *map(Column, ("from", "to", "splits", "images or groups"))]
+    return table("Kendall τ between random halves of the images (controls left out)", columns, lines)
+
+
+def _answers(summary: Mapping[str, Any]) -> Table | None:
+    if not summary["answers"]:
+        return None
+    lines = [
+        line(
+            [
+                Cell(name),
+                numeric(one["images"], str),
+                numeric(one["clean"], decimals(3)),
+                numeric(one["baseline"], decimals(3)),
+                Cell("") if one["kept"] is None else Cell(f"{one['kept']} of {one['images']}", one["kept"]),
+            ]
+        )
+        for name, one in summary["answers"].items()
+    ]
+    columns = [
+        "protocol",
+        Column("images"),
+        Column("with everything", note="Mean value of the followed class, image as it is."),
+        Column("with nothing", note="The same with all evidence removed."),
+        Column("class kept", note="Images on which the class stays on top with nothing left."),
+    ]
+    return table("The model's value of the followed class, with all evidence and with none", columns, lines)
+
+
+def _cost(summary: Mapping[str, Any]) -> Table:
+    controls = {one["name"] for one in summary["methods"] if one["control"]}
+    lines = [
+        line(
+            [
+                Cell(name),
+                numeric(None if one["seconds"] is None else 1000 * one["seconds"], number),
+                numeric(one["forwards"], str),
+                numeric(one["backwards"], str),
+                numeric(one["peak_bytes"] / 2**20, decimals(0))
+                if one["peak_bytes"]
+                else Cell("not measured"),
+            ],
+            name in controls or name == "random",
+        )
+        for name, one in summary["cost"].items()
+    ]
+    columns = [
+        "row",
+        Column("ms per image", note="Median over images."),
+        Column("forwards", note="Passes at the method's defaults."),
+        Column("backwards", note="Passes at the method's defaults."),
+        Column("peak MiB", note="Largest memory of the accelerator, where it can be measured."),
+    ]
+    return table("What a map costs", columns, lines)
+
+
+def _exclusions(summary: Mapping[str, Any]) -> Table | None:
+    if not summary["exclusions"]:
+        return None
+    keys = ("image", "method", "protocol", "reason")
+    lines = [line([Cell(str(one[key] or "")) for key in keys]) for one in summary["exclusions"]]
+    return table("What is missing, and why", ["image", "row", "protocol", "reason"], lines)

@@ -1,0 +1,219 @@
+"""The tables of one metric under one protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xai.report import senses
+from xai.report.benchmark.chart import column
+from xai.report.charts.common import ranked
+from xai.report.payload import Part
+from xai.report.senses import sense
+from xai.report.tables import Cell, Column, Line, Table, Tone, decimals, line, numeric, share, table
+from xai.report.text import number, percent
+from xai.report.verdicts import direction, named, plural
+
+POINTS = 11  # of a curve in its table
+TONES: dict[str, Tone] = {senses.BETTER: "good", senses.WORSE: "bad", senses.SATURATED: "warn"}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One part as the page tells it.
+
+    Args:
+        place: In `page.parts`.
+        metric: Registry name.
+        protocol: Name.
+        headline: Who is best and how many beat random maps.
+        about: Direction, images, protocol hash.
+        meaning: What the metric measures; may be empty.
+        table: The ranking.
+        remarks: Sentences under it.
+        strata: Means by true class, if there are several.
+        curves: The curves' values, if there are curves.
+    """
+
+    place: int
+    metric: str
+    protocol: str
+    headline: str
+    about: str
+    meaning: str
+    table: Table
+    remarks: list[str]
+    strata: Table | None
+    curves: Table | None
+
+
+def ranking_of(place: int, part: Mapping[str, Any], about: Part | None) -> Ranking:
+    """A part of the summary, with its place and what the page says of it beside."""
+    return Ranking(
+        place=place,
+        metric=part["metric"],
+        protocol=part["protocol"],
+        headline=_headline(part),
+        about=_about(part),
+        meaning=about.meaning if about else "",
+        table=_table(part),
+        remarks=_remarks(part),
+        strata=_strata(part),
+        curves=_curves(part, about),
+    )
+
+
+def writer(methods: Sequence[Mapping[str, Any]]) -> Callable[[float], str]:
+    """How means and their intervals are written: with as many decimals as the intervals deserve."""
+    widths = [m["high"] - m["low"] for m in methods if m["high"] is not None and m["low"] is not None]
+    return column([m["mean"] for m in methods if m["mean"] is not None], widths)
+
+
+def counted(analysis: Mapping[str, Any]) -> str:
+    """Images, groups, exclusions."""
+    said = plural(analysis["images"], "image")
+    if analysis["unit"] == "group":
+        said += f" in {plural(analysis['blocks'], 'group')}"
+    if analysis["excluded"]:
+        said += f" ({analysis['excluded']} excluded)"
+    return said
+
+
+def _headline(part: Mapping[str, Any]) -> str:
+    rows = ranked(part)
+    if not rows:
+        return "no row has a score on every image"
+    said = f"best: {named(rows[0]['name'], rows[0])}"
+    compared = [one for one in rows if not one["control"] and sense(one) != senses.NO_TEST]
+    better = sum(sense(one) == senses.BETTER for one in compared)
+    return f"{said}; {better} of {plural(len(compared), 'method')} better than random" if compared else said
+
+
+def _about(part: Mapping[str, Any]) -> str:
+    said = direction(part)
+    return f"{said[0].upper()}{said[1:]}. {counted(part['analysis'])}. Protocol hash {part['protocol_hash']}."
+
+
+def _table(part: Mapping[str, Any]) -> Table:
+    analysis, greedy = part["analysis"], part["greedy"]
+    level = f"{100 * (1 - analysis['alpha']):g} %"
+    columns = [
+        Column("row", number=False),
+        Column("mean"),
+        Column(f"{level} from", note=f"Lower end of the {level} bootstrap interval of the mean."),
+        Column("to", note="Its upper end."),
+        Column("mean rank", note="Over images or groups; 1 is best."),
+        Column("P(best)", note="Share of bootstrap resamples in which its mean rank is the best."),
+        Column("verdict", number=False, note="Compared with random maps."),
+        Column("better on", note="Share of images or groups on which it is better than random maps."),
+        Column("p", note="Against random maps, Holm-adjusted over the rows."),
+        Column("ties", note="Mean share of units whose relevance is not unique."),
+        Column("saturated", note="Images whose curve moves too little to rank anything."),
+    ]
+    if greedy:
+        columns.append(
+            Column(f"mean on {plural(greedy['images'], 'image')}", note="Those of the greedy order alone.")
+        )
+    rows = ranked(part)
+    write = writer(rows)
+    lines = [_line(part, one, write) for one in rows]
+    if greedy:
+        empty = [""] * (len(columns) - 2)
+        cells = [Cell("greedy order"), *map(Cell, empty), numeric(greedy["mean"], write)]
+        lines.append(Line(tuple(cells), "reference"))
+    return table(
+        f"Ranking by {part['metric']} under {part['protocol']}, best mean rank first", columns, lines
+    )
+
+
+def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[float], str]) -> Line:
+    found, name = sense(one), one["name"]
+    said = "" if found == senses.NO_TEST else found
+    cells = [
+        Cell(name),
+        numeric(one["mean"], write),
+        numeric(one["low"], write),
+        numeric(one["high"], write),
+        numeric(one["mean_rank"], decimals(2)),
+        numeric(one["p_best"], decimals(2)),
+        Cell(said, said, TONES.get(found, "")),
+        numeric(one["superiority"], share),
+        numeric(one["p_reference"], _p),
+        numeric(part["ties"].get(name), share),
+        numeric(part["saturated"].get(name), str),
+    ]
+    if part["greedy"]:
+        cells.append(numeric(part["greedy"]["methods"].get(name), write))
+    return line(cells, one["control"])
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else number(value)
+
+
+def _remarks(part: Mapping[str, Any]) -> list[str]:
+    analysis, halves = part["analysis"], part["split_half"]
+    said = []
+    if analysis["friedman"]:
+        w = analysis["friedman"]["kendall_w"]
+        agree = "" if w is None else f", Kendall's W {w:.2f} (1: every image ranks the rows alike)"
+        said.append(f"Friedman's test that all rows are alike: p {_p(analysis['friedman']['p'])}{agree}.")
+    reference = analysis["reference"]
+    pairs = [p for p in analysis["pairs"] if reference not in (p["first"], p["second"])]
+    if pairs:
+        apart = sum(bool(pair["distinguishable"]) for pair in pairs)
+        said.append(f"{apart} of {plural(len(pairs), 'pair')} of rows can be told apart (Wilcoxon, Holm).")
+    if analysis["critical_difference"] is not None:
+        said.append(f"Nemenyi's critical difference of mean ranks: {analysis['critical_difference']:.2f}.")
+    if halves["splits"] and halves["mean"] is not None:
+        said.append(
+            f"Two random halves of the images rank the methods alike to Kendall τ {halves['mean']:.2f}."
+        )
+    if part["saturated_images"]:
+        said.append(f"{plural(part['saturated_images'], 'image')} saturated for every row rank nothing.")
+    return said
+
+
+def _strata(part: Mapping[str, Any]) -> Table | None:
+    strata = {label: one for label, one in part["strata"].items() if one["methods"]}
+    if not strata:
+        return None
+    by_row = {label: {m["name"]: m for m in one["methods"]} for label, one in strata.items()}
+    columns = ["row", *[Column(f"{label} ({counted(one)})") for label, one in strata.items()]]
+    lines = []
+    for one in ranked(part):
+        cells = [_stratum(by_row[label].get(one["name"]), stratum) for label, stratum in strata.items()]
+        lines.append(line([Cell(one["name"]), *cells], one["control"]))
+    return table(f"Mean {part['metric']} by true class under {part['protocol']}", columns, lines)
+
+
+def _stratum(one: Mapping[str, Any] | None, stratum: Mapping[str, Any]) -> Cell:
+    return Cell("") if one is None else numeric(one["mean"], writer(stratum["methods"]))
+
+
+def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:
+    """At most `POINTS` points of every curve, evenly spread."""
+    curves = part["curves"]
+    if not curves:
+        return None
+    fractions = next(iter(curves.values()))["fractions"]
+    last = len(fractions) - 1
+    shown = sorted(
+        {round(i * last / (POINTS - 1)) for i in range(POINTS)} if last >= POINTS else range(last + 1)
+    )
+    what = "put back" if about and about.inserts else "changed"
+    values = [v for one in curves.values() for v in one["mean"] if v is not None]
+    spread = [
+        high - low
+        for one in curves.values()
+        for low, high in zip(one["low"], one["high"], strict=True)
+        if low is not None and high is not None
+    ]
+    write, controls = column(values, spread), {m["name"] for m in part["analysis"]["methods"] if m["control"]}
+    columns = ["row", *[Column(f"{percent(fractions[i])}") for i in shown]]
+    lines = [
+        line([Cell(row), *[numeric(one["mean"][i], write) for i in shown]], row in controls)
+        for row, one in curves.items()
+    ]
+    said = "" if len(shown) == len(fractions) else f"; {len(shown)} of {len(fractions)} points"
+    caption = f"Mean curve of {part['metric']} under {part['protocol']}, by the share {what}{said}"
+    return table(caption, columns, lines)
