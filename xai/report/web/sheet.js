@@ -1,1 +1,300 @@
-// (to be written)
+// The evidence sheet: one image with all that was found about it, on screen and on paper.
+
+const sheet = { place: null, opener: null, turn: 0 };
+
+function startSheet() {
+  const dialog = document.getElementById("sheet");
+  const on = (id, event, act) => document.getElementById(id).addEventListener(event, act);
+  on("sheet-previous", "click", () => turnSheet(-1));
+  on("sheet-next", "click", () => turnSheet(1));
+  on("sheet-close", "click", () => dialog.close());
+  on("sheet-print", "click", () => window.print());
+  dialog.addEventListener("close", leaveSheet);
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // the backdrop
+  dialog.addEventListener("keydown", turnByKey);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.(".open-sheet");
+    if (button) openSheet(Number(button.dataset.place));
+  });
+  window.addEventListener("hashchange", sheetFromAddress);
+  startPaper();
+  return sheetFromAddress();
+}
+
+function sheetFromAddress() {
+  const place = Number(/^#sheet-(\d+)$/.exec(location.hash)?.[1] ?? NaN);
+  return place < page.images.length && place !== sheet.place ? openSheet(place) : null;
+}
+
+/**
+ * Show the evidence sheet of an image.
+ * @param {number} place in page.images
+ * @returns {Promise<void>} fulfilled when it is drawn
+ */
+async function openSheet(place) {
+  const dialog = document.getElementById("sheet");
+  if (!dialog.open) {
+    sheet.opener = document.activeElement;
+    dialog.showModal();
+  }
+  sheet.place = place;
+  address(`#sheet-${place}`);
+  const turn = ++sheet.turn;
+  document.getElementById("sheet-previous").disabled = place === 0;
+  document.getElementById("sheet-next").disabled = place === page.images.length - 1;
+  const found = await detail(place);
+  if (turn !== sheet.turn) return; // another image was asked for meanwhile
+  const content = document.getElementById("sheet-content");
+  content.replaceChildren(...sheetParts(found));
+  content.dataset.place = place;
+  dialog.scrollTop = 0;
+  const name = readable(page.images[place].name);
+  document.getElementById("sheet-place").textContent = `${place + 1} of ${page.images.length}: ${name}`;
+}
+
+function turnSheet(step) {
+  const place = sheet.place + step;
+  if (place >= 0 && place < page.images.length) openSheet(place);
+}
+
+function turnByKey(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const busy = event.target.closest?.("input, select, textarea, .scroll, svg");
+  if (!step || busy || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  turnSheet(step);
+}
+
+function leaveSheet() {
+  const { opener, place } = sheet;
+  const fallback = document.querySelector(`#image-${place} .open-sheet`);
+  Object.assign(sheet, { place: null, opener: null, turn: sheet.turn + 1 });
+  address("");
+  const back = opener?.isConnected && opener !== document.body ? opener : fallback;
+  back?.focus();
+}
+
+/** The address names the sheet that is open, so that it can be linked to. */
+function address(hash) {
+  try {
+    history.replaceState(history.state, "", hash || location.pathname + location.search);
+  } catch {
+    // some viewers of local files forbid it; the sheet works without
+  }
+}
+
+function sheetParts(found) {
+  const maps = sheetMaps(found);
+  const explorer = build("section", { class: "explorer" });
+  return [
+    build("p", { class: "sheet-kicker" }, `Evidence sheet · ${readable(page.title)}`),
+    build("h2", { id: "sheet-title" }, readable(found.entry.name)),
+    caveatPart(found.entry),
+    imagePart(found),
+    sheetSection(
+      maps.length > 1 ? "Maps" : "Map",
+      build("div", { class: "sheet-maps" }, ...maps),
+      build("p", { class: "small muted" }, mapsLegend(found)),
+    ),
+    localisationSection(found),
+    removalSection(found),
+    startExplorer(explorer, found) ? explorer : null,
+    agreementSection(found),
+    scoreSection(found),
+    methodsPart(found),
+    limitsPart(found),
+  ].filter(Boolean);
+}
+
+function caveatPart({ caveats }) {
+  if (!caveats.length) return null;
+  return build("ul", { class: "caveats" }, ...caveats.map((text) => build("li", {}, readable(text))));
+}
+
+function imagePart(found) {
+  const canvas = build("canvas", { role: "img", "aria-label": `The image ${readable(found.entry.name)}` });
+  paintPhoto(canvas, found, { area: "view", width: 480, outlines: true });
+  const photo = build("figure", {}, canvas, build("figcaption", {}, photoWords(found)));
+  return build("div", { class: "sheet-image" }, photo, build("div", {}, answerTable(found.entry), factList(found.entry)));
+}
+
+function photoWords({ entry, photo, truth }) {
+  const said = [photo ? "The image." : "The run kept no pictures."];
+  if (entry.box) said.push("White outline: the crop that the model was given.");
+  if (truth) said.push("Turquoise outline: the area known to be tampered with.");
+  return said.join(" ");
+}
+
+function answerTable({ probabilities, predicted, label }) {
+  const lines = Object.entries(probabilities)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, value]) => {
+      const marks = [name === predicted ? "the model's answer" : null, name === label ? "true class" : null];
+      const cell = build("td", { class: "number" }, build("data", { value, title: String(value) }, percentText(value)));
+      return [readable(name), cell, marks.filter(Boolean).join(", ")];
+    });
+  const known = label === null ? "the true class is not known" : `true class: ${readable(label)}`;
+  return sheetTable(`Probabilities; ${known}`, ["Class", "Probability", ""], lines, "answers");
+}
+
+function factList(entry) {
+  const { words, whole } = seenBox(entry);
+  const model = Object.entries(page.model).map(([key, value]) => [`Model: ${key}`, value]);
+  const facts = [
+    ["Image", entry.id === entry.name ? null : entry.id],
+    ["Group", entry.group],
+    ["Size", `${entry.width} × ${entry.height} px`],
+    ["Crop explained", entry.box && boxWords(entry.box)],
+    ["Seen by the model", whole ? "the whole image" : words],
+    ["Class followed", entry.target],
+    ["SHA-256 of the file", entry.sha256],
+    ["Digest of the input", entry.input_hash],
+    ...model,
+  ];
+  return factTable(facts);
+}
+
+function factTable(facts) {
+  const known = facts.filter(([, value]) => value !== null && value !== undefined);
+  const pairs = known.flatMap(([name, value]) => [build("dt", {}, name), build("dd", {}, flatWords(value))]);
+  return build("dl", { class: "facts" }, ...pairs);
+}
+
+function boxWords(box) {
+  const [x, y, width, height] = box.map((length) => numberText(length, 4));
+  return `${width} × ${height} px from (${x}, ${y})`;
+}
+
+function seenBox({ seen, width, height }) {
+  const [left, top, right, bottom] = seen;
+  const whole = left <= 0 && top <= 0 && right >= width && bottom >= height;
+  return { words: boxWords([left, top, right - left, bottom - top]), whole };
+}
+
+/** Any value of a mapping as text. */
+function flatWords(value) {
+  if (Array.isArray(value)) return value.map(flatWords).join(", ") || "none";
+  if (value !== null && typeof value === "object") {
+    return Object.entries(value).map(([key, inner]) => `${readable(key)} ${flatWords(inner)}`).join(", ") || "none";
+  }
+  return typeof value === "number" ? String(value) : readable(String(value));
+}
+
+/** The maps as they were recorded: neither sign, threshold, layers nor heads of the viewer count here. */
+function sheetMaps(found) {
+  const asRecorded = { sign: "both", threshold: 0, layers: AS_EXPLAINED, head: AS_EXPLAINED, outlines: true };
+  const recorded = { ...look, ...asRecorded };
+  return page.rows
+    .filter(({ name }) => found.maps[name])
+    .flatMap(({ name, control }) =>
+      sheetLabels(found, name).map((label) => {
+        const map = mapFor(found, name, label, recorded);
+        return map && mapFigure(found, map, { name, control, label }, recorded);
+      }),
+    )
+    .filter(Boolean);
+}
+
+/** Explanations show every class and their difference; elsewhere one class stands for all maps of a row. */
+function sheetLabels(found, row) {
+  const known = page.classes.filter((label) => label in found.maps[row]);
+  if (page.kind === "explanation") return page.compared ? [...known, DIFFERENCE] : known;
+  const chosen = [look.own ? null : look.label, found.entry.target, found.entry.predicted].find((label) => known.includes(label));
+  return [chosen ?? known[0]];
+}
+
+function mapFigure(found, map, { name, control, label }, recorded) {
+  const subject =
+    label === DIFFERENCE ? `${readable(page.compared[0])} − ${readable(page.compared[1])}` : readable(label);
+  const peak = map.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const canvas = build("canvas", {
+    role: "img",
+    "aria-label": `Map of ${readable(name)} for ${subject} over the image; strongest patch ${numberText(peak)}`,
+  });
+  paintMap(canvas, found, map, recorded, { width: 480 });
+  const only = page.kind === "explanation" && page.rows.length === 1;
+  return build(
+    "figure",
+    { "data-row": name, "data-label": label },
+    canvas,
+    colourBar(map, recorded),
+    build(
+      "figcaption",
+      {},
+      build("strong", {}, only ? subject : readable(name)),
+      only ? null : ` for ${subject}`,
+      control ? build("span", { class: "tag" }, "control") : null,
+      peak === 0 ? " No evidence: the map is zero." : null,
+    ),
+  );
+}
+
+function colourBar(map, recorded) {
+  const canvas = build("canvas", { class: "bar", "aria-hidden": "true" });
+  paintBar(canvas, map, recorded);
+  const ends = map.signed ? [-map.limit, 0, map.limit] : [0, map.limit];
+  return build("div", {}, canvas, build("div", { class: "ticks" }, ...ends.map(datum)));
+}
+
+function mapsLegend(found) {
+  const grids = Object.values(found.maps).flatMap((byClass) => Object.values(byClass));
+  const sizes = [...new Set(grids.map(({ rows, cols }) => `${rows} × ${cols}`))];
+  const said = [`Relevance on ${listed(sizes)} patches, in each method's own units, over the original image.`];
+  said.push("Bars give the scale of each map; two-sided ones are blue against the class and orange for it.");
+  if (!seenBox(found.entry).whole) said.push("Dimmed and hatched: not seen by the model.");
+  return said.join(" ");
+}
+
+function methodsPart(found) {
+  const cards = new Map(page.cards.map((card) => [card.method, card]));
+  const rows = page.rows.filter(({ name }) => found.maps[name]);
+  const lines = rows.map(({ name, method, options }) => {
+    const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
+    const { summary, reference } = cards.get(method) ?? {};
+    return [readable(name), readable(method), readable(set.join("; ") || "defaults"), summary ?? "–", reference ?? "–"];
+  });
+  const fusion = page.fusion && `${page.fusion.head_fusion} over heads, ${page.fusion.layer_fusion} over layers`;
+  return sheetSection(
+    "How the maps were made",
+    sheetTable("Methods and their options", ["Map", "Method", "Options", "What it does", "Reference"], lines, "methods"),
+    fusion && build("p", {}, `Fused from layers ${page.fusion.layers.map((i) => i + 1).join(", ")}: ${fusion}.`),
+    protocolsPart(found),
+  );
+}
+
+/** How the numbers of this sheet were measured, where the page knows. */
+function protocolsPart(found) {
+  const used = new Set(scoredParts(found).map(({ protocol }) => protocol));
+  const protocols = (page.summary?.protocols ?? []).filter(({ name }) => used.has(name));
+  if (!protocols.length) return null;
+  const lines = protocols.map((one) => [
+    readable(one.name),
+    `${one.unit}, ${flatWords(one.operator)}`,
+    readable(one.value),
+    build("span", { class: "mono" }, readable(one.hash)),
+    readable(one.reference || "–"),
+  ]);
+  const headings = ["Protocol", "What is removed, and how", "Value", "Hash", "Source"];
+  return sheetTable("Protocols of the scores", headings, lines, "methods");
+}
+
+function limitsPart() {
+  const limits = document.getElementById("sheet").dataset.limits;
+  const facts = [
+    ["Page", page.title],
+    ["Made", page.created],
+    ["Written by", `xai ${page.version}, ${page.schema}`],
+    ...Object.entries(page.provenance).map(([key, value]) => [key, value]),
+  ];
+  return sheetSection(
+    "Limits and origin",
+    build("p", { class: "limits" }, limits),
+    build(
+      "p",
+      {},
+      "Removing patches shows what this model reacts to; changed images are ones it was not trained on. " +
+        "Equal numbers do not make two methods right.",
+    ),
+    factTable(facts),
+  );
+}

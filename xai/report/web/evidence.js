@@ -1,0 +1,337 @@
+// Numbers and sentences of an evidence sheet: removal, localisation, agreement, scores.
+
+const SVG = "http://www.w3.org/2000/svg";
+const LOCALISATION = ["pointing_game", "mass_accuracy", "rank_accuracy", "iou", "average_precision"];
+const REMOVED_BY = {
+  token: "hidden from the model's attention",
+  mean: "painted in the image's mean colour",
+  minimum: "painted in the smallest value of the image",
+  constant: "painted in one colour",
+  noise: "replaced by noise",
+  blur: "blurred",
+  rise_blur: "blurred",
+  road: "filled in from their surroundings",
+};
+
+/** An element with attributes and children; strings become text and are never parsed. */
+function build(tag, attributes = {}, ...children) {
+  return furnish(document.createElement(tag), attributes, children);
+}
+
+function buildSvg(tag, attributes = {}, ...children) {
+  return furnish(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function furnish(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Text without line breaks, control and direction characters, which are written as escapes. */
+function readable(text) {
+  const escape = (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`;
+  return String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escape);
+}
+
+/** A rounded number that carries the exact one. */
+function datum(value) {
+  if (value === null || value === undefined) return build("span", { title: "no value" }, "–");
+  return build("data", { value, title: String(value) }, numberText(value));
+}
+
+/** "a", "a and b", "a, b and c" */
+function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+function sheetSection(title, ...children) {
+  return build("section", {}, build("h3", {}, title), ...children);
+}
+
+/** A table in a box that scrolls on its own. `lines`: cells, of which the first is the line's heading. */
+function sheetTable(caption, headings, lines, kind = "") {
+  const head = headings.map((text) => build("th", { scope: "col" }, text));
+  const body = lines.map(([first, ...cells]) =>
+    build("tr", {}, build("th", { scope: "row" }, first), ...cells.map(asCell)),
+  );
+  const table = build(
+    "table",
+    { class: kind || null },
+    build("caption", {}, caption),
+    build("thead", {}, build("tr", {}, ...head)),
+    build("tbody", {}, ...body),
+  );
+  return build("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
+}
+
+function asCell(content) {
+  return content instanceof HTMLTableCellElement ? content : build("td", {}, content);
+}
+
+/** What a removal shows: "more" than every random draw, "as much" as or less than their mean, or "unclear". */
+function removalVerdict({ clean, top, random }) {
+  if (!random.length) return top < clean ? "unclear" : "as much";
+  if (top < Math.min(...random) && top < clean) return "more";
+  return top >= meanOf(random) ? "as much" : "unclear";
+}
+
+const VERDICTS = {
+  more: "more than any random draw",
+  "as much": "no more than random patches",
+  unclear: "not told from random",
+};
+
+function removalSentence(removal) {
+  const { row, target, value, removed, patches, clean, top, random } = removal;
+  const fact =
+    `Removing the ${removed} of ${patches} patches that ${readable(row)} ranks highest ` +
+    `${top === clean ? "leaves" : "changes"} the ${value} for ${readable(target)} ` +
+    (top === clean ? `at ${numberText(top)}` : `from ${numberText(clean)} to ${numberText(top)}`);
+  if (!random.length) return `${fact}; no random patches were removed to compare.`;
+  const verdict = {
+    more: "The top patches matter more to the model than any of the random ones.",
+    "as much":
+      "The top patches do no more than random ones: on this image the removal does not confirm the map.",
+    unclear: "The top patches do more than random ones on average, but not more than every draw.",
+  }[removalVerdict(removal)];
+  return `${fact}; removing ${removed} random ones leaves it at ${spread(random)}. ${verdict}`;
+}
+
+/** "2 … 2.38 (3 draws)" */
+function spread(values) {
+  const [low, high] = [numberText(Math.min(...values)), numberText(Math.max(...values))];
+  return `${low === high ? low : `${low} … ${high}`} (${values.length} ${values.length > 1 ? "draws" : "draw"})`;
+}
+
+function removalSection(found) {
+  if (!found.removals.length) return null;
+  const groups = Map.groupBy
+    ? Map.groupBy(found.removals, removalGroup)
+    : found.removals.reduce((all, one) => {
+        return all.set(removalGroup(one), [...(all.get(removalGroup(one)) ?? []), one]);
+      }, new Map());
+  return sheetSection("What happens when the evidence is removed", ...[...groups.values()].map(removalPart));
+}
+
+function removalGroup({ value, target, operator, removed }) {
+  return JSON.stringify([value, target, operator, removed]);
+}
+
+/** Removals that can be read on one scale: a sentence, and a table with a picture in each line. */
+function removalPart(removals) {
+  const { value, target, operator, removed, patches } = removals[0];
+  const caption =
+    `The model's ${value} for ${readable(target)} without ${removed} of ${patches} patches` +
+    (REMOVED_BY[operator] ? ` (removed: ${REMOVED_BY[operator]})` : ` (operator: ${operator})`);
+  const scale = removalScale(removals);
+  const lines = removals.map((one) => [
+    readable(one.row),
+    removalPlot(one, scale),
+    datum(one.clean),
+    datum(one.top),
+    one.random.length ? datum(meanOf(one.random)) : "–",
+    build("span", {}, ...one.random.flatMap((draw, i) => (i ? [", ", datum(draw)] : [datum(draw)]))),
+    VERDICTS[removalVerdict(one)],
+  ]);
+  const headings = ["Method", plotKey(scale), "As it is", "Without top", "Without random, mean", "Draws", "Top patches matter"];
+  const said = removals.length <= 4 ? removals.map(removalSentence) : removalSummary(removals);
+  return build(
+    "div",
+    {},
+    ...said.map((sentence) => build("p", { class: "removal-said" }, sentence)),
+    sheetTable(caption, headings, lines, "removals"),
+  );
+}
+
+function removalSummary(removals) {
+  const { value, removed } = removals[0];
+  const by = (verdict) => removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
+  const said = [];
+  const [more, same, unclear] = [by("more"), by("as much"), by("unclear")];
+  const of = `${removals.length} methods`;
+  said.push(
+    `For ${more.length} of ${of} removing the ${removed} top patches lowers the ${value} more than any random draw` +
+      `${more.length ? `: ${listed(more)}` : ""}.`,
+  );
+  if (same.length) {
+    said.push(
+      `For ${listed(same)} the top patches do no more than random ones: on this image the removal does not ` +
+        `confirm ${same.length > 1 ? "these maps" : "this map"}.`,
+    );
+  }
+  if (unclear.length) said.push(`Not told from random by these draws: ${listed(unclear)}.`);
+  return said;
+}
+
+function removalScale(removals) {
+  const all = removals.flatMap(({ clean, top, random }) => [clean, top, ...random]);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const room = (high - low || Math.abs(high) || 1) * 0.04;
+  return { low: low - room, high: high + room };
+}
+
+const PLOT = { width: 240, height: 26 };
+
+/** Bar from the clean value to the one without the top patches; dots are random draws, the tick their mean. */
+function removalPlot({ row, clean, top, random }, { low, high }) {
+  const at = (value) => ((value - low) / (high - low)) * PLOT.width;
+  const middle = PLOT.height / 2;
+  const marks = [
+    buildSvg("line", { x1: 0, x2: PLOT.width, y1: middle, y2: middle, class: "plot-axis" }),
+    buildSvg("rect", {
+      x: Math.min(at(clean), at(top)),
+      width: Math.abs(at(top) - at(clean)),
+      y: middle - 4,
+      height: 8,
+      class: "plot-bar",
+    }),
+    buildSvg("line", { x1: at(clean), x2: at(clean), y1: 4, y2: PLOT.height - 4, class: "plot-clean" }),
+    buildSvg("path", { d: diamond(at(top), middle, 6), class: "plot-top" }),
+    ...random.map((draw) => buildSvg("circle", { cx: at(draw), cy: middle, r: 4, class: "plot-draw" })),
+  ];
+  if (random.length) {
+    const x = at(meanOf(random));
+    marks.push(buildSvg("line", { x1: x, x2: x, y1: 3, y2: PLOT.height - 3, class: "plot-mean" }));
+  }
+  const said = `${readable(row)}: ${numberText(clean)} as it is, ${numberText(top)} without the top patches` +
+    (random.length ? `, ${spread(random)} without random ones` : "");
+  return buildSvg(
+    "svg",
+    { viewBox: `-8 0 ${PLOT.width + 16} ${PLOT.height}`, role: "img", "aria-label": said, class: "plot" },
+    ...marks,
+  );
+}
+
+function diamond(x, y, size) {
+  return `M${x - size},${y}L${x},${y - size}L${x + size},${y}L${x},${y + size}Z`;
+}
+
+function plotKey({ low, high }) {
+  const mark = (kind, text) => build("span", { class: `key key-${kind}` }, text);
+  return build(
+    "span",
+    { class: "plot-key" },
+    build("span", {}, `${numberText(low)} … ${numberText(high)}:`),
+    mark("clean", "as it is"),
+    mark("top", "without top"),
+    mark("draw", "without random"),
+  );
+}
+
+/** Pairs of a matrix above its diagonal, least similar first, without those that have no value. */
+function agreementPairs({ rows, spearman }) {
+  return rows
+    .flatMap((one, i) => rows.slice(i + 1).map((other, j) => ({ one, other, value: spearman[i][i + 1 + j] })))
+    .filter(({ value }) => value !== null)
+    .sort((a, b) => a.value - b.value);
+}
+
+function agreementSection(found) {
+  const { agreement, entry } = found;
+  if (!agreement || agreement.rows.length < 2) return null;
+  const pairs = agreementPairs(agreement);
+  const lines = agreement.rows.map((row, i) => [
+    readable(row),
+    ...agreement.spearman[i].map((value) => agreementCell(value)),
+  ]);
+  const whole =
+    entry.disagreement === null
+      ? null
+      : ["Disagreement of the methods on this image (1 − mean correlation, controls left out): ", datum(entry.disagreement), "."];
+  return sheetSection(
+    "Do the methods agree on this image?",
+    build("p", { class: "agreement-said" }, agreementSentence(agreement, pairs)),
+    whole && build("p", {}, ...whole),
+    sheetTable(
+      "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
+      ["Map", ...agreement.rows.map(readable)],
+      lines,
+      "agreement",
+    ),
+  );
+}
+
+function agreementSentence({ rows }, pairs) {
+  if (!pairs.length) return "No two maps can be compared: a constant map has no order of patches.";
+  const [least, most] = [pairs[0], pairs.at(-1)];
+  const said = ({ one, other, value }) => `${readable(one)} and ${readable(other)} (${numberText(value)})`;
+  if (rows.length === 2) return `The rank correlation of ${said(least)} says how far the two maps agree.`;
+  return `Least alike are the maps of ${said(least)}; most alike those of ${said(most)}.`;
+}
+
+/** Blue for the same order, orange for a reversed one: the stronger, the paler the other way. */
+function agreementCell(value) {
+  const cell = build("td", {}, datum(value));
+  if (value === null) return cell;
+  const strength = Math.min(1, Math.abs(value));
+  const ends = value < 0 ? [195, 85, 3] : [8, 72, 143];
+  const mixed = ends.map((end) => Math.round(243 + (end - 243) * strength));
+  cell.style.backgroundColor = `rgb(${mixed.join(" ")})`;
+  cell.style.color = strength > 0.55 ? "#ffffff" : "#111111";
+  return cell;
+}
+
+/** Parts that have a score of this image, with the direction that is better if the page knows it. */
+function scoredParts(found) {
+  return page.parts
+    .map((part, place) => ({ ...part, better: page.summary?.parts?.[place]?.higher_is_better ?? null }))
+    .filter(({ key }) => Object.values(found.scores[key] ?? {}).some((score) => score !== null));
+}
+
+function isLocalisation({ metric, protocol }) {
+  return protocol === "maps" && LOCALISATION.includes(metric);
+}
+
+function localisationSection(found) {
+  const parts = found.truth ? scoredParts(found).filter(isLocalisation) : [];
+  if (!parts.length) return null;
+  return sheetSection(
+    "Does the evidence lie where the image was changed?",
+    build(
+      "p",
+      {},
+      "Scores of each map against the area known to be tampered with (outlined in the pictures). A model may " +
+        "rightly use evidence elsewhere, so a low score is a question to the model as much as to the method.",
+    ),
+    scoreTable("Localisation on this image", parts, found),
+  );
+}
+
+function scoreSection(found) {
+  const parts = scoredParts(found).filter((part) => !(found.truth && isLocalisation(part)));
+  if (!parts.length) return null;
+  return sheetSection(
+    "Scores of this image",
+    build("p", {}, "One image ranks nothing: what holds over many stands in the page's tables. Bold: best method here."),
+    scoreTable("Score by metric and method; in brackets the protocol", parts, found),
+  );
+}
+
+function scoreTable(caption, parts, found) {
+  const rows = page.rows.filter(({ name }) => parts.some(({ key }) => name in found.scores[key]));
+  const best = parts.map((part) => bestScore(part, rows, found));
+  const headings = parts.map(({ metric, protocol, better }) => {
+    const arrow = better === null ? "" : better ? " ↑" : " ↓";
+    const title = better === null ? null : `${better ? "higher" : "lower"} is better`;
+    return build("span", { title }, `${metric}${arrow} (${protocol})`);
+  });
+  const lines = rows.map(({ name, control }) => [
+    readable(name) + (control ? " (control)" : ""),
+    ...parts.map(({ key }, i) => {
+      const score = found.scores[key][name];
+      const isBest = !control && score !== null && score !== undefined && score === best[i];
+      return isBest ? build("strong", {}, datum(score)) : datum(score);
+    }),
+  ]);
+  return sheetTable(`${caption}; ↑ higher, ↓ lower is better`, ["Method", ...headings], lines, "scores");
+}
+
+function bestScore({ key, better }, rows, found) {
+  const scores = rows.filter(({ control }) => !control).map(({ name }) => found.scores[key][name]);
+  const known = scores.filter((score) => score !== null && score !== undefined);
+  if (better === null || known.length < 2) return null;
+  return better ? Math.max(...known) : Math.min(...known);
+}
