@@ -1,8 +1,8 @@
 """What an attribution method said about one image: arrays and names, ready to draw, save and share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,13 @@ class Explanation:
         method: Registry name of the attribution method.
         options: The method's options, JSON-ready.
         model: What was explained (name, fingerprint, dtype, device …), JSON-ready.
+
+    Attributes:
+        renderer: Draws an explanation as HTML where a notebook shows one. Set by `xai.report` when it is
+            imported, which `xai.explain` does; without it a notebook shows the plain representation.
     """
+
+    renderer: ClassVar[Callable[["Explanation"], str] | None] = None
 
     sample: Sample
     labels: tuple[str, ...]
@@ -50,6 +56,11 @@ class Explanation:
     def scale(self) -> float:
         """Largest absolute relevance over all maps: the one scale on which they may be compared."""
         return max((float(np.abs(values).max()) for values in self.maps.values()), default=0.0)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows, if there is something that draws it."""
+        render = type(self).renderer
+        return None if render is None else render(self)
 
     def difference(self, first: str, second: str) -> np.ndarray:
         """(rows, cols) `first` − `second` on the common scale, in [−2, 2] (in [−1, 1] for maps ≥ 0)."""

@@ -1,5 +1,6 @@
 """Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch."""
 
+from xai.core import Explanation
 from xai.report.benchmark import (
     draw_agreement,
     draw_critical_difference,
@@ -8,6 +9,7 @@ from xai.report.benchmark import (
     draw_rank_table,
 )
 from xai.report.files import file_slug, save
+from xai.report.notebook import to_frame
 from xai.report.page import to_html, write_data, write_page
 from xai.report.panels import draw_heads, draw_layers, draw_methods
 from xai.report.pictures import compared, draw_class, draw_comparison
@@ -26,7 +28,10 @@ __all__ = [
     "draw_rank_table",
     "file_slug",
     "save",
+    "to_frame",
     "to_html",
     "write_data",
     "write_page",
 ]
+
+Explanation.renderer = to_frame  # so that notebooks show explanations as pages
