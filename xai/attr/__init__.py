@@ -1,31 +1,41 @@
 """The attributions: one contract, Captum's, for every method."""
 
 from xai.attr.attention import AttentionRollout, RawAttention
+from xai.attr.attention_cam import DAAM, AttentionGuidedCAM, GradECLIP
 from xai.attr.base import METHODS, MethodInfo, PatchAttribution, create, list_methods
 from xai.attr.chefer import Chefer
-from xai.attr.controls import CenterPrior, RandomAttribution
-from xai.attr.gradient import IntegratedGradients
+from xai.attr.controls import CenterPrior, RandomAttribution, Uniform
+from xai.attr.gradient import IntegratedGradients, IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention
+from xai.attr.guided_ig import GuidedIntegratedGradients
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
 from xai.attr.occlusion import Occlusion
-from xai.attr.pixel_gradient import InputXGradient, Saliency, SmoothGrad
+from xai.attr.pixel_gradient import InputXGradient, Saliency
 from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
+from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
 from xai.attr.sobel import SobelEdges
 from xai.attr.token_grad_cam import TokenGradCAM
 
 __all__ = [
+    "DAAM",
     "LAYER_PRESETS",
     "METHODS",
     "RISE",
+    "AttentionGuidedCAM",
     "AttentionRollout",
     "CenterPrior",
     "Chefer",
+    "ExpectedGradients",
+    "GradECLIP",
+    "GradientSHAP",
     "GradientWeightedAttention",
+    "GuidedIntegratedGradients",
     "InputXGradient",
     "IntegratedGradients",
+    "IntegratedGradientsBlur",
     "IntegratedMaskGradient",
     "LeGrad",
     "MaskGradient",
@@ -39,6 +49,8 @@ __all__ = [
     "SmoothGrad",
     "SobelEdges",
     "TokenGradCAM",
+    "Uniform",
+    "VarGrad",
     "attribute_many",
     "create",
     "list_methods",

@@ -81,3 +81,29 @@ class CenterPrior(PatchAttribution):
         )
         relevance = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * self.sigma**2))
         return relevance.expand(len(targets), len(pixels), grid.rows, grid.cols)
+
+
+@register
+class Uniform(PatchAttribution):
+    """The same relevance everywhere: all patches tie, so their order is the seeded tie rule's alone.
+
+    What a metric gives it is what the metric gives to no information at all.
+
+    Args:
+        forward_func: See `PatchAttribution`; never called.
+    """
+
+    info = MethodInfo(
+        name="uniform",
+        family="control",
+        class_sensitive=False,
+        signed=False,
+        forwards=0,
+        backwards=0,
+        reference="control",
+        summary="One value everywhere: what a metric gives it, it gives for nothing.",
+    )
+
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
+        grid = self._grid(pixels)
+        return pixels.new_full((len(targets), len(pixels), grid.rows, grid.cols), 1 / grid.patches)

@@ -8,11 +8,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, PatchAttribution, register
+from xai.attr.options import operator_of
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows, variant_scores
 from xai.core import PatchGrid, UsageError
-from xai.perturb import Operator, image_seeds, make_operator
+from xai.perturb import Operator, image_seeds
 
 
 @register
@@ -56,9 +57,7 @@ class Occlusion(PatchAttribution):
             raise UsageError(
                 f"window={window}, internal_batch_size={internal_batch_size}: 1 or more is needed."
             )
-        if isinstance(operator, str):
-            operator = {"name": operator}
-        self._operator = operator if isinstance(operator, Operator) else make_operator(**operator)
+        self._operator = operator_of(operator)
         self.operator = self._operator.describe()
         self.window, self.seed, self.internal_batch_size = window, seed, internal_batch_size
 

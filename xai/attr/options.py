@@ -1,11 +1,13 @@
 """Fusions over heads and layers, and the check of every named option."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from xai.core import UsageError, nearest
+from xai.perturb import Operator, make_operator
 
 Fusion = Callable[[Tensor, int], Tensor]
 
@@ -28,3 +30,10 @@ def check_option(option: str, value: object, valid: Collection[str | None]) -> N
     """Raise a UsageError that names the nearest valid value."""
     if value not in valid:
         raise UsageError(f"{option}={value!r} is unknown.", nearest(str(value), map(str, valid)))
+
+
+def operator_of(said: str | Mapping[str, Any] | Operator) -> Operator:
+    """An operator from its name, a mapping with name and parameters, or itself."""
+    if isinstance(said, Operator):
+        return said
+    return make_operator(said) if isinstance(said, str) else make_operator(**said)

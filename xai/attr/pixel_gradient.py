@@ -16,19 +16,18 @@ from xai.attr.gradient import patch_sums
 from xai.attr.options import check_option
 from xai.attr.shapes import PatchMaps, Pixels, Scores
 from xai.attr.target import Target
-from xai.attr.variants import accurate, argument_rows, batches, check_targets, target_rows
-from xai.core import ModelError, UsageError
-from xai.perturb import image_seeds
+from xai.attr.variants import accurate
+from xai.core import ModelError
 
 FineMap = Float[Tensor, "b c height width"]  # c: 1 or the input's channels
 
-_CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
+CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda x: x.amax(1, keepdim=True),
     "sum": lambda x: x.sum(1, keepdim=True),
 }
 
 
-class _PixelGradient(PatchAttribution):
+class PixelGradient(PatchAttribution):
     """A method that takes values per pixel and channel, and sums them over patches."""
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
@@ -48,11 +47,12 @@ class _PixelGradient(PatchAttribution):
         return logits
 
     def _score(self, pixels: Tensor, target: Target, args: tuple[Any, ...]) -> Scores:
+        """(B,) scores of the target, in the graph of the pixels."""
         return scores(self._logits(pixels, args), target)
 
 
 @register
-class Saliency(_PixelGradient):
+class Saliency(PixelGradient):
     """The gradient's magnitude, by Captum: `Σ_{pixels of the patch} max_c |∂y/∂x_c|`.
 
     Args:
@@ -73,16 +73,16 @@ class Saliency(_PixelGradient):
 
     def __init__(self, forward_func: nn.Module, channels: str = "max"):
         super().__init__(forward_func)
-        check_option("channels", channels, _CHANNELS)
+        check_option("channels", channels, CHANNELS)
         self.channels = channels
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         gradient = CaptumSaliency(lambda x: self._score(x, target, args)).attribute(pixels.requires_grad_())
-        return _CHANNELS[self.channels](gradient)
+        return CHANNELS[self.channels](gradient)
 
 
 @register
-class InputXGradient(_PixelGradient):
+class InputXGradient(PixelGradient):
     """Input times gradient, by Captum: `Σ_{pixels of the patch} Σ_c x_c · ∂y/∂x_c`, with its sign.
 
     The first-order estimate of the change of y when a patch is set to 0 (in normalised space: to the
@@ -106,80 +106,6 @@ class InputXGradient(_PixelGradient):
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         return CaptumInputXGradient(lambda x: self._score(x, target, args)).attribute(pixels.requires_grad_())
-
-
-@register
-class SmoothGrad(_PixelGradient):
-    """The gradient averaged over noisy copies: `max_c |1/n Σ_i ∂y/∂x_c(x + ε_i)|`, `ε_i ~ N(0, σ²)`.
-
-    Captum's Saliency on each copy. The noise is drawn from the image's own seed: alone or in a batch, in
-    single or in half precision, an image gets the same, and the caller's random state is not touched.
-
-    Args:
-        forward_func: See `PatchAttribution`.
-        nt_samples: Noisy copies per image.
-        stdevs: σ as a share of the image's own range of values, max − min.
-        absolute: Where the sign is dropped: `mean`, after averaging, as in the paper; `samples`, in each
-            copy, as Captum's NoiseTunnel over Saliency does (noise then adds up instead of cancelling).
-        channels: As in `Saliency`.
-        seed: Another seed gives other noise.
-        internal_batch_size: Copies per forward pass; memory grows with it, the result does not change.
-    """
-
-    info = MethodInfo(
-        name="smoothgrad",
-        family="gradient",
-        class_sensitive=True,
-        signed=False,
-        forwards=50,
-        backwards=50,
-        reference="Smilkov et al. 2017, arXiv 1706.03825",
-        summary="Saliency of the gradient averaged over noisy copies of the image.",
-        deterministic=False,
-    )
-
-    def __init__(
-        self,
-        forward_func: nn.Module,
-        nt_samples: int = 50,
-        stdevs: float = 0.15,
-        absolute: str = "mean",
-        channels: str = "max",
-        seed: int = 0,
-        internal_batch_size: int = 32,
-    ):
-        super().__init__(forward_func)
-        if nt_samples < 1 or stdevs < 0 or internal_batch_size < 1:
-            raise UsageError(
-                f"nt_samples={nt_samples}, stdevs={stdevs}, internal_batch_size={internal_batch_size}: "
-                "at least one sample and image a pass, and no negative deviation."
-            )
-        check_option("absolute", absolute, ("mean", "samples"))
-        check_option("channels", channels, _CHANNELS)
-        self.nt_samples, self.stdevs, self.absolute, self.channels = nt_samples, stdevs, absolute, channels
-        self.seed, self.internal_batch_size = seed, internal_batch_size
-
-    def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
-        images = len(pixels)
-        sigma = (pixels.amax((1, 2, 3)) - pixels.amin((1, 2, 3))).float() * self.stdevs
-        # seeds from half-precision bytes, so that float32 and bfloat16 inputs get the same noise
-        seeds = image_seeds(pixels.bfloat16().float(), self.seed)
-        generators = [torch.Generator().manual_seed(s) for s in seeds]
-        total = torch.zeros_like(accurate(pixels))
-        for image, _ in batches(images, self.nt_samples, self.internal_batch_size):
-            noise = torch.stack([torch.randn(pixels.shape[1:], generator=generators[i]) for i in image])
-            at = image.to(pixels.device)
-            noisy = (pixels[at] + noise.to(pixels.device) * sigma[at, None, None, None]).to(pixels.dtype)
-            extra = argument_rows(args, image, images)
-
-            def score(x: Tensor, image: Tensor = image, extra: tuple[Any, ...] = extra) -> Tensor:
-                logits = self._logits(x, extra)
-                check_targets(logits, [target], images)
-                return scores(logits, target_rows(target, image))
-
-            gradient = CaptumSaliency(score).attribute(noisy.requires_grad_(), abs=self.absolute == "samples")
-            total.index_add_(0, at, accurate(gradient))
-        return _CHANNELS[self.channels](total.abs() / self.nt_samples)
 
 
 @contextmanager
