@@ -1,6 +1,6 @@
 // Curves of one image as SVG, with the step that is looked at.
 
-const CHART = { width: 480, height: 280, left: 52, right: 12, top: 12, bottom: 44 };
+const CHART = { width: 480, height: 280, left: 52, right: 22, top: 12, bottom: 48 };
 
 function chartX(fraction) {
   return CHART.left + fraction * (CHART.width - CHART.left - CHART.right);
@@ -18,13 +18,14 @@ function drawCurves(chart, part, curves, step, unit) {
   const ticks = niceTicks(Math.min(...all), Math.max(...all));
   const [low, high] = [ticks[0], ticks.at(-1)];
   const span = CHART.height - CHART.top - CHART.bottom;
+  const now = chartX(part.fractions[step]);
   const y = (value) => CHART.top + ((high - value) / (high - low)) * span;
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", curvesWords(part, curves, unit));
   chart.replaceChildren(
     ...gridLines(ticks, y),
     ...axisWords(part, unit),
-    buildSvg("line", { class: "now", x1: chartX(part.fractions[step]), x2: chartX(part.fractions[step]), y1: CHART.top, y2: CHART.height - CHART.bottom }),
+    buildSvg("line", { class: "now", x1: now, x2: now, y1: CHART.top, y2: CHART.top + span }),
     ...curves.map((curve, i) => curveLine(curve, i, part, step, y)).reverse(),
   );
 }
@@ -35,23 +36,21 @@ function gridLines(ticks, y) {
     buildSvg("line", { class: tick === 0 ? "zero" : "grid", x1: from, x2: to, y1: y(tick), y2: y(tick) }),
     buildSvg("text", { x: from - 6, y: y(tick) + 4, "text-anchor": "end" }, numberText(tick)),
   ]);
+  const below = CHART.height - CHART.bottom + 19;
   const along = [0, 0.25, 0.5, 0.75, 1].map((at) =>
-    buildSvg("text", { x: chartX(at), y: CHART.height - CHART.bottom + 16, "text-anchor": "middle" }, `${100 * at}%`),
+    buildSvg("text", { x: chartX(at), y: below, "text-anchor": "middle" }, `${100 * at}%`),
   );
   return [...across, ...along];
 }
 
 function axisWords(part, unit) {
   const middle = (CHART.top + CHART.height - CHART.bottom) / 2;
+  const turned = `translate(12 ${middle}) rotate(-90)`;
   const below = part.inserts ? "patches put back" : "patches removed";
   const beside = part.metric === "srg" ? `gain in ${unit}` : unit;
   return [
     buildSvg("text", { class: "axis", x: chartX(0.5), y: CHART.height - 8, "text-anchor": "middle" }, below),
-    buildSvg(
-      "text",
-      { class: "axis", x: 0, y: 0, "text-anchor": "middle", transform: `translate(12 ${middle}) rotate(-90)` },
-      beside,
-    ),
+    buildSvg("text", { class: "axis", "text-anchor": "middle", transform: turned }, beside),
   ];
 }
 
@@ -71,7 +70,8 @@ function curvesWords(part, curves, unit) {
   const said = curves.map(({ name, values }) => {
     return `${readable(name)} from ${numberText(values[0])} to ${numberText(values.at(-1))}`;
   });
-  return `${part.metric} of this image: ${unit} by share of patches ${part.inserts ? "put back" : "removed"}; ${said.join("; ")}`;
+  const share = `share of patches ${part.inserts ? "put back" : "removed"}`;
+  return `${part.metric} of this image: ${unit} by ${share}; ${said.join("; ")}`;
 }
 
 /** Round values around an interval, at most seven. */

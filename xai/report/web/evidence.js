@@ -36,10 +36,22 @@ function readable(text) {
   return String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escape);
 }
 
+/** A name that may be broken after its underscores, hyphens and slashes. */
+function named(text) {
+  const pieces = readable(text).split(/(?<=[_/-])/);
+  return build("span", {}, ...pieces.flatMap((piece, i) => (i ? [build("wbr"), piece] : [piece])));
+}
+
 /** A rounded number that carries the exact one. */
-function datum(value) {
+function datum(value, words = numberText) {
   if (value === null || value === undefined) return build("span", { title: "no value" }, "–");
-  return build("data", { value, title: String(value) }, numberText(value));
+  return build("data", { value, title: String(value) }, words(value));
+}
+
+/** Two decimals, for what lies in [−1, 1]. */
+function hundredths(value) {
+  const text = value.toFixed(2);
+  return Number(text) === 0 ? "0.00" : text.replace("-", "−");
 }
 
 /** "a", "a and b", "a, b and c" */
@@ -71,7 +83,7 @@ function asCell(content) {
   return content instanceof HTMLTableCellElement ? content : build("td", {}, content);
 }
 
-/** What a removal shows: "more" than every random draw, "as much" as or less than their mean, or "unclear". */
+/** What a removal shows: "more" than any random draw, no more ("as much") than their mean, or "unclear". */
 function removalVerdict({ clean, top, random }) {
   if (!random.length) return top < clean ? "unclear" : "as much";
   if (top < Math.min(...random) && top < clean) return "more";
@@ -79,9 +91,9 @@ function removalVerdict({ clean, top, random }) {
 }
 
 const VERDICTS = {
-  more: "more than any random draw",
-  "as much": "no more than random patches",
-  unclear: "not told from random",
+  more: "more than random",
+  "as much": "no more than random",
+  unclear: "unclear",
 };
 
 function removalSentence(removal) {
@@ -103,7 +115,8 @@ function removalSentence(removal) {
 /** "2 … 2.38 (3 draws)" */
 function spread(values) {
   const [low, high] = [numberText(Math.min(...values)), numberText(Math.max(...values))];
-  return `${low === high ? low : `${low} … ${high}`} (${values.length} ${values.length > 1 ? "draws" : "draw"})`;
+  const draws = values.length > 1 ? `${values.length} draws` : "1 draw";
+  return `${low === high ? low : `${low} … ${high}`} (${draws})`;
 }
 
 function removalSection(found) {
@@ -128,7 +141,7 @@ function removalPart(removals) {
     (REMOVED_BY[operator] ? ` (removed: ${REMOVED_BY[operator]})` : ` (operator: ${operator})`);
   const scale = removalScale(removals);
   const lines = removals.map((one) => [
-    readable(one.row),
+    named(one.row),
     removalPlot(one, scale),
     datum(one.clean),
     datum(one.top),
@@ -136,7 +149,11 @@ function removalPart(removals) {
     build("span", {}, ...one.random.flatMap((draw, i) => (i ? [", ", datum(draw)] : [datum(draw)]))),
     VERDICTS[removalVerdict(one)],
   ]);
-  const headings = ["Method", plotKey(scale), "As it is", "Without top", "Without random, mean", "Draws", "Top patches matter"];
+  const headings = [
+    "Method",
+    plotKey(scale),
+    ...["As it is", "Without top", "Without random, mean", "Draws", "Top patches matter"],
+  ];
   const said = removals.length <= 4 ? removals.map(removalSentence) : removalSummary(removals);
   return build(
     "div",
@@ -148,14 +165,13 @@ function removalPart(removals) {
 
 function removalSummary(removals) {
   const { value, removed } = removals[0];
-  const by = (verdict) => removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
-  const said = [];
+  const by = (verdict) =>
+    removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
   const [more, same, unclear] = [by("more"), by("as much"), by("unclear")];
-  const of = `${removals.length} methods`;
-  said.push(
-    `For ${more.length} of ${of} removing the ${removed} top patches lowers the ${value} more than any random draw` +
-      `${more.length ? `: ${listed(more)}` : ""}.`,
-  );
+  const said = [
+    `For ${more.length} of ${removals.length} methods removing the ${removed} top patches lowers ` +
+      `the ${value} more than any random draw${more.length ? `: ${listed(more)}` : ""}.`,
+  ];
   if (same.length) {
     said.push(
       `For ${listed(same)} the top patches do no more than random ones: on this image the removal does not ` +
@@ -175,7 +191,7 @@ function removalScale(removals) {
 
 const PLOT = { width: 240, height: 26 };
 
-/** Bar from the clean value to the one without the top patches; dots are random draws, the tick their mean. */
+/** Bar from the clean value to that without the top patches; dots: random draws, the tick: their mean. */
 function removalPlot({ row, clean, top, random }, { low, high }) {
   const at = (value) => ((value - low) / (high - low)) * PLOT.width;
   const middle = PLOT.height / 2;
@@ -234,20 +250,23 @@ function agreementSection(found) {
   if (!agreement || agreement.rows.length < 2) return null;
   const pairs = agreementPairs(agreement);
   const lines = agreement.rows.map((row, i) => [
-    readable(row),
+    named(row),
     ...agreement.spearman[i].map((value) => agreementCell(value)),
   ]);
   const whole =
     entry.disagreement === null
       ? null
-      : ["Disagreement of the methods on this image (1 − mean correlation, controls left out): ", datum(entry.disagreement), "."];
+      : [
+          "Disagreement of the methods on this image (1 − mean correlation, controls left out): ",
+          ...[datum(entry.disagreement, hundredths), "."],
+        ];
   return sheetSection(
     "Do the methods agree on this image?",
     build("p", { class: "agreement-said" }, agreementSentence(agreement, pairs)),
     whole && build("p", {}, ...whole),
     sheetTable(
       "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
-      ["Map", ...agreement.rows.map(readable)],
+      ["Map", ...agreement.rows.map(named)],
       lines,
       "agreement",
     ),
@@ -257,14 +276,14 @@ function agreementSection(found) {
 function agreementSentence({ rows }, pairs) {
   if (!pairs.length) return "No two maps can be compared: a constant map has no order of patches.";
   const [least, most] = [pairs[0], pairs.at(-1)];
-  const said = ({ one, other, value }) => `${readable(one)} and ${readable(other)} (${numberText(value)})`;
+  const said = ({ one, other, value }) => `${readable(one)} and ${readable(other)} (${hundredths(value)})`;
   if (rows.length === 2) return `The rank correlation of ${said(least)} says how far the two maps agree.`;
   return `Least alike are the maps of ${said(least)}; most alike those of ${said(most)}.`;
 }
 
 /** Blue for the same order, orange for a reversed one: the stronger, the paler the other way. */
 function agreementCell(value) {
-  const cell = build("td", {}, datum(value));
+  const cell = build("td", {}, datum(value, hundredths));
   if (value === null) return cell;
   const strength = Math.min(1, Math.abs(value));
   const ends = value < 0 ? [195, 85, 3] : [8, 72, 143];
@@ -293,8 +312,8 @@ function localisationSection(found) {
     build(
       "p",
       {},
-      "Scores of each map against the area known to be tampered with (outlined in the pictures). A model may " +
-        "rightly use evidence elsewhere, so a low score is a question to the model as much as to the method.",
+      "Scores of each map against the area known to be tampered with (outlined in the pictures). A model " +
+        "may rightly use evidence elsewhere, so a low score is a question to the model as much as to the method.",
     ),
     scoreTable("Localisation on this image", parts, found),
   );
@@ -303,9 +322,10 @@ function localisationSection(found) {
 function scoreSection(found) {
   const parts = scoredParts(found).filter((part) => !(found.truth && isLocalisation(part)));
   if (!parts.length) return null;
+  const said = "One image ranks nothing: the page's tables say what holds over many. Bold: best method here.";
   return sheetSection(
     "Scores of this image",
-    build("p", {}, "One image ranks nothing: what holds over many stands in the page's tables. Bold: best method here."),
+    build("p", {}, said),
     scoreTable("Score by metric and method; in brackets the protocol", parts, found),
   );
 }
@@ -316,10 +336,11 @@ function scoreTable(caption, parts, found) {
   const headings = parts.map(({ metric, protocol, better }) => {
     const arrow = better === null ? "" : better ? " ↑" : " ↓";
     const title = better === null ? null : `${better ? "higher" : "lower"} is better`;
-    return build("span", { title }, `${metric}${arrow} (${protocol})`);
+    const of = build("span", { class: "of" }, `(${protocol})`);
+    return build("span", { title }, named(`${metric}${arrow}`), " ", of);
   });
   const lines = rows.map(({ name, control }) => [
-    readable(name) + (control ? " (control)" : ""),
+    build("span", {}, named(name), control ? " (control)" : ""),
     ...parts.map(({ key }, i) => {
       const score = found.scores[key][name];
       const isBest = !control && score !== null && score !== undefined && score === best[i];

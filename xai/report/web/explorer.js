@@ -52,8 +52,8 @@ function chooseFirst(parts, found) {
 }
 
 function explorerView(parts, choice) {
-  const names = parts.map(({ key, metric, protocol }) => build("option", { value: key }, `${metric} (${protocol})`));
-  const part = build("select", {}, ...names);
+  const option = ({ key, metric, protocol }) => build("option", { value: key }, `${metric} (${protocol})`);
+  const part = build("select", {}, ...parts.map(option));
   part.value = choice.part.key;
   const view = {
     part,
@@ -68,7 +68,7 @@ function explorerView(parts, choice) {
   const field = (label, control) => build("label", { class: "field" }, build("span", {}, label), control);
   view.nodes = [
     build("h3", {}, "Along the curve"),
-    build("p", { class: "explorer-help" }, "Drag along the curve or use the slider: the picture shows what was left for the model."),
+    build("p", { class: "explorer-help" }, "Drag along the curve to see what was left for the model."),
     build(
       "div",
       { class: "explorer-fields" },
@@ -139,13 +139,13 @@ function stepWords(found, part, curves, step, unit) {
 
 function saidNodes(found, part, curves, step, unit) {
   const values = curves.flatMap(({ name, values }, i) => [
-    build("span", { class: `curve-name curve-${i}` }, readable(name)),
-    " ",
-    datum(values[step]),
-    " ",
+    build("span", { class: `curve-name curve-${i}` }, named(name)),
+    ...[" ", build("strong", {}, datum(values[step])), " "],
   ]);
   const where = removedWords(part, patchesOf(found, curves[0].name), step);
-  return [`Step ${step + 1} of ${part.fractions.length}: ${where}. `, build("br"), `${unitWords(part, unit)}: `, ...values];
+  const steps = `step ${step + 1} of ${part.fractions.length}`;
+  const read = build("span", { class: "explorer-values" }, `${unitWords(part, unit)}: `, ...values);
+  return [`${part.metric} (${part.protocol}), ${steps}: ${where}`, read];
 }
 
 function unitWords(part, unit) {
@@ -168,9 +168,9 @@ function stepStates({ metric, inserts }) {
 function stateNote(found, part, unit) {
   const said = [part.exact ? "Drawn exactly" : "Approximate"];
   if (part.redrawn) said[0] += `: ${readable(part.redrawn)}`;
-  if (part.operator === "token") said.push("Hatched patches are hidden from the model's attention, not painted");
+  if (part.operator === "token") said.push("Hatched: hidden from the model's attention, not painted over");
   if (part.metric === "srg") {
-    said.push(`The curve is the difference of two: the ${unit} with the least relevant removed minus the most`);
+    said.push(`The curve is the ${unit} with the least relevant patches removed minus that with the most`);
   }
   if (!found.photo) said.push("The run kept no picture; removed patches are shown on an empty ground");
   return `${said.map((one) => one.replace(/\.$/, "")).join(". ")}.`;
@@ -190,15 +190,17 @@ function drawState(figure, found, part, { name, hidden, words }, step) {
   const [canvas, caption] = figure.children;
   figure.dataset.row = name;
   paintState(canvas, found, part, hidden(order, count), gridOf(found, order.length));
-  caption.textContent = `${readable(name)}: ${words}`;
-  canvas.setAttribute("aria-label", `What the model saw, ${caption.textContent}: ${removedWords(part, order.length, step)}`);
+  caption.replaceChildren(named(name), `: ${words}`);
+  const said = removedWords(part, order.length, step);
+  canvas.setAttribute("aria-label", `What the model saw, ${caption.textContent}: ${said}`);
 }
 
 /** Rows and columns of the grid whose patches an order lists. */
 function gridOf(found, patches) {
   const grids = Object.values(found.maps).flatMap((byClass) => Object.values(byClass));
   const { rows, cols } = grids.find((grid) => grid.rows * grid.cols === patches) ?? {};
-  return rows ? { rows, cols } : { rows: Math.round(Math.sqrt(patches)), cols: Math.round(Math.sqrt(patches)) };
+  const side = Math.round(Math.sqrt(patches));
+  return rows ? { rows, cols } : { rows: side, cols: side };
 }
 
 /** The image as the model saw it: patches are squares of the model's input, whatever the image's shape. */

@@ -115,7 +115,8 @@ function imagePart(found) {
   const canvas = build("canvas", { role: "img", "aria-label": `The image ${readable(found.entry.name)}` });
   paintPhoto(canvas, found, { area: "view", width: 480, outlines: true });
   const photo = build("figure", {}, canvas, build("figcaption", {}, photoWords(found)));
-  return build("div", { class: "sheet-image" }, photo, build("div", {}, answerTable(found.entry), factList(found.entry)));
+  const facts = build("div", {}, answerTable(found.entry), factList(found.entry));
+  return build("div", { class: "sheet-image" }, photo, facts);
 }
 
 function photoWords({ entry, photo, truth }) {
@@ -130,7 +131,7 @@ function answerTable({ probabilities, predicted, label }) {
     .sort(([, a], [, b]) => b - a)
     .map(([name, value]) => {
       const marks = [name === predicted ? "the model's answer" : null, name === label ? "true class" : null];
-      const cell = build("td", { class: "number" }, build("data", { value, title: String(value) }, percentText(value)));
+      const cell = build("td", { class: "number" }, datum(value, percentText));
       return [readable(name), cell, marks.filter(Boolean).join(", ")];
     });
   const known = label === null ? "the true class is not known" : `true class: ${readable(label)}`;
@@ -148,7 +149,7 @@ function factList(entry) {
     ["Seen by the model", whole ? "the whole image" : words],
     ["Class followed", entry.target],
     ["SHA-256 of the file", entry.sha256],
-    ["Digest of the input", entry.input_hash],
+    ["Digest of the model's input", entry.input_hash],
     ...model,
   ];
   return factTable(facts);
@@ -156,7 +157,11 @@ function factList(entry) {
 
 function factTable(facts) {
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
-  const pairs = known.flatMap(([name, value]) => [build("dt", {}, name), build("dd", {}, flatWords(value))]);
+  const digest = (text) => (/^[0-9a-f]{12,}$/.test(text) ? "mono" : null);
+  const pairs = known.flatMap(([name, value]) => {
+    const text = flatWords(value);
+    return [build("dt", {}, readable(name)), build("dd", { class: digest(text) }, text)];
+  });
   return build("dl", { class: "facts" }, ...pairs);
 }
 
@@ -175,7 +180,8 @@ function seenBox({ seen, width, height }) {
 function flatWords(value) {
   if (Array.isArray(value)) return value.map(flatWords).join(", ") || "none";
   if (value !== null && typeof value === "object") {
-    return Object.entries(value).map(([key, inner]) => `${readable(key)} ${flatWords(inner)}`).join(", ") || "none";
+    const inside = Object.entries(value).map(([key, inner]) => `${readable(key)} ${flatWords(inner)}`);
+    return inside.join(", ") || "none";
   }
   return typeof value === "number" ? String(value) : readable(String(value));
 }
@@ -199,8 +205,8 @@ function sheetMaps(found) {
 function sheetLabels(found, row) {
   const known = page.classes.filter((label) => label in found.maps[row]);
   if (page.kind === "explanation") return page.compared ? [...known, DIFFERENCE] : known;
-  const chosen = [look.own ? null : look.label, found.entry.target, found.entry.predicted].find((label) => known.includes(label));
-  return [chosen ?? known[0]];
+  const wanted = [look.own ? null : look.label, found.entry.target, found.entry.predicted];
+  return [wanted.find((label) => known.includes(label)) ?? known[0]];
 }
 
 function mapFigure(found, map, { name, control, label }, recorded) {
@@ -209,7 +215,7 @@ function mapFigure(found, map, { name, control, label }, recorded) {
   const peak = map.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const canvas = build("canvas", {
     role: "img",
-    "aria-label": `Map of ${readable(name)} for ${subject} over the image; strongest patch ${numberText(peak)}`,
+    "aria-label": `Map of ${readable(name)} for ${subject}; strongest patch ${numberText(peak)}`,
   });
   paintMap(canvas, found, map, recorded, { width: 480 });
   const only = page.kind === "explanation" && page.rows.length === 1;
@@ -221,8 +227,8 @@ function mapFigure(found, map, { name, control, label }, recorded) {
     build(
       "figcaption",
       {},
-      build("strong", {}, only ? subject : readable(name)),
-      only ? null : ` for ${subject}`,
+      build("strong", {}, only ? subject : named(name)),
+      only ? null : `for ${subject}`,
       control ? build("span", { class: "tag" }, "control") : null,
       peak === 0 ? " No evidence: the map is zero." : null,
     ),
@@ -233,13 +239,13 @@ function colourBar(map, recorded) {
   const canvas = build("canvas", { class: "bar", "aria-hidden": "true" });
   paintBar(canvas, map, recorded);
   const ends = map.signed ? [-map.limit, 0, map.limit] : [0, map.limit];
-  return build("div", {}, canvas, build("div", { class: "ticks" }, ...ends.map(datum)));
+  return build("div", {}, canvas, build("div", { class: "ticks" }, ...ends.map((end) => datum(end))));
 }
 
 function mapsLegend(found) {
   const grids = Object.values(found.maps).flatMap((byClass) => Object.values(byClass));
   const sizes = [...new Set(grids.map(({ rows, cols }) => `${rows} × ${cols}`))];
-  const said = [`Relevance on ${listed(sizes)} patches, in each method's own units, over the original image.`];
+  const said = [`Relevance on ${listed(sizes)} patches, in the method's own units, over the original image.`];
   said.push("Bars give the scale of each map; two-sided ones are blue against the class and orange for it.");
   if (!seenBox(found.entry).whole) said.push("Dimmed and hatched: not seen by the model.");
   return said.join(" ");
@@ -251,15 +257,21 @@ function methodsPart(found) {
   const lines = rows.map(({ name, method, options }) => {
     const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
     const { summary, reference } = cards.get(method) ?? {};
-    return [readable(name), readable(method), readable(set.join("; ") || "defaults"), summary ?? "–", reference ?? "–"];
+    return [named(name), named(method), set.join("; ") || "defaults", summary ?? "–", reference ?? "–"];
   });
-  const fusion = page.fusion && `${page.fusion.head_fusion} over heads, ${page.fusion.layer_fusion} over layers`;
+  const headings = ["Map", "Method", "Options", "What it does", "Reference"];
   return sheetSection(
     "How the maps were made",
-    sheetTable("Methods and their options", ["Map", "Method", "Options", "What it does", "Reference"], lines, "methods"),
-    fusion && build("p", {}, `Fused from layers ${page.fusion.layers.map((i) => i + 1).join(", ")}: ${fusion}.`),
+    sheetTable("Methods and their options", headings, lines, "methods"),
+    page.fusion && build("p", {}, fusionWords(page.fusion)),
     protocolsPart(found),
   );
+}
+
+function fusionWords({ row, layers, head_fusion, layer_fusion, clamp }) {
+  const kept = { heads: "; negative products left out", fused: "; negative relevance left out" }[clamp] ?? "";
+  const places = layers.map((layer) => layer + 1).join(", ");
+  return `${readable(row)}: ${head_fusion} over heads, ${layer_fusion} over layers ${places}${kept}.`;
 }
 
 /** How the numbers of this sheet were measured, where the page knows. */
@@ -284,7 +296,7 @@ function limitsPart() {
     ["Page", page.title],
     ["Made", page.created],
     ["Written by", `xai ${page.version}, ${page.schema}`],
-    ...Object.entries(page.provenance).map(([key, value]) => [key, value]),
+    ...Object.entries(page.provenance).map(([key, value]) => [key[0].toUpperCase() + key.slice(1), value]),
   ];
   return sheetSection(
     "Limits and origin",
