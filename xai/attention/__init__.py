@@ -5,7 +5,7 @@ from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_token
 from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
-from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks
+from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
 
 __all__ = [
     "AttentionCall",
@@ -25,4 +25,5 @@ __all__ = [
     "probe",
     "record_attention",
     "row_chunks",
+    "score_rows",
 ]

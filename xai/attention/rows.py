@@ -14,6 +14,11 @@ Rows = slice | list[int]
 
 def attention_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
     """Rows of `A = softmax(scale·Q·Kᵀ + mask)`: (B, H, R, M), at least in float32."""
+    return torch.softmax(score_rows(call, rows), dim=-1)
+
+
+def score_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
+    """Rows of `scale·Q·Kᵀ + mask`, what the softmax gets; −∞ where a query does not see a key."""
     query = _accurate(call.query[..., rows, :]) * call.scale
     scores = query @ _per_head(_accurate(call.key), query).transpose(-2, -1)
     if call.mask is not None:
@@ -27,7 +32,7 @@ def attention_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
         queries, keys = call.query.shape[-2], call.key.shape[-2]
         allowed = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~allowed[rows], float("-inf"))
-    return torch.softmax(scores, dim=-1)
+    return scores
 
 
 def gradient_rows(
