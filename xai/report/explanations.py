@@ -21,7 +21,6 @@ from xai.stats.maps import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels
 LISTED = 5  # classes with their probabilities
-CHOICES = ("first choice", "second choice")
 
 
 def image_of(
@@ -87,8 +86,8 @@ def explanation_page(
 ) -> Page:
     """A page of images explained by one method.
 
-    Where the images were explained for different classes (each one's two most probable), the maps are called
-    `first choice` and `second choice`, and `Image.names` says which class that is.
+    Images may have been explained for different classes (each one's two most probable): `Page.classes` then
+    holds all of them in order of appearance, and no two are compared.
 
     Args:
         images: From `image_of`.
@@ -102,10 +101,9 @@ def explanation_page(
         asked: Images asked for; default those shown.
         created: ISO 8601; default now.
     """
-    images = list(images)
-    if len({frozenset(_classes(image)) for image in images}) > 1:
-        images = [_by_choice(image) for image in images]
-    classes = list(dict.fromkeys(label for image in images for label in _classes(image)))
+    of_images = [list(image.maps[row.name]) for image in images]
+    classes = list(dict.fromkeys(label for of_image in of_images for label in of_image))
+    common = all(set(of_image) == set(classes) for of_image in of_images)
     return Page(
         kind="explanation",
         title=title,
@@ -115,12 +113,12 @@ def explanation_page(
         labels=list(labels),
         rows=[row],
         classes=classes,
-        compared=in_order(classes, len(labels)) if len(classes) > 1 else None,
+        compared=in_order(classes, len(labels)) if common and len(classes) > 1 else None,
         fusion=fusion,
         cards=list(cards),
         provenance=dict(provenance),
         shown=(len(images), len(images) if asked is None else asked),
-        images=images,
+        images=list(images),
     )
 
 
@@ -253,21 +251,3 @@ def _agreement(rows: Mapping[str, Explanation], controls: Collection[str]) -> di
         ),
         "disagreement": apart if np.isfinite(apart) else None,
     }
-
-
-def _classes(image: Image) -> list[str]:
-    return list(next(iter(image.maps.values())))
-
-
-def _by_choice(image: Image) -> Image:
-    """Maps under the rank of their class instead of its name."""
-    names = dict(zip(_classes(image), CHOICES, strict=True))
-    return image.model_copy(
-        update={
-            "names": {choice: label for label, choice in names.items()},
-            "maps": {
-                row: {names[label]: grid for label, grid in maps.items()} for row, maps in image.maps.items()
-            },
-            "products": {names[label]: stack for label, stack in image.products.items()},
-        }
-    )

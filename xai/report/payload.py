@@ -108,11 +108,6 @@ class Image(_Part):
         None, description="1 − mean Spearman correlation between the maps of the methods, controls left out."
     )
     caveats: list[str] = Field([], description="Sentences a reader must know about this image.")
-    names: dict[str, str] = Field(
-        {},
-        description="Name in `Page.classes` → class of the model, where that differs between images: "
-        "the first and the second choice of a model with many classes.",
-    )
 
     view: Box = Field(
         description="(left, top, right, bottom) that the picture shows, in pixels of the original."
