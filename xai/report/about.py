@@ -89,11 +89,11 @@ def _card(card: Card, page: Page) -> CardView:
         ("Follows the class", "yes, a map for each class" if card.class_sensitive else "no, one map for all"),
         ("Sign", "evidence for and against" if card.signed else "evidence for the class only"),
         ("Deterministic", "yes" if card.deterministic else "no, it draws random numbers (seeded)"),
-        ("Cost", _cost(card, [cost[row] for row in rows if row in cost])),
+        ("Cost", _cost(card, [cost[name] for name in dict.fromkeys([*rows, card.method]) if name in cost])),
     ]
     return CardView(
         card=card,
-        rows=[row for row in rows if row != card.method],
+        rows=rows if rows != [card.method] else [],
         facts=facts,
         measured=[_measured(one) for one in measured.values()],
         missing=[

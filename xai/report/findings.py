@@ -130,8 +130,18 @@ def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
 
 def _about(parts: Sequence[Mapping[str, Any]]) -> str:
     counts = list(dict.fromkeys(counted(part["analysis"]) for part in parts))
-    metrics = plural(len(parts), "metric")
-    return f"{metrics}, {counts[0]}." if len(counts) == 1 else f"{metrics}; the images depend on the metric."
+    said = f"{plural(len(parts), 'metric')}, {counts[0] if len(counts) == 1 else 'each on its own images'}"
+    judged = [part for part in parts if part["analysis"]["reference"] is not None]
+    better: dict[str, list[bool]] = {}
+    for part in judged:
+        for one in ranked(part):
+            if not one["control"]:
+                better.setdefault(one["name"], []).append(sense(one) == senses.BETTER)
+    if not better:
+        return f"{said}."
+    always = sum(all(found) for found in better.values())
+    by = "every metric" if len(judged) > 1 else judged[0]["metric"]
+    return f"{said}: {always} of {plural(len(better), 'method')} better than random maps by {by}."
 
 
 def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None:
@@ -155,7 +165,7 @@ def _verdict(one: Mapping[str, Any] | None) -> Cell:
         return Cell("no score")
     found = sense(one)
     said = one["verdict"].replace(" than random", "").replace(" from random", "").replace(" (Holm)", "")
-    return Cell(f"{senses.SIGNS[found]} {said}", one["verdict"], TONES.get(found, ""))
+    return Cell(f"{senses.SIGNS[found]} {said}", one["verdict"], TONES.get(found, "plain"))
 
 
 def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix:
@@ -179,7 +189,7 @@ def _sentence(what: str, one: Mapping[str, Any]) -> str:
     order = order or ("in unrelated orders" if tau > -ORDERS[-1][0] else "in opposed orders")
     which = f"{one['names'][i]} and {one['names'][j]}"
     least = "" if len(known) == 1 else ", and agree least"
-    return f"{which} put the methods {order}{least} (τ {decimals(2)(tau)})."
+    return f"{which} put the methods {order}{least} (τ={decimals(2)(tau)})."
 
 
 def _halves(summary: Mapping[str, Any]) -> Table | None:

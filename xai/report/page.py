@@ -100,6 +100,7 @@ def pack(content: Any) -> str:
     return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
+@cache  # bundling takes seconds
 def chart_library() -> str:
     """Vega-Lite with its runtime as one script; see reports/chart_libraries.md for why this one.
 

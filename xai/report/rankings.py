@@ -10,7 +10,7 @@ from xai.report.charts.common import ranked
 from xai.report.payload import Part
 from xai.report.senses import sense
 from xai.report.tables import Cell, Column, Line, Table, Tone, decimals, line, numeric, share, table
-from xai.report.text import number, percent
+from xai.report.text import percent
 from xai.report.verdicts import direction, named, plural
 
 POINTS = 11  # of a curve in its table
@@ -135,7 +135,7 @@ def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[floa
         numeric(one["high"], write),
         numeric(one["mean_rank"], decimals(2)),
         numeric(one["p_best"], decimals(2)),
-        Cell(said, said, TONES.get(found, "")),
+        Cell(said, said, TONES.get(found, "plain") if said else ""),
         numeric(one["superiority"], share),
         numeric(one["p_reference"], _p),
         numeric(part["ties"].get(name), share),
@@ -147,7 +147,7 @@ def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[floa
 
 
 def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else number(value)
+    return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _remarks(part: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Tone = Literal["", "good", "warn", "bad"]
+Tone = Literal["", "plain", "good", "warn", "bad"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def against_random(parts: Sequence[Part]) -> list[Verdict]:
         if pattern:
             patterns.setdefault(pattern, []).append(named(name, one[0][1]))
     said = [Verdict(_tone(p), _pattern(p, len(judged)), tuple(rows)) for p, rows in patterns.items()]
-    return sorted(said, key=lambda one: ("good", "warn", "", "bad").index(one.tone))
+    return sorted(said, key=lambda one: ("good", "warn", "plain", "", "bad").index(one.tone))
 
 
 def against_controls(parts: Sequence[Part]) -> list[Verdict]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xai.report.charts.common import INK, Spec, chart, legend, names_of, scale, tooltip
+from xai.report.charts.common import INK, Spec, chart, names_of, scale, tooltip
 
 CELL, TALL = 120, 40  # pixels: most width, height
 SAME, REVERSED, ITSELF, UNKNOWN = "the same order", "reversed order", "itself", "unknown"
@@ -66,10 +66,9 @@ def agreement_chart(matrix: Mapping[str, Any], what: str) -> Spec | None:
                 "encoding": place | {"text": {"field": "tau", "type": "nominal"}},
             },
         ],
-        height={"step": TALL},
+        height=TALL * len(names),
         data={"values": cells},
-        usermeta=legend([{"name": one, "colour": FACES[one], "shape": "square"} for one in (SAME, REVERSED)])
-        | {"widest": 200 + CELL * len(names), "narrowest": 160 + 90 * len(names)},
+        usermeta={"widest": 200 + CELL * len(names), "narrowest": 160 + 90 * len(names)},
     )
 
 

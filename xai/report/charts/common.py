@@ -57,13 +57,13 @@ CONFIG: Spec = {
 }
 
 
-def chart(description: str, layer: Sequence[Spec], *, height: Any, **more: Any) -> Spec:
+def chart(description: str, layer: Sequence[Spec], *, height: float, **more: Any) -> Spec:
     """A specification that is as wide as its place in the page.
 
     Args:
         description: What is drawn, for those who do not see it.
         layer: Vega-Lite layers.
-        height: In pixels, or per row.
+        height: Of the plot, in pixels.
         more: Further top-level fields; `usermeta` is read by charts.js.
     """
     return {
@@ -71,6 +71,7 @@ def chart(description: str, layer: Sequence[Spec], *, height: Any, **more: Any) 
         "description": printable(description),
         "config": CONFIG,
         "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
         "height": height,
         "layer": list(layer),
     } | more

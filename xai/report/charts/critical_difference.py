@@ -7,7 +7,7 @@ from typing import Any
 from xai.report.charts.common import INK, JOINED, QUIET, Rows, Spec, chart, names_of, ranked, tooltip
 
 LANE, NAME = 11, 22  # pixels between bars, and between names
-ARM = 7.3  # pixels of room for each character of a name beside the scale
+ARM = 6.8  # pixels of room for each character of a name beside the scale
 RULER = "critical difference"
 
 
@@ -43,19 +43,22 @@ def critical_difference_chart(part: Mapping[str, Any]) -> Spec | None:
         "scale": {"domain": [0, height], "reverse": True, "nice": False, "zero": False},
         "axis": None,
     }
-    longest = max((len(name) for name in names.values()), default=0) + 7
+    rows = _sides(methods, names, half, first)
+    room = [
+        ARM * max((len(row["label"]) for row in rows if row["left"] == left), default=0) + 10
+        for left in (True, False)
+    ]
     return chart(
         f"Critical-difference diagram of {part['metric']} under {part['protocol']}: mean ranks of "
         f"{len(methods)} rows; bars join those that Nemenyi's test does not tell apart "
         f"(critical difference {critical:.2f}).",
         [
-            *_names(_sides(methods, names, half, first), along, down),
+            *_names(rows, along, down),
             *_bars(bars, methods, along, down),
             *_ruler(low, critical, height, along, down),
         ],
         height=height,
-        padding={"left": ARM * longest, "right": ARM * longest, "top": 4, "bottom": 22},
-        usermeta={"narrowest": round(2 * ARM * longest + 260)},
+        usermeta={"narrowest": round(sum(room) + 240)},
     )
 
 

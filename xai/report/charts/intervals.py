@@ -20,7 +20,7 @@ from xai.report.charts.common import (
     scale,
     tooltip,
 )
-from xai.report.senses import SENSES, sense
+from xai.report.senses import NO_TEST, SENSES, sense
 
 
 def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
@@ -70,10 +70,12 @@ def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
         },
     ]
     entries = [{"name": one, "colour": OF_SENSE[one]} for one in SENSES if _has(rows, one)]
+    if reference:
+        entries = [one for one in entries if one["name"] != NO_TEST]
     return chart(
         f"Mean {part['metric']} under {part['protocol']} with {level} intervals, best mean rank first.",
         (_reference(reference, along) if reference else []) + layers,
-        height={"step": ROW},
+        height=ROW * len(rows),
         data={"values": rows},
         usermeta=legend([*entries, {"name": "control", "colour": QUIET, "shape": "square"}]),
     )

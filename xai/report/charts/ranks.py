@@ -60,7 +60,7 @@ def ranks_chart(parts: Sequence[Mapping[str, Any]], protocol: str) -> Spec | Non
                 "encoding": place | {"text": {"field": "said", "type": "nominal"}},
             },
         ],
-        height={"step": ROW},
+        height=ROW * len(names),
         data={"values": cells},
         usermeta={"widest": 260 + CELL * len(metrics), "narrowest": 200 + 90 * len(metrics)},
     )

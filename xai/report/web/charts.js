@@ -1,6 +1,6 @@
 // Charts: the library runs when the first of them comes into view, and each is drawn when it does.
 
-const SVG = "http://www.w3.org/2000/svg";
+const CHART_SVG = "http://www.w3.org/2000/svg";
 const NARROW = 560; // pixels under which names beside a chart are cut short
 let library = null; // promise of the library's embedding function
 
@@ -65,7 +65,7 @@ function chartLibrary() {
 
 async function loadLibrary() {
   const script = document.createElement("script");
-  script.textContent = await unpack("library");
+  script.textContent = await unpack("data-library");
   document.head.append(script); // runs at once
   if (!window.vegaEmbed) throw new Error("the chart library did not start");
   return window.vegaEmbed;
@@ -121,10 +121,10 @@ function toggle(name, chosen, changed) {
 }
 
 function swatch({ colour, dash, shape }) {
-  const svg = document.createElementNS(SVG, "svg");
+  const svg = document.createElementNS(CHART_SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 12");
   svg.setAttribute("aria-hidden", "true");
-  const mark = document.createElementNS(SVG, dash ? "line" : shape === "square" ? "rect" : "circle");
+  const mark = document.createElementNS(CHART_SVG, dash ? "line" : shape === "square" ? "rect" : "circle");
   const kinds = {
     line: { x1: 0, x2: 24, y1: 6, y2: 6, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dash?.join(" ") },
     rect: { x: 7, y: 1, width: 10, height: 10, fill: colour },
