@@ -21,7 +21,10 @@ OPTIONS = {
     "integrated_gradients": {"n_steps": 4},
     "integrated_gradients_blur": {"n_steps": 4, "kernel": 11, "sigma": 5.0},
     "integrated_mask_gradient": {"n_steps": 4},
+    "kernel_shap": {"n_samples": 40},
+    "lime": {"n_samples": 40},
     "rise": {"n_masks": 8},
+    "shapley_value_sampling": {"n_samples": 2},
     "smoothgrad": {"nt_samples": 4},
     "vargrad": {"nt_samples": 4},
 }

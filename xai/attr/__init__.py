@@ -4,14 +4,16 @@ from xai.attr.attention import AttentionRollout, RawAttention
 from xai.attr.attention_cam import DAAM, AttentionGuidedCAM, GradECLIP
 from xai.attr.base import METHODS, MethodInfo, PatchAttribution, create, list_methods
 from xai.attr.chefer import Chefer
+from xai.attr.coalitions import LIME, KernelSHAP, ShapleyValueSampling
 from xai.attr.controls import CenterPrior, RandomAttribution, Uniform
 from xai.attr.gradient import IntegratedGradients, IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.guided_ig import GuidedIntegratedGradients
+from xai.attr.information_flow import BTHead, TransitionAttentionMaps
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
-from xai.attr.occlusion import Occlusion
+from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
 from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
@@ -22,13 +24,16 @@ from xai.attr.token_grad_cam import TokenGradCAM
 __all__ = [
     "DAAM",
     "LAYER_PRESETS",
+    "LIME",
     "METHODS",
     "RISE",
     "AttentionGuidedCAM",
     "AttentionRollout",
+    "BTHead",
     "CenterPrior",
     "Chefer",
     "ExpectedGradients",
+    "FeatureAblation",
     "GradECLIP",
     "GradientSHAP",
     "GradientWeightedAttention",
@@ -37,6 +42,7 @@ __all__ = [
     "IntegratedGradients",
     "IntegratedGradientsBlur",
     "IntegratedMaskGradient",
+    "KernelSHAP",
     "LeGrad",
     "MaskGradient",
     "MethodInfo",
@@ -46,9 +52,11 @@ __all__ = [
     "RawAttention",
     "RecordedAttribution",
     "Saliency",
+    "ShapleyValueSampling",
     "SmoothGrad",
     "SobelEdges",
     "TokenGradCAM",
+    "TransitionAttentionMaps",
     "Uniform",
     "VarGrad",
     "attribute_many",

@@ -7,17 +7,16 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchAttribution, register
-from xai.attr.options import operator_of
+from xai.attr.base import MethodInfo, register
+from xai.attr.removal import RemovalAttribution
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows, variant_scores
 from xai.core import PatchGrid, UsageError
-from xai.perturb import Operator, image_seeds
+from xai.perturb import Operator
 
 
 @register
-class Occlusion(PatchAttribution):
+class Occlusion(RemovalAttribution):
     """Loss of score under a sliding window: `R_j = mean_{W ∋ j} (y(x) − y(x without W))`, windows W.
 
     Windows of `window` × `window` patches lie on the patch grid, one at every position inside it. With
@@ -52,36 +51,53 @@ class Occlusion(PatchAttribution):
         seed: int = 0,
         internal_batch_size: int = 32,
     ):
-        super().__init__(forward_func)
-        if window < 1 or internal_batch_size < 1:
-            raise UsageError(
-                f"window={window}, internal_batch_size={internal_batch_size}: 1 or more is needed."
-            )
-        self._operator = operator_of(operator)
-        self.operator = self._operator.describe()
-        self.window, self.seed, self.internal_batch_size = window, seed, internal_batch_size
+        super().__init__(forward_func, operator, seed, internal_batch_size)
+        if window < 1:
+            raise UsageError(f"window={window}: 1 or more is needed.")
+        self.window = window
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        images, grid = len(pixels), self._grid(pixels)
-        seeds = image_seeds(pixels, self.seed)
+        grid = self._grid(pixels)
         windows = sliding_windows(grid, self.window)
         nothing = torch.zeros(1, grid.rows, grid.cols, dtype=torch.bool)
-        removed = torch.cat([nothing, windows]).to(pixels.device)
-        with torch.no_grad():
-            substrate = self._operator.prepare(self.model, pixels, seeds)
-        seed = torch.tensor(seeds, device=pixels.device)
-
-        def forward(image: Tensor, variant: Tensor) -> Tensor:
-            at = image.to(pixels.device)
-            model = _Bound(self.model, argument_rows(args, image, images)) if args else self.model
-            stand_in = None if substrate is None else substrate[at]
-            return self._operator.logits(
-                model, pixels[at], stand_in, removed[variant.to(at.device)], seed[at]
-            )
-
-        y = variant_scores(forward, images, len(removed), targets, self.internal_batch_size)
+        y = self._scores_without(pixels, torch.cat([nothing, windows]), targets, args)
         loss, covers = y[..., :1] - y[..., 1:], windows.to(y.device, y.dtype)
         return torch.einsum("tbn,nrc->tbrc", loss, covers) / covers.sum(0)
+
+
+@register
+class FeatureAblation(Occlusion):
+    """Loss of score without each patch alone: `R_j = y(x) − y(x without j)`, Captum's feature ablation.
+
+    A transformer hardly misses one patch in hundreds, so the map may be small and noisy; `occlusion` takes
+    windows.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        operator: As in `Occlusion`.
+        seed: For operators that draw noise.
+        internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
+    """
+
+    info = MethodInfo(
+        name="feature_ablation",
+        family="perturbation",
+        class_sensitive=True,
+        signed=True,
+        forwards=197,  # 14 × 14 patches
+        backwards=0,
+        reference="Captum's FeatureAblation; leave-one-out after Zeiler and Fergus 2014, arXiv 1311.2901",
+        summary="Loss of score when one patch is taken away.",
+    )
+
+    def __init__(
+        self,
+        forward_func: nn.Module,
+        operator: str | Mapping[str, Any] | Operator = "mean",
+        seed: int = 0,
+        internal_batch_size: int = 32,
+    ):
+        super().__init__(forward_func, 1, operator, seed, internal_batch_size)
 
 
 def sliding_windows(grid: PatchGrid, window: int) -> Bool[Tensor, "windows rows cols"]:
@@ -94,20 +110,3 @@ def _spans(length: int, size: int) -> Bool[Tensor, "positions length"]:
     """Every run of `size` places among `length`."""
     first, place = torch.arange(length - size + 1)[:, None], torch.arange(length)
     return (first <= place) & (place < first + size)
-
-
-class _Bound(nn.Module):
-    """A classifier with its further arguments filled in; else it answers as the classifier does."""
-
-    def __init__(self, model: nn.Module, args: tuple[Any, ...]):
-        super().__init__()
-        self.model, self.args = model, args
-
-    def forward(self, pixels: Tensor) -> Any:
-        return self.model(pixels, *self.args)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("model"), name)

@@ -1,0 +1,83 @@
+"""What methods share that take patches away and watch the score."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from xai.attr.base import PatchAttribution
+from xai.attr.options import operator_of
+from xai.attr.shapes import Pixels
+from xai.attr.target import Target
+from xai.attr.variants import argument_rows, variant_scores
+from xai.core import UsageError
+from xai.perturb import Operator, image_seeds
+
+
+class RemovalAttribution(PatchAttribution):
+    """A method that asks the model about images without some of their patches.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        operator: What "without" means: an operator of `xai.perturb` by name (`mean`, the image's mean colour;
+            `token`, hidden from attention; …), a mapping with its name and parameters, or itself.
+        seed: Of what the method or its operator draws.
+        internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
+    """
+
+    def __init__(
+        self,
+        forward_func: nn.Module,
+        operator: str | Mapping[str, Any] | Operator,
+        seed: int,
+        internal_batch_size: int,
+    ):
+        super().__init__(forward_func)
+        if internal_batch_size < 1:
+            raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
+        self._operator = operator_of(operator)
+        self.operator = self._operator.describe()
+        self.seed, self.internal_batch_size = seed, internal_batch_size
+
+    def _scores_without(
+        self,
+        pixels: Pixels,
+        removed: Bool[Tensor, "variants rows cols"],
+        targets: Sequence[Target],
+        args: tuple[Any, ...],
+    ) -> Float[Tensor, "targets b variants"]:
+        """Scores of every image without each of these sets of patches; no sets are told apart twice."""
+        images, seeds = len(pixels), image_seeds(pixels, self.seed)
+        removed = removed.to(pixels.device)
+        with torch.no_grad():
+            substrate = self._operator.prepare(self.model, pixels, seeds)
+        seed = torch.tensor(seeds, device=pixels.device)
+
+        def forward(image: Tensor, variant: Tensor) -> Tensor:
+            at = image.to(pixels.device)
+            model = _Bound(self.model, argument_rows(args, image, images)) if args else self.model
+            stand_in = None if substrate is None else substrate[at]
+            return self._operator.logits(
+                model, pixels[at], stand_in, removed[variant.to(at.device)], seed[at]
+            )
+
+        return variant_scores(forward, images, len(removed), targets, self.internal_batch_size)
+
+
+class _Bound(nn.Module):
+    """A classifier with its further arguments filled in; else it answers as the classifier does."""
+
+    def __init__(self, model: nn.Module, args: tuple[Any, ...]):
+        super().__init__()
+        self.model, self.args = model, args
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.model(pixels, *self.args)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
