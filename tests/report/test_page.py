@@ -1,176 +1,193 @@
-"""The page: complete in itself, safe with any name, and saying what the pictures show."""
+"""The page as a file: well formed, closed to the outside, and holding its data to the last digit."""
 
+import gzip
+import json
 import re
+import sys
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
-from io import BytesIO
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from report_pages import benchmark_page, comparison_page, explanation_page
 
-from xai import data
-from xai.core import Geometry
-from xai.report import write_page
+import xai.report.page as renderer
+from xai.core import UsageError
+from xai.report import to_html, write_data, write_page
+from xai.report.payload import HEAVY, Page
 
-MAPS = {"real": np.full((4, 4), 0.2), "fake": np.eye(4)}
-HOSTILE = '"><script src=//evil.example>'
-KNOWN = {
-    *("html", "head", "meta", "title", "style", "body", "header", "h1", "h2", "section", "ul", "li", "main"),
-    *("article", "div", "p", "table", "tr", "th", "td", "svg", "rect", "figure", "figcaption", "strong"),
-    *("span", "img", "details", "summary", "footer"),
-}
+KINDS = {"explanation": explanation_page, "comparison": comparison_page, "benchmark": benchmark_page}
+HOSTILE = '"><script src=//evil.example></script><img src=x onerror=alert(1)>'
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr", "col", "source"}
 
 
 class Parsed(HTMLParser):
-    """Elements with their attributes, and all text by element."""
+    """Elements with their attributes, what scripts and styles hold, and whatever is not well formed."""
 
     def __init__(self, text: str):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: dict[str, str] = {}
-        self._open = ""
+        self.raw: list[tuple[str, dict[str, str | None], str]] = []
+        self.text: list[str] = []
+        self.broken: list[str] = []
+        self._open: list[str] = []
         self.feed(text)
+        self.close()
+        self.broken += self._open
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
-        self._open = tag
+        if len({name for name, _ in attrs}) < len(attrs):
+            self.broken.append(f"an attribute twice in {tag}")
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag in ("script", "style"):
+            self.raw.append((tag, dict(attrs), ""))
 
     def handle_endtag(self, tag):
-        self._open = ""
+        if not self._open or self._open.pop() != tag:
+            self.broken.append(f"</{tag}>")
 
     def handle_data(self, data):
-        self.text[self._open] = self.text.get(self._open, "") + f" {data}" * bool(data.strip())
+        if self._open and self._open[-1] in ("script", "style"):
+            tag, attributes, text = self.raw[-1]
+            self.raw[-1] = tag, attributes, text + data
+        else:
+            self.text.append(data)
 
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
+    @property
+    def blocks(self):
+        return {
+            attributes["id"]: text
+            for tag, attributes, text in self.raw
+            if tag == "script" and attributes.get("type") == "text/plain"
+        }
+
+    @property
+    def policy(self):
+        found = [a["content"] for _, a in self.elements if a.get("http-equiv") == "Content-Security-Policy"]
+        (content,) = found
+        return dict(rule.split(" ", 1) for rule in content.split("; "))
 
 
-@pytest.fixture
-def page(tmp_path):
-    def write(*explanations, title="Two images"):
-        path = tmp_path / "page.html"
-        write_page(explanations, path, title=title)
-        return Parsed(path.read_text("utf-8"))
-
-    return write
+def unpacked(block):
+    return json.loads(gzip.decompress(b64decode(block)))
 
 
-def pixels(image):
-    kind, content = image["src"].split(",", 1)
-    assert kind == "data:image/webp;base64"
-    return np.asarray(Image.open(BytesIO(b64decode(content))).convert("RGB")).astype(int)
+def digest(text):
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def test_page_loads_nothing_and_runs_nothing(page, explained):
-    parsed = page(explained(MAPS), explained(MAPS, name="other.png"))
-    policy = next(
-        m["content"] for m in parsed.all("meta") if m.get("http-equiv") == "Content-Security-Policy"
-    )
-    digest = b64encode(sha256(parsed.text["style"][1:].encode()).digest()).decode()
-    assert policy.split("; ") == [
-        "default-src 'none'",
-        "img-src data:",
-        f"style-src 'sha256-{digest}'",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-    assert {tag for tag, _ in parsed.elements} <= KNOWN
-    for _, attributes in parsed.elements:
-        assert not {"style", "href", "srcset"} & set(attributes)
+@pytest.fixture(scope="module", params=KINDS)
+def page(request):
+    return KINDS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def parsed(page):
+    return Parsed(to_html(page))
+
+
+def test_every_element_is_closed_and_every_id_there_once(parsed):
+    assert not parsed.broken
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_nothing_is_fetched_and_only_its_own_scripts_run(parsed):
+    scripts = [text for tag, a, text in parsed.raw if tag == "script" and a.get("type") != "text/plain"]
+    styles = [text for tag, _, text in parsed.raw if tag == "style"]
+    if "data-library" in parsed.blocks:
+        scripts.append(gzip.decompress(b64decode(parsed.blocks["data-library"])).decode())
+    assert parsed.policy == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "script-src": " ".join(map(digest, scripts)),
+        "style-src": " ".join(map(digest, styles)),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert len(scripts) == 1 + ("data-library" in parsed.blocks) and len(styles) == 1
+    for tag, attributes in parsed.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        assert not {"style", "srcset", "srcdoc", "action"} & set(attributes)
         assert not any(name.startswith("on") for name in attributes)
-        assert attributes.get("src", "data:image/").startswith("data:image/")
-    assert not re.search(r"https?:|url\(|@import|//", parsed.text["style"])
+        assert not (attributes.get("src") or "").strip()
+        link = attributes.get("href") or "#"  # followed by hand alone
+        assert link.startswith("#") or (link.startswith("https://arxiv.org/abs/") and attributes["rel"])
+    assert not re.search(r"url\((?!data:)|@import", styles[0])
 
 
-@pytest.mark.parametrize("where", ["title", "name", "label", "class", "model"])
-def test_hostile_names_stay_text(page, explained, where):
-    hostile = {"name": HOSTILE.replace("/", "_")} if where == "name" else {}
-    hostile |= {"label": HOSTILE} if where == "label" else {}
-    maps = {HOSTILE: MAPS["real"], "fake": MAPS["fake"]} if where == "class" else MAPS
-    explanation = explained(maps, **hostile)
-    if where == "model":
-        explanation.model["<b>key</b>"] = {"inner": HOSTILE}
-    parsed = page(explanation, title=HOSTILE if where == "title" else "safe")
-    assert {tag for tag, _ in parsed.elements} <= KNOWN
-    assert len(parsed.all("img")) == 5
-    assert all(attributes["src"].startswith("data:") for attributes in parsed.all("img"))
-    said = "".join(parsed.text.values())
-    assert '"><script src=' in said
+def test_the_data_is_the_payload_to_the_last_digit(page, parsed):
+    blocks = parsed.blocks
+    head = unpacked(blocks["data-page"])
+    charts = head.pop("charts")
+    assert bool(charts) == (page.kind == "benchmark")
+    for place, image in enumerate(head["images"]):
+        assert not HEAVY & set(image)
+        heavy = unpacked(blocks[f"data-image-{place}"])
+        image |= heavy | {"picture": blocks[f"data-picture-{place}"].strip() or None}
+    assert Page.model_validate(head) == page
 
 
-def test_page_shows_original_classes_difference_and_overlap(page, explained):
-    parsed = page(explained(MAPS, size=(300, 200), seen=(50, 0, 250, 200), label="fake"))
-    said = " ".join(parsed.text["strong"].split())
-    assert said == "original real: 18.2% fake: 81.8% difference overlap"
-    assert "predicted: fake (81.8%) · true class: fake" in parsed.text["p"]
-    notes = parsed.text["p"]
-    assert "Dimmed and hatched: not seen by the model." in notes
-    assert "gradient_weighted_attention (layers last_4_layers, clamp fused)" in notes
-    assert "fake − real; blue: more for real · orange: more for fake" in parsed.text["span"]
-    facts = parsed.text["td"] + parsed.text["th"]
-    for fact in ("300 × 200 pixels", "50, 0, 250, 200", "3f" * 32, "last_4_layers", "option clamp"):
-        assert fact in facts
+def test_the_data_alone_is_the_same(tmp_path, page):
+    write_data(page, tmp_path / "page.json")
+    assert Page.model_validate_json((tmp_path / "page.json").read_bytes()) == page
 
 
-def test_pictures_have_their_size_a_description_and_the_right_colours(page, explained):
-    values = np.zeros((4, 4))
-    values[1, 3] = 1
-    parsed = page(
-        explained(
-            {"real": values * 0, "fake": values}, size=(400, 200), seen=(100, 0, 300, 200), label="fake"
-        )
-    )
-    images = parsed.all("img")
-    assert len({image["alt"] for image in images}) == 5
-    for image in images:
-        assert image["alt"] and "photo.png" in image["alt"]
-        assert pixels(image).shape == (int(image["height"]), int(image["width"]), 3)
-    hot = np.ptp(pixels(images[2]), axis=-1) > 100
-    rows, cols = np.nonzero(hot)
-    factor = hot.shape[1] / 400
-    assert abs(cols.mean() / factor - 275) < 12 and abs(rows.mean() / factor - 75) < 12
-    assert np.ptp(pixels(images[1]), axis=-1).max() < 30
-    assert "no evidence: the map is zero" in parsed.text["p"]
+@pytest.mark.parametrize("where", ["title", "name", "class", "method", "model", "provenance", "caveat"])
+def test_hostile_names_stay_text(where):
+    page = explanation_page(1)
+    (image,), row = page.images, page.rows[0].name
+    maps = image.maps[row]
+    changed = {
+        "title": {"title": HOSTILE},
+        "name": {"images": [image.model_copy(update={"name": HOSTILE, "label": HOSTILE})]},
+        "class": {
+            "classes": [HOSTILE, "fake"],
+            "images": [
+                image.model_copy(update={"maps": {row: {HOSTILE: maps["real"], "fake": maps["fake"]}}})
+            ],
+        },
+        "method": {
+            "rows": [page.rows[0].model_copy(update={"name": HOSTILE, "options": {HOSTILE: HOSTILE}})]
+        },
+        "model": {"model": {HOSTILE: {"inner": HOSTILE}}},
+        "provenance": {"provenance": {HOSTILE: {"inner": [HOSTILE]}}},
+        "caveat": {"images": [image.model_copy(update={"caveats": [HOSTILE]})]},
+    }[where]
+    harmless, hostile = Parsed(to_html(page)), Parsed(to_html(page.model_copy(update=changed)))
+    assert not hostile.broken
+    tags = {tag for tag, _ in harmless.elements}
+    assert {tag for tag, _ in hostile.elements} <= tags | {"ul", "li"}
+    assert [a for tag, a, _ in hostile.raw if tag == "script"] == [
+        a for tag, a, _ in harmless.raw if tag == "script"
+    ]
+    assert hostile.policy == harmless.policy
+    assert not any(name.startswith("on") for _, attributes in hostile.elements for name in attributes)
+    if where == "title":
+        assert HOSTILE in hostile.text
 
 
-def test_one_map_is_shown_without_comparison(page, explained):
-    parsed = page(explained({"fake": MAPS["fake"]}, labels=("real", "fake")))
-    assert parsed.text["strong"].split() == ["original", "fake:", "81.8%"]
+def test_a_name_that_is_no_text_is_written_as_an_escape():
+    parsed = Parsed(to_html(explanation_page(1, title="a\nb\x00\u202ec")))
+    assert r"a\nb\x00\u202ec" in parsed.text
 
 
-def test_page_without_images_says_so(page):
-    assert "No image was explained." in page().text["p"]
+def test_equal_pages_are_equal_files(page):
+    assert to_html(page) == to_html(page.model_copy(deep=True))
 
 
-def test_a_photograph_takes_less_than_150_kb(tmp_path, explained):
-    path = next(Path(data.__file__).parent.glob("samples/parrot_real.png"))
-    photo = Image.open(path).convert("RGB").resize((1200, 900))
-    explanation = explained(MAPS)
-    object.__setattr__(explanation.sample, "image", photo)
-    object.__setattr__(explanation, "geometry", Geometry(photo.size, (150, 0, 1050, 900)))
-    write_page([explanation], tmp_path / "page.html", title="x")
-    assert (tmp_path / "page.html").stat().st_size < 150_000
-
-
-def test_a_failed_page_leaves_the_old_one(tmp_path, explained):
+def test_an_old_page_is_replaced_at_once_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
-    write_page([explained(MAPS)], path, title="old")
+    write_page(explanation_page(1), path)
     old = path.read_bytes()
-
-    def broken():
-        yield explained(MAPS)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_page(broken(), path, title="new")
+    renderer.chart_library.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as if it were not installed
+    with pytest.raises(UsageError, match="vl-convert-python, which is not installed") as error:
+        write_page(benchmark_page(1), path)
+    assert "pip install 'vit-xai[bench]'" in str(error.value)
     assert path.read_bytes() == old
-    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
-
-
-def test_pages_are_the_same_every_time(tmp_path, explained):
-    for name in ("a.html", "b.html"):
-        write_page([explained(MAPS)], tmp_path / name, title="x")
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    write_page(explanation_page(2), path)
+    assert path.read_bytes() != old
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
