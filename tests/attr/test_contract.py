@@ -15,6 +15,8 @@ from xai.core import Margin, UsageError
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 OPTIONS = {
+    "bt_head": {"n_steps": 4},
+    "bt_token": {"n_steps": 4},
     "expected_gradients": {"n_samples": 4},
     "guided_integrated_gradients": {"n_steps": 6},
     "gradient_shap": {"n_samples": 4},
@@ -26,6 +28,8 @@ OPTIONS = {
     "rise": {"n_masks": 8},
     "shapley_value_sampling": {"n_samples": 2},
     "smoothgrad": {"nt_samples": 4},
+    "sobol_indices": {"n_designs": 4, "cells": 4},
+    "transition_attention_maps": {"n_steps": 4},
     "vargrad": {"nt_samples": 4},
 }
 

@@ -9,7 +9,7 @@ from xai.attr.controls import CenterPrior, RandomAttribution, Uniform
 from xai.attr.gradient import IntegratedGradients, IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.guided_ig import GuidedIntegratedGradients
-from xai.attr.information_flow import BTHead, TransitionAttentionMaps
+from xai.attr.information_flow import BTHead, BTToken, TransitionAttentionMaps
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
@@ -19,6 +19,7 @@ from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
 from xai.attr.sobel import SobelEdges
+from xai.attr.sobol_indices import SobolIndices
 from xai.attr.token_grad_cam import TokenGradCAM
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "AttentionGuidedCAM",
     "AttentionRollout",
     "BTHead",
+    "BTToken",
     "CenterPrior",
     "Chefer",
     "ExpectedGradients",
@@ -55,6 +57,7 @@ __all__ = [
     "ShapleyValueSampling",
     "SmoothGrad",
     "SobelEdges",
+    "SobolIndices",
     "TokenGradCAM",
     "TransitionAttentionMaps",
     "Uniform",
