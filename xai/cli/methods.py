@@ -19,11 +19,19 @@ FIELDS = (
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None,
     as_json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all of them as a document (docs/methods.md).")
+    ] = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """List the attribution methods: what they tell apart, what they cost, where they come from."""
     from xai.attr import METHODS, list_methods
 
+    if markdown:
+        from xai.attr.catalogue import to_markdown
+
+        show(to_markdown().rstrip())
+        return
     chosen = [METHODS[name].info] if name else list_methods()
     if as_json:
         show_json([{field: asdict(info)[field] for field in FIELDS} for info in chosen])

@@ -1,0 +1,91 @@
+"""The methods as a document, made from what they say of themselves."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from xai.attr.base import METHODS, Family, MethodInfo, list_methods
+
+_INTRODUCTIONS = {
+    "attention": "Read from attention and its gradients, recorded while the model runs as it is.",
+    "gradient": "Gradients of pixels or tokens, summed over patches.",
+    "perturbation": "Forward passes alone: what the score does when patches go; about 1000 at most by default.",
+    "control": "They know nothing of the model, or nothing of the class: what every method must beat.",
+}
+
+
+def to_markdown() -> str:
+    """All registered methods by family: a table, then each with its equation, source and options."""
+    blocks = [
+        "# Methods",
+        "Generated from the registry by `xai methods --markdown`; do not edit. Every method is a "
+        "`captum.attr.Attribution` whose relevance lies on the patch grid. Passes are forward + backward "
+        "per image and target at the defaults.",
+        *_blocks(),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _blocks() -> Iterator[str]:
+    infos = list_methods()
+    for family in get_args(Family):
+        members = [info for info in infos if info.family == family]
+        yield f"## {family.capitalize()}"
+        yield _INTRODUCTIONS[family]
+        header = ["method", "follows the class", "signed", "draws at random", "passes", "reference"]
+        yield _table(header, [_row(info) for info in members])
+        for info in members:
+            yield f"### {info.name}"
+            yield info.summary
+            yield from _details(info)
+
+
+def _row(info: MethodInfo) -> list[str]:
+    return [
+        f"[{info.name}](#{info.name})",
+        _yes(info.class_sensitive),
+        _yes(info.signed),
+        _yes(not info.deterministic),
+        f"{info.forwards} + {info.backwards}",
+        info.reference,
+    ]
+
+
+def _details(info: MethodInfo) -> Iterator[str]:
+    method = METHODS[info.name]
+    text, _, arguments = inspect.cleandoc(method.__doc__ or "").partition("\nArgs:\n")
+    # stars and underscores of equations are no emphasis
+    yield re.sub(r"(?<!`)\*(?!`)", r"\\*", text.strip())
+    described = _descriptions(arguments)
+    rows = [
+        [f"`{name}`", f"`{option.default!r}`", described.get(name, "")]
+        for name, option in list(inspect.signature(method).parameters.items())[1:]
+    ]
+    if rows:
+        yield _table(["option", "default", ""], rows)
+
+
+def _descriptions(arguments: str) -> dict[str, str]:
+    """Option → its text, from the `Args:` section of a docstring."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in inspect.cleandoc("\n" + arguments).splitlines():
+        start = re.match(r"(\w+): (.*)", line)
+        if start:
+            name = start[1]
+            found[name] = start[2]
+        elif name and line.startswith(" "):
+            found[name] += " " + line.strip()
+        elif line.strip():
+            name = ""
+    return found
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
