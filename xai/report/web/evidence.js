@@ -85,9 +85,8 @@ function asCell(content) {
 
 /** What a removal shows: "more" than any random draw, no more ("as much") than their mean, or "unclear". */
 function removalVerdict({ clean, top, random }) {
-  if (!random.length) return top < clean ? "unclear" : "as much";
-  if (top < Math.min(...random) && top < clean) return "more";
-  return top >= meanOf(random) ? "as much" : "unclear";
+  if (top >= clean || (random.length && top >= meanOf(random))) return "as much";
+  return random.length && top < Math.min(...random) ? "more" : "unclear";
 }
 
 const VERDICTS = {
@@ -103,10 +102,10 @@ function removalSentence(removal) {
     `${top === clean ? "leaves" : "changes"} the ${value} for ${readable(target)} ` +
     (top === clean ? `at ${numberText(top)}` : `from ${numberText(clean)} to ${numberText(top)}`);
   if (!random.length) return `${fact}; no random patches were removed to compare.`;
+  const failed = top >= clean ? "does not lower the value" : "does no more than removing random ones";
   const verdict = {
     more: "The top patches matter more to the model than any of the random ones.",
-    "as much":
-      "The top patches do no more than random ones: on this image the removal does not confirm the map.",
+    "as much": `Removing the top patches ${failed}: on this image it does not confirm the map.`,
     unclear: "The top patches do more than random ones on average, but not more than every draw.",
   }[removalVerdict(removal)];
   return `${fact}; removing ${removed} random ones leaves it at ${spread(random)}. ${verdict}`;
@@ -174,8 +173,8 @@ function removalSummary(removals) {
   ];
   if (same.length) {
     said.push(
-      `For ${listed(same)} the top patches do no more than random ones: on this image the removal does not ` +
-        `confirm ${same.length > 1 ? "these maps" : "this map"}.`,
+      `For ${listed(same)} removing the top patches does no more than removing random ones: on this image it ` +
+        `does not confirm ${same.length > 1 ? "these maps" : "this map"}.`,
     );
   }
   if (unclear.length) said.push(`Not told from random by these draws: ${listed(unclear)}.`);
@@ -334,10 +333,10 @@ function scoreTable(caption, parts, found) {
   const rows = page.rows.filter(({ name }) => parts.some(({ key }) => name in found.scores[key]));
   const best = parts.map((part) => bestScore(part, rows, found));
   const headings = parts.map(({ metric, protocol, better }) => {
-    const arrow = better === null ? "" : better ? " ↑" : " ↓";
+    const arrow = better === null ? "" : better ? "\u00a0↑" : "\u00a0↓";
     const title = better === null ? null : `${better ? "higher" : "lower"} is better`;
     const of = build("span", { class: "of" }, `(${protocol})`);
-    return build("span", { title }, named(`${metric}${arrow}`), " ", of);
+    return build("span", { title }, named(metric + arrow), " ", of);
   });
   const lines = rows.map(({ name, control }) => [
     build("span", {}, named(name), control ? " (control)" : ""),

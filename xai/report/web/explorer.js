@@ -65,7 +65,10 @@ function explorerView(parts, choice) {
     states: build("div", { class: "explorer-states" }),
     note: build("p", { class: "explorer-note small" }),
   };
-  const field = (label, control) => build("label", { class: "field" }, build("span", {}, label), control);
+  const field = (label, control) => {
+    control.setAttribute("aria-label", label);
+    return build("label", { class: "field" }, build("span", {}, label), control);
+  };
   view.nodes = [
     build("h3", {}, "Along the curve"),
     build("p", { class: "explorer-help" }, "Drag along the curve to see what was left for the model."),

@@ -2,11 +2,12 @@
 
 const PAINTED_AT_MOST = 60; // images of a page that is printed whole
 
-/** Before printing the page is made ready, after it everything is put back; both may be called twice. */
+/** Before printing the page is made ready, after it everything is put back; each may be called twice. */
 function startPaper() {
   window.addEventListener("beforeprint", toPaper);
   window.addEventListener("afterprint", fromPaper);
   matchMedia("print").addEventListener("change", ({ matches }) => (matches ? toPaper() : fromPaper()));
+  readAhead().catch(showFailure);
 }
 
 function toPaper() {
@@ -19,10 +20,11 @@ function toPaper() {
     document.getElementById("sheet-paper").append(document.getElementById("sheet-content"));
     return;
   }
-  for (const fold of document.querySelectorAll("main details:not([open]):not(.toolbar details)")) {
+  for (const fold of document.querySelectorAll("details:not([open], .toolbar *)")) {
     fold.open = true;
     fold.dataset.opened = "for paper";
   }
+  paintAll();
 }
 
 function fromPaper() {
@@ -34,4 +36,32 @@ function fromPaper() {
     fold.open = false;
     delete fold.dataset.opened;
   }
+}
+
+/** Printing waits for nobody, so what it needs is read while there is nothing else to do. */
+async function readAhead() {
+  for (const chart of document.querySelectorAll(".chart")) {
+    await idle();
+    const folded = chart.closest("details:not([open])");
+    if (!folded && !chart.dataset.drawn) await drawChart(chart, page.charts[chart.dataset.chart]);
+  }
+  if (page.images.length > PAINTED_AT_MOST) return;
+  for (const article of document.querySelectorAll("#list > .image")) {
+    await idle();
+    const place = Number(article.id.slice("image-".length));
+    const view = views.get(place) ?? { place, article, stage: article.querySelector(".stage"), wipe: 0.5 };
+    views.set(place, view);
+    view.detail ??= await detail(place);
+  }
+}
+
+function idle() {
+  return new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
+}
+
+/** Paint every image that has been read, at once. */
+function paintAll() {
+  const ready = [...views.values()].filter((view) => view.detail).map(arrangeStage);
+  for (const { view } of ready) view.width = view.figures[0].canvas.clientWidth;
+  for (const { view, panels } of ready) (look.view === "wipe" ? paintWipe : paintSide)(view, panels);
 }

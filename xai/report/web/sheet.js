@@ -11,7 +11,7 @@ function startSheet() {
   on("sheet-print", "click", () => window.print());
   dialog.addEventListener("close", leaveSheet);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // the backdrop
-  dialog.addEventListener("keydown", turnByKey);
+  document.addEventListener("keydown", turnByKey);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(".open-sheet");
     if (button) openSheet(Number(button.dataset.place));
@@ -40,8 +40,8 @@ async function openSheet(place) {
   sheet.place = place;
   address(`#sheet-${place}`);
   const turn = ++sheet.turn;
-  document.getElementById("sheet-previous").disabled = place === 0;
-  document.getElementById("sheet-next").disabled = place === page.images.length - 1;
+  offer("sheet-previous", place > 0);
+  offer("sheet-next", place < page.images.length - 1);
   const found = await detail(place);
   if (turn !== sheet.turn) return; // another image was asked for meanwhile
   const content = document.getElementById("sheet-content");
@@ -52,6 +52,13 @@ async function openSheet(place) {
   document.getElementById("sheet-place").textContent = `${place + 1} of ${page.images.length}: ${name}`;
 }
 
+/** A button that is of no use any more hands its focus on. */
+function offer(id, useful) {
+  const button = document.getElementById(id);
+  if (!useful && button === document.activeElement) document.getElementById("sheet-close").focus();
+  button.disabled = !useful;
+}
+
 function turnSheet(step) {
   const place = sheet.place + step;
   if (place >= 0 && place < page.images.length) openSheet(place);
@@ -60,7 +67,7 @@ function turnSheet(step) {
 function turnByKey(event) {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const busy = event.target.closest?.("input, select, textarea, .scroll, svg");
-  if (!step || busy || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!step || sheet.place === null || busy || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   turnSheet(step);
 }
@@ -93,7 +100,7 @@ function sheetParts(found) {
     imagePart(found),
     sheetSection(
       maps.length > 1 ? "Maps" : "Map",
-      build("div", { class: "sheet-maps" }, ...maps),
+      build("div", { class: maps.length > 4 ? "sheet-maps" : "sheet-maps few" }, ...maps),
       build("p", { class: "small muted" }, mapsLegend(found)),
     ),
     localisationSection(found),
