@@ -10,6 +10,9 @@ from vit_zoo import build, pixels
 from xai.attention import Probe, find_layout, probe
 from xai.attention.intercept import AttentionInterceptor
 
+# the norms that the residual stream enters before attention, and before an attention pooling head
+FIRST_NORMS = (".layer_norm1", ".layernorm_before", ".norm1", ".post_layernorm")
+
 
 @dataclass
 class OpenLayer:
@@ -51,12 +54,20 @@ class Opened:
     seen: Probe
     layers: list[OpenLayer]
     logits: Tensor
+    streams: list[Tensor]
 
     def rows(self, layer: int) -> list[int]:
         """The rows read in a layer."""
         if self.seen.pooling and layer == len(self.layers) - 1:
             return [0]
         return list(self.seen.rows)
+
+    def projection(self, layer: int) -> Tensor:
+        """The weight after attention, by the names that these models give it."""
+        named = [n for n, _ in self.model.named_modules() if n.endswith((".out_proj", ".o_proj"))]
+        in_blocks = [n for n in named if ".layer" in n]
+        name = in_blocks[layer] if layer < len(in_blocks) else next(n for n in named if ".head." in n)
+        return self.model.get_submodule(name).weight
 
     def gradients(self, y: Tensor, part: str = "attention") -> list[Tensor]:
         """Of y with respect to a part of every layer."""
@@ -70,9 +81,14 @@ def opened(name: str, x: Tensor | None = None, factors: dict[int, float] | None 
     x = pixels().double() if x is None else x
     grid = find_layout(model).grid(*x.shape[-2:])
     seen = probe(model, x, (), grid)
+    streams: list[Tensor] = []
+    entries = [m for n, m in model.named_modules() if n.endswith(FIRST_NORMS)]
+    hooks = [m.register_forward_pre_hook(lambda _, args: streams.append(args[0])) for m in entries]
     with OpenAttention(grid.tokens, factors) as attention:
         logits = model(x)
-    return Opened(model, x, seen, attention.layers[: seen.layers], logits)
+    for hook in hooks:
+        hook.remove()
+    return Opened(model, x, seen, attention.layers[: seen.layers], logits, streams[: seen.layers])
 
 
 def relative(got: Tensor, expected: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xai.attention import Probe
 from xai.attention.intercept import AttentionInterceptor
+from xai.attr.base import PatchAttribution
 from xai.core import ModelError
 
 
@@ -25,6 +26,22 @@ class Blocks:
 
     modules: tuple[nn.Module, ...]
     token_axis: int
+
+
+class BlockAttribution(PatchAttribution):
+    """A method that looks at what enters or leaves the model's blocks."""
+
+    def __init__(self, forward_func: nn.Module):
+        super().__init__(forward_func)
+        self._blocks: dict[tuple[int, ...], Blocks] = {}
+
+    def _find_blocks(self, pixels: Tensor, args: tuple[Any, ...]) -> Blocks:
+        """Found out once per input size, as the probe is, and from the same image."""
+        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
+        if size not in self._blocks:
+            whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
+            self._blocks[size] = find_blocks(self.model, pixels if whole_batch else pixels[:1], args, seen)
+        return self._blocks[size]
 
 
 def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: Probe) -> Blocks:
@@ -59,7 +76,7 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: P
     raise ModelError(
         f"The {depth} attention layers of {type(model).__name__} do not stand in blocks of their own whose "
         "last one returns all that the classifier reads.",
-        "LeGrad needs each layer's own read-out; use gradient_weighted_attention or chefer.",
+        "Use a method that looks at attention alone: gradient_weighted_attention or chefer.",
     )
 
 
@@ -95,6 +112,18 @@ class _Watcher(AttentionInterceptor):
 def tokens_of(output: Any) -> Tensor:
     """What a block passes on: its output, or the first of several."""
     return output if isinstance(output, Tensor) else output[0]
+
+
+def tokens_among(args: Any, kwargs: dict[str, Any], tokens: int) -> Tensor | None:
+    """The first three-dimensional input with `tokens` rows, (B, N, D) or (N, B, D)."""
+    return next(
+        (
+            x
+            for x in (*args, *kwargs.values())
+            if isinstance(x, Tensor) and x.dim() == 3 and tokens in x.shape[:2]
+        ),
+        None,
+    )
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, gradient_rows, record_attention, row_chunks
 from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
-from xai.attr.blocks import Blocks, block_outputs, find_blocks, tokens_of, without_blocks
+from xai.attr.base import MethodInfo, register, scores
+from xai.attr.blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import check_option
 from xai.attr.shapes import PatchMaps, Pixels
@@ -18,7 +18,7 @@ from xai.attr.target import Target
 
 
 @register
-class LeGrad(PatchAttribution):
+class LeGrad(BlockAttribution):
     """Positive gradient of each layer's own score with respect to its attention, summed over layers.
 
     `y_l` is the score of layer l's tokens, pooled and passed through the model's own final norm and head;
@@ -51,7 +51,6 @@ class LeGrad(PatchAttribution):
         check_option("pooling", pooling, ("mean", "model"))
         self.layers = layers
         self.pooling = pooling
-        self._blocks: dict[tuple[int, ...], Blocks] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
@@ -75,14 +74,6 @@ class LeGrad(PatchAttribution):
             (gradients,) = output_gradients([scores(of_layer, t) for t in targets], [call])
             maps.append(positive_gradient(call, gradients))
         return seen.grid.to_patches(torch.stack(maps).sum(0))
-
-    def _find_blocks(self, pixels: Pixels, args: tuple[Any, ...]) -> Blocks:
-        """Found out once per input size, as the probe is, and from the same image."""
-        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
-        if size not in self._blocks:
-            whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
-            self._blocks[size] = find_blocks(self.model, pixels if whole_batch else pixels[:1], args, seen)
-        return self._blocks[size]
 
 
 def positive_gradient(

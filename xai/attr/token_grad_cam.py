@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xai.attention import Recording, record_attention
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.blocks import tokens_among
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
@@ -95,7 +96,7 @@ class _Entry:
         leaves: list[Tensor] = []
 
         def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-            old = _tokens_among(args, kwargs, tokens)
+            old = tokens_among(args, kwargs, tokens)
             if recording.layers != self.calls_before or leaves or old is None:
                 return None
             torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
@@ -130,7 +131,7 @@ def _find_entry(
         def leave(module: nn.Module, args: Any, kwargs: dict[str, Any], _: Any) -> None:
             before = entered.pop()
             if not found and before <= layer < recording.layers:
-                tokens = _tokens_among(args, kwargs, grid.tokens)
+                tokens = tokens_among(args, kwargs, grid.tokens)
                 if tokens is not None:
                     found.append(_Entry(module, before, batch_first=tokens.shape[1] == grid.tokens))
 
@@ -148,18 +149,6 @@ def _find_entry(
             "Use a method that needs no token activations, e.g. gradient_weighted_attention.",
         )
     return found[0]
-
-
-def _tokens_among(args: Any, kwargs: dict[str, Any], tokens: int) -> Tensor | None:
-    """The first three-dimensional input with `tokens` rows, (B, N, D) or (N, B, D)."""
-    return next(
-        (
-            x
-            for x in (*args, *kwargs.values())
-            if isinstance(x, Tensor) and x.dim() == 3 and tokens in x.shape[:2]
-        ),
-        None,
-    )
 
 
 def _weighted(tokens: Float[Tensor, "b p d"], gradient: Float[Tensor, "b p d"]) -> Float[Tensor, "b p"]:
