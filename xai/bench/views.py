@@ -104,7 +104,7 @@ def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> 
         return View(
             index=index,
             id=entry.id,
-            name=entry.path.name if entry.path else entry.id,
+            name=_utf8(entry.path.name) if entry.path else entry.id,
             group=sample.group or entry.group or entry.id,
             label=sample.label,
             width=sample.image.width,
@@ -164,6 +164,11 @@ def _restored(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _utf8(name: str) -> str:
+    """A file name of broken encoding with its bytes as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _drawn(sample: Sample) -> Box:
     """What of the image its picture shows: a crop that is small in it with some margin, else all."""
     from xai.report.canvas import close_box  # draws with matplotlib, which takes its time to load
@@ -179,8 +184,9 @@ def _drawn(sample: Sample) -> Box:
 def _picture(sample: Sample, view: Box) -> bytes:
     from xai.report.encode import encode_picture
 
-    image, whole = sample.image, (0, 0, *sample.image.size)
-    image = image if view == whole else image.crop(tuple(map(round, view)))
+    image, (left, top, right, bottom) = sample.image, map(round, view)
+    if (right - left, bottom - top) != image.size:
+        image = image.crop((left, top, right, bottom))
     return _content(encode_picture(image, LONGEST))
 
 

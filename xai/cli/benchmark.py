@@ -218,7 +218,8 @@ def _summarise(run: Path, as_json: bool) -> None:
         show_json(found.as_dict())
     else:
         _show_verdicts(found)
-    say_next(f"read {run / 'summary.md'}; pictures are in {run / 'pictures'}/")
+    say(f"Wrote {run / 'summary.md'}, and pictures to {run / 'pictures'}/.")
+    say_next(f"xai report {run}")
 
 
 def _show_verdicts(found: "Summary") -> None:

@@ -1,0 +1,114 @@
+"""`xai report`: a run as one page."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_detector import classifier, write_photos
+
+from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
+from xai.report.page import chart_library
+from xai.report.payload import Page
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_photos(folder / "in", 3)
+    content = {
+        "name": "tiny",
+        "data": {"images": str(folder / "in")},
+        "methods": ["gradient_weighted_attention", "attention_rollout"],
+        "controls": {"random_seeds": 1, "sobel": False, "raw_attention": False, "greedy_images": 0},
+        "protocols": [{"base": "vit-mean", "name": "mean", "steps": 4}],
+        "metrics": ["srg", "deletion"],
+        "statistics": {"resamples": 99},
+    }
+    run_benchmark(
+        BenchmarkConfig.model_validate(content), folder / "run", classifier=classifier(size=(32, 32))
+    )
+    return folder / "run"
+
+
+def test_a_page_is_written_beside_the_run(xai_command, finished):
+    run = xai_command("report", finished)
+    assert run.code == 0, run.stderr
+    text = (finished / "report.html").read_text("utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "3 of 3 images" in run.stderr
+    assert run.stderr.strip().splitlines()[-1] == f"Next: open {finished / 'report.html'}"
+    assert not run.stdout
+
+
+def test_data_alone_is_the_page(xai_command, finished, tmp_path):
+    run = xai_command("report", finished, "--data-only", "--images", 2)
+    assert run.code == 0, run.stderr
+    found = Page.model_validate_json((finished / "report.json").read_text("utf-8"))
+    made = page_of_run(finished, images=2)
+    assert found.model_copy(update={"created": made.created}) == made
+    run = xai_command("report", finished, "--data-only", "--all-images", "--out", "new/page.json", "--json")
+    assert run.code == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert said == {
+        "file": "new/page.json",
+        "bytes": (tmp_path / "new" / "page.json").stat().st_size,
+        "images": 3,
+        "of": 3,
+    }
+
+
+def test_what_cannot_be_written_is_one_message(xai_command, finished, tmp_path):
+    cases = {
+        ("nowhere",): (3, "holds no benchmark run"),
+        (finished, "--images", "2", "--all-images"): (2, "contradict"),
+        (finished, "--images", "0"): (2, "--images"),
+        (finished, "--out", tmp_path): (3, "Cannot write"),
+    }
+    for arguments, (code, words) in cases.items():
+        run = xai_command("report", *arguments)
+        assert run.code == code, run.stderr
+        assert words in run.stderr
+        assert "Traceback" not in run.stderr
+
+
+def test_a_full_disk_is_one_message_and_leaves_no_half_page(xai_command, finished, tmp_path, monkeypatch):
+    import errno
+
+    import xai.report
+
+    def full(page, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(xai.report, "write_page", full)
+    run = xai_command("report", finished, "--out", "page.html")
+    assert run.code == 3
+    assert "is full" in run.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_run_without_any_record_is_one_message(xai_command, finished, tmp_path):
+    (tmp_path / "empty").mkdir()
+    content = (finished / "run.json").read_text()
+    (tmp_path / "empty" / "run.json").write_text(content)
+    run = xai_command("report", "empty")
+    assert run.code == 3
+    assert "no record" in run.stderr
+
+
+def test_a_missing_library_is_one_message(xai_command, finished, monkeypatch):
+    chart_library.cache_clear()
+    for name in ("vl_convert", "pyarrow"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            run = xai_command("report", finished, "--out", "page.html")
+        assert run.code == 2, run.stderr
+        assert "pip install" in run.stderr
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from xai.cli.main import app; app(['report', '--help'], standalone_mode=False); " \
+           "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--data-only" in done.stdout

@@ -1,0 +1,108 @@
+"""What a run's folder holds of single images: views and maps, laid beside each other again."""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from xai.bench.store import Store
+from xai.bench.views import View, read_views, views_path
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One image of a run.
+
+    Args:
+        id: Sample id.
+        target: Class index that the maps are of; None where it is not known.
+        view: Picture, geometry and answer; None where the run did not keep them.
+        maps: Row → (rows, cols) relevance; without the rows that failed.
+    """
+
+    id: str
+    target: int | None
+    view: View | None
+    maps: Mapping[str, np.ndarray]
+
+
+def images_by_shard(store: Store, units: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """Shard → ids of its images that have records, in the order of the records."""
+    parquet = importlib.import_module("pyarrow.parquet")
+    found: dict[int, dict[str, None]] = {}
+    for unit in units:
+        if store.has(unit["key"]):
+            ids = parquet.read_table(store.part(unit["key"]), columns=["image"])["image"].unique()
+            found.setdefault(unit["shard"], {}).update(dict.fromkeys(ids.to_pylist()))
+    return {shard: list(ids) for shard, ids in found.items()}
+
+
+def shown_images(
+    run: Path, shard: int, recorded: Sequence[str], kind: str, labels: Sequence[str]
+) -> Iterator[Shown]:
+    """The images of a shard with the maps of the classes that protocols of this kind follow.
+
+    Args:
+        run: The folder.
+        shard: Number.
+        recorded: Images that have records, in their order: all that is known where there are no views.
+        kind: "predicted" or "label".
+        labels: Class names of the model.
+    """
+    views = read_views(views_path(run, shard))
+    tensors = _tensors(run / "maps" / f"{shard:05d}-{kind}.safetensors")
+    if views is None:
+        yield from _without_views(recorded, tensors)
+        return
+    mapped: dict[tuple[int, int], list[View]] = {}
+    for one in views:
+        if target_of(one, kind, labels) is not None:
+            mapped.setdefault(one.input_size, []).append(one)
+    places = {one.id: (group, i) for group, same in enumerate(mapped.values()) for i, one in enumerate(same)}
+    sizes = [len(same) for same in mapped.values()]
+    for one in views:
+        maps = _maps_at(tensors, sizes, *places[one.id]) if one.id in places else {}
+        yield Shown(one.id, target_of(one, kind, labels), one, maps)
+
+
+def target_of(view: View, kind: str, labels: Sequence[str]) -> int | None:
+    """The class that protocols of this kind follow; None where the label is not known to the model."""
+    if kind == "predicted":
+        return int(np.argmax(view.logits))
+    return labels.index(view.label) if view.label in labels else None
+
+
+def _without_views(recorded: Sequence[str], tensors: Mapping[str, np.ndarray]) -> Iterator[Shown]:
+    """Maps can be told apart only if none failed, and they are of one shape and as many as the images."""
+    whole = all(np.isfinite(values).all() for values in tensors.values())
+    sizes = [len(recorded)] if whole else []
+    for place, name in enumerate(recorded):
+        yield Shown(name, None, None, _maps_at(tensors, sizes, 0, place))
+
+
+def _maps_at(
+    tensors: Mapping[str, np.ndarray], sizes: Sequence[int], group: int, place: int
+) -> dict[str, np.ndarray]:
+    """Maps of one image by row; none where the file does not fit the images."""
+    found = {}
+    for name, values in tensors.items():
+        row, _, number = name.rpartition("/")
+        if int(number) >= len(sizes) or len(values) != sizes[int(number)]:
+            return {}
+        if int(number) == group and np.isfinite(values[place]).all():
+            found[row] = values[place]
+    return found
+
+
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        with safe_open(path, "numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError):
+        return {}
