@@ -82,7 +82,7 @@ def linked(reference: str) -> list[tuple[str, str | None]]:
 
 def _card(card: Card, page: Page) -> CardView:
     rows = [row.name for row in page.rows if row.method == card.method]
-    measured = {one.metric: one for one in card.measured}
+    measured = {one.metric for one in card.measured}
     cost = page.summary["cost"] if page.summary is not None else {}
     facts = [
         ("Needs", listed(card.needs) if card.needs else "nothing but the model's answers"),
@@ -95,7 +95,7 @@ def _card(card: Card, page: Page) -> CardView:
         card=card,
         rows=rows if rows != [card.method] else [],
         facts=facts,
-        measured=[_measured(one) for one in measured.values()],
+        measured=[_measured(one) for one in card.measured],  # a method may have several rows
         missing=[
             f"{metric} ({what}): not measured in this run."
             for metric, what in EXPECTED.items()
