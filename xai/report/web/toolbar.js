@@ -6,11 +6,16 @@ const plain = (list) => [[null, list]];
 /** Fill the toolbar; `stack` is the layers and heads of an image, if the page has any. */
 function startToolbar(stack) {
   const box = document.getElementById("fields");
-  box.append(viewField(), ...mapFields(stack), ...paintFields(), resetButton(), ...galleryFields());
+  box.append(viewField(), ...mapFields(stack), ...paintFields());
+  startReset();
+  document.getElementById("list-fields").append(...galleryFields());
+  if (page.images.length > 1) arrange();
   listen(syncToolbar);
   syncToolbar();
   document.getElementById("controls").open = !matchMedia("(max-width: 40rem)").matches;
-  document.getElementById("toolbar").hidden = page.images.length === 0;
+  const toolbar = document.getElementById("toolbar");
+  toolbar.hidden = page.images.length === 0;
+  keepClear(toolbar);
 }
 
 function syncToolbar() {
@@ -39,8 +44,8 @@ function viewField() {
   const views = [["side", "Side by side"], ["wipe", "Wipe"]];
   const inputs = views.map(([value]) => build("input", { type: "radio", name: "view", value }));
   const labels = views.map(([, text], i) => build("label", {}, inputs[i], build("span", {}, text)));
-  const legend = build("legend", { class: "small" }, "View");
-  const element = build("fieldset", { class: "field" }, legend, build("div", { class: "segments" }, labels));
+  const segments = build("div", { class: "segments", role: "radiogroup", "aria-label": "View" }, labels);
+  const element = build("div", { class: "field" }, build("span", {}, "View"), segments);
   element.addEventListener("change", (event) => change({ view: event.target.value }));
   return field(element, () => inputs.forEach((input) => (input.checked = input.value === look.view)));
 }
@@ -93,7 +98,7 @@ function headGroups({ heads }) {
 }
 
 function paintFields() {
-  const signs = [["both", "both"], ["for the class only", "positive"], ["against it only", "negative"]];
+  const signs = [["both", "both"], ["only for", "positive"], ["only against", "negative"]];
   return [
     chooser("Sign", "sign", plain(signs)),
     slider("Opacity", "opacity"),
@@ -126,12 +131,12 @@ function chooser(label, key, groups, options = {}) {
 /** A labelled range of percent. */
 function slider(label, key) {
   const input = build("input", { type: "range", min: 0, max: 100, step: 1 });
-  const output = build("output", {});
+  const value = build("span", { class: "value" });
   input.addEventListener("input", () => change({ [key]: Number(input.value) / 100 }));
-  const words = build("span", {}, `${label} `, output);
+  const words = build("span", {}, `${label} `, value);
   return field(build("label", { class: "field range" }, words, input), () => {
     input.value = Math.round(100 * look[key]);
-    output.textContent = wholePercent(look[key]);
+    value.textContent = wholePercent(look[key]);
     input.setAttribute("aria-valuetext", wholePercent(look[key]));
   });
 }
@@ -143,11 +148,15 @@ function checkbox(label, read, write, applies) {
   return field(element, () => (input.checked = read()), applies);
 }
 
-function resetButton() {
+function startReset() {
   const start = { ...look };
-  const button = build("button", { type: "button", class: "quiet" }, "Reset");
-  button.addEventListener("click", () => change(start));
-  return button;
+  document.getElementById("reset").addEventListener("click", () => change(start));
+}
+
+/** Neither a link's target nor what has the focus hides behind the toolbar. */
+function keepClear(toolbar) {
+  const clear = () => (document.documentElement.style.scrollPaddingTop = `${toolbar.offsetHeight + 12}px`);
+  new ResizeObserver(clear).observe(toolbar);
 }
 
 function field(element, sync, applies = () => true) {
