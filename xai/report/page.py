@@ -32,7 +32,7 @@ SCRIPTS = (
     *("data", "colour", "state", "maps", "paint"),
     *("tables", "charts"),
     *("toolbar", "gallery", "panels", "viewer"),
-    *("evidence", "curve", "explorer", "paper", "sheet"),
+    *("elements", "evidence", "curve", "explorer", "paper", "sheet"),
     "main",
 )
 STYLES = ("page", "benchmark", "sheet")

@@ -1,6 +1,5 @@
 // Numbers and sentences of an evidence sheet: removal, localisation, agreement, scores.
 
-const SVG = "http://www.w3.org/2000/svg";
 const LOCALISATION = ["pointing_game", "mass_accuracy", "rank_accuracy", "iou", "average_precision"];
 const REMOVED_BY = {
   token: "hidden from the model's attention",
@@ -12,76 +11,6 @@ const REMOVED_BY = {
   rise_blur: "blurred",
   road: "filled in from their surroundings",
 };
-
-/** An element with attributes and children; strings become text and are never parsed. */
-function build(tag, attributes = {}, ...children) {
-  return furnish(document.createElement(tag), attributes, children);
-}
-
-function buildSvg(tag, attributes = {}, ...children) {
-  return furnish(document.createElementNS(SVG, tag), attributes, children);
-}
-
-function furnish(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) element.setAttribute(name, value);
-  }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return element;
-}
-
-/** Text without line breaks, control and direction characters, which are written as escapes. */
-function readable(text) {
-  const escape = (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`;
-  return String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escape);
-}
-
-/** A name that may be broken after its underscores, hyphens and slashes. */
-function named(text) {
-  const pieces = readable(text).split(/(?<=[_/-])/);
-  return build("span", {}, ...pieces.flatMap((piece, i) => (i ? [build("wbr"), piece] : [piece])));
-}
-
-/** A rounded number that carries the exact one. */
-function datum(value, words = numberText) {
-  if (value === null || value === undefined) return build("span", { title: "no value" }, "–");
-  return build("data", { value, title: String(value) }, words(value));
-}
-
-/** Two decimals, for what lies in [−1, 1]. */
-function hundredths(value) {
-  const text = value.toFixed(2);
-  return Number(text) === 0 ? "0.00" : text.replace("-", "−");
-}
-
-/** "a", "a and b", "a, b and c" */
-function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
-}
-
-function sheetSection(title, ...children) {
-  return build("section", {}, build("h3", {}, title), ...children);
-}
-
-/** A table in a box that scrolls on its own. `lines`: cells, of which the first is the line's heading. */
-function sheetTable(caption, headings, lines, kind = "") {
-  const head = headings.map((text) => build("th", { scope: "col" }, text));
-  const body = lines.map(([first, ...cells]) =>
-    build("tr", {}, build("th", { scope: "row" }, first), ...cells.map(asCell)),
-  );
-  const table = build(
-    "table",
-    { class: kind || null },
-    build("caption", {}, caption),
-    build("thead", {}, build("tr", {}, ...head)),
-    build("tbody", {}, ...body),
-  );
-  return build("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
-}
-
-function asCell(content) {
-  return content instanceof HTMLTableCellElement ? content : build("td", {}, content);
-}
 
 /** What a removal shows: "more" than any random draw, no more ("as much") than their mean, or "unclear". */
 function removalVerdict({ clean, top, random }) {
@@ -280,7 +209,7 @@ function agreementSentence({ rows }, pairs) {
   return `Least alike are the maps of ${said(least)}; most alike those of ${said(most)}.`;
 }
 
-/** Blue for the same order, orange for a reversed one: the stronger, the paler the other way. */
+/** Blue for the same order, orange for a reversed one, nearly white for none. */
 function agreementCell(value) {
   const cell = build("td", {}, datum(value, hundredths));
   if (value === null) return cell;
@@ -288,8 +217,17 @@ function agreementCell(value) {
   const ends = value < 0 ? [195, 85, 3] : [8, 72, 143];
   const mixed = ends.map((end) => Math.round(243 + (end - 243) * strength));
   cell.style.backgroundColor = `rgb(${mixed.join(" ")})`;
-  cell.style.color = strength > 0.55 ? "#ffffff" : "#111111";
+  cell.style.color = luminance(mixed) > 0.18 ? "#000000" : "#ffffff"; // at least 4.5 to 1
   return cell;
+}
+
+/** Relative luminance as WCAG defines it, of sRGB in [0, 255]. */
+function luminance(colour) {
+  const [red, green, blue] = colour.map((one) => {
+    const part = one / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
 /** Parts that have a score of this image, with the direction that is better if the page knows it. */

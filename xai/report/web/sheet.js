@@ -142,7 +142,7 @@ function answerTable({ probabilities, predicted, label }) {
       return [readable(name), cell, marks.filter(Boolean).join(", ")];
     });
   const known = label === null ? "the true class is not known" : `true class: ${readable(label)}`;
-  return sheetTable(`Probabilities; ${known}`, ["Class", "Probability", ""], lines, "answers");
+  return sheetTable(`Probabilities; ${known}`, ["Class", "Probability", "Note"], lines, "answers");
 }
 
 function factList(entry) {
