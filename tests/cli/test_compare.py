@@ -2,6 +2,7 @@
 
 import json
 
+from page_files import page_of
 from safetensors.numpy import load_file
 from tiny_detector import write_photos
 
@@ -32,6 +33,27 @@ def test_compare_draws_methods_by_images(tmp_path, xai_command, detector):
         f"{stem}/{method}" for stem in "01" for method in methods.split(",")
     }
     assert "Next: open " in run.stderr
+
+
+def test_compare_writes_a_page_beside_the_picture(tmp_path, xai_command, detector):
+    write_photos(tmp_path / "in", 2)
+    methods = ["gradient_weighted_attention", "saliency", "random"]
+    run = xai_command(
+        "compare", "in", "no.png", "--config", detector, "--methods", ",".join(methods), "--report", "--json"
+    )
+    assert run.code == 4, run.stderr
+    out = tmp_path / "attention_results"
+    page = page_of(out / "index.html")
+    assert (page.kind, page.shown, page.title) == ("comparison", (2, 3), "3 methods compared on tiny.yaml")
+    assert [(row.name, row.control) for row in page.rows] == list(
+        zip(methods, [False, False, True], strict=True)
+    )
+    assert page.classes == [json.loads(run.stdout)["class"]]
+    for image in page.images:
+        assert [one.row for one in image.removals] == methods
+        assert image.agreement is not None and image.disagreement is not None
+    assert "Next: open attention_results/index.html" in run.stderr
+    assert (out / "method_panel.png").is_file()
 
 
 def test_compare_with_a_broken_image_and_with_none(tmp_path, xai_command, detector):
@@ -73,10 +95,13 @@ def test_demo_explains_the_shipped_images(tmp_path, xai_command):
     assert run.code == 0, run.stderr
     samples = shipped_samples()
     assert [line.split()[0] for line in run.stdout.splitlines()[1:]] == [sample.id for sample in samples]
-    page = (tmp_path / "out" / "index.html").read_text("utf-8")
-    for sample in samples:
+    page = page_of(tmp_path / "out" / "index.html")
+    assert [image.id for image in page.images] == [sample.id for sample in samples]
+    for sample, image in zip(samples, page.images, strict=True):
         assert (tmp_path / "out" / f"{sample.id}_comparison.png").is_file()
-        assert sample.id in page
+        assert image.label == sample.label and bool(image.mask) == (sample.mask is not None)
+        assert set(image.products) == {"real", "fake"}
+    assert (tmp_path / "out" / "index.html").stat().st_size < 1_000_000
     assert f"Pictures and page: {tmp_path / 'out'}" in run.stderr
     forged = json.loads((tmp_path / "out" / "cat_fake_explanation.json").read_text("utf-8"))
     assert isinstance(forged["maps"]["fake"]["points_into_mask"], bool)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from mixed_images import write_mixed
+from page_files import page_of
 from PIL import Image
 from safetensors.numpy import load_file
 from tiny_detector import photo, write_photos
@@ -100,9 +101,38 @@ def test_panels_and_page(tmp_path, xai_command, detector):
     for stem in ("0", "1"):
         assert f"{stem}_layer_comparison.png" in written
         assert f"{stem}_head_comparison.png" in written
-    page = (tmp_path / "attention_results" / "index.html").read_text("utf-8")
-    assert "0.png" in page
-    assert "1.png" in page
+    page = page_of(tmp_path / "attention_results" / "index.html")
+    assert (page.kind, page.shown) == ("explanation", (2, 2))
+    assert [image.name for image in page.images] == ["0.png", "1.png"]
+    assert all(set(image.products) == {"real", "fake"} and image.removals for image in page.images)
+    assert page.fusion is not None and page.fusion.layers == [0, 1, 2, 3]
+
+
+def test_a_page_holds_what_was_explained_and_the_options_it_was_made_with(tmp_path, xai_command, detector):
+    write_mixed(tmp_path / "in")
+    options = ["--method", "attention_rollout", "--target", "fake", "--seed", "5", "--report", "--json"]
+    run = xai_command("explain", "in", "--config", detector, *options)
+    assert run.code == 4
+    content = json.loads(run.stdout)["explanations"]
+    page = page_of(tmp_path / "attention_results" / "index.html")
+    assert page.shown == (27, 30)
+    for image, record in zip(page.images, content, strict=True):
+        assert image.probabilities == record["probabilities"]
+        assert image.sha256 == record["image"]["sha256"]
+        assert image.maps["attention_rollout"]["fake"].limit == pytest.approx(
+            max(abs(record["maps"]["fake"]["max"]), abs(record["maps"]["fake"]["min"]))
+        )
+    assert page.provenance["settings"]["seed"] == 5
+    assert page.fusion is None
+    assert str(tmp_path) not in page.model_dump_json()
+
+
+def test_a_page_that_browsers_are_slow_with_is_said(tmp_path, xai_command, detector, monkeypatch):
+    monkeypatch.setattr("xai.cli.outcome.HEAVY_PAGE", 1000)
+    (path,) = write_photos(tmp_path / "in", 1)
+    run = xai_command("explain", path, "--config", detector, "--report")
+    assert run.code == 0, run.stderr
+    assert "index.html has 0 MB, which browsers are slow with" in run.stderr
 
 
 def test_an_all_zero_map_is_said(tmp_path, xai_command, detector):

@@ -74,8 +74,7 @@ def compare(
     content = write_comparison(comparison, out)
     opened = out / content["files"]["png"]
     if report:
-        title = f"{len(names)} methods compared on {classifier.name}"
-        opened = write_page(page_of_comparison(comparison, classifier, title), out)
+        opened = write_page(page_of_comparison(comparison, classifier), out)
     if as_json:
         show_json(content)
     else:

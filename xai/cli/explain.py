@@ -78,7 +78,7 @@ def explain(
         ):
             outcome.add(result)
             step()
-    outcome.write_page(f"{explainer.method_name} of {explainer.classifier.name}")
+    outcome.write_page()
     outcome.show(as_json)
     outcome.finish(
         "compare methods on one image: xai compare IMAGE --methods "

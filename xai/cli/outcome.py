@@ -81,7 +81,7 @@ class Outcome:
         except OutputError as error:
             self.stopped = error
 
-    def write_page(self, title: str) -> None:
+    def write_page(self, title: str | None = None) -> None:
         """Write the HTML page of what was explained, if there is to be one and anything was."""
         if self.builder is not None and self.builder.images:
             with self.collecting():

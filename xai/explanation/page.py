@@ -23,7 +23,7 @@ from xai.models import Classifier
 from xai.perturb import Operator, Stream
 from xai.report.cards import card_of
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
-from xai.report.facts import model_facts
+from xai.report.facts import model_facts, without_folders
 from xai.report.payload import Card, Fusion, Image, Page, Removal, Row
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
@@ -76,8 +76,8 @@ class PageBuilder:
             )
         )
 
-    def page(self, title: str) -> Page:
-        """The page of the images so far."""
+    def page(self, title: str | None = None) -> Page:
+        """The page of the images so far; its heading names method and model if nothing else is given."""
         explainer, name = self.explainer, self.explainer.method_name
         said: dict[str, Any] = {
             "settings": {
@@ -95,7 +95,7 @@ class PageBuilder:
             self.images,
             labels=explainer.classifier.labels,
             row=Row(name=name, method=name, options=dict(explainer.options)),
-            title=title,
+            title=title or f"{name} of {without_folders(explainer.classifier.name)}",
             model=model_facts(explainer.model_facts),
             provenance=said | self._check.describe() | provenance(explainer.classifier),
             cards=[method_card(name)],
@@ -117,13 +117,13 @@ class PageBuilder:
         )
 
 
-def page_of_comparison(comparison: Comparison, classifier: Classifier, title: str) -> Page:
+def page_of_comparison(comparison: Comparison, classifier: Classifier, title: str | None = None) -> Page:
     """The page of a comparison; all methods share the random draws of an image.
 
     Args:
         comparison: At least one image was explained.
         classifier: What was explained.
-        title: Heading of the page.
+        title: Heading of the page; default the number of methods and the model.
     """
     label, first = comparison.label, comparison.rows[0]
     rows = [
@@ -152,7 +152,7 @@ def page_of_comparison(comparison: Comparison, classifier: Classifier, title: st
         labels=classifier.labels,
         rows=rows,
         label=label,
-        title=title,
+        title=title or f"{len(rows)} methods compared on {without_folders(classifier.name)}",
         model=model_facts(classifier.describe()),
         provenance={"settings": settings} | check.describe() | provenance(classifier),
         cards=[method_card(row.name) for row in rows],
