@@ -2,6 +2,8 @@
 
 const CHART_SVG = "http://www.w3.org/2000/svg";
 const NARROW = 560; // pixels under which names beside a chart are cut short
+const AROUND = 60; // pixels of axes and legend, about
+const drawings = new WeakMap(); // element → promise of its view
 let library = null; // promise of the library's embedding function
 
 /** Draw every chart of the page once it comes near the view. */
@@ -16,18 +18,26 @@ function drawCharts() {
     },
     { rootMargin: "300px" },
   );
-  for (const element of document.querySelectorAll(".chart")) seen.observe(element);
+  for (const element of document.querySelectorAll(".chart")) {
+    element.style.minHeight = `${page.charts[element.dataset.chart].height + AROUND}px`; // so that nothing jumps
+    seen.observe(element);
+  }
 }
 
 /**
- * Draw a Vega-Lite specification in the place of an element's content.
+ * Draw a Vega-Lite specification in the place of an element's content, once.
  * Colours that are CSS variables follow the theme by themselves.
  * @param {Element} element
  * @param {object} spec with `description`; `usermeta` may hold `legend` ({param, entries}), and in pixels
  *   `widest` and `narrowest`
  * @returns {Promise<object|null>} Vega's view, or null where it could not be drawn; the element says so then
  */
-async function drawChart(element, spec) {
+function drawChart(element, spec) {
+  if (!drawings.has(element)) drawings.set(element, drawNow(element, spec));
+  return drawings.get(element);
+}
+
+async function drawNow(element, spec) {
   try {
     const embed = await chartLibrary();
     const { legend, widest, narrowest } = spec.usermeta ?? {};
@@ -82,6 +92,7 @@ function describe(area, description) {
   const drawing = area.querySelector("svg");
   drawing.setAttribute("role", "img");
   drawing.setAttribute("aria-label", description);
+  drawing.querySelector("g").setAttribute("aria-hidden", "true"); // one picture, not hundreds of marks
 }
 
 /** Wide drawings scroll in their own box, by keyboard too. */
