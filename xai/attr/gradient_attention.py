@@ -29,6 +29,8 @@ class GradientWeightedAttention(RecordedAttribution):
         layer_fusion: `mean`, `sum`, `max` or `product` over the layers.
         clamp: Where negative relevance is dropped: `fused`, after all fusions; `heads`, in each head before
             any fusion; None keeps the sign.
+        rows: Whose attention is read: `read_out`, the row r above; `all`, the mean over the rows of all
+            queries, so that what patches tell each other counts too.
     """
 
     info = MethodInfo(
@@ -49,15 +51,18 @@ class GradientWeightedAttention(RecordedAttribution):
         head_fusion: str = "mean",
         layer_fusion: str = "mean",
         clamp: str | None = "fused",
+        rows: str = "read_out",
     ):
         super().__init__(forward_func)
         check_option("head_fusion", head_fusion, HEAD_FUSIONS)
         check_option("layer_fusion", layer_fusion, LAYER_FUSIONS)
         check_option("clamp", clamp, ("fused", "heads", None))
+        check_option("rows", rows, ("read_out", "all"))
         self.layers = layers
         self.head_fusion = head_fusion
         self.layer_fusion = layer_fusion
         self.clamp = clamp
+        self.rows = rows
 
     def layer_indices(self, depth: int) -> list[int]:
         """The layers used, counted from 0, in a model of `depth` attention layers."""
@@ -74,10 +79,11 @@ class GradientWeightedAttention(RecordedAttribution):
 
     def _products(self, record: Record, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
         """Per chosen layer."""
-        return [
-            read_out(record.calls[i], record.gradients[i], record.seen.rows_of(i), clamp)
-            for i in self.layer_indices(record.seen.layers)
-        ]
+        maps = []
+        for layer in self.layer_indices(record.seen.layers):
+            rows = slice(None) if self.rows == "all" else record.seen.rows_of(layer)
+            maps.append(read_out(record.calls[layer], record.gradients[layer], rows, clamp))
+        return maps
 
 
 def read_out(

@@ -191,7 +191,7 @@ def _measure(
     limit: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Options], int, np.ndarray, list[str]]:
-    """Options, the default's place, scores (images, candidates) and groups of the images that could be used."""
+    """Options, the default's place, scores (images, candidates) and groups of the usable images."""
     total = min(len(context.entries), limit or len(context.entries))
     shards = -(-total // context.config.shard_size)
     depth = 0

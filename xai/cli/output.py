@@ -53,3 +53,19 @@ def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """How far something is, on stderr: a line that is rewritten on a terminal, a line each time elsewhere."""
+    live = sys.stderr.isatty()
+
+    def tell(done: int, total: int) -> None:
+        text = f"{done} of {total} {what}"
+        typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+
+    try:
+        yield tell
+    finally:
+        if live:
+            typer.echo("", err=True)

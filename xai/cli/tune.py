@@ -1,0 +1,78 @@
+"""`xai tune`: the knobs of gradient-weighted attention, chosen by measurement."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xai.cli.guard import Debug, guarded
+from xai.cli.options import Json
+from xai.cli.output import counting, say, say_next, show, show_json, show_table
+
+if TYPE_CHECKING:
+    from xai.bench import Tuning
+
+SHOWN = 8
+
+
+@guarded
+def tune(
+    config: Annotated[
+        Path, typer.Argument(help="A benchmark's YAML: its model, data and protocols are used.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="YAML to write, for xai explain --method-config.")
+    ] = Path("tuned.yaml"),
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Of the configuration; default its first.")
+    ] = None,
+    images: Annotated[int | None, typer.Option("--images", min=2, help="Use at most so many.")] = None,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
+    as_json: Json = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG on your images.
+
+    The gain is measured on images that took no part in the choice, and may be none.
+    """
+    import yaml
+
+    from xai.bench import method_config
+    from xai.bench import tune as search
+    from xai.report.files import replacing
+
+    with counting("images") as tell:
+        found = search(config, protocol=protocol, images=images, folds=folds, progress=tell)
+    with replacing(out) as file:
+        file.write(b"# Found by xai tune; used by xai explain --method-config.\n")
+        file.write(yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True).encode())
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        _show(found)
+    say(f"Wrote {out}.")
+    say_next(f"xai explain IMAGE --method-config {out}")
+
+
+def _show(found: "Tuning") -> None:
+    rows = [
+        [
+            str(one.options["layers"]),
+            one.options["head_fusion"],
+            one.options["layer_fusion"],
+            str(one.options["clamp"]).lower(),
+            one.options["rows"],
+            f"{one.mean:.3f}",
+            str(one.folds or ""),
+        ]
+        for one in found.candidates[:SHOWN]
+    ]
+    header = ["layers", "head fusion", "layer fusion", "clamp", "rows", found.metric, "folds won"]
+    show_table(header, rows)
+    gain = found.gain
+    show(
+        f"\nOn images not used for the choice ({found.folds} folds of {found.images} images, "
+        f"{found.protocol[0]}): {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] "
+        f"against the default ({gain.means[1]:.3f}).\n{gain.verdict}."
+    )
+    show(f"On the images it was chosen by, the best would seem to gain {found.optimism:+.3f}.")
