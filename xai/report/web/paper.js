@@ -7,7 +7,7 @@ function startPaper() {
   window.addEventListener("beforeprint", toPaper);
   window.addEventListener("afterprint", fromPaper);
   matchMedia("print").addEventListener("change", ({ matches }) => (matches ? toPaper() : fromPaper()));
-  readAhead().catch(showFailure);
+  readAhead().then(() => (document.documentElement.dataset.printable = "true"), showFailure);
 }
 
 function toPaper() {

@@ -277,8 +277,8 @@ function methodsPart(found) {
 
 function fusionWords({ row, layers, head_fusion, layer_fusion, clamp }) {
   const kept = { heads: "; negative products left out", fused: "; negative relevance left out" }[clamp] ?? "";
-  const places = layers.map((layer) => layer + 1).join(", ");
-  return `${readable(row)}: ${head_fusion} over heads, ${layer_fusion} over layers ${places}${kept}.`;
+  const over = `${head_fusion} over heads, ${layer_fusion} over layers ${layers.join(", ")} (counted from 0)`;
+  return `${readable(row)}: ${over}${kept}.`;
 }
 
 /** How the numbers of this sheet were measured, where the page knows. */
