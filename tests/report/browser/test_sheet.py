@@ -56,7 +56,7 @@ def painted(canvas, image: Image, colour: tuple[int, int, int]) -> set[int]:
     values = pixels(canvas)
     rows = values.shape[0] // grid.rows
     blocks = values.reshape(grid.rows, rows, grid.cols, rows, 3)
-    return set(np.flatnonzero((blocks == colour).all((1, 3, 4))))
+    return set(np.flatnonzero((blocks == colour).all((1, 3, 4))).tolist())
 
 
 def order(image: Image, row: str) -> list[int]:
