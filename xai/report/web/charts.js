@@ -151,8 +151,9 @@ function showTip(handler, event, item, value) {
   const tip = document.getElementById("chart-tip") ?? newTip();
   tip.hidden = value === null || value === undefined || value === "";
   if (tip.hidden) return;
+  const row = item.datum?.datum; // what is nearest holds it one level down, where Vega-Lite does not look
   const pairs = typeof value === "object" ? Object.entries(value) : [["", value]];
-  tip.replaceChildren(...pairs.flatMap(([key, said]) => [text("dt", key), text("dd", said)]));
+  tip.replaceChildren(...pairs.flatMap(([key, said]) => [text("dt", key), text("dd", row?.[key] ?? said)]));
   const { width, height } = tip.getBoundingClientRect();
   const left = event.clientX + 14 + width > innerWidth ? event.clientX - 14 - width : event.clientX + 14;
   tip.style.left = `${Math.max(4, left)}px`;
