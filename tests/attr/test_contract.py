@@ -15,6 +15,7 @@ from xai.core import Margin, UsageError
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 OPTIONS = {
+    "attention_attribution": {"n_steps": 4},
     "bt_head": {"n_steps": 4},
     "bt_token": {"n_steps": 4},
     "expected_gradients": {"n_samples": 4},

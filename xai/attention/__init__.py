@@ -6,6 +6,7 @@ from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
+from xai.attention.scaling import scale_attention
 
 __all__ = [
     "AttentionCall",
@@ -25,5 +26,6 @@ __all__ = [
     "probe",
     "record_attention",
     "row_chunks",
+    "scale_attention",
     "score_rows",
 ]

@@ -1,6 +1,7 @@
 """The attributions: one contract, Captum's, for every method."""
 
 from xai.attr.attention import AttentionRollout, RawAttention
+from xai.attr.attention_attribution import AttentionAttribution
 from xai.attr.attention_cam import DAAM, AttentionGuidedCAM, GradECLIP
 from xai.attr.base import METHODS, MethodInfo, PatchAttribution, create, list_methods
 from xai.attr.chefer import Chefer
@@ -20,7 +21,9 @@ from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
 from xai.attr.sobel import SobelEdges
 from xai.attr.sobol_indices import SobolIndices
+from xai.attr.token_cams import TokenGradCAMPlusPlus, TokenHiResCAM, TokenLayerCAM
 from xai.attr.token_grad_cam import TokenGradCAM
+from xai.attr.token_transformation import TokenTransformation
 
 __all__ = [
     "DAAM",
@@ -28,6 +31,7 @@ __all__ = [
     "LIME",
     "METHODS",
     "RISE",
+    "AttentionAttribution",
     "AttentionGuidedCAM",
     "AttentionRollout",
     "BTHead",
@@ -59,6 +63,10 @@ __all__ = [
     "SobelEdges",
     "SobolIndices",
     "TokenGradCAM",
+    "TokenGradCAMPlusPlus",
+    "TokenHiResCAM",
+    "TokenLayerCAM",
+    "TokenTransformation",
     "TransitionAttentionMaps",
     "Uniform",
     "VarGrad",

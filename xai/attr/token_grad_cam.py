@@ -56,7 +56,7 @@ class TokenGradCAM(PatchAttribution):
         seen = self._probe(pixels, args)
         grid, size, layers = seen.grid, tuple(pixels.shape[1:]), resolve_layers(self.layer, seen.layers)
         if len(layers) > 1:
-            raise UsageError(f"layer={self.layer!r} means the layers {layers}; Grad-CAM looks at one.")
+            raise UsageError(f"layer={self.layer!r} means the layers {layers}; one is looked at.")
         if size not in self._entries:
             self._entries[size] = _find_entry(self.model, grid, layers[0], pixels, args)
         entry = self._entries[size]
@@ -71,9 +71,15 @@ class TokenGradCAM(PatchAttribution):
             if not y.requires_grad:
                 raise ModelError("The logits are cut off from the attention layers: no gradient can pass.")
             (gradient,) = torch.autograd.grad(y, tokens, retain_graph=left > 0, materialize_grads=True)
-            maps.append(_weighted(entry.patches(tokens, grid), entry.patches(gradient, grid)))
+            maps.append(self._combine(entry.patches(tokens, grid), entry.patches(gradient, grid)))
         relevance = torch.stack(maps).unflatten(-1, (grid.rows, grid.cols))
         return relevance.clamp_min(0) if self.relu else relevance
+
+    def _combine(
+        self, tokens: Float[Tensor, "b patches d"], gradient: Float[Tensor, "b patches d"]
+    ) -> Float[Tensor, "b patches"]:
+        """Relevance of the patches, before the ReLU."""
+        return (tokens * gradient.mean(1, keepdim=True)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -149,8 +155,3 @@ def _find_entry(
             "Use a method that needs no token activations, e.g. gradient_weighted_attention.",
         )
     return found[0]
-
-
-def _weighted(tokens: Float[Tensor, "b p d"], gradient: Float[Tensor, "b p d"]) -> Float[Tensor, "b p"]:
-    """Channels weighted by their gradient's mean over patches."""
-    return (tokens * gradient.mean(1, keepdim=True)).sum(-1)

@@ -32,12 +32,11 @@ class Transformation:
     def ratio(self, call: AttentionCall) -> Float[Tensor, "b n"]:
         """`‖v_j W_O‖ / ‖z_j‖` of the tokens j, over all heads together."""
         after = _values(call).transpose(1, 2).flatten(2) @ accurate(self.projection).T
-        return after.norm(dim=-1) / _nonzero(self._before().norm(dim=-1))
+        return after.norm(dim=-1) / _nonzero(self.length())
 
     def per_head(self, call: AttentionCall) -> tuple[Float[Tensor, "b h n"], Float[Tensor, "b h n"]]:
         """`‖v_jh W_Oh‖ / ‖z_j‖` and `cos(v_jh W_Oh, z_j)` of the tokens j in each head h."""
-        values, before = _values(call), self._before()
-        length = _nonzero(before.norm(dim=-1))
+        values, before, length = _values(call), accurate(self.tokens), _nonzero(self.length())
         ratios, cosines = [], []
         for head, weight in enumerate(accurate(self.projection).split(values.shape[-1], dim=1)):
             after = values[:, head] @ weight.T
@@ -45,8 +44,9 @@ class Transformation:
             cosines.append(F.cosine_similarity(after, before, dim=-1))
         return torch.stack(ratios, dim=1), torch.stack(cosines, dim=1)
 
-    def _before(self) -> Tensor:
-        return accurate(self.tokens)
+    def length(self) -> Float[Tensor, "b n"]:
+        """`‖z_j‖` of the tokens j."""
+        return accurate(self.tokens).norm(dim=-1)
 
 
 @dataclass(eq=False)
@@ -126,11 +126,6 @@ class _ProjectionWatcher(AttentionInterceptor):
             if any(torch.equal(given, joined) for joined in (self.joined, self.joined.transpose(0, 1))):
                 self.weights[-1], self.joined = args[1], None
         return super().__torch_function__(func, types, args, kwargs)
-
-
-def exponential_cosine(cosines: Float[Tensor, "b h n"]) -> Float[Tensor, "b h n"]:
-    """Normalised exponential cosine correlation: `exp cos_j / Σ_k exp cos_k` over the tokens."""
-    return cosines.softmax(dim=-1)
 
 
 def _values(call: AttentionCall) -> Float[Tensor, "b h n e"]:

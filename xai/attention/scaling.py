@@ -1,0 +1,57 @@
+"""Scale a layer's attention: how a model runs when it attends less than it does."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xai.attention.intercept import AttentionInterceptor
+from xai.core import ModelError
+
+
+class _Scaler(AttentionInterceptor):
+    def __init__(self, factors: Mapping[int, Tensor], tokens: int):
+        super().__init__()
+        self.factors = factors
+        self.tokens = tokens
+        self.layers = 0
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        output = F.scaled_dot_product_attention(query, key, value, **options)
+        if key.shape[-2] != self.tokens:
+            return output
+        factor = self.factors.get(self.layers)
+        self.layers += 1
+        if factor is None:
+            return output
+        if len(factor) not in (1, len(output)):
+            raise ModelError(f"Factors are given for {len(factor)} images; attention runs on {len(output)}.")
+        return output * factor.to(output.dtype)[:, None, None, None]
+
+
+@contextmanager
+def scale_attention(model: nn.Module, factors: Mapping[int, Tensor], tokens: int) -> Iterator[None]:
+    """Multiply the attention matrices of some layers, after their softmax, by one factor per image.
+
+    As `α A · V = α · (A · V)`, it is the output that is multiplied. Opened around `record_attention`, the
+    recorded outputs are the scaled ones; query, key and value of the lowest scaled layer are as ever.
+
+    Args:
+        model: The module that will be called.
+        factors: Layer index, counted from 0 → (B,), or (1,) for all images.
+        tokens: Number of image tokens; attention over another number of keys is no layer.
+
+    Raises:
+        ModelError: When the number of images does not fit, or after the block when a layer did not run.
+    """
+    scaler = _Scaler(factors, tokens)
+    with scaler:
+        yield
+    missing = sorted(set(factors) - set(range(scaler.layers)))
+    if missing:
+        raise ModelError(
+            f"Attention of the layers {missing} (counted from 0) was to be scaled, but "
+            f"{type(model).__name__} ran {scaler.layers} over {tokens} tokens."
+        )

@@ -1,0 +1,101 @@
+"""Grad-CAM's relatives on the tokens that enter an attention layer: Grad-CAM++, HiResCAM and LayerCAM."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xai.attr.base import MethodInfo, register
+from xai.attr.layers import Layers
+from xai.attr.token_grad_cam import TokenGradCAM
+
+PatchTokens = Float[Tensor, "b patches d"]
+
+
+@register
+class TokenGradCAMPlusPlus(TokenGradCAM):
+    """Grad-CAM++ with tokens for pixels: `ReLU(Σ_k w_k · T_jk)`, `w_k = Σ_j α_jk · (g_jk)⁺`.
+
+    With `g = ∂y/∂T` over the patches j, T as in `TokenGradCAM`, and the paper's weights for the score exp(y):
+    `α_jk = g_jk² / (2 g_jk² + g_jk³ Σ_a T_ak)`, 0 where the gradient is 0. The factor exp(y), the same for
+    all patches, is left out. The paper has non-negative features in mind; those of a transformer are not, so
+    the denominator can come close to 0, and a few channels can decide the map.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layer: See `TokenGradCAM`.
+        relu: Drop negative relevance, as in the paper.
+    """
+
+    info = MethodInfo(
+        name="token_grad_cam_plusplus",
+        family="gradient",
+        class_sensitive=True,
+        signed=False,
+        forwards=1,
+        backwards=1,
+        reference="Chattopadhay et al. 2018, arXiv 1710.11063",
+        summary="Channels of the tokens entering the last attention, weighted by positive gradients.",
+    )
+
+    def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
+        # g² cancels from α, so that small gradients do not underflow
+        denominator = 2 + gradient * tokens.sum(1, keepdim=True)
+        share = torch.where((gradient != 0) & (denominator != 0), 1 / denominator, 0)
+        weights = (share * gradient.clamp_min(0)).sum(1, keepdim=True)
+        return (tokens * weights).sum(-1)
+
+
+@register
+class TokenHiResCAM(TokenGradCAM):
+    """HiResCAM with tokens for pixels: `Σ_k ∂y/∂T_jk · T_jk`, each patch by its own gradient.
+
+    T as in `TokenGradCAM`. Signed, as in the paper: the gradient is not averaged first, so what is summed is
+    exactly what a linear read-out of T would add to the score.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layer: See `TokenGradCAM`.
+        relu: Drop negative relevance.
+    """
+
+    info = MethodInfo(
+        name="token_hires_cam",
+        family="gradient",
+        class_sensitive=True,
+        signed=True,
+        forwards=1,
+        backwards=1,
+        reference="Draelos and Carin 2020, arXiv 2011.08891",
+        summary="Tokens entering the last attention times their gradient, summed over channels.",
+    )
+
+    def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = False):
+        super().__init__(forward_func, layer, relu)
+
+    def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
+        return (tokens * gradient).sum(-1)
+
+
+@register
+class TokenLayerCAM(TokenGradCAM):
+    """LayerCAM with tokens for pixels: `ReLU(Σ_k (∂y/∂T_jk)⁺ · T_jk)`, T as in `TokenGradCAM`.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        layer: See `TokenGradCAM`.
+        relu: Drop negative relevance, as in the paper.
+    """
+
+    info = MethodInfo(
+        name="token_layer_cam",
+        family="gradient",
+        class_sensitive=True,
+        signed=False,
+        forwards=1,
+        backwards=1,
+        reference="Jiang et al. 2021, LayerCAM, IEEE TIP 30, doi 10.1109/TIP.2021.3089943",
+        summary="Tokens entering the last attention times their positive gradient, summed over channels.",
+    )
+
+    def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
+        return (tokens * gradient.clamp_min(0)).sum(-1)
