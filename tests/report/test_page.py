@@ -174,6 +174,12 @@ def test_a_name_that_is_no_text_is_written_as_an_escape():
     assert r"a\nb\x00\u202ec" in parsed.text
 
 
+def test_images_that_are_not_there_are_counted():
+    said = " ".join(Parsed(to_html(comparison_page(2, shown=(2, 5)))).text)
+    assert "2 of the 5 images given could be explained and are shown." in said
+    assert "images given" not in " ".join(Parsed(to_html(comparison_page(2))).text)
+
+
 def test_equal_pages_are_equal_files(page):
     assert to_html(page) == to_html(page.model_copy(deep=True))
 

@@ -32,6 +32,6 @@ def to_frame(explanation: Explanation) -> str:
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
     )
     return (
-        f'<iframe srcdoc="{escape(to_html(page))}" title="{escape(f"Explanation of {title}")}" '
+        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(f"Explanation of {title}")}" '
         f'sandbox="allow-scripts allow-modals" width="100%" height="{HEIGHT}" frameborder="0"></iframe>'
     )

@@ -35,7 +35,7 @@ SCRIPTS = (
     *("elements", "evidence", "curve", "explorer", "paper", "sheet"),
     "main",
 )
-STYLES = ("page", "benchmark", "sheet")
+STYLES = ("page", "benchmark", "sheet", "frame")
 COLOURS = {
     "inferno": SEQUENTIAL,
     "viridis": colormaps["viridis"],
@@ -69,8 +69,8 @@ def write_data(page: Page, path: str | os.PathLike[str]) -> None:
         file.write((page.model_dump_json(by_alias=True, indent=1) + "\n").encode())
 
 
-def to_html(page: Page) -> str:
-    """The page as text."""
+def to_html(page: Page, framed: bool = False) -> str:
+    """The page as text; `framed` for a frame in a notebook, where the maps come first."""
     charts = charts_of(page)
     script, style = _script(), _style()
     library = chart_library() if charts else ""
@@ -82,6 +82,7 @@ def to_html(page: Page) -> str:
         blocks[f"picture-{place}"] = image.picture or ""
     return TEMPLATES.get_template("page.html").render(
         page=page,
+        framed=framed,
         charts=charts,
         findings=findings_of(page),
         cards=cards_of(page),
