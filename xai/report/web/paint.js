@@ -26,7 +26,12 @@ function paintPhoto(canvas, detail, options = {}) {
 function put(canvas, pixels) {
   if (canvas.width !== pixels.width) canvas.width = pixels.width;
   if (canvas.height !== pixels.height) canvas.height = pixels.height;
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  contextOf(canvas).putImageData(pixels, 0, 0);
+}
+
+/** Canvases are painted by pixels, which is cheaper where the processor keeps them. */
+function contextOf(canvas) {
+  return canvas.getContext("2d", { willReadFrequently: true });
 }
 
 function renderPhoto(ground, target = new ImageData(ground.width, ground.height)) {
@@ -43,24 +48,28 @@ function renderMap(ground, map, chosen, target = new ImageData(ground.width, gro
   return target;
 }
 
-function layColours(data, ground, map, shade) {
-  const [down, across] = axesOf(ground, map);
-  const line = new Float32Array(map.cols); // the map between two rows of patches
-  const low = map.signed ? -map.limit : 0;
-  const levels = (LEVELS - 1) / (map.limit - low);
+function layColours(data, ground, { rows, cols, values, limit, signed }, shade) {
+  const [down, across] = axesOf(ground, { rows, cols });
+  const { first, last, low: before, share: along } = across;
+  const line = new Float32Array(cols + 1); // the map between two rows of patches; the last column twice
+  const low = signed ? -limit : 0;
+  const levels = (LEVELS - 1) / (limit - low);
   for (let y = down.first; y < down.last; y += 1) {
-    const [above, share] = [down.low[y] * map.cols, down.share[y]];
-    const below = Math.min(above + map.cols, map.values.length - map.cols);
-    for (let col = 0; col < map.cols; col += 1) {
-      line[col] = map.values[above + col] * (1 - share) + map.values[below + col] * share;
+    const above = down.low[y] * cols;
+    const below = Math.min(above + cols, values.length - cols);
+    const share = down.share[y];
+    for (let col = 0; col < cols; col += 1) {
+      line[col] = values[above + col] + (values[below + col] - values[above + col]) * share;
     }
-    let at = 4 * (y * ground.width + across.first);
-    for (let x = across.first; x < across.last; x += 1, at += 4) {
-      const left = across.low[x];
-      const right = left + 1 < map.cols ? left + 1 : left;
-      const value = line[left] + (line[right] - line[left]) * across.share[x];
-      const level = 4 * Math.max(0, Math.min(LEVELS - 1, Math.round((value - low) * levels)));
-      const grey = data[at] * shade[level + 3];
+    line[cols] = line[cols - 1];
+    let at = 4 * (y * ground.width + first);
+    for (let x = first; x < last; x += 1, at += 4) {
+      const left = before[x];
+      const value = line[left] + (line[left + 1] - line[left]) * along[x];
+      const level = 4 * Math.max(0, Math.min(LEVELS - 1, ((value - low) * levels + 0.5) | 0));
+      const kept = shade[level + 3];
+      if (kept === 1) continue;
+      const grey = data[at] * kept;
       data[at] = grey + shade[level];
       data[at + 1] = grey + shade[level + 1];
       data[at + 2] = grey + shade[level + 2];
@@ -135,7 +144,7 @@ function groundOf(detail, area, width, height) {
 /** RGBA of a picture that shows the box `view`, drawn so that the box `area` fills width × height. */
 function pixelsOf(picture, view, area, width, height, beyond) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = contextOf(canvas);
   context.fillStyle = beyond;
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

@@ -122,9 +122,10 @@ function chooser(label, key, groups, options = {}) {
   const values = groups.flatMap(([, list]) => list.map(([, value]) => value));
   const option = ([text, value]) => build("option", { value: values.indexOf(value) }, text);
   const group = ([title, list]) => (title ? build("optgroup", { label: title }, list.map(option)) : list.map(option));
-  const select = build("select", {}, groups.flatMap(group));
+  const id = `choose-${label.toLowerCase().replaceAll(" ", "-")}`;
+  const select = build("select", { id }, groups.flatMap(group));
   select.addEventListener("change", () => write(values[Number(select.value)]));
-  const element = build("label", { class: "field" }, build("span", {}, label), select);
+  const element = build("div", { class: "field" }, build("label", { for: id }, label), select);
   return field(element, () => (select.value = values.indexOf(read())), applies);
 }
 

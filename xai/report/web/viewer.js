@@ -111,7 +111,7 @@ function wipe(view, part) {
   const [left, right] = view.sides;
   put(canvas, left);
   const from = Math.round(view.wipe * right.width);
-  canvas.getContext("2d").putImageData(right, 0, 0, from, 0, right.width - from, right.height);
+  contextOf(canvas).putImageData(right, 0, 0, from, 0, right.width - from, right.height);
   range.value = Math.round(100 * view.wipe);
   place(view.wipe);
 }
