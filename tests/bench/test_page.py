@@ -254,7 +254,7 @@ def test_a_run_without_views_is_a_page_on_plain_ground(run, page, tmp_path):
         assert any("kept no picture" in said for said in other.caveats)
         assert (other.id, other.target, other.predicted) == (one.id, one.target, one.predicted)
         assert (other.scores, other.curves, other.maps) == (one.scores, one.curves, one.maps)
-        assert other.probabilities[other.target] == pytest.approx(one.probabilities[one.target], abs=1e-6)
+        assert other.probabilities == pytest.approx(one.probabilities, abs=1e-6)
         assert (other.width, other.height) == (32, 32)
         assert not other.orders
     assert not any(part.exact for part in old.parts if part.operator in ("mean", "constant", "minimum"))
@@ -336,6 +336,15 @@ def test_caveats(config, tiny, tmp_path, finished):
         baseline = image.curves["deletion|mean"]["chefer"][-1]
         assert ("with every patch removed" in said) == (baseline > 0)
     assert {"real", "fake"} == {image.label for image in page.images}
+
+
+def test_tied_patches_are_told_and_tied_pixels_are_not(run, page):
+    frame = read_records(run).set_index(["metric", "protocol", "image", "method"])["tie_fraction"].sort_index()
+    assert (frame["srg", "pixels"] == 1).all()  # pixels of one patch
+    for image in page.images:
+        said = next((one for one in image.caveats if "are tied" in one), "")
+        for row in ("gradient_weighted_attention", "signed", "attention_rollout"):
+            assert (row in said) == (frame["srg", "token", image.id, row] > 0.5)
 
 
 def test_hostile_names_stay_text(finished, tmp_path):

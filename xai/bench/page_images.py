@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from xai.bench.page_parts import Described, first_constant, key_of, ordered_by
+from xai.bench.plan import MAPS
 from xai.bench.prepared import Exclusion
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.shown import Shown
@@ -142,13 +143,17 @@ def _without_view(
         "group": None if first["group"] == shown.id else printable(first["group"]),
         "label": first["label"] if isinstance(first["label"], str) else None,
         "predicted": target if sure else others[0],
-        "probabilities": {target: share} if known else {},
+        "probabilities": _shares(target, share, others) if known else {},
         "width": width,
         "height": height,
         "input_hash": first["image_hash"] or None,
         "view": (0, 0, width, height),
         "seen": (0, 0, width, height),
     }
+
+
+def _shares(target: str, share: float, others: Sequence[str]) -> dict[str, float]:
+    return {target: share} | ({others[0]: 1 - share} if len(others) == 1 else {})
 
 
 def _followed(records: Sequence[Mapping[str, Any]], run: Run) -> str:
@@ -301,14 +306,12 @@ def _blank(shown: Shown, target: str, run: Run) -> Iterator[str]:
 
 
 def _tied(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
-    ties = {
-        one["method"]: one["tie_fraction"]
-        for one in records
-        if METRICS[one["metric"]].needs == "perturbation"
-    }
-    for row in run.methods:
-        if ties.get(row, 0.0) > TIED:
-            yield f"{percent(ties[row])} of the patches of {row} tie: chance orders them."
+    """Of patches: pixels drawn from a patch map tie by nature."""
+    protocol = ordered_by(run.protocols) or {"name": MAPS}
+    ties = {one["method"]: one["tie_fraction"] for one in records if one["protocol"] == protocol["name"]}
+    found = [f"{row} ({percent(ties[row])})" for row in run.methods if ties.get(row, 0.0) > TIED]
+    if found:
+        yield f"Most patches are tied, and chance orders them, in the map of {', '.join(found)}."
 
 
 def _named(rows: Sequence[str], run: Run) -> str:
