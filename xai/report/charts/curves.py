@@ -1,6 +1,6 @@
 """Deletion, insertion and randomisation curves with their bands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from xai.report.benchmark.chart import column
@@ -41,6 +41,7 @@ def curves_chart(part: Mapping[str, Any], value: str | None) -> Spec | None:
         return None
     controls = [one["name"] for one in part["analysis"]["methods"] if one["control"]]
     names = names_of(curves, controls)
+    changed = ALONG.get(part["metric"], "share removed")
     styles = styles_of(list(curves), controls)
     colour = {
         "field": "row",
@@ -59,7 +60,7 @@ def curves_chart(part: Mapping[str, Any], value: str | None) -> Spec | None:
         "type": "quantitative",
         "scale": {"nice": False},
         "axis": {
-            "title": ALONG.get(part["metric"], "share removed"),
+            "title": changed,
             "format": ".0%",
             "grid": False,
             "tickCount": 6,
@@ -70,7 +71,7 @@ def curves_chart(part: Mapping[str, Any], value: str | None) -> Spec | None:
         "scale": {"zero": False},
         "axis": {"title": UP.get(part["metric"], f"value: {value}" if value else "value")},
     }
-    said = tooltip("row", "share removed or put back", "mean", "interval")
+    said = tooltip("row", changed, "mean", "interval")
     dots = max(len(one["fractions"]) for one in curves.values()) <= DOTTED
     layers = [
         {
@@ -125,7 +126,7 @@ def curves_chart(part: Mapping[str, Any], value: str | None) -> Spec | None:
         f"{'the value while patches are put back' if inserted else 'along the share that is changed'}.",
         layers,
         height=TALL,
-        data={"values": _rows(curves, names)},
+        data={"values": _rows(curves, names, set(controls), changed)},
         params=[{"name": PARAM, "value": []}],
         usermeta=legend(({"name": names[row], **styles[row]} for row in curves), PARAM),
     )
@@ -146,7 +147,9 @@ def styles_of(rows: Sequence[str], controls: Sequence[str]) -> dict[str, dict[st
     return styles
 
 
-def _rows(curves: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _rows(
+    curves: Mapping[str, Any], names: Mapping[str, str], controls: Collection[str], along: str
+) -> list[dict[str, Any]]:
     found = []
     for row, one in curves.items():
         points = list(zip(*(one[key] for key in ("fractions", "mean", "low", "high")), strict=True))
@@ -160,11 +163,12 @@ def _rows(curves: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str,
             found.append(
                 {
                     "row": names[row],
+                    "control": row in controls,
                     "share": share,
                     "value": mean,
                     "low": low,
                     "high": high,
-                    "share removed or put back": percent(share),
+                    along: percent(share),
                     "mean": write(mean),
                     "interval": f"{write(low)} … {write(high)}",
                 }
@@ -177,5 +181,6 @@ def _dimmed(shown: float, dimmed: float) -> Spec:
 
 
 def _hidden(opacity: float) -> Spec:
-    """For rows that the legend has not switched on. Names are compared as data: no code is made of them."""
-    return {"test": f"length({PARAM}) && indexof({PARAM}, datum.row) < 0", "value": opacity}
+    """For methods that the legend has not switched on; controls stay. Names are compared as data: no code is made of them."""
+    test = f"length({PARAM}) && !datum.control && indexof({PARAM}, datum.row) < 0"
+    return {"test": test, "value": opacity}
