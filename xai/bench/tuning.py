@@ -146,7 +146,8 @@ def tune(
 def candidates(depth: int) -> list[Options]:
     """All choices for a model of `depth` attention layers, none of which must rank patches as another does.
 
-    The sum over layers ranks as the mean does; with one layer all fusions of layers are the same.
+    The sum over layers ranks as the mean does; with one layer all fusions of layers are the same; in the
+    last layer only the rows that are read carry gradient.
     """
     found: dict[tuple[Any, ...], Options] = {}
     presets = [
@@ -159,6 +160,7 @@ def candidates(depth: int) -> list[Options]:
         presets, HEAD_FUSIONS, fusions, ("fused", "heads", None), ("read_out", "all")
     ):
         fusion = fused if len(indices) > 1 else "mean"
+        rows = rows if indices != (-1,) else "read_out"
         key = (indices, heads, fusion, clamp, rows)
         found.setdefault(
             key,
@@ -170,7 +172,7 @@ def candidates(depth: int) -> list[Options]:
 def defaults(depth: int) -> Options:
     """The method's own defaults, in the words of `candidates`; all layers where there are fewer than four."""
     return {
-        "layers": "last_4_layers" if depth >= 4 else "all_layers",
+        "layers": {1: "last_layer", 2: "last_2_layers", 3: "all_layers"}.get(depth, "last_4_layers"),
         "head_fusion": "mean",
         "layer_fusion": "mean",
         "clamp": "fused",
