@@ -121,7 +121,11 @@ def _measured(one: Any) -> str:
 
 
 def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
-    return table(caption, ["what", "value"], [line(pair) for pair in words.flatten(facts)])
+    return table(caption, ["what", "value"], [line(pair) for pair in _flat(facts)])
+
+
+def _flat(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key, "none" if value == "None" else value) for key, value in words.flatten(facts)]
 
 
 def _rows(page: Page) -> Table:
@@ -130,7 +134,7 @@ def _rows(page: Page) -> Table:
             [
                 row.name,
                 row.method,
-                ", ".join(f"{key} {value}" for key, value in words.flatten(row.options)) or "defaults",
+                ", ".join(f"{key} {value}" for key, value in _flat(row.options)) or "defaults",
             ],
             row.control,
         )
@@ -143,6 +147,6 @@ def _protocols(protocols: Sequence[Mapping[str, Any]]) -> Table:
     lines = []
     for one in protocols:
         rest = {key: value for key, value in one.items() if key not in ("name", "hash", "reference")}
-        settings = ", ".join(f"{key} {value}" for key, value in words.flatten(rest) if value != "None")
+        settings = ", ".join(f"{key} {value}" for key, value in _flat(rest) if value != "none")
         lines.append(line([str(one["name"]), str(one["hash"]), str(one["reference"]), settings]))
     return table("Protocols", ["protocol", "hash", "source", "settings"], lines)

@@ -181,6 +181,6 @@ def _dimmed(shown: float, dimmed: float) -> Spec:
 
 
 def _hidden(opacity: float) -> Spec:
-    """For methods that the legend has not switched on; controls stay. Names are compared as data: no code is made of them."""
+    """For methods that the legend has not switched on; controls stay. Names are compared as data."""
     test = f"length({PARAM}) && !datum.control && indexof({PARAM}, datum.row) < 0"
     return {"test": test, "value": opacity}

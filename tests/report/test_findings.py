@@ -1,0 +1,126 @@
+import copy
+import json
+import re
+
+import pytest
+from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
+
+from xai.report import to_html
+from xai.report.about import linked, provenance_of
+from xai.report.findings import findings_of
+from xai.report.verdicts import against_controls, against_random, at_the_top
+
+
+@pytest.fixture
+def summary():
+    return json.loads((DEMO / "summary.json").read_text("utf-8"))
+
+
+def page_of(summary):
+    return benchmark_page(0).model_copy(update={"summary": summary, "parts": []})
+
+
+def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
+    parts = summary["parts"][:3]
+    said = {row.removesuffix(" (control)"): one for one in against_random(parts) for row in one.rows}
+    methods = [one["name"] for one in parts[0]["analysis"]["methods"] if one["name"] != "random"]
+    assert sorted(said) == sorted(methods)
+    for name, verdict in said.items():
+        senses = {
+            next(m for m in part["analysis"]["methods"] if m["name"] == name)["verdict"].split()[0]
+            for part in parts
+        }
+        assert (verdict.tone == "good") == (senses == {"better"})
+        assert ("worse" in verdict.lead) == ("worse" in senses)
+
+
+def test_a_control_that_no_method_beats_is_told(summary):
+    """By deletion the raw attention of the last layer is best; nothing is better than it."""
+    found = against_controls([summary["parts"][1]])
+    assert [(one.tone, one.rows) for one in found] == [("bad", ())]
+    assert "raw_last_layer" in found[0].lead and "none" in found[0].lead
+
+
+def test_saturated_rows_and_too_few_images_are_no_success(summary):
+    part = summary["parts"][0]
+    methods = part["analysis"]["methods"]
+    methods[0]["verdict"] = "saturated on every image, ranks nothing (better than random, p<0.001 (Holm))"
+    methods[1]["verdict"] = "cannot be told from random: 3 images are too few (smallest possible p=0.25)"
+    said = {row: one for one in against_random([part]) for row in one.rows}
+    assert "saturated" in said[methods[0]["name"]].lead.lower() and said[methods[0]["name"]].tone != "good"
+    assert "too few" in said[methods[1]["name"]].lead.lower() and said[methods[1]["name"]].tone != "good"
+
+
+def test_warnings_say_what_a_reader_must_know(summary):
+    summary["units"] = [39, 40]
+    summary["answers"]["mean-3"]["kept"] = 7
+    summary["parts"][0]["saturated_images"] = 5
+    said = "\n".join(findings_of(page_of(summary)).warnings)
+    for text in ("39 of 40 units", "7 of 208 images", "5 images of 208 are saturated", "62 % of its patches"):
+        assert text in said
+
+
+def test_pages_of_runs_with_next_to_nothing(summary):
+    """No image, no method, nothing known: the page says so and does not break."""
+    empty = copy.deepcopy(summary)
+    for part in empty["parts"]:
+        part["analysis"] |= {"methods": [], "pairs": [], "friedman": None, "critical_difference": None}
+        part["analysis"] |= {"images": 0, "blocks": 0, "reference": None, "notes": ["No image."]}
+        part |= {"curves": {}, "greedy": None, "ties": {}, "saturated": {}}
+        part["split_half"] |= {"mean": None, "low": None, "high": None, "splits": 0}
+    empty |= {"stability": {}, "agreement": {}, "answers": {}, "cost": {}, "methods": [], "images": 0}
+    content = to_html(page_of(empty))
+    assert "no row has a score on every image" in content and "No image." in content
+    assert at_the_top(empty["parts"][:1])[0].lead.startswith("By srg no row")
+
+
+def test_unknown_numbers_are_empty_cells(summary):
+    for part in summary["parts"]:
+        for one in part["analysis"]["methods"]:
+            one |= {"low": None, "high": None, "p_reference": None, "superiority": None}
+        part["split_half"]["mean"] = None
+        part["ties"] = dict.fromkeys(part["ties"])
+    for one in (*summary["agreement"].values(), *summary["stability"].values()):
+        one["tau"] = [[None for _ in line] for line in one["tau"]]
+    for one in summary["cost"].values():
+        one["seconds"] = None
+    content = to_html(page_of(summary))
+    assert ">None<" not in content and "nan" not in re.sub(r"(?s)<script.*", "", content)
+
+
+def test_strata_are_told_by_class(summary):
+    part = summary["parts"][0]
+    part["strata"] = {"real <b>": part["analysis"], "fake": part["analysis"]}
+    found = findings_of(page_of(summary)).protocols[0].rankings[0].strata
+    assert [one.title for one in found.columns] == [
+        "row",
+        "real <b> (208 images in 16 groups)",
+        "fake (208 images in 16 groups)",
+    ]
+    means = {one["name"]: one["mean"] for one in part["analysis"]["methods"]}
+    assert {line.cells[0].text: line.cells[1].value for line in found.lines} == means
+    assert "real &lt;b&gt;" in to_html(page_of(summary)) and "real <b>" not in to_html(page_of(summary))
+
+
+def test_every_row_name_is_escaped(summary):
+    text = json.dumps(summary).replace("chefer", "<img src=x onerror=alert(1)>")
+    content = to_html(page_of(json.loads(text)))
+    assert "<img src=x" not in content and "&lt;img src=x" in content
+
+
+@pytest.mark.parametrize("make", [explanation_page, comparison_page])
+def test_other_pages_have_provenance_and_no_findings(make):
+    page = make(1)
+    assert findings_of(page) is None
+    captions = [one.caption for one in provenance_of(page)]
+    assert captions[:2] == ["The model", "This page"] and "Versions" in captions
+
+
+def test_references_link_numbers_of_arxiv_alone():
+    assert linked("A 2024 (arXiv 2403.14552), B 12.3456") == [
+        ("A 2024 (", None),
+        ("arXiv 2403.14552", "https://arxiv.org/abs/2403.14552"),
+        ("), B 12.3456", None),
+    ]
+    assert linked("doi 10.1109/5.2403.145521 javascript:alert(1)")[0][1] is None
+    assert linked("") == []
