@@ -339,7 +339,8 @@ def test_caveats(config, tiny, tmp_path, finished):
 
 
 def test_tied_patches_are_told_and_tied_pixels_are_not(run, page):
-    frame = read_records(run).set_index(["metric", "protocol", "image", "method"])["tie_fraction"].sort_index()
+    keys = ["metric", "protocol", "image", "method"]
+    frame = read_records(run).set_index(keys)["tie_fraction"].sort_index()
     assert (frame["srg", "pixels"] == 1).all()  # pixels of one patch
     for image in page.images:
         said = next((one for one in image.caveats if "are tied" in one), "")
