@@ -1,6 +1,5 @@
 """Saliency cards of a run's methods, with what the run measured about them."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import Any
@@ -39,7 +38,6 @@ def cards(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> list[Card]:
 
 
 def _card(method: str, summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Card:
-    options = list(inspect.signature(METHODS[method]).parameters)[1:]
     names = [RANDOM] if method == RANDOM else [str(row["name"]) for row in rows if row["method"] == method]
     measured = []
     for part in summary.parts:
@@ -61,7 +59,7 @@ def _card(method: str, summary: Summary, rows: Sequence[Mapping[str, Any]]) -> C
                         meaning=f"{name}: {meaning}" if len(names) > 1 else meaning,
                     )
                 )
-    return card_of(METHODS[method].info, options, measured)
+    return card_of(METHODS[method].info, measured)
 
 
 def _meaning(metric: str, one: MethodSummary, reference: MethodSummary | None) -> str:

@@ -1,6 +1,5 @@
 """From explanations to a page: what has to be asked of the model again, and where everything comes from."""
 
-import inspect
 import platform
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -177,7 +176,7 @@ def provenance(classifier: Classifier) -> dict[str, Any]:
 
 def method_card(name: str) -> Card:
     """The card of a registered method."""
-    return card_of(METHODS[name].info, inspect.signature(METHODS[name]).parameters)
+    return card_of(METHODS[name].info)
 
 
 def input_hash(pixels: Tensor) -> str:

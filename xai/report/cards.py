@@ -1,6 +1,6 @@
 """Saliency cards from what a method says of itself; the same for every kind of page."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from xai.report.payload import Card, Measured
@@ -20,6 +20,8 @@ class About(Protocol):
     @property
     def signed(self) -> bool: ...
     @property
+    def deterministic(self) -> bool: ...
+    @property
     def forwards(self) -> int: ...
     @property
     def backwards(self) -> int: ...
@@ -29,12 +31,11 @@ class About(Protocol):
     def summary(self) -> str: ...
 
 
-def card_of(about: About, options: Collection[str], measured: Iterable[Measured] = ()) -> Card:
+def card_of(about: About, measured: Iterable[Measured] = ()) -> Card:
     """The card of a method.
 
     Args:
         about: What it says of itself.
-        options: Names of all its options; one with a `seed` draws random numbers.
         measured: What was measured about it.
     """
     return Card(
@@ -43,7 +44,7 @@ def card_of(about: About, options: Collection[str], measured: Iterable[Measured]
         reference=about.reference,
         class_sensitive=about.class_sensitive,
         signed=about.signed,
-        deterministic="seed" not in options,
+        deterministic=about.deterministic,
         needs=_needs(about),
         forwards=about.forwards,
         backwards=about.backwards,
