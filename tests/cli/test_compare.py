@@ -73,10 +73,8 @@ def test_compare_with_a_broken_image_and_with_none(tmp_path, xai_command, detect
 def test_methods_as_json_have_the_agreed_fields(xai_command):
     listed = json.loads(xai_command("methods", "--json").stdout)
     assert {entry["name"] for entry in listed} == set(METHODS)
-    assert all(
-        set(entry) == {"name", "class_sensitive", "signed", "forwards", "backwards", "reference"}
-        for entry in listed
-    )
+    fields = "name family class_sensitive signed deterministic forwards backwards reference"
+    assert all(set(entry) == set(fields.split()) for entry in listed)
     (one,) = json.loads(xai_command("methods", "attention_rollout", "--json").stdout)
     assert one["reference"] == METHODS["attention_rollout"].info.reference
 
