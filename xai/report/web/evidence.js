@@ -66,7 +66,7 @@ function removalPart(removals) {
   const { value, target, operator, removed, patches } = removals[0];
   const caption =
     `The model's ${value} for ${readable(target)} without ${removed} of ${patches} patches` +
-    (REMOVED_BY[operator] ? ` (removed: ${REMOVED_BY[operator]})` : ` (operator: ${operator})`);
+    (REMOVED_BY[operator] ? ` (removed: ${REMOVED_BY[operator]})` : ` (operator: ${readable(operator)})`);
   const scale = removalScale(removals);
   const lines = removals.map((one) => [
     named(one.row),

@@ -82,7 +82,7 @@ function labelField() {
 
 function layerGroups({ layers }) {
   const presets = Object.entries(page.fusion.presets).map(([name, list]) => [
-    `${name.replaceAll("_", " ")}${list.length > 1 ? ` (${list.length})` : ""}`,
+    `${readable(name).replaceAll("_", " ")}${list.length > 1 ? ` (${list.length})` : ""}`,
     name,
   ]);
   const explained = `${AS_EXPLAINED} (${page.fusion.layers.join(", ")})`;
