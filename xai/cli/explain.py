@@ -19,8 +19,21 @@ def explain(
     weights: opt.Weights = None,
     target: opt.Target = None,
     method: Annotated[
-        str, typer.Option("--method", help="xai methods lists them.", rich_help_panel=opt.METHOD)
-    ] = "gradient_weighted_attention",
+        str | None,
+        typer.Option(
+            "--method",
+            help="xai methods lists them; default gradient_weighted_attention.",
+            rich_help_panel=opt.METHOD,
+        ),
+    ] = None,
+    method_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--method-config",
+            help="YAML with a method and its options, such as xai tune writes.",
+            rich_help_panel=opt.METHOD,
+        ),
+    ] = None,
     layers: opt.Layers = None,
     head_fusion: opt.HeadFusion = None,
     layer_fusion: opt.LayerFusion = None,
@@ -60,13 +73,14 @@ def explain(
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
+    name, options = opt.method_of(method, method_config)
     explainer = Explainer(
         opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
-        method,
+        name,
         target,
         batch_size=batch_size,
         seed=seed,
-        **opt.method_options(layers, head_fusion, layer_fusion, clamp),
+        **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it

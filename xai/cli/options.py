@@ -109,6 +109,19 @@ def load_classifier(
     )
 
 
+def method_of(method: str | None, file: Path | None) -> tuple[str, dict[str, Any]]:
+    """Name and options of the method that --method or --method-config names."""
+    from xai.core import UsageError
+    from xai.explanation import read_method_file
+
+    if method and file:
+        raise UsageError("--method and --method-config both name a method.", "Give one of them.")
+    if file is None:
+        return method or "gradient_weighted_attention", {}
+    found = read_method_file(file)
+    return found.method, found.options
+
+
 def method_options(
     layers: str | None = None,
     head_fusion: str | None = None,

@@ -8,6 +8,7 @@ from xai.explanation.explainer import Explainer, name_of
 from xai.explanation.failure import Failure, OutputError
 from xai.explanation.files import writing
 from xai.explanation.inputs import gather
+from xai.explanation.method_file import MethodFile, read_method_file
 from xai.explanation.page import PageBuilder, page_of_comparison
 from xai.explanation.record import warnings_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Failure",
+    "MethodFile",
     "OutputError",
     "PageBuilder",
     "boxes_for",
@@ -27,6 +29,7 @@ __all__ = [
     "gather",
     "name_of",
     "page_of_comparison",
+    "read_method_file",
     "warnings_of",
     "write_comparison",
     "writing",

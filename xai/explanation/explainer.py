@@ -104,7 +104,8 @@ class Explainer:
     @cached_property
     def all_layers(self) -> attr.GradientWeightedAttention:
         """Gradient-weighted attention in every layer, whatever the method explains with."""
-        return attr.GradientWeightedAttention(self.classifier, layers="all_layers")
+        rows = self.options.get("rows", "read_out")
+        return attr.GradientWeightedAttention(self.classifier, layers="all_layers", rows=rows)
 
     @contextmanager
     def memory_errors(self) -> Iterator[None]:
