@@ -273,7 +273,7 @@ function scoreTable(caption, parts, found) {
   const headings = parts.map(({ metric, protocol, better }) => {
     const arrow = better === null ? "" : better ? "\u00a0↑" : "\u00a0↓";
     const title = better === null ? null : `${better ? "higher" : "lower"} is better`;
-    const of = build("span", { class: "of" }, `(${protocol})`);
+    const of = build("span", { class: "of" }, `(${readable(protocol)})`);
     return build("span", { title }, named(metric + arrow), " ", of);
   });
   const lines = rows.map(({ name, control }) => [

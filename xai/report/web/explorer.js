@@ -52,7 +52,7 @@ function chooseFirst(parts, found) {
 }
 
 function explorerView(parts, choice) {
-  const option = ({ key, metric, protocol }) => build("option", { value: key }, `${metric} (${protocol})`);
+  const option = ({ key, metric, protocol }) => build("option", { value: key }, `${metric} (${readable(protocol)})`);
   const part = build("select", {}, ...parts.map(option));
   part.value = choice.part.key;
   const view = {
@@ -148,7 +148,7 @@ function saidNodes(found, part, curves, step, unit) {
   const where = removedWords(part, patchesOf(found, curves[0].name), step);
   const steps = `step ${step + 1} of ${part.fractions.length}`;
   const read = build("span", { class: "explorer-values" }, `${unitWords(part, unit)}: `, ...values);
-  return [`${part.metric} (${part.protocol}), ${steps}: ${where}`, read];
+  return [`${part.metric} (${readable(part.protocol)}), ${steps}: ${where}`, read];
 }
 
 function unitWords(part, unit) {
