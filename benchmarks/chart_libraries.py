@@ -315,6 +315,7 @@ def measure(runs: int, chromium: str) -> dict:
             made[package] = make()
         except ImportError:
             missing.append(package)
+    load = os.getloadavg()[0]
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         pages = {(p, s): Path(folder) / f"{p}_{s}.html" for p in made for s in (True, False)}
@@ -336,6 +337,7 @@ def measure(runs: int, chromium: str) -> dict:
         "runs": runs,
         "browser": f"Chromium {version}, headless",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "load": round(load, 1),
         "python": platform.python_version(),
         "candidates": [report(made[p], first[p], found[p], sizes[p], answers[p]) for p in made],
         "missing": missing,
@@ -349,11 +351,13 @@ def report(candidate: Candidate, first: dict, runs: list[dict], size: int, answe
         "version": importlib.metadata.version(candidate.package),
         "raw": len(candidate.library.encode()),
         "embedded": len(packed(candidate)),
+        "chart": len(candidate.content) + len(json.dumps(candidate.data)),
         "page": size,
         "strict": drawn(first),
         "strict_violations": first["violations"],
         "strict_error": first["error"],
         "timed_under": "strict" if drawn(first) else "lax",
+        "failed_runs": sum(run["error"] is not None for run in runs),
         "first_paint": spread([run["paint"] for run in runs]),
         "first_chart": spread([run["chart"] for run in runs]),
         "answers_pointer": answers,
@@ -379,16 +383,8 @@ def spread(values: list) -> dict | None:
 
 def markdown(found: dict) -> str:
     rows = [row(one) for one in found["candidates"]]
-    head = [
-        "library",
-        "package",
-        "raw MB",
-        "in the page MB",
-        "first paint s",
-        "first chart s",
-        "strict policy",
-    ]
-    head += ["violations", "output", "answers the pointer"]
+    head = ["library", "package", "raw MB", "in the page MB", "one chart kB", "first paint s"]
+    head += ["first chart s", "strict policy", "violations", "output", "answers the pointer"]
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     missing = f"\n\nNot installed, not measured: {', '.join(found['missing'])}." if found["missing"] else ""
@@ -396,8 +392,9 @@ def markdown(found: dict) -> str:
 
 Made by `python benchmarks/chart_libraries.py`: {found["chart"]}; medians (smallest … largest)
 of {found["runs"]} alternating runs, {found["browser"]}, {found["machine"]},
-Python {found["python"]}. Times count from navigation; "in the page" is the library as gzip in base64.
-The policy names the hashes of scripts and of the style, and allows nothing else.
+Python {found["python"]}; load average at the start {found["load"]}: the times of a busy machine are long and
+far apart, and only their order counts. Times count from navigation; "in the page" is the library as gzip in
+base64. The policy names the hashes of scripts and of the style, and allows nothing else.
 
 {table}{missing}
 
@@ -413,6 +410,7 @@ def row(one: dict) -> list[str]:
         f"{one['package']} {one['version']}",
         f"{one['raw'] / 1e6:.2f}",
         f"{one['embedded'] / 1e6:.2f}",
+        f"{one['chart'] / 1e3:.0f}",
         seconds(one["first_paint"]),
         seconds(one["first_chart"]),
         policy,
