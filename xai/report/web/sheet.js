@@ -264,7 +264,7 @@ function methodsPart(found) {
   const lines = rows.map(({ name, method, options }) => {
     const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
     const { summary, reference } = cards.get(method) ?? {};
-    return [named(name), named(method), set.join("; ") || "defaults", summary ?? "–", reference ?? "–"];
+    return [named(name), named(method), set.join("; ") || "defaults", readable(summary ?? "–"), readable(reference ?? "–")];
   });
   const headings = ["Map", "Method", "Options", "What it does", "Reference"];
   return sheetSection(
