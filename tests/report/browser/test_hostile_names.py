@@ -32,7 +32,7 @@ EXPLAINED = ("real", "fake")
 LOOSE = "b#loose, img[src='x'], [onerror], [onfocus], #main script, header script, dialog script"
 # all that is written: text, options, alternatives, whether on view or not
 WRITTEN = """() => {
-  const attributes = ["aria-label", "title", "alt", "value", "placeholder", "aria-description"];
+  const attributes = ["aria-label", "title", "alt", "placeholder", "aria-description"];
   const inAttributes = [...document.querySelectorAll("body *")]
     .flatMap((one) => attributes.map((name) => one.getAttribute(name) ?? ""));
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, (node) =>
