@@ -147,7 +147,6 @@ function answerTable({ probabilities, predicted, label }) {
 
 function factList(entry) {
   const { words, whole } = seenBox(entry);
-  const model = Object.entries(page.model).map(([key, value]) => [`Model: ${key}`, value]);
   const facts = [
     ["Image", entry.id === entry.name ? null : entry.id],
     ["Group", entry.group],
@@ -157,7 +156,8 @@ function factList(entry) {
     ["Class followed", entry.target],
     ["SHA-256 of the file", entry.sha256],
     ["Digest of the model's input", entry.input_hash],
-    ...model,
+    ["Model", page.model.name],
+    ["Digest of the model", page.model.fingerprint],
   ];
   return factTable(facts);
 }
@@ -272,7 +272,15 @@ function methodsPart(found) {
     sheetTable("Methods and their options", headings, lines, "methods"),
     page.fusion && build("p", {}, fusionWords(page.fusion)),
     protocolsPart(found),
+    modelPart(),
   );
+}
+
+function modelPart() {
+  const facts = Object.entries(page.model).filter(([name]) => name !== "name" && name !== "fingerprint");
+  if (!facts.length) return null;
+  const told = facts.map(([name, value]) => [name.replaceAll("_", " "), value]);
+  return build("div", {}, build("h4", {}, "The model"), factTable(told));
 }
 
 function fusionWords({ row, layers, head_fusion, layer_fusion, clamp }) {
