@@ -182,6 +182,8 @@ def test_captum_metrics(name: str) -> None:
 
 def test_half_precision(name: str) -> None:
     model, x = build("clip"), pixels()
+    if name == "translrp":  # divides by small numbers, so that rounded weights have another map
+        model, x = model.bfloat16().float(), x.bfloat16().float()
     expected = make(name, model).attribute_patches(x, 1)
     got = make(name, model.bfloat16()).attribute_patches(x.bfloat16(), 1)
     assert got.dtype == torch.bfloat16

@@ -42,6 +42,10 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         `options` are the call's own: attn_mask, dropout_p, is_causal, scale, enable_gqa.
         """
 
+    def project(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Stand in for a projection inside of `nn.MultiheadAttention`."""
+        return F.linear(x, weight, bias)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
@@ -80,29 +84,29 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         def split(x: Tensor) -> Tensor:
             return x.reshape(x.shape[0], batch, heads, -1).permute(1, 2, 0, 3)
 
-        q, k, v = map(split, _project(query, key, value, call))
+        q, k, v = map(split, self._project(query, key, value, call))
         mask = _additive_mask(call, q, k)
         causal = call["is_causal"] and mask is None
         dropout = call["dropout_p"] if call["training"] else 0.0
         out = self._attend(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
         merged = out.permute(2, 0, 1, 3).reshape(queries, batch, width)
-        result = F.linear(merged, call["out_proj_weight"], call["out_proj_bias"])
+        result = self.project(merged, call["out_proj_weight"], call["out_proj_bias"])
         if not call["need_weights"]:
             return result, None
         scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
         weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
         return result, weights.mean(1) if call["average_attn_weights"] else weights
 
-
-def _project(query: Tensor, key: Tensor, value: Tensor, call: dict[str, Any]) -> tuple[Tensor, ...]:
-    weight, bias = call["in_proj_weight"], call["in_proj_bias"]
-    if key is query and value is query and not call["use_separate_proj_weight"]:
-        return F.linear(query, weight, bias).chunk(3, dim=-1)
-    weights = (
-        [call[f"{n}_proj_weight"] for n in "qkv"] if call["use_separate_proj_weight"] else weight.chunk(3)
-    )
-    biases = [None] * 3 if bias is None else bias.chunk(3)
-    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    def _project(self, query: Tensor, key: Tensor, value: Tensor, call: dict[str, Any]) -> tuple[Tensor, ...]:
+        weight, bias = call["in_proj_weight"], call["in_proj_bias"]
+        if key is query and value is query and not call["use_separate_proj_weight"]:
+            return self.project(query, weight, bias).chunk(3, dim=-1)
+        separate = call["use_separate_proj_weight"]
+        weights = [call[f"{n}_proj_weight"] for n in "qkv"] if separate else weight.chunk(3)
+        biases = [None] * 3 if bias is None else bias.chunk(3)
+        return tuple(
+            self.project(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
 
 
 def _additive_mask(call: dict[str, Any], q: Tensor, k: Tensor) -> Tensor | None:

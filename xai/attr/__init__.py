@@ -13,6 +13,7 @@ from xai.attr.guided_ig import GuidedIntegratedGradients
 from xai.attr.information_flow import BTHead, BTToken, TransitionAttentionMaps
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
+from xai.attr.lrp import CPLRP, AttnLRP
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
@@ -24,8 +25,10 @@ from xai.attr.sobol_indices import SobolIndices
 from xai.attr.token_cams import TokenGradCAMPlusPlus, TokenHiResCAM, TokenLayerCAM
 from xai.attr.token_grad_cam import TokenGradCAM
 from xai.attr.token_transformation import TokenTransformation
+from xai.attr.translrp import TransLRP
 
 __all__ = [
+    "CPLRP",
     "DAAM",
     "LAYER_PRESETS",
     "LIME",
@@ -34,6 +37,7 @@ __all__ = [
     "AttentionAttribution",
     "AttentionGuidedCAM",
     "AttentionRollout",
+    "AttnLRP",
     "BTHead",
     "BTToken",
     "CenterPrior",
@@ -67,6 +71,7 @@ __all__ = [
     "TokenHiResCAM",
     "TokenLayerCAM",
     "TokenTransformation",
+    "TransLRP",
     "TransitionAttentionMaps",
     "Uniform",
     "VarGrad",

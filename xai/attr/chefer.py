@@ -1,12 +1,16 @@
 """Generic attention explainability of Chefer et al.: gradient-weighted attention, rolled out."""
 
+from collections.abc import Callable, Sequence
+
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
+from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
 from xai.attr.base import MethodInfo, register
 from xai.attr.recorded import Record, RecordedAttribution, TokenMaps
+from xai.attr.variants import accurate
+
+WeightedRows = Callable[[int, list[int]], Tensor]  # layer, query rows → (targets, B, R, M)
 
 
 @register
@@ -36,46 +40,46 @@ class Chefer(RecordedAttribution):
     )
 
     def _tokens(self, record: Record) -> TokenMaps:
-        seen = record.seen
-        layers = list(range(seen.layers))
-        read: Rows = list(seen.rows)
-        first = record.gradients[0]
-        tokens = first.new_zeros(record.targets, first.shape[1], seen.grid.tokens)
-        if seen.pooling:  # its queries are no image tokens, so no residual passes it
-            top = layers.pop()
-            queries = record.calls[top].query.shape[-2]
-            row = tokens.new_full((*tokens.shape[:2], queries), 1 / queries)
-            row, read = propagate(row, record.calls[top], record.gradients[top], slice(None)), slice(None)
-        else:
-            row = tokens.index_fill(-1, torch.tensor(read, device=tokens.device), 1 / len(read))
-        for layer in reversed(layers):
-            row = row + propagate(row, record.calls[layer], record.gradients[layer], read)
-            read = slice(None)
-        return row
+        calls = [record.calls[i] for i in range(record.seen.layers)]
+
+        def weighted(layer: int, rows: list[int]) -> Tensor:
+            product = attention_rows(calls[layer], rows)
+            product = product * gradient_rows(calls[layer], record.gradients[layer], rows)
+            return product.clamp_min_(0).mean(2)
+
+        return roll_out(record.seen, calls, record.targets, weighted)
 
 
-def propagate(
-    row: Float[Tensor, "targets b n"],
-    call: AttentionCall,
-    gradients: Float[Tensor, "targets b h n e"],
-    rows: Rows,
-) -> Float[Tensor, "targets b m"]:
-    """`row · Ā`, where Ā is the head mean of the clamped `A ⊙ ∂y/∂A` of a recorded layer.
+def roll_out(seen: Probe, calls: Sequence[AttentionCall], targets: int, weighted: WeightedRows) -> TokenMaps:
+    """The classifier's row of `(I + Ā_L) ⋯ (I + Ā_1)`.
 
     Args:
-        row: (targets, B, N), zero outside of `rows`.
-        call: The recorded layer.
-        gradients: (targets, B, H, N, e), ∂y/∂O.
-        rows: Query rows to build.
-
-    Returns:
-        (targets, B, M)
+        seen: How the model attends.
+        calls: All layers.
+        targets: Number of targets.
+        weighted: Rows (targets, B, R, M) of a layer's Ā.
     """
-    total: Tensor | None = None
-    for chunk in row_chunks(call, rows, copies=len(gradients)):
-        product = attention_rows(call, chunk) * gradient_rows(call, gradients, chunk)
-        weighted = product.clamp_min_(0).mean(2)
-        part = (row[..., None, chunk].to(weighted.dtype) @ weighted)[..., 0, :]
-        total = part if total is None else total + part
-    assert total is not None  # noqa: S101 - a call has at least one row
-    return total
+    layers = list(range(seen.layers))
+    query = calls[0].query
+    tokens = accurate(query).new_zeros(targets, len(query), seen.grid.tokens)
+    read: Rows = list(seen.rows)
+
+    def step(row: Tensor, layer: int, rows: Rows) -> Tensor:
+        parts = [
+            (row[..., None, chunk].to(part.dtype) @ part)[..., 0, :]
+            for chunk in row_chunks(calls[layer], rows, copies=targets)
+            for part in [weighted(layer, chunk)]
+        ]
+        return torch.stack(parts).sum(0)
+
+    if seen.pooling:  # its queries are no image tokens, so no residual passes it
+        top = layers.pop()
+        queries = calls[top].query.shape[-2]
+        row = tokens.new_full((*tokens.shape[:2], queries), 1 / queries)
+        row, read = step(row, top, slice(None)), slice(None)
+    else:
+        row = tokens.index_fill(-1, torch.tensor(read, device=tokens.device), 1 / len(read))
+    for layer in reversed(layers):
+        row = row + step(row, layer, read)
+        read = slice(None)
+    return row

@@ -1,0 +1,87 @@
+"""Transformer attribution: relevance of attention maps by LRP, weighted by their gradient, rolled out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai.attention import Probe, attention_rows, gradient_rows
+from xai.attr.backward import output_gradients
+from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.chefer import roll_out
+from xai.attr.lrp_positive import RelevanceRules, divide
+from xai.attr.lrp_rules import followed
+from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.target import Target
+from xai.attr.variants import accurate
+
+
+@register
+class TransLRP(PatchAttribution):
+    """Relevance of the attention maps times their gradient, followed through all layers.
+
+    `Ā_l = I + E_h (∂y/∂A_l ⊙ R_{A_l})⁺`; the map is the classifier's row of `Ā_L ⋯ Ā_1`, read as by `Chefer`.
+    `R_{A_l}` comes by relevance propagation from 1 at the target logit (for a margin, 1 and −1):
+
+    - linear layer: by the positive contributions, `R_j = Σ_k (x_j w_jk)⁺ R_k / Σ_j (x_j w_jk)⁺`;
+    - activation, softmax, normalisation, scaling, a constant added: relevance passes as it is;
+    - `A·V`, `Q·Kᵀ`, gates: by the contributions, half to each factor;
+    - residual sum u + v: by the terms, then `R_u · |ΣR_u| / (|ΣR_u| + |ΣR_v|) · ΣR / ΣR_u`, per image;
+    - means and sums over tokens: by the terms.
+
+    Where paper and the authors' program differ, this is the program: LayerNorm passes relevance as it is (the
+    paper gives no rule), biases take part nowhere, a product's normalisation is the factor ½ (equal to the
+    paper's as each side's relevance sums to that of the product). The program normalises over its batch of
+    one; here each image is normalised alone.
+
+    One plain forward and backward pass for the gradient, one of each by the rules for the relevance; A and
+    R_A are built row by row, so a part of one layer's matrix is in memory at a time.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+    """
+
+    info = MethodInfo(
+        name="translrp",
+        family="attention",
+        class_sensitive=True,
+        signed=False,
+        forwards=2,
+        backwards=2,
+        reference="Chefer et al. 2021, arXiv 2012.09838",
+        summary="LRP relevance of attention times its gradient, clamped and rolled out.",
+    )
+
+    def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
+        seen = self._probe(pixels, args)
+        logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
+        gradients = output_gradients([scores(logits, t) for t in targets], calls)
+        shares = self._relevance_shares(seen, pixels, targets, args)
+
+        def weighted(layer: int, rows: list[int]) -> Tensor:
+            call = calls[layer]
+            relevance = attention_rows(call, rows) * gradient_rows(call, shares[layer], rows) / 2
+            return (relevance * gradient_rows(call, gradients[layer], rows)).clamp_min_(0).mean(2)
+
+        return seen.grid.to_patches(roll_out(seen, calls, len(targets), weighted))
+
+    def _relevance_shares(
+        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> list[Tensor]:
+        """`R_O / O` of every layer, (targets, B, H, N, e), with which `R_A = ½ A ⊙ (R_O / O) Vᵀ`."""
+        rules = RelevanceRules(len(pixels), seen.grid.tokens)
+        with followed(self.model), rules:
+            logits = self.model(accurate(pixels.detach()).requires_grad_(), *args)
+        outputs = rules.outputs[: seen.layers]
+        found = []
+        for left, target in zip(reversed(range(len(targets))), targets, strict=True):
+            leaf = logits.detach().requires_grad_()
+            (start,) = torch.autograd.grad(scores(leaf, target).sum(), leaf)
+            found.append(
+                torch.autograd.grad(logits, outputs, start, retain_graph=left > 0, materialize_grads=True)
+            )
+        return [
+            divide(accurate(torch.stack(of_layer)), accurate(output.detach()))
+            for output, of_layer in zip(outputs, zip(*found, strict=True), strict=True)
+        ]
