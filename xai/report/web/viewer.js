@@ -44,13 +44,20 @@ async function enter(place, article) {
 }
 
 function dropOldest() {
-  for (const [place, { stage }] of views) {
+  for (const [place, view] of views) {
     if (views.size <= KEPT) return;
     if (visible.has(place)) continue;
-    stage.replaceChildren();
+    release(view);
     views.delete(place);
     details.delete(place);
   }
+}
+
+/** Chromium keeps what is taken out of an article that it does not render: the pixels are given up by hand. */
+function release({ stage, detail }) {
+  for (const canvas of stage.querySelectorAll("canvas")) canvas.width = canvas.height = 0;
+  stage.replaceChildren();
+  grounds.delete(detail);
 }
 
 /** Paint with the next frame, however often it is asked for. */
