@@ -268,6 +268,7 @@ def test_gates_share_half_and_half() -> None:
         (lambda z: 1 / z, "__rdiv__"),
         (lambda z: z / z.sum(1, keepdim=True), "div"),
         (lambda z: z.clone().mul_(z), "mul_"),
+        (lambda z: torch.add(z, z.flip(1), alpha=2), "alpha"),
         (lambda z: F.dropout(z, 0.5, True), "eval"),
         (lambda z: torch.fft.rfft2(z).abs(), "fft"),
     ],

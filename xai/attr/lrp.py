@@ -87,12 +87,13 @@ class AttnLRP(_LRP):
 
     All of this is `R_x = x ⊙ g` with a modified gradient g, so one backward pass does it, the fused attention
     kernel included (its gradients times ½ for V, ¼ for Q and K). The map is `x ⊙ g` at the pixels, summed
-    over patches. Without γ, softmax and biases relevance sums to the score exactly; biases, class token and
-    positions keep their share, and the softmax keeps or adds what its Taylor expansion leaves out.
+    over patches. Sums, linear layers without bias, norms and activations hand on all they get, at any γ;
+    biases, class token and positions keep their share, and the softmax keeps or adds what its Taylor
+    expansion leaves out. An operation without a rule is an error.
 
-    ViTs need γ > 0 against the noise of the gradient, and it needs tuning per model: the authors search 0 to
-    1 for linear layers and 0.1 to 100 for the embedding. The defaults are from within that range, with the
-    ε rule for the projections of the attention, and were not tuned for your model.
+    For ViTs the authors advise γ > 0, against the noise of the gradient, tuned for each model: their example
+    searches 0 to 1 for linear layers and 0.1 to 100 for the embedding. The defaults are from within that
+    range, with the ε rule for the projections of the attention, and were not tuned for your model.
 
     Args:
         forward_func: See `PatchAttribution`.
@@ -121,12 +122,12 @@ class AttnLRP(_LRP):
 class CPLRP(_LRP):
     """Conservative propagation: layer-wise relevance with the attention probabilities as constants.
 
-    As `AttnLRP`, but no relevance passes the softmax: `A·V` gives all of it to V. Without biases, relevance
-    sums to the score exactly, whatever γ.
+    As `AttnLRP`, but no relevance passes the softmax: `A·V` gives all of it to V. Without biases, positions
+    and class token, relevance sums to the score at any γ.
 
     Args:
         forward_func: See `PatchAttribution`.
-        gamma: As in `AttnLRP`; the authors of CP-LRP use 0, those of AttnLRP compare with both.
+        gamma: As in `AttnLRP`; CP-LRP as first described has none.
         gamma_attention: As in `AttnLRP`.
         gamma_embedding: As in `AttnLRP`.
         at: As in `AttnLRP`.

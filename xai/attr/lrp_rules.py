@@ -100,6 +100,8 @@ class RuledPass(AttentionInterceptor):
 
     def sum_of(self, func: Any, args: Any, kwargs: Any) -> Any:
         a, b = args[:2]
+        if kwargs.get("alpha", 1) != 1:
+            raise ModelError("The model adds a multiple of its features (alpha), for which no rule is known.")
         if is_data(a) and is_data(b):
             root = root_of(a)
             return self.of_root(root, func, args, kwargs) if root is root_of(b) else self.add(func, a, b)

@@ -35,6 +35,10 @@ class TransLRP(PatchAttribution):
     paper's as each side's relevance sums to that of the product). The program normalises over its batch of
     one; here each image is normalised alone.
 
+    A constant factor keeps its share: in a pooling head, the query a quarter. The rules divide by
+    values of either sign that can be near 0, so maps change with the rounding of weights: those of a model
+    in half precision are computed in single precision, and still differ from those of its original weights.
+
     One plain forward and backward pass for the gradient, one of each by the rules for the relevance; A and
     R_A are built row by row, so a part of one layer's matrix is in memory at a time.
 
