@@ -30,8 +30,10 @@ OPTIONS = {
     "shapley_value_sampling": {"n_samples": 2},
     "smoothgrad": {"nt_samples": 4},
     "sobol_indices": {"n_designs": 4, "cells": 4},
+    "tis": {"n_masks": 16},
     "transition_attention_maps": {"n_steps": 4},
     "vargrad": {"nt_samples": 4},
+    "vit_cx": {"max_masks": 8},
 }
 
 

@@ -15,6 +15,7 @@ from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
 from xai.attr.lrp import CPLRP, AttnLRP
 from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
+from xai.attr.metric_driven import MetricDrivenAttribution
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
 from xai.attr.recorded import RecordedAttribution, attribute_many
@@ -22,10 +23,12 @@ from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
 from xai.attr.sobel import SobelEdges
 from xai.attr.sobol_indices import SobolIndices
+from xai.attr.tis import TransformerInputSampling
 from xai.attr.token_cams import TokenGradCAMPlusPlus, TokenHiResCAM, TokenLayerCAM
 from xai.attr.token_grad_cam import TokenGradCAM
 from xai.attr.token_transformation import TokenTransformation
 from xai.attr.translrp import TransLRP
+from xai.attr.vit_cx import ViTCX
 
 __all__ = [
     "CPLRP",
@@ -56,6 +59,7 @@ __all__ = [
     "LeGrad",
     "MaskGradient",
     "MethodInfo",
+    "MetricDrivenAttribution",
     "Occlusion",
     "PatchAttribution",
     "RandomAttribution",
@@ -72,9 +76,11 @@ __all__ = [
     "TokenLayerCAM",
     "TokenTransformation",
     "TransLRP",
+    "TransformerInputSampling",
     "TransitionAttentionMaps",
     "Uniform",
     "VarGrad",
+    "ViTCX",
     "attribute_many",
     "create",
     "list_methods",

@@ -12,7 +12,7 @@ from xai.attr.options import operator_of
 from xai.attr.shapes import Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows, variant_scores
-from xai.core import UsageError
+from xai.core import ModelError, UsageError
 from xai.perturb import Operator, image_seeds
 
 
@@ -44,26 +44,37 @@ class RemovalAttribution(PatchAttribution):
     def _scores_without(
         self,
         pixels: Pixels,
-        removed: Bool[Tensor, "variants rows cols"],
+        removed: Bool[Tensor, "*images variants rows cols"],
         targets: Sequence[Target],
         args: tuple[Any, ...],
     ) -> Float[Tensor, "targets b variants"]:
-        """Scores of every image without each of these sets of patches; no sets are told apart twice."""
+        """Scores of every image without each of these sets of patches, shared or the image's own."""
         images, seeds = len(pixels), image_seeds(pixels, self.seed)
-        removed = removed.to(pixels.device)
-        with torch.no_grad():
-            substrate = self._operator.prepare(self.model, pixels, seeds)
+        removed = removed.to(pixels.device).expand(images, *removed.shape[-3:])
+        substrate = self._substrate(pixels, seeds)
         seed = torch.tensor(seeds, device=pixels.device)
 
         def forward(image: Tensor, variant: Tensor) -> Tensor:
             at = image.to(pixels.device)
             model = _Bound(self.model, argument_rows(args, image, images)) if args else self.model
             stand_in = None if substrate is None else substrate[at]
-            return self._operator.logits(
-                model, pixels[at], stand_in, removed[variant.to(at.device)], seed[at]
-            )
+            gone = removed[at, variant.to(at.device)]
+            return self._value(self._operator.logits(model, pixels[at], stand_in, gone, seed[at]))
 
-        return variant_scores(forward, images, len(removed), targets, self.internal_batch_size)
+        return variant_scores(forward, images, removed.shape[1], targets, self.internal_batch_size)
+
+    def _value(self, logits: Any) -> Any:
+        """What is read from the logits, per class."""
+        return logits
+
+    def _substrate(self, pixels: Pixels, seeds: Sequence[int]) -> Tensor | None:
+        try:
+            with torch.no_grad():
+                return self._operator.prepare(self.model, pixels, seeds)
+        except ModelError as error:  # its hint names a protocol, which no method has
+            raise ModelError(
+                error.message, 'Use an operator that replaces pixels: operator="mean".'
+            ) from None
 
 
 class _Bound(nn.Module):

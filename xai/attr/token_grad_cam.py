@@ -50,7 +50,7 @@ class TokenGradCAM(PatchAttribution):
         super().__init__(forward_func)
         self.layer = layer
         self.relu = relu
-        self._entries: dict[tuple[int, ...], _Entry] = {}
+        self._entries: dict[tuple[int, ...], Entry] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
@@ -58,7 +58,7 @@ class TokenGradCAM(PatchAttribution):
         if len(layers) > 1:
             raise UsageError(f"layer={self.layer!r} means the layers {layers}; one is looked at.")
         if size not in self._entries:
-            self._entries[size] = _find_entry(self.model, grid, layers[0], pixels, args)
+            self._entries[size] = find_entry(self.model, grid, layers[0], pixels, args)
         entry = self._entries[size]
         with (
             record_attention(self.model, tokens=grid.tokens, layers=layers) as recording,
@@ -83,7 +83,7 @@ class TokenGradCAM(PatchAttribution):
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """Where the tokens of one attention layer enter.
 
     Args:
@@ -123,12 +123,10 @@ class _Entry:
         return accurate(x[:, grid.prefix : grid.tokens])
 
 
-def _find_entry(
-    model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, args: tuple[Any, ...]
-) -> _Entry:
+def find_entry(model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, args: tuple[Any, ...]) -> Entry:
     """Follow one image through the modules: which of them makes the layer's attention call?"""
     entered: list[int] = []
-    found: list[_Entry] = []
+    found: list[Entry] = []
     with record_attention(model, tokens=grid.tokens, layers=[layer], gradients=False) as recording:
 
         def enter(*_: Any) -> None:
@@ -139,7 +137,7 @@ def _find_entry(
             if not found and before <= layer < recording.layers:
                 tokens = tokens_among(args, kwargs, grid.tokens)
                 if tokens is not None:
-                    found.append(_Entry(module, before, batch_first=tokens.shape[1] == grid.tokens))
+                    found.append(Entry(module, before, batch_first=tokens.shape[1] == grid.tokens))
 
         handles = [m.register_forward_pre_hook(enter) for m in model.modules()]
         handles += [m.register_forward_hook(leave, with_kwargs=True) for m in model.modules()]
