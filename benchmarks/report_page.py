@@ -5,9 +5,9 @@
 
 The page is a benchmark's: photographs of 320 pixels, the rows of the demo benchmark, curves with noise. It is
 opened from disk, each time in a new context. "Ready": from the start of the navigation until the page can be
-used. "First heatmap": until a canvas of an image is painted. "Slider": from a change of the opacity until the
-next picture is on the screen, with images in view. "Heap": JavaScript's, after every image came into view.
-Medians; the JSON has each visit.
+used. "First heatmap": until a canvas of an image is painted, with the scrolling down to it. "Slider": from a
+change of the opacity until the next picture is on the screen, with images in view. "Heap": JavaScript's after
+every image came into view. Medians; the JSON has each visit.
 """
 
 import argparse
