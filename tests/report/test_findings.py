@@ -60,6 +60,37 @@ def test_warnings_say_what_a_reader_must_know(summary):
         assert text in said
 
 
+def test_a_warning_says_what_it_is_about(summary):
+    for part in summary["parts"]:
+        part["analysis"]["notes"] = []
+    for part in summary["parts"][:2]:
+        part["analysis"]["notes"] = ["With 2 images nothing can be told."]
+    first, second = (part["metric"] for part in summary["parts"][:2])
+    said = findings_of(page_of(summary)).warnings
+    protocol = summary["parts"][0]["protocol"]
+    assert f"{first} and {second} under {protocol}: With 2 images nothing can be told." in said
+
+
+def test_ties_are_told_of_patches_not_of_pixels(summary):
+    """Pixels drawn from a patch map tie by nature."""
+    drawn = summary["parts"][-1]
+    summary["protocols"] = [one | {"unit": "patch"} for one in summary["protocols"]]
+    summary["protocols"].append(summary["protocols"][0] | {"name": drawn["protocol"], "unit": "pixel"})
+    for part in summary["parts"]:
+        part["ties"] = {"chefer": 1.0 if part is drawn else 0.0}
+    said = findings_of(page_of(summary)).warnings
+    assert not any("share their relevance" in one for one in said)
+    summary["protocols"].pop()
+    said = findings_of(page_of(summary)).warnings
+    assert any(one.startswith("chefer: 100 % of its patches") for one in said)
+
+
+def test_an_unfinished_run_names_the_images_measured(summary):
+    page = page_of(summary).model_copy(update={"shown": (0, 16)})
+    assert findings_of(page).about == "16 of 208 images measured."
+    assert findings_of(page_of(summary)).about == "208 images."
+
+
 def test_pages_of_runs_with_next_to_nothing(summary):
     """No image, no method, nothing known: the page says so and does not break."""
     empty = copy.deepcopy(summary)

@@ -42,7 +42,9 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     if not len(records):
         raise DataError(f"{run} has no record yet.", "Run its benchmark until a unit is finished.")
     summary = summarise(run)
-    chosen = _chosen(run, store, about, images, seed)
+    shards = images_by_shard(store, about["plan"]["units"])
+    measured = sum(map(len, shards.values()))
+    chosen = _chosen(run, shards, about, images, seed)
     model = plain(summary.provenance["model"])
     found = _images(chosen, records, about, summary)
     return Page(
@@ -61,9 +63,9 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         summary=summary.as_dict(),
         cards=cards(summary, about["methods"]),
         provenance=_provenance(
-            about, summary, seed if images is not None and len(found) == images < summary.images else None
+            about, summary, seed if images is not None and len(found) == images < measured else None
         ),
-        shown=(len(found), summary.images),
+        shown=(len(found), measured),
         images=found,
     )
 
@@ -73,9 +75,14 @@ def _title(summary: Summary) -> str:
     return summary.name if done == units else f"{summary.name} (unfinished: {done} of {units} units)"
 
 
-def _chosen(run: Path, store: Store, about: Mapping[str, Any], images: int | None, seed: int) -> list[Shown]:
+def _chosen(
+    run: Path,
+    shards: Mapping[int, Sequence[str]],
+    about: Mapping[str, Any],
+    images: int | None,
+    seed: int,
+) -> list[Shown]:
     """The images shown, in the order of the data."""
-    shards = images_by_shard(store, about["plan"]["units"])
     ids = [name for names in shards.values() for name in names]
     wanted = set(ids)
     if images is not None and images < len(ids):

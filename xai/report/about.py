@@ -54,7 +54,7 @@ def provenance_of(page: Page) -> list[Table]:
         "kind": page.kind,
         "made": page.created,
         "images shown": page.shown[0],
-        "images of the run": page.shown[1],
+        "images in all": page.shown[1],
         "classes of the model": page.labels,
     }
     found = [

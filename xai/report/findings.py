@@ -65,7 +65,7 @@ class Findings:
     """All of a benchmark.
 
     Args:
-        about: Images and rows.
+        about: Images.
         warnings: Sentences a reader must know.
         protocols: In the order of the run.
         stability: By metric, between protocols.
@@ -93,7 +93,7 @@ def findings_of(page: Page) -> Findings | None:
         return None
     summary = page.summary
     return Findings(
-        about=f"{plural(summary['images'], 'image')}, {plural(len(summary['methods']), 'row')}.",
+        about=_images(summary["images"], page.shown[1]),
         warnings=warnings(summary),
         protocols=list(_protocols(page, summary)),
         stability=[
@@ -109,6 +109,13 @@ def findings_of(page: Page) -> Findings | None:
         cost=_cost(summary),
         exclusions=_exclusions(summary),
     )
+
+
+def _images(planned: int, measured: int) -> str:
+    """How many images the numbers can be of: those of an unfinished run are of fewer than it is to have."""
+    if measured < planned:
+        return f"{measured} of {plural(planned, 'image')} measured."
+    return f"{plural(planned, 'image')}."
 
 
 def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:

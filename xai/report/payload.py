@@ -190,7 +190,7 @@ class Page(_Part):
 
     Args:
         summary: Of a benchmark: `xai.bench.Summary.as_dict()`, in the order of `parts`.
-        shown: Images in the page, and of the run.
+        shown: Images in the page, and all that were asked for; of a benchmark those measured so far.
     """
 
     schema_: Literal["xai.report/1"] = Field(default=SCHEMA, alias="schema")

@@ -172,13 +172,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
                 f"{plural(part['saturated_images'], 'image')} of {part['analysis']['images']} are saturated "
                 f"for every row under {part['protocol']} by {part['metric']} and rank nothing."
             )
-    tied = {
-        name: ties
-        for part in summary["parts"]
-        for name, ties in part["ties"].items()
-        if ties is not None and ties >= MANY_TIES
-    }
-    for name, ties in tied.items():
+    for name, ties in _tied(summary).items():
         yield (
             f"{name}: {share(ties)} of its patches share their relevance with others; "
             "their order among each other says nothing."
@@ -187,6 +181,24 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
         if part["analysis"]["left_out"]:
             rows = listed(list(part["analysis"]["left_out"]))
             yield f"Without any score by {part['metric']} under {part['protocol']}: {rows}."
-        yield from part["analysis"]["notes"]
+    noted: dict[tuple[str, str], list[str]] = {}
+    for part in summary["parts"]:
+        for note in part["analysis"]["notes"]:
+            noted.setdefault((note, part["protocol"]), []).append(part["metric"])
+    for (note, protocol), metrics in noted.items():
+        yield f"{listed(metrics)} under {protocol}: {note}"
     if summary["exclusions"]:
         yield f"{plural(len(summary['exclusions']), 'score')} could not be had; see the exclusions."
+
+
+def _tied(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Row → share of tied patches, where it is large; pixels drawn from a patch map tie by nature."""
+    pixels = {one["name"] for one in summary["protocols"] if one["unit"] == "pixel"}
+    found: dict[str, float] = {}
+    for part in summary["parts"]:
+        if part["protocol"] in pixels:
+            continue
+        for name, ties in part["ties"].items():
+            if ties is not None and ties >= MANY_TIES:
+                found.setdefault(name, ties)
+    return found
