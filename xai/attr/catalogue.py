@@ -10,8 +10,8 @@ from xai.attr.base import METHODS, Family, MethodInfo, list_methods
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",
     "gradient": "Gradients of pixels or tokens, summed over patches.",
-    "perturbation": "Forward passes alone, what the score does when patches go: by default at most 1000, but for "
-    "the metric-driven search.",
+    "perturbation": "Forward passes alone, what the score does when patches go: by default at most 1000, "
+    "but for the metric-driven search.",
     "control": "They know nothing of the model, or nothing of the class: what every method must beat.",
 }
 
