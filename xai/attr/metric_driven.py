@@ -19,7 +19,7 @@ from xai.core import PatchGrid, UsageError
 from xai.perturb import Operator
 
 Score = Callable[[Tensor], Tensor]  # (S, patches) bool, present patches → (S,) scores
-_WINDOW = 3
+_WINDOW, _WIDTH = 3, 28
 
 
 @register
@@ -43,8 +43,8 @@ class MetricDrivenAttribution(RemovalAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
-        width: Candidates of a round; None for 2√n, the authors' choice. The search costs about
-            width · n passes.
+        width: Candidates of a round; None for 2√n, at most 28, as in the authors' program. The search costs
+            about width · n passes.
         cutoff: Share of v(N) − v(∅) at which insertion ends.
         dense: Weight of the ranks beside the magnitudes; 0 is sparse (and may tie), 1 has ranks alone.
         operator: What absence means: an operator of `xai.perturb` by name, a mapping with its name and
@@ -108,7 +108,7 @@ class MetricDrivenAttribution(RemovalAttribution):
 
     def _map(self, score: Score, grid: PatchGrid, full: float, empty: float) -> Float[Tensor, "patches"]:
         n = grid.patches
-        width = 2 * int(n**0.5) if self.width is None else self.width
+        width = min(2 * int(n**0.5), _WIDTH) if self.width is None else self.width
         enough = empty + self.cutoff * abs(full - empty)
         order = search_order(score, window_effects(score, grid, full, empty), width, enough)
         magnitude = magnitudes(score, order, full, empty)
