@@ -8,6 +8,7 @@ import pytest
 import report_pages
 import torch
 from PIL import Image
+from pyarrow import Table, parquet
 
 from xai import metrics
 from xai.attr import METHODS
@@ -265,6 +266,28 @@ def test_a_shard_without_views_does_not_spoil_the_others(run, tmp_path):
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     views_path(tmp_path, 1).write_bytes(b"broken")
     assert [one.picture is None for one in page_of_run(tmp_path).images] == [False, False, True, True, False]
+
+
+def test_answers_that_are_not_finite_are_left_out(run, page, tmp_path):
+    """Half precision may give NaN for a changed image; the rest of the page stays."""
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    row, key = "signed", "deletion|token"
+    first = page.images[0].id
+    for path in (tmp_path / "parts").iterdir():
+        found = parquet.read_table(path)
+        records = found.to_pylist()
+        for one in records:
+            if (one["image"], one["metric"], one["protocol"], one["method"]) == (first, *key.split("|"), row):
+                one |= {
+                    "value": float("nan"),
+                    "curve": [one["curve"][0], *[float("nan")] * (len(one["curve"]) - 1)],
+                }
+        parquet.write_table(Table.from_pylist(records, schema=found.schema), path)
+    image, whole = page_of_run(tmp_path).images[0], page.images[0]
+    assert image.scores[key][row] is None
+    assert image.curves[key] == {name: one for name, one in whole.curves[key].items() if name != row}
+    assert image.removals == [one for one in whole.removals if one.row != row]
+    assert len(image.removals) == len(whole.removals) - 1
 
 
 def test_an_unfinished_run_says_so(config, tiny, tmp_path):

@@ -134,7 +134,7 @@ def _without_view(
     first = next((one for one in records if one["protocol"] == protocol["name"]), records[0])
     share, value = first["clean"], protocol["value"]
     if value == "margin":
-        share = 1 / (1 + math.exp(-share))
+        share = (1 + math.tanh(share / 2)) / 2  # the logistic function, which overflows for no margin
     known = value in ("margin", "probability") and math.isfinite(share)
     others = [label for label in run.labels if label != target]
     sure = not known or share > 0.5 or len(others) > 1
@@ -196,10 +196,15 @@ def _scores(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float |
 def _curves(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     curves: dict[str, dict[str, list[float]]] = {}
     for one in records:
-        if METRICS[one["metric"]].needs == "perturbation" and len(one["curve"]):
+        if METRICS[one["metric"]].needs == "perturbation" and _answered(one):
             by_row = curves.setdefault(key_of(one["metric"], one["protocol"]), {})
             by_row[one["method"]] = [float(value) for value in one["curve"]]
     return curves
+
+
+def _answered(record: Mapping[str, Any]) -> bool:
+    """Whether there is a curve, and the model gave a number at every step of it."""
+    return len(record["curve"]) > 0 and bool(np.isfinite([record["clean"], *record["curve"]]).all())
 
 
 def _removals(records: Sequence[Mapping[str, Any]], run: Run) -> list[Removal]:
@@ -208,7 +213,7 @@ def _removals(records: Sequence[Mapping[str, Any]], run: Run) -> list[Removal]:
     if protocol is None:
         return []
     mine = [one for one in records if one["protocol"] == protocol["name"] and one["metric"] in CURVES]
-    mine = [one for one in mine if one["metric"] == mine[0]["metric"]]
+    mine = [one for one in mine if one["metric"] == mine[0]["metric"] and _answered(one)]
     if not mine:
         return []
     shares = np.array(mine[0]["fractions"])

@@ -360,6 +360,27 @@ def test_wiping_between_two_classes(explained):
     expect(caption).to_contain_text("right: real")
 
 
+def test_wiping_where_images_have_classes_of_their_own(open_page):
+    """Each image's two most probable classes, which are no other image's."""
+    page = explanation_page(2)
+    images = []
+    for place, image in enumerate(page.images):
+        maps = {
+            row: {f"{label} {place}": grid for label, grid in by_class.items()}
+            for row, by_class in image.maps.items()
+        }
+        images.append(image.model_copy(update={"maps": maps, "products": {}}))
+    classes = [label for image in images for label in image.maps[METHOD]]
+    changes = {"images": images, "classes": classes, "labels": classes, "compared": None, "fusion": None}
+    tab = open_page(page.model_copy(update=changes))
+    show_wipe(tab)
+    for place in range(2):
+        caption = tab.locator(f"#image-{place} figcaption")
+        expect(caption).to_contain_text(f"left: real {place}")
+        expect(caption).to_contain_text(f"right: fake {place}")
+        assert not (wipe(tab, 100, place) == wipe(tab, 0, place)).all()
+
+
 def test_wiping_between_two_methods_by_hand(open_page):
     page = comparison_page(2)
     tab = open_page(page)

@@ -16,9 +16,14 @@ function classPanels(detail) {
   return labels.map((label) => classPanel(detail, look.rowA, label));
 }
 
+/** Classes that an image has maps of; images may have been explained for different ones. */
+function classesOf(detail, row) {
+  return page.classes.filter((label) => Object.hasOwn(detail.maps[row] ?? {}, label));
+}
+
 /** Every class of a row, and what compares two of them. */
 function ownLabels(detail, row) {
-  const classes = page.classes.filter((label) => Object.hasOwn(detail.maps[row] ?? {}, label));
+  const classes = classesOf(detail, row);
   const both = page.compared?.every((label) => classes.includes(label));
   return both ? [...new Set([...classes, DIFFERENCE, OVERLAP])] : classes;
 }
@@ -33,9 +38,9 @@ function wipeOf(detail) {
   const { rowA, rowB } = look;
   if (rowA !== rowB) return [rowA, rowB].map((row) => rowPanel(detail, row, labelFor(detail, row)));
   if (page.kind !== "explanation") return [photoPanel(detail), rowPanel(detail, rowA, labelFor(detail, rowA))];
-  const classes = page.compared ?? page.classes.slice(0, 2);
+  const classes = page.compared ?? classesOf(detail, rowA).slice(0, 2);
   if (look.own && classes.length > 1) return classes.map((label) => classPanel(detail, rowA, label));
-  return [photoPanel(detail), classPanel(detail, rowA, look.own ? page.classes[0] : look.label)];
+  return [photoPanel(detail), classPanel(detail, rowA, look.own ? (classes[0] ?? page.classes[0]) : look.label)];
 }
 
 /** A panel named by its class; all classes of an image share one scale. */
