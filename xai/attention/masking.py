@@ -20,7 +20,7 @@ class _Masker(AttentionInterceptor):
         super().__init__()
         self.presence = presence
         self.grid = grid
-        self.hidden: dict[torch.dtype, Tensor] = {}
+        self.hidden: dict[tuple[torch.dtype, int], Tensor] = {}
         self.calls = 0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
@@ -33,8 +33,8 @@ class _Masker(AttentionInterceptor):
             )
         if self.presence.requires_grad:
             torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
-        self.calls += 1
         mask = self._log_presence(query.dtype)
+        self.calls += 1
         given = options.get("attn_mask")
         if options.get("is_causal"):
             ones = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device)
@@ -47,17 +47,18 @@ class _Masker(AttentionInterceptor):
         return F.scaled_dot_product_attention(query, key, value, **options)
 
     def _log_presence(self, dtype: torch.dtype) -> Tensor:
-        """(B, 1, 1, tokens) to be added to the scores; made once, for all layers."""
-        if dtype not in self.hidden:
-            presence, grid = self.presence, self.grid
+        """(B, 1, 1, tokens) to be added to the scores of this call; made once where all layers share it."""
+        layer = min(self.calls, self.presence.shape[1] - 1)
+        if (dtype, layer) not in self.hidden:
+            presence, grid = self.presence[:, layer], self.grid
             width = -(-grid.tokens // _ALIGNED) * _ALIGNED
             if presence.dtype == torch.bool:
                 row = torch.zeros(len(presence), width, dtype=dtype, device=presence.device)
                 row[:, grid.prefix : grid.tokens].masked_fill_(~presence, -torch.inf)
             else:
                 row = F.pad(presence.log().to(dtype), (grid.prefix, width - grid.tokens))
-            self.hidden[dtype] = row[:, None, None, : grid.tokens]
-        return self.hidden[dtype]
+            self.hidden[dtype, layer] = row[:, None, None, : grid.tokens]
+        return self.hidden[dtype, layer]
 
 
 @contextmanager
@@ -70,21 +71,23 @@ def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterato
 
     Args:
         model: The module that will be called.
-        presence: (B, patches), or (1, patches) for all images: bool, or float in [0, 1], which may require
+        presence: (B, patches), or (B, layers, patches) for each layer in the order of execution, the last
+            one also for calls that follow; B = 1 for all images. Bool, or float in [0, 1], which may require
             grad; the gradient at a presence of exactly 0 is NaN.
         grid: The patch grid; attention over another number of keys than `grid.tokens` is passed through.
 
     Raises:
-        ModelError: When the shapes do not fit, or after the block when no image attention was seen.
+        ModelError: When the shapes do not fit, or after the block when no image attention was seen, or less
+            of it than there are layers in `presence`.
     """
-    if presence.dim() != 2 or presence.shape[1] != grid.patches:
+    if presence.dim() not in (2, 3) or presence.shape[-1] != grid.patches:
         raise ModelError(
-            f"Presence must be (images, {grid.patches}) for {grid.rows}×{grid.cols} patches; "
-            f"got {tuple(presence.shape)}."
+            f"Presence must be (images, {grid.patches}) for {grid.rows}×{grid.cols} patches, "
+            f"or (images, layers, {grid.patches}); got {tuple(presence.shape)}."
         )
     if presence.dtype != torch.bool and not presence.is_floating_point():
         raise ModelError(f"Presence must be bool or floating point; got {presence.dtype}.")
-    masker = _Masker(presence, grid)
+    masker = _Masker(presence if presence.dim() == 3 else presence[:, None], grid)
     # the masker may switch gradients on in the middle
     with torch.set_grad_enabled(torch.is_grad_enabled()), masker:
         yield
@@ -93,6 +96,10 @@ def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterato
             f"{type(model).__name__} ran no attention over {grid.tokens} tokens: no patch was masked.",
             'Eager attention is not seen: call model.set_attn_implementation("sdpa") first; '
             "or pass grid=PatchGrid(rows, cols, prefix) that fits the model.",
+        )
+    if masker.calls < masker.presence.shape[1]:
+        raise ModelError(
+            f"Presence is given for {presence.shape[1]} layers; {type(model).__name__} ran {masker.calls}."
         )
 
 

@@ -11,10 +11,11 @@ from xai.attr.gradient import IntegratedGradients, IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.guided_ig import GuidedIntegratedGradients
 from xai.attr.information_flow import BTHead, BTToken, TransitionAttentionMaps
+from xai.attr.integrated_mask_gradient import IntegratedMaskGradient
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
 from xai.attr.lrp import CPLRP, AttnLRP
-from xai.attr.mask_gradient import IntegratedMaskGradient, MaskGradient
+from xai.attr.mask_gradient import MaskGradient
 from xai.attr.metric_driven import MetricDrivenAttribution
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
