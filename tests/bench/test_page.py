@@ -290,6 +290,19 @@ def test_answers_that_are_not_finite_are_left_out(run, page, tmp_path):
     assert len(image.removals) == len(whole.removals) - 1
 
 
+def test_folders_of_the_machine_stay_there(run, tmp_path):
+    """Pages are sent on; a run's own records say where its model lay."""
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    about = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    about["sessions"][-1]["model"] |= {"weights": "/home/somebody/model.safetensors", "name": "local:/home/m"}
+    (tmp_path / "run.json").write_text(json.dumps(about), "utf-8")
+    page = page_of_run(tmp_path)
+    assert page.model["weights"] == "model.safetensors"
+    assert page.labels == about["sessions"][-1]["model"]["labels"]
+    assert "/home" not in page.model_dump_json(by_alias=True)
+    assert "/home" not in to_html(page)
+
+
 def test_an_unfinished_run_says_so(config, tiny, tmp_path):
     run_benchmark(config(), tmp_path, classifier=tiny)
     parts = sorted((tmp_path / "parts").iterdir())

@@ -35,6 +35,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     """
     from xai import __version__
     from xai.bench.page_cards import cards
+    from xai.report.facts import model_facts
     from xai.report.payload import Page, Row  # a run need not wait for what draws
 
     run, about = Path(run), read_run(run)
@@ -45,22 +46,22 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     shards = images_by_shard(store, about["plan"]["units"])
     measured = sum(map(len, shards.values()))
     chosen = _chosen(run, shards, about, images, seed)
-    model = plain(summary.provenance["model"])
+    labels = list(summary.provenance["model"]["labels"])
     found = _images(chosen, records, about, summary)
     return Page(
         kind="benchmark",
         title=_title(summary),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        model=model,
-        labels=model["labels"],
+        model=model_facts(plain(summary.provenance["model"])),
+        labels=labels,
         rows=[
             Row(name=row["name"], method=row["method"], control=row["control"], options=plain(row["options"]))
             for row in about["methods"]
         ],
-        classes=[label for label in model["labels"] if any(label in _classes(one) for one in found)],
+        classes=[label for label in labels if any(label in _classes(one) for one in found)],
         parts=_parts(summary, records, about, any(image.fills for image in found)),
-        summary=summary.as_dict(),
+        summary=_sent_on(summary.as_dict()),
         cards=cards(summary, about["methods"]),
         provenance=_provenance(
             about, summary, seed if images is not None and len(found) == images < measured else None
@@ -68,6 +69,18 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         shown=(len(found), measured),
         images=found,
     )
+
+
+def _sent_on(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without this machine's folders."""
+    from xai.report.facts import model_facts, without_folders
+
+    session = dict(summary["provenance"])
+    model = session.pop("model")
+    return summary | {
+        "provenance": without_folders(session) | {"model": model | model_facts(model)},
+        "exclusions": [one | {"reason": without_folders(one["reason"])} for one in summary["exclusions"]],
+    }
 
 
 def _title(summary: Summary) -> str:
@@ -136,12 +149,15 @@ def _parts(summary: Summary, records: Any, about: Mapping[str, Any], painted: bo
 
 def _provenance(about: Mapping[str, Any], summary: Summary, drawn: int | None) -> dict[str, Any]:
     """The last session, and what of the settings holds for all of the run."""
+    from xai.report.facts import without_folders
+
     done, units = summary.units
     config = about["config"]
     sessions = about["sessions"]
     kept = ("explain", "statistics", "controls", "checks", "shard_size")
+    session = {key: value for key, value in summary.provenance.items() if key != "model"}
     return plain(
-        {key: value for key, value in summary.provenance.items() if key != "model"}
+        without_folders(session)
         | {
             "run": {
                 "units": f"{done} of {units}",
