@@ -210,6 +210,8 @@ def test_many_removals_are_summed_up(open_page):
     tab = open_page(changed(page, removals=removals), hash="#sheet-0")
     said = section(tab, "What happens when the evidence is removed").locator(".removal-said")
     expect(said.nth(0)).to_contain_text(f"For {len(removals) - 1} of {len(removals)} methods")
+    assert len(removals[0].random) == 3
+    expect(said.nth(0)).to_contain_text("random patches would, too, 1 time in 4")
     expect(said.nth(1)).to_contain_text(f"For {removals[1].row} removing the top patches does no more than")
 
 
@@ -225,6 +227,19 @@ def test_agreement_names_the_least_alike(open_page):
         "Least alike are the maps of legrad and saliency (−0.25)"
     )
     assert data(part.locator("table")) == [one for line in spearman for one in line if one is not None]
+
+
+def test_agreement_of_methods_is_not_that_of_controls(open_page):
+    page = comparison_page()
+    agreement = page.images[0].agreement
+    spearman = [[1.0, 0.5, -0.9], [0.5, 1.0, -0.25], [-0.9, -0.25, 1.0]]
+    page = changed(page, agreement=agreement.model_copy(update={"spearman": spearman}))
+    *methods, control = page.rows
+    page = page.model_copy(update={"rows": [*methods, control.model_copy(update={"control": True})]})
+    tab = open_page(page, hash="#sheet-0")
+    said = section(tab, "Do the methods agree on this image?").locator(".agreement-said")
+    expect(said).to_contain_text("The rank correlation of chefer and legrad (0.50)")
+    expect(said).not_to_contain_text("saliency")
 
 
 def test_scores_equal_the_record_and_localisation_needs_a_mask(open_page):

@@ -19,7 +19,7 @@ function removalVerdict({ clean, top, random }) {
 }
 
 const VERDICTS = {
-  more: "more than random",
+  more: "more than every draw",
   "as much": "no more than random",
   unclear: "unclear",
 };
@@ -33,11 +33,16 @@ function removalSentence(removal) {
   if (!random.length) return `${fact}; no random patches were removed to compare.`;
   const failed = top >= clean ? "does not lower the value" : "does no more than removing random ones";
   const verdict = {
-    more: "The top patches matter more to the model than any of the random ones.",
+    more: `The top patches matter more to the model than any of the random ones; ${byChance(random)}.`,
     "as much": `Removing the top patches ${failed}: on this image it does not confirm the map.`,
     unclear: "The top patches do more than random ones on average, but not more than every draw.",
   }[removalVerdict(removal)];
   return `${fact}; removing ${removed} random ones leaves it at ${spread(random)}. ${verdict}`;
+}
+
+/** How often patches that mean nothing come out on top of so many draws. */
+function byChance({ length }) {
+  return `random patches would, too, 1 time in ${length + 1}`;
 }
 
 /** "2 … 2.38 (3 draws)" */
@@ -92,13 +97,13 @@ function removalPart(removals) {
 }
 
 function removalSummary(removals) {
-  const { value, removed } = removals[0];
+  const { value, removed, random } = removals[0];
   const by = (verdict) =>
     removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
   const [more, same, unclear] = [by("more"), by("as much"), by("unclear")];
   const said = [
     `For ${more.length} of ${removals.length} methods removing the ${removed} top patches lowers ` +
-      `the ${value} more than any random draw${more.length ? `: ${listed(more)}` : ""}.`,
+      `the ${value} more than any random draw${more.length ? `: ${listed(more)} (${byChance(random)})` : ""}.`,
   ];
   if (same.length) {
     said.push(
@@ -165,12 +170,15 @@ function plotKey({ low, high }) {
   );
 }
 
-/** Pairs of a matrix above its diagonal, least similar first, without those that have no value. */
+/** Pairs of methods (of controls, if there is none), least similar first, without those that have no value. */
 function agreementPairs({ rows, spearman }) {
-  return rows
+  const controls = new Set(page.rows.filter(({ control }) => control).map(({ name }) => name));
+  const pairs = rows
     .flatMap((one, i) => rows.slice(i + 1).map((other, j) => ({ one, other, value: spearman[i][i + 1 + j] })))
     .filter(({ value }) => value !== null)
     .sort((a, b) => a.value - b.value);
+  const methods = pairs.filter(({ one, other }) => !controls.has(one) && !controls.has(other));
+  return methods.length ? methods : pairs;
 }
 
 function agreementSection(found) {
@@ -190,7 +198,7 @@ function agreementSection(found) {
         ];
   return sheetSection(
     "Do the methods agree on this image?",
-    build("p", { class: "agreement-said" }, agreementSentence(agreement, pairs)),
+    build("p", { class: "agreement-said" }, agreementSentence(pairs)),
     whole && build("p", {}, ...whole),
     sheetTable(
       "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
@@ -201,11 +209,11 @@ function agreementSection(found) {
   );
 }
 
-function agreementSentence({ rows }, pairs) {
+function agreementSentence(pairs) {
   if (!pairs.length) return "No two maps can be compared: a constant map has no order of patches.";
   const [least, most] = [pairs[0], pairs.at(-1)];
   const said = ({ one, other, value }) => `${readable(one)} and ${readable(other)} (${hundredths(value)})`;
-  if (rows.length === 2) return `The rank correlation of ${said(least)} says how far the two maps agree.`;
+  if (pairs.length === 1) return `The rank correlation of ${said(least)} says how far the two maps agree.`;
   return `Least alike are the maps of ${said(least)}; most alike those of ${said(most)}.`;
 }
 
