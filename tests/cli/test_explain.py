@@ -1,6 +1,8 @@
 """`xai explain`: what is printed, written and returned, for good and for bad input."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +34,21 @@ def test_a_folder_of_30_mixed_images_with_3_broken_ones(tmp_path, xai_command, d
     assert [line.split(":")[0] for line in said[:3]] == ["Failed"] * 3
     assert said[3] == "27 of 30 images explained, 3 failed. Results: attention_results/"
     assert said[4].startswith("Next: ")
+
+
+def test_a_file_name_that_is_no_text_is_written_as_escapes(tmp_path, xai_command, detector):
+    (tmp_path / "in").mkdir()
+    path = Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/bad\xff.png"))
+    try:
+        photo(0).save(path)
+    except OSError:
+        pytest.skip("this file system takes names of valid text only")
+    run = xai_command("explain", "in", "--config", detector, "--out", "out", "--report", "--json")
+    assert run.code == 0, run.stderr
+    assert Path(json.loads(run.stdout)["explanations"][0]["image"]["path"]) == path
+    (record,) = (tmp_path / "out").glob("*.json")
+    assert Path(json.loads(record.read_text("utf-8"))["image"]["path"]) == path
+    assert page_of(tmp_path / "out" / "index.html").images[0].name == "bad\\udcff.png"
 
 
 def test_pictures_maps_record_and_table(tmp_path, xai_command, detector):

@@ -1,11 +1,13 @@
 """`xai report`: a run as one page."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from tiny_detector import classifier, write_photos
+from tiny_detector import classifier, photo, write_photos
 
 from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
 from xai.report.page import chart_library
@@ -39,6 +41,27 @@ def test_a_page_is_written_beside_the_run(xai_command, finished):
     assert "3 of 3 images" in run.stderr
     assert run.stderr.strip().splitlines()[-1] == f"Next: open {finished / 'report.html'}"
     assert not run.stdout
+
+
+def test_a_file_name_that_is_no_text_goes_through_run_and_page(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        photo(0).save(Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff.png")))
+    except OSError:
+        pytest.skip("this file system takes names of valid text only")
+    config = BenchmarkConfig.model_validate({
+        "data": {"images": str(folder)},
+        "methods": ["attention_rollout"],
+        "controls": {"random_seeds": 1, "sobel": False, "raw_attention": False, "greedy_images": 0},
+        "protocols": [{"base": "vit-mean", "steps": 4}],
+        "metrics": ["srg"],
+        "statistics": {"resamples": 99},
+    })  # fmt: skip
+    run_benchmark(config, tmp_path / "run", classifier=classifier(size=(32, 32)))
+    (image,) = page_of_run(tmp_path / "run").images
+    assert image.id == "bad\\udcff"
+    assert image.picture
 
 
 def test_data_alone_is_the_page(xai_command, finished, tmp_path):

@@ -17,7 +17,6 @@ from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 
-
 Family = Literal["attention", "gradient", "perturbation", "control"]
 
 

@@ -36,8 +36,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, indented) as a whole."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+    """Write JSON (UTF-8, indented) as a whole; bytes of file names that are no UTF-8 become escapes."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def list_entries(data: DataConfig) -> Sequence[Entry]:
         entries = load_samples(read_manifest(data.manifest)).entries
     else:
         paths = find_images(data.images or ())
-        names = unique_stems(paths)
+        # records hold text: bytes of a file name that are no UTF-8 become escapes
+        names = {k: v.encode("utf-8", "backslashreplace").decode() for k, v in unique_stems(paths).items()}
         entries = [Entry(names[path], partial(_read, names[path], path), path) for path in paths]
     if not entries:
         raise DataError("The data hold no image.")

@@ -273,4 +273,4 @@ def _range(limits: tuple[float | None, float | None]) -> str:
 def _json(content: object) -> bytes:
     import json
 
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

@@ -11,7 +11,7 @@ import typer
 
 def say(message: str) -> None:
     """Tell the person something: stderr, since stdout is data."""
-    typer.echo(message, err=True)
+    typer.echo(_writable(message), err=True)
 
 
 def say_next(advice: str) -> None:
@@ -21,12 +21,12 @@ def say_next(advice: str) -> None:
 
 def show(text: str) -> None:
     """Print a result."""
-    typer.echo(text)
+    typer.echo(_writable(text))
 
 
 def show_json(content: Any) -> None:
     """Print a result for programs."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    show(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -37,7 +37,12 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         cells = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        show("  ".join(cells).rstrip())
+
+
+def _writable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8; they are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
