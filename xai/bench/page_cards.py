@@ -18,7 +18,7 @@ READINGS = {  # up to which value a number says what
         (0.05, "the map hardly changes with the class"),
         (0.4, "the map changes with the class"),
         (0.6, "the maps of two classes have little in common"),
-        (inf, "the maps of two classes speak against each other"),
+        (inf, "where the map of one class is high, that of another is low"),
     ),
     "randomization": (
         (0.2, "the map is lost with what the model has learned"),
