@@ -4,10 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-browser test-interop check format install bench clean
+.PHONY: demo example test test-browser test-interop check format install bench clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
+
+example: demo  ## publish the demo's page
+	mkdir -p reports/example && cp attention_results/demo/index.html reports/example/index.html
 
 test: install check  ## the whole suite
 	$(BIN)/python -m pytest -n 2

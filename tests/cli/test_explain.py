@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 from tiny_detector import photo, write_photos
 
 from xai.attr import GradientWeightedAttention
+from xai.core import DataError
+from xai.explanation import page as page_module
 
 
 def names(folder):
@@ -142,6 +144,25 @@ def test_a_page_holds_what_was_explained_and_the_options_it_was_made_with(tmp_pa
     assert page.provenance["settings"]["seed"] == 5
     assert page.fusion is None
     assert str(tmp_path) not in page.model_dump_json()
+
+
+def test_an_image_that_the_page_cannot_take_leaves_the_others_in_it(
+    tmp_path, xai_command, detector, monkeypatch
+):
+    write_photos(tmp_path / "in", 3)
+    made = page_module.image_of
+
+    def broken(explanation, **options):
+        if explanation.sample.id == "1":
+            raise DataError("this one is odd.")
+        return made(explanation, **options)
+
+    monkeypatch.setattr(page_module, "image_of", broken)
+    run = xai_command("explain", "in", "--config", detector, "--report")
+    assert run.code == 0, run.stderr
+    assert "1 is left out of the page: this one is odd." in run.stderr
+    found = page_of(tmp_path / "attention_results" / "index.html")
+    assert [image.id for image in found.images] == ["0", "2"]
 
 
 def test_a_page_that_browsers_are_slow_with_is_said(tmp_path, xai_command, detector, monkeypatch):

@@ -59,15 +59,20 @@ class Outcome:
     stopped: "XaiError | None" = None
 
     def add(self, result: "Done | Failure") -> None:
-        """Count one image, and put it into the page."""
+        """Count one image, and put it into the page; one that the page cannot take leaves the others in it."""
+        from xai.core import DataError, ModelError
         from xai.explanation import Failure
 
         if isinstance(result, Failure):
             self.failures.append(result)
             return
         self.records.append(result.record)
-        if self.builder is not None:
+        if self.builder is None:
+            return
+        try:
             self.builder.add(result.explanation)
+        except (DataError, ModelError) as error:
+            say(f"{result.record['image']['id']} is left out of the page: {error.message}")
 
     @contextmanager
     def collecting(self) -> Iterator[None]:

@@ -47,7 +47,7 @@ def report(
         path.parent.mkdir(parents=True, exist_ok=True)
         (write_data if data_only else write_page)(page, path)
     size, (shown, total) = path.stat().st_size, page.shown
-    say(f"Wrote {path}: {shown} of {total} images, {size / MEGABYTE:.1f} MB.")
+    say(f"Wrote {path}: {page.title}, {shown} of {total} images, {size / MEGABYTE:.1f} MB.")
     if as_json:
         show_json({"file": str(path), "bytes": size, "images": shown, "of": total})
     say_next(f"open {path}")

@@ -87,7 +87,7 @@ def _card(card: Card, page: Page) -> CardView:
     facts = [
         ("Needs", listed(card.needs) if card.needs else "nothing but the model's answers"),
         ("Follows the class", "yes, a map for each class" if card.class_sensitive else "no, one map for all"),
-        ("Sign", "evidence for and against" if card.signed else "evidence for the class only"),
+        ("Sign", f"evidence for {'and against' if card.signed else 'the class only'}, at its defaults"),
         ("Deterministic", "yes" if card.deterministic else "no, it draws random numbers (seeded)"),
         ("Cost", _cost(card, [cost[name] for name in dict.fromkeys([*rows, card.method]) if name in cost])),
     ]
