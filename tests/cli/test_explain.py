@@ -86,6 +86,7 @@ def test_options_reach_the_method(tmp_path, xai_command, detector):
         "head_fusion": "max",
         "layer_fusion": "sum",
         "clamp": None,
+        "rows": "read_out",
     }
     assert list(record["maps"]) == ["fake", "fake-real"]
     assert record["maps"]["fake"]["min"] < 0

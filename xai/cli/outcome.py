@@ -59,7 +59,7 @@ class Outcome:
     stopped: "XaiError | None" = None
 
     def add(self, result: "Done | Failure") -> None:
-        """Count one image, and put it into the page; one that the page cannot take leaves the others in it."""
+        """Count one image and put it into the page, which goes on without one that it cannot take."""
         from xai.core import DataError, ModelError
         from xai.explanation import Failure
 
