@@ -284,3 +284,23 @@ def test_nothing_is_left_behind() -> None:
         model(x)
     assert recording.layers == LAYERS
     assert all(call.mask is None for call in recording.calls.values())
+
+
+def test_a_presence_for_each_layer() -> None:
+    """Alike in all layers it is one presence; for layers that do not run it is an error."""
+    model, x = build("clip"), pixels(3)
+    grid = grid_of(model, x)
+    with torch.no_grad():
+        with mask_patches(model, some(), grid):
+            expected = model(x)
+        with mask_patches(model, some()[:, None].expand(-1, LAYERS, -1), grid):
+            torch.testing.assert_close(model(x), expected)
+        first = some()[:, None].repeat(1, LAYERS, 1)
+        first[:, 1:] = True
+        with mask_patches(model, first, grid):
+            assert not torch.allclose(model(x), expected)
+        with (
+            pytest.raises(ModelError, match=f"for {LAYERS + 1} layers; Logits ran {LAYERS}"),
+            mask_patches(model, torch.ones(1, LAYERS + 1, 16), grid),
+        ):
+            model(x)

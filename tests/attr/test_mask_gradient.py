@@ -1,5 +1,6 @@
 """Mask gradients against autograd through an explicit soft mask, finite differences and completeness."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from captum.attr import NoiseTunnel
 from torch import Tensor, nn
-from vit_zoo import CLASSES, HUGGING_FACE, ZOO, build, pixels
+from vit_zoo import CLASSES, HEADS, HUGGING_FACE, LAYERS, ZOO, build, pixels
 
 from xai.attention import find_layout, mask_patches
 from xai.attr import IntegratedMaskGradient, MaskGradient
+from xai.attr.integrated_mask_gradient import PATHS_OVER
 from xai.attr.quadrature import PATHS, RULES, presence_path
 from xai.core import Margin, ModelError, UsageError
 
@@ -24,14 +26,21 @@ def soft_mask(presence: Tensor, prefix: int) -> Iterator[None]:
 
     This is what `log m` in the scores means, written without a logarithm, on eager attention.
     """
-    weights = torch.nn.functional.pad(presence, (prefix, 0), value=1.0)[:, None, None]
-    softmax = nn.functional.softmax
+    with soft_mask_of_layers(presence[:, None].expand(-1, LAYERS, -1), prefix):
+        yield
+
+
+@contextmanager
+def soft_mask_of_layers(presence: Tensor, prefix: int) -> Iterator[None]:
+    """The same with a presence (B, layers, patches) of each layer."""
+    weights = torch.nn.functional.pad(presence, (prefix, 0), value=1.0)
+    softmax, layers = nn.functional.softmax, iter(range(LAYERS))
 
     def masked(scores: Tensor, **_: object) -> Tensor:
         attention = softmax(scores, dim=-1)  # some models ask for float32 here, whatever they run in
         if attention.dim() != 4:  # SigLIP's pooling head, which its classifier does not read
             return attention
-        attention = attention * weights
+        attention = attention * weights[:, next(layers), None, None]
         return attention / attention.sum(-1, keepdim=True)
 
     nn.functional.softmax = masked
@@ -206,7 +215,14 @@ def test_paths_integrate(path: str, rule: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"n_steps": 0}, {"path": "log"}, {"rule": "simpson"}, {"internal_batch_size": 0}],
+    [
+        {"n_steps": 0},
+        {"path": "log"},
+        {"rule": "simpson"},
+        {"internal_batch_size": 0},
+        {"path_over": "layers"},
+        {"clamp": "fused"},
+    ],
 )
 def test_wrong_options_are_told(options: dict) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
@@ -217,3 +233,95 @@ def test_a_start_image_is_refused() -> None:
     method, x = IntegratedMaskGradient(build("clip"), 2), pixels()
     with pytest.raises(UsageError, match="start_point"):
         method.compute_convergence_delta(x, torch.zeros_like(x), x, 1)
+
+
+def test_clamped_heads_are_the_positive_shares_and_claim_no_completeness() -> None:
+    model, x = build("clip").double(), pixels().double()
+    shares = IntegratedMaskGradient(model, 4).attribute_layers(x, 1)
+    method = IntegratedMaskGradient(model, 4, clamp="heads")
+    expected = torch.where(shares > 0, shares, 0).sum((1, 2))
+    torch.testing.assert_close(method.attribute_patches(x, 1), expected)
+    assert not method.has_convergence_delta()
+    with pytest.raises(UsageError, match="Clamped"):
+        method.attribute(x, 1, return_convergence_delta=True)
+
+
+def masked_rise(model: nn.Module, x: Tensor, presence: Tensor, target: int) -> Tensor:
+    """y(x) − y under a presence."""
+    grid = find_layout(model).grid(32, 32)
+    with torch.no_grad():
+        present = model(x)[:, target]
+        with mask_patches(model, presence, grid):
+            return present - model(x)[:, target]
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2_registers", "clip_mean_pooled"])
+@pytest.mark.parametrize("path_over", PATHS_OVER)
+def test_layers_equal_autograd_on_a_presence_per_layer(name: str, path_over: str) -> None:
+    """Layers one after another: at every point the gradient of the fading layer's own presence."""
+    model, x, steps = build(name).double(), pixels().double(), 3
+    grid = find_layout(model).grid(32, 32)
+    order = {"layers_up": range(LAYERS), "layers_down": reversed(range(LAYERS))}.get(path_over, [None])
+    expected, there = torch.zeros(2, LAYERS, grid.patches, dtype=torch.float64), []
+    for fading in order:
+        for alpha, weight in presence_path(steps, "s^3", "gauss_legendre"):
+            level = torch.full((LAYERS,), alpha if fading is None else 0.0, dtype=torch.float64)
+            level[there] = 1
+            level[slice(None) if fading is None else fading] = alpha
+            presence = level[None, :, None].repeat(2, 1, grid.patches).requires_grad_()
+            with soft_mask_of_layers(presence, grid.prefix):
+                y = eager(name)(x)[:, 1].sum()
+            gradient = weight * torch.autograd.grad(y, presence)[0]
+            chosen = slice(None) if fading is None else fading
+            expected[:, chosen] += gradient[:, chosen]
+        there.append(fading)
+    method = IntegratedMaskGradient(model, steps, "s^3", "gauss_legendre", 6, path_over)
+    layers = method.attribute_layers(x, 1)
+    assert layers.shape == (2, LAYERS, HEADS, 4, 4)
+    assert relative(layers.sum(2).flatten(2), expected) <= 1e-10
+    torch.testing.assert_close(layers.sum((1, 2)), method.attribute_patches(x, 1))
+
+
+@pytest.mark.parametrize("name", ["clip", "deit", "clip_mean_pooled"])
+@pytest.mark.parametrize("path_over", ["layers_up", "layers_down"])
+def test_every_layer_is_complete_against_where_it_started(name: str, path_over: str) -> None:
+    """So the sums telescope to y(x) − y(all masked), whatever the order."""
+    model, x = build(name).double(), pixels().double()
+    method = IntegratedMaskGradient(model, 64, "s^8", "gauss_legendre", 64, path_over)
+    got = method.attribute_layers(x, 1).sum((2, 3, 4))
+    patches = find_layout(model).grid(32, 32).patches
+    rises = []  # from everything masked in some layers to everything present
+    for absent in range(LAYERS + 1):
+        presence = torch.ones(1, LAYERS, patches, dtype=torch.bool)
+        presence[:, slice(absent, None) if path_over == "layers_up" else slice(absent)] = False
+        rises.append(masked_rise(model, x, presence, 1))
+    steps = torch.stack(rises, dim=1).diff(dim=1)
+    expected = -steps if path_over == "layers_up" else steps
+    assert (got - expected).abs().max() <= 1e-3 * expected.abs().max()
+    delta = method.attribute(x, 1, return_convergence_delta=True)[1]
+    torch.testing.assert_close(delta, got.sum(1) - masked_rise(model, x, presence[:, :1] & False, 1))
+
+
+def test_what_is_complete_in_a_mean_pooled_model_leaves_out_what_patches_tell_the_classifier() -> None:
+    """With all keys masked a class-token model knows nothing of the image; a mean-pooled one still does."""
+    x = pixels(2).double()
+    for name, blind in (("clip", True), ("clip_mean_pooled", False)):
+        model = build(name).double()
+        grid = find_layout(model).grid(32, 32)
+        nothing = torch.zeros(1, grid.patches, dtype=torch.bool)
+        with torch.no_grad(), mask_patches(model, nothing, grid):
+            first, second = model(x)
+        assert torch.allclose(first, second, rtol=0, atol=1e-12) == blind
+
+
+@pytest.mark.parametrize("name", ["clip_mean_pooled", "siglip", "dinov2", "clip", "siglip_pooling_head"])
+def test_models_that_read_patches_directly_are_told(name: str) -> None:
+    methods = [MaskGradient(build(name))]
+    if find_layout(build(name)).grid(32, 32).prefix:
+        methods.append(IntegratedMaskGradient(build(name), 2))
+    for method in methods:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            method.attribute_patches(pixels(), 1)
+        told = [str(w.message) for w in caught if "reads patch tokens directly" in str(w.message)]
+        assert bool(told) == (name in ("clip_mean_pooled", "siglip", "dinov2"))

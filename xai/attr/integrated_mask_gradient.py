@@ -41,6 +41,10 @@ class IntegratedMaskGradient(PatchAttribution):
     keys masked, each patch still reading itself past attention; the sum is complete against that, and a
     warning says so.
 
+    `clamp="heads"` keeps the positive share of every layer's head, `Σ_lh (Σ_i …)⁺`: what speaks for the class
+    somewhere is not set off by what speaks against it elsewhere. For maps of where the evidence is: no longer
+    complete nor signed (`docs/integrated-mask-gradient.md` tells what it gains and costs).
+
     Args:
         forward_func: See `PatchAttribution`.
         n_steps: Points of the path, a forward and a backward pass each. On the shipped detector's ten images
@@ -51,6 +55,7 @@ class IntegratedMaskGradient(PatchAttribution):
         rule: `midpoint` or `gauss_legendre` along the path.
         internal_batch_size: Images per forward pass, at least the batch; it does not change the result.
         path_over: `all_layers`; or `layers_up` or `layers_down`, which take `n_steps` for each layer.
+        clamp: `heads` drops the negative shares of heads; None keeps the sign and the sum.
     """
 
     info = MethodInfo(
@@ -72,8 +77,10 @@ class IntegratedMaskGradient(PatchAttribution):
         rule: str = "midpoint",
         internal_batch_size: int = 32,
         path_over: str = "all_layers",
+        clamp: str | None = None,
     ):
         super().__init__(forward_func)
+        check_option("clamp", clamp, ("heads", None))
         check_option("path_over", path_over, PATHS_OVER)
         if internal_batch_size < 1:
             raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
@@ -81,11 +88,12 @@ class IntegratedMaskGradient(PatchAttribution):
         self.path = path
         self.rule = rule
         self.path_over = path_over
+        self.clamp = clamp
         self.internal_batch_size = internal_batch_size
         self.points = presence_path(n_steps, path, rule)
 
     def has_convergence_delta(self) -> bool:
-        return True
+        return self.clamp is None
 
     @log_usage()
     def attribute(  # type: ignore[override]  # Captum's way to ask for the delta
@@ -120,6 +128,8 @@ class IntegratedMaskGradient(PatchAttribution):
         """(B,) sum of relevance − (y(end_point) − y(all its patches masked)); there is no start image."""
         if start_point is not None:
             raise UsageError("The path starts where all patches are masked: start_point must be None.")
+        if self.clamp is not None:
+            raise UsageError("Clamped shares have no sum to compare with.", "Use clamp=None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
         with differentiable():
             pixels, args = prepare(end_point, additional_forward_args)
@@ -128,7 +138,7 @@ class IntegratedMaskGradient(PatchAttribution):
     def attribute_layers(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None
     ) -> Float[Tensor, "b layers heads rows cols"]:
-        """Shares of layers and heads (B, layers, heads, rows, cols): their sum over both is the map."""
+        """Shares of layers and heads (B, layers, heads, rows, cols), never clamped: their sum is the map."""
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
             seen = self._masked(pixels, args)
@@ -154,8 +164,10 @@ class IntegratedMaskGradient(PatchAttribution):
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._masked(pixels, args)
-        maps = [of_layer.sum(2) for of_layer in self._layers(seen, pixels, targets, args)]
-        return seen.grid.to_patches(torch.stack(maps).sum(0))
+        heads = self._layers(seen, pixels, targets, args)
+        if self.clamp == "heads":
+            heads = [of_layer.clamp_min(0) for of_layer in heads]
+        return seen.grid.to_patches(torch.stack([of_layer.sum(2) for of_layer in heads]).sum(0))
 
     def _layers(
         self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
