@@ -12,7 +12,7 @@ from xai.metrics import METRICS
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("name", ["demo", "deepfake_clip", "rise"])
+@pytest.mark.parametrize("name", ["demo", "deepfake_clip", "methods", "rise"])
 def test_every_name_in_them_exists(name):
     config = read_benchmark(CONFIGS / f"{name}.yaml")
     assert list(problems(config)) == []

@@ -44,6 +44,7 @@ def test_maps_are_those_of_the_attribution():
         "head_fusion": "mean",
         "layer_fusion": "mean",
         "clamp": None,
+        "rows": "read_out",
     }
 
 

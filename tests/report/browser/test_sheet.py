@@ -87,7 +87,7 @@ def test_opens_from_its_button_and_gives_the_focus_back(open_page):
     tab.keyboard.press("Escape")
     expect(tab.locator("#sheet")).to_be_hidden()
     expect(tab.locator("#image-1 .open-sheet")).to_be_focused()
-    assert tab.evaluate("location.hash") == ""
+    tab.wait_for_function("location.hash === ''")  # told after the sheet is gone
 
 
 def test_opens_from_the_address(open_page):
