@@ -1,7 +1,33 @@
-"""Runs that are killed, and what of their records must be equal."""
+"""Runs that several tests need: killed ones, and one with everything that a page tells apart."""
+
+from base64 import b64decode
+
+import numpy as np
 
 from xai.bench import read_records
 
+BLUR = {"name": "blur", "kernel": 5, "sigma": 2.0}
+GREY = {"name": "constant", "value": 0.5, "space": "pixel"}
+CHECKS = ["class_sensitivity", "randomization", "sensitivity_max", "infidelity"]
+EVERYTHING = {
+    "methods": [
+        "gradient_weighted_attention",
+        {"name": "signed", "method": "gradient_weighted_attention", "options": {"clamp": None}},
+        "attention_rollout",
+    ],
+    "controls": {"random_seeds": 2, "greedy_images": 1},
+    "protocols": [
+        {"base": "vit-token", "name": "token", "steps": 4},
+        {"base": "vit-mean", "name": "mean", "steps": 4},
+        {"base": "vit-mean", "name": "grey", "steps": 4, "operator": GREY, "insertion_operator": "minimum"},
+        {"base": "vit-mean", "name": "drawn", "steps": 4, "tie_draws": 3, "sign": "absolute"},
+        {"base": "vit-mean", "name": "blur", "steps": 4, "operator": BLUR},
+        {"base": "rise", "name": "pixels", "step_units": 256},
+        {"base": "vit-mean", "name": "true", "steps": 4, "target": "label"},
+    ],
+    "metrics": ["srg", "deletion", "insertion", "lerf", "gini", "rank_accuracy"],
+    "checks": {"metrics": CHECKS, "images": 2},
+}  # fmt: skip
 COST = ["seconds", "peak_bytes"]
 
 VICTIM = """
@@ -42,3 +68,12 @@ def records(run):
     frame = read_records(run).drop(columns=COST)
     frame["curve"], frame["fractions"] = frame["curve"].map(tuple), frame["fractions"].map(tuple)
     return frame.sort_values(["image", "method", "metric", "protocol"], ignore_index=True)
+
+
+def decoded(text):
+    return np.frombuffer(b64decode(text), "<u2").astype(int)
+
+
+def grid(found):
+    values = np.frombuffer(b64decode(found.values), "<i2").reshape(found.rows, found.cols)
+    return values / 32767 * found.limit

@@ -15,6 +15,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "Chromium is missing: apt-get install chromium"
 REQUIRED = "XAI_REQUIRE_BROWSER"
 READY = "html[data-ready=true]"
+# every image in view shows its panels, or says why it cannot: some frames after the page is ready
+PAINTED = """() => [...document.querySelectorAll("article.image")].every((article) => {
+  const { top, bottom } = article.getBoundingClientRect();
+  const seen = article.checkVisibility() && top < innerHeight && bottom > 0;
+  return !seen || article.querySelector(".stage").childElementCount > 0;
+})"""
 CONTROLS = {"button", "link", "combobox", "listbox", "slider", "checkbox", "radio", "textbox", "searchbox"}
 NAMED = CONTROLS | {
     "spinbutton",

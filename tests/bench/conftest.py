@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from bench_runs import EVERYTHING
 from PIL import Image
 from tiny_detector import classifier, photo, write_detector
 
-from xai.bench import BenchmarkConfig, run_benchmark
+from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +75,16 @@ def yaml_file(config, tmp_path):
     path = tmp_path / "bench.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+@pytest.fixture(scope="session")
+def everything(config, tiny, tmp_path_factory):
+    """A run with everything that a page tells apart."""
+    out = tmp_path_factory.mktemp("everything")
+    run_benchmark(config(**EVERYTHING), out, classifier=tiny)
+    return out
+
+
+@pytest.fixture(scope="session")
+def page(everything):
+    return page_of_run(everything)

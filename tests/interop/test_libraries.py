@@ -6,6 +6,7 @@ Two oracles: attention computed in the open for every model, and for timm its ow
 
 import pytest
 import torch
+from few_passes import OPTIONS
 from torch import Tensor, nn
 
 from xai.attention import diagnose, find_layout, probe
@@ -122,13 +123,7 @@ def test_recorded_attention_equals_timms_unfused_attention(name: str) -> None:
     assert float((got - expected).abs().max()) <= 1e-5 * float(product.abs().max())
 
 
-FEWER = {
-    "integrated_gradients": {"n_steps": 2},
-    "integrated_mask_gradient": {"n_steps": 2},
-    "smoothgrad": {"nt_samples": 2},
-    "occlusion": {"window": 7},
-    "rise": {"n_masks": 4},
-}
+FEWER = OPTIONS | {"occlusion": {"window": 7}, "metric_driven_attribution": {"width": 1}}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -12,10 +12,10 @@ from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.gradient_attention import read_out
 from xai.attr.layers import Layers, resolve_layers
+from xai.attr.options import check_counts
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows
-from xai.core import UsageError
 
 
 @register
@@ -54,10 +54,7 @@ class AttentionAttribution(PatchAttribution):
         internal_batch_size: int = 32,
     ):
         super().__init__(forward_func)
-        if n_steps < 1 or internal_batch_size < 1:
-            raise UsageError(
-                f"n_steps={n_steps}, internal_batch_size={internal_batch_size}: 1 or more is needed."
-            )
+        check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         self.layers = layers
         self.n_steps = n_steps
         self.internal_batch_size = internal_batch_size

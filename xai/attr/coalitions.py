@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, register
+from xai.attr.options import check_counts
 from xai.attr.removal import RemovalAttribution
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
@@ -82,8 +83,7 @@ class ShapleyValueSampling(_CoalitionAttribution):
         internal_batch_size: int = 32,
     ):
         super().__init__(forward_func, operator, seed, internal_batch_size)
-        if n_samples < 1:
-            raise UsageError(f"n_samples={n_samples}: 1 or more is needed.")
+        check_counts(n_samples=n_samples)
         self.n_samples = n_samples
 
     def _coalitions(self, patches: int, generator: torch.Generator) -> Present:

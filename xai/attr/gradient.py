@@ -10,11 +10,11 @@ from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, like_inputs, prepare, register, scores
-from xai.attr.options import operator_of
+from xai.attr.options import check_counts, operator_of, painted
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target
-from xai.core import Margin, PatchGrid, UsageError
-from xai.perturb import Operator, image_seeds
+from xai.core import Margin, PatchGrid
+from xai.perturb import Operator
 
 
 @register
@@ -52,10 +52,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         internal_batch_size: int = 32,
     ):
         super().__init__(forward_func)
-        if n_steps < 1 or internal_batch_size < 1:
-            raise UsageError(
-                f"n_steps={n_steps}, internal_batch_size={internal_batch_size}: 1 or more is needed."
-            )
+        check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         self.gradient_func = GradientAttribution(forward_func).gradient_func
         self._start = operator_of(baseline)
         self.n_steps, self.baseline, self.seed = n_steps, self._start.describe(), seed
@@ -113,14 +110,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         return scores(self.model(pixels, *args), target)
 
     def _baseline(self, pixels: Pixels) -> Pixels:
-        with torch.no_grad():
-            start = self._start.prepare(self.model, pixels, image_seeds(pixels, self.seed))
-        if start is None:
-            raise UsageError(
-                f"The operator {self._start.name!r} paints nothing, so no path can start from it.",
-                "Use a colour, blur or noise; integrated_mask_gradient starts where patches are masked.",
-            )
-        return start.contiguous()
+        return painted(self._start, self.model, pixels, self.seed).contiguous()
 
     def _pixels(
         self,

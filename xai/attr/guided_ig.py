@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, register
-from xai.attr.options import operator_of
+from xai.attr.options import operator_of, painted
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.shapes import Pixels
 from xai.attr.target import Target
 from xai.attr.variants import accurate
 from xai.core import UsageError
-from xai.perturb import Operator, image_seeds
+from xai.perturb import Operator
 
 Flat = Float[Tensor, "b n"]
 
@@ -73,12 +73,7 @@ class GuidedIntegratedGradients(PixelGradient):
         return True
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
-        with torch.no_grad():
-            start = self._start.prepare(self.model, pixels, image_seeds(pixels, self.seed))
-        if start is None:
-            raise UsageError(
-                f"The operator {self._start.name!r} paints nothing, so no path can start from it."
-            )
+        start = painted(self._start, self.model, pixels, self.seed)
 
         def gradient(flat: Flat) -> Flat:
             point = flat.view_as(pixels).to(pixels.dtype).requires_grad_()

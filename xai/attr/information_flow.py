@@ -13,11 +13,11 @@ from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.blocks import BlockAttribution
 from xai.attr.layers import resolve_layers
+from xai.attr.options import check_counts
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.transformation import watch_transformations
 from xai.attr.variants import argument_rows
-from xai.core import UsageError
 
 RowMaps = Float[Tensor, "targets b rows tokens"]  # targets: 1 where all have the same
 
@@ -46,10 +46,7 @@ class IntegratedFlow(PatchAttribution):
         internal_batch_size: int = 32,
     ):
         super().__init__(forward_func)
-        if n_steps < 1 or internal_batch_size < 1:
-            raise UsageError(
-                f"n_steps={n_steps}, internal_batch_size={internal_batch_size}: 1 or more is needed."
-            )
+        check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         self.n_steps = n_steps
         self.start_layer = start_layer
         self.internal_batch_size = internal_batch_size

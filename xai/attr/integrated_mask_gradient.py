@@ -12,7 +12,7 @@ from xai.attention import Probe, mask_patches, record_attention
 from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
-from xai.attr.options import check_option
+from xai.attr.options import check_counts, check_option
 from xai.attr.quadrature import presence_path
 from xai.attr.recorded import per_head
 from xai.attr.shapes import PatchMaps, Pixels, Scores
@@ -82,8 +82,7 @@ class IntegratedMaskGradient(PatchAttribution):
         super().__init__(forward_func)
         check_option("clamp", clamp, ("heads", None))
         check_option("path_over", path_over, PATHS_OVER)
-        if internal_batch_size < 1:
-            raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
+        check_counts(internal_batch_size=internal_batch_size)
         self.n_steps = n_steps
         self.path = path
         self.rule = rule

@@ -8,10 +8,11 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, register
+from xai.attr.options import check_counts
 from xai.attr.removal import RemovalAttribution
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.core import PatchGrid, UsageError
+from xai.core import PatchGrid
 from xai.perturb import Operator
 
 
@@ -52,8 +53,7 @@ class Occlusion(RemovalAttribution):
         internal_batch_size: int = 32,
     ):
         super().__init__(forward_func, operator, seed, internal_batch_size)
-        if window < 1:
-            raise UsageError(f"window={window}: 1 or more is needed.")
+        check_counts(window=window)
         self.window = window
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xai.attr.options import check_option
-from xai.core import UsageError
+from xai.attr.options import check_counts, check_option
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -49,8 +48,7 @@ def presence_path(n_steps: int, path: str, rule: str) -> list[tuple[float, float
     """
     check_option("path", path, PATHS)
     check_option("rule", rule, RULES)
-    if n_steps < 1:
-        raise UsageError(f"n_steps={n_steps}: 1 or more is needed.")
+    check_counts(n_steps=n_steps)
     if rule == "midpoint":
         s, weight = (np.arange(n_steps) + 0.5) / n_steps, np.full(n_steps, 1 / n_steps)
     else:

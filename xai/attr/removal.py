@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xai.attr.base import PatchAttribution
-from xai.attr.options import operator_of
+from xai.attr.options import check_counts, operator_of
 from xai.attr.shapes import Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows, variant_scores
-from xai.core import ModelError, UsageError
+from xai.core import ModelError
 from xai.perturb import Operator, image_seeds
 
 
@@ -35,8 +35,7 @@ class RemovalAttribution(PatchAttribution):
         internal_batch_size: int,
     ):
         super().__init__(forward_func)
-        if internal_batch_size < 1:
-            raise UsageError(f"internal_batch_size={internal_batch_size}: 1 or more is needed.")
+        check_counts(internal_batch_size=internal_batch_size)
         self._operator = operator_of(operator)
         self.operator = self._operator.describe()
         self.seed, self.internal_batch_size = seed, internal_batch_size

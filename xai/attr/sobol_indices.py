@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from xai.attr.base import MethodInfo, PatchAttribution, register
-from xai.attr.options import operator_of
+from xai.attr.options import operator_of, painted
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows, variant_scores
 from xai.core import UsageError, derive_seed
-from xai.perturb import Operator, image_seeds
+from xai.perturb import Operator
 
 
 @register
@@ -71,13 +71,7 @@ class SobolIndices(PatchAttribution):
         rows, cols = min(self.cells, grid.rows), min(self.cells, grid.cols)
         designs = jansen_designs(self.n_designs, rows * cols, derive_seed(self.seed, "sobol", rows, cols))
         masks = designs.flatten(0, 1).unflatten(1, (rows, cols)).to(pixels.device)
-        with torch.no_grad():
-            hidden = self._operator.prepare(self.model, pixels, image_seeds(pixels, self.seed))
-        if hidden is None:
-            raise UsageError(
-                f"The operator {self._operator.name!r} paints nothing, so nothing can fade into it.",
-                "Use a colour, blur or noise.",
-            )
+        hidden = painted(self._operator, self.model, pixels, self.seed)
         size = pixels.shape[-2:]
 
         def forward(image: Tensor, variant: Tensor) -> Any:

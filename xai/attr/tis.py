@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, register
-from xai.attr.blocks import Blocks, block_outputs, find_blocks, tokens_of
+from xai.attr.blocks import BlockAttribution, Blocks, block_outputs, tokens_of
 from xai.attr.options import check_option
 from xai.attr.removal import RemovalAttribution
 from xai.attr.shapes import PatchMaps, Pixels
@@ -20,7 +20,7 @@ from xai.perturb import Operator
 
 
 @register
-class TransformerInputSampling(RemovalAttribution):
+class TransformerInputSampling(RemovalAttribution, BlockAttribution):
     """Masks over tokens, weighted by the score of what they keep: `S_j = Σ_i f(x | M_i) M_ij / Σ_i M_ij`.
 
     Every channel of every block's output is a map over the patches. They are clustered (k-means); M_i keeps
@@ -67,17 +67,14 @@ class TransformerInputSampling(RemovalAttribution):
             raise UsageError(f"n_masks={n_masks}, keep={keep} is out of range: n_masks ≥ 1, 0 < keep ≤ 1.")
         check_option("value", value, VALUES)
         self.n_masks, self.keep, self.value = n_masks, keep, value
-        self._blocks: dict[tuple[int, ...], Blocks] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        images, size, grid = len(pixels), tuple(pixels.shape[1:]), self._grid(pixels)
-        if size not in self._blocks:
-            first = argument_rows(args, torch.tensor([0]), images)
-            self._blocks[size] = find_blocks(self.model, pixels[:1], first, self._probe(pixels, args))
+        images, grid, blocks = len(pixels), self._grid(pixels), self._find_blocks(pixels, args)
         # each image alone: rounding in a batch could move a channel to another cluster
         masks = []
         for i in torch.arange(images).split(1):
-            channels = self._channels(pixels[i.to(pixels.device)], argument_rows(args, i, images), grid)
+            own = argument_rows(args, i, images)
+            channels = self._channels(pixels[i.to(pixels.device)], own, blocks, grid)
             masks.append(largest(centroids(channels, self.n_masks), self.keep))
         kept = torch.stack(masks)
         removed = ~kept.unflatten(-1, (grid.rows, grid.cols))
@@ -87,10 +84,9 @@ class TransformerInputSampling(RemovalAttribution):
         return relevance.unflatten(-1, (grid.rows, grid.cols))
 
     def _channels(
-        self, pixels: Pixels, args: tuple[Any, ...], grid: PatchGrid
+        self, pixels: Pixels, args: tuple[Any, ...], blocks: Blocks, grid: PatchGrid
     ) -> Float[Tensor, "maps patches"]:
         """All channels of all blocks' outputs of one image."""
-        blocks = self._blocks[tuple(pixels.shape[1:])]
         with torch.no_grad(), block_outputs(blocks.modules) as outputs:
             self.model(pixels, *args)
         tokens = [tokens_of(output).movedim(blocks.token_axis, -1).flatten(0, 1) for output in outputs]

@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from xai.core import DataError, UsageError
+from xai.core import DataError, UsageError, valid_text
 
 TEMPORARY = ".writing-"
 
@@ -36,9 +36,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, indented) as a whole; bytes of file names that are no UTF-8 become escapes."""
+    """Write JSON (UTF-8, indented) as a whole."""
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, valid_text(text).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xai.bench.config import DataConfig
 from xai.bench.rows import digest
-from xai.core import DataError, Sample
+from xai.core import DataError, Sample, valid_text
 from xai.data import find_images, read_image, unique_stems
 from xai.data.forgeries import forged_samples, shipped_photos
 from xai.data.lazy import Entry
@@ -30,8 +30,7 @@ def list_entries(data: DataConfig) -> Sequence[Entry]:
         entries = load_samples(read_manifest(data.manifest)).entries
     else:
         paths = find_images(data.images or ())
-        # records hold text: bytes of a file name that are no UTF-8 become escapes
-        names = {k: v.encode("utf-8", "backslashreplace").decode() for k, v in unique_stems(paths).items()}
+        names = {path: valid_text(stem) for path, stem in unique_stems(paths).items()}  # records hold text
         entries = [Entry(names[path], partial(_read, names[path], path), path) for path in paths]
     if not entries:
         raise DataError("The data hold no image.")

@@ -16,7 +16,7 @@ from torch import Tensor
 from xai.bench.files import write_bytes
 from xai.bench.sources import MISSING, sha256_of
 from xai.bench.store import arrow
-from xai.core import Geometry, Sample
+from xai.core import Geometry, Sample, valid_text
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
@@ -104,7 +104,7 @@ def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> 
         return View(
             index=index,
             id=entry.id,
-            name=_utf8(entry.path.name) if entry.path else entry.id,
+            name=valid_text(entry.path.name) if entry.path else entry.id,
             group=sample.group or entry.group or entry.id,
             label=sample.label,
             width=sample.image.width,
@@ -162,11 +162,6 @@ def _restored(name: str, value: Any) -> Any:
     if name == "fills":
         return json.loads(value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def _utf8(name: str) -> str:
-    """A file name of broken encoding with its bytes as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _drawn(sample: Sample) -> Box:

@@ -1,6 +1,5 @@
 """`xai benchmark`: which attribution methods can be trusted on this model and these images."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from xai.cli.guard import INTERRUPTED, PARTLY, Debug, guarded
 from xai.cli.options import Json
-from xai.cli.output import say, say_next, show, show_json, show_table
+from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.bench import Progress, Summary
@@ -241,20 +240,16 @@ def _show_verdicts(found: "Summary") -> None:
 
 @contextmanager
 def _progress() -> "Iterator[Callable[[Progress], None]]":
-    """Rate and time left on stderr: a line that is rewritten on a terminal, a line per unit elsewhere."""
-    live = sys.stderr.isatty()
+    """Rate and time left."""
+    with live_line() as say_meanwhile:
 
-    def tell(state: "Progress") -> None:
-        text = f"{state.done} of {state.total} units"
-        if state.seconds_left is not None:
-            text += f", {state.rate:.0f} forward passes/s, {_duration(state.seconds_left)} left"
-        typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+        def tell(state: "Progress") -> None:
+            text = f"{state.done} of {state.total} units"
+            if state.seconds_left is not None:
+                text += f", {state.rate:.0f} forward passes/s, {_duration(state.seconds_left)} left"
+            say_meanwhile(text)
 
-    try:
         yield tell
-    finally:
-        if live:
-            typer.echo("", err=True)
 
 
 def _duration(seconds: float) -> str:
@@ -273,4 +268,6 @@ def _range(limits: tuple[float | None, float | None]) -> str:
 def _json(content: object) -> bytes:
     import json
 
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    from xai.core import valid_text
+
+    return valid_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -11,7 +11,7 @@ import typer
 
 def say(message: str) -> None:
     """Tell the person something: stderr, since stdout is data."""
-    typer.echo(_writable(message), err=True)
+    _echo(message, err=True)
 
 
 def say_next(advice: str) -> None:
@@ -21,7 +21,7 @@ def say_next(advice: str) -> None:
 
 def show(text: str) -> None:
     """Print a result."""
-    typer.echo(_writable(text))
+    _echo(text)
 
 
 def show_json(content: Any) -> None:
@@ -40,9 +40,10 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         show("  ".join(cells).rstrip())
 
 
-def _writable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; they are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _echo(text: str, err: bool = False) -> None:
+    from xai.core import valid_text
+
+    typer.echo(valid_text(text), err=err)
 
 
 @contextmanager
@@ -61,16 +62,11 @@ def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """How far something is, on stderr: a line that is rewritten on a terminal, a line each time elsewhere."""
+def live_line() -> Iterator[Callable[[str], None]]:
+    """What to say meanwhile, on stderr: one line, rewritten, on a terminal; else a line each time."""
     live = sys.stderr.isatty()
-
-    def tell(done: int, total: int) -> None:
-        text = f"{done} of {total} {what}"
-        typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
-
     try:
-        yield tell
+        yield lambda text: typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
     finally:
         if live:
             typer.echo("", err=True)

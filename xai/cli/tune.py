@@ -7,7 +7,7 @@ import typer
 
 from xai.cli.guard import Debug, guarded
 from xai.cli.options import Json
-from xai.cli.output import counting, say, say_next, show, show_json, show_table
+from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.bench import Tuning
@@ -41,8 +41,14 @@ def tune(
     from xai.bench import tune as search
     from xai.report.files import replacing
 
-    with counting("images") as tell:
-        found = search(config, protocol=protocol, images=images, folds=folds, progress=tell)
+    with live_line() as tell:
+        found = search(
+            config,
+            protocol=protocol,
+            images=images,
+            folds=folds,
+            progress=lambda done, total: tell(f"{done} of {total} images"),
+        )
     with replacing(out) as file:
         file.write(b"# Found by xai tune; used by xai explain --method-config.\n")
         file.write(yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True).encode())

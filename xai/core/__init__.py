@@ -9,6 +9,7 @@ from xai.core.registry import Registry
 from xai.core.sample import Sample
 from xai.core.seed import derive_seed
 from xai.core.target import Margin
+from xai.core.text import valid_text
 
 __all__ = [
     "ConfigError",
@@ -25,4 +26,5 @@ __all__ = [
     "XaiError",
     "derive_seed",
     "nearest",
+    "valid_text",
 ]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
-from xai.core import Explanation
+from xai.core import Explanation, valid_text
 from xai.explanation.failure import OutputError
 from xai.explanation.record import record_of
 from xai.report.files import replacing
@@ -94,9 +94,9 @@ def _read(record: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, indented) as a whole; bytes of file names that are no UTF-8 become escapes."""
+    """Write JSON (UTF-8, indented) as a whole."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, valid_text(text).encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MISSING, READY, Watch, chromium, executable, required
+from browsing import MISSING, PAINTED, READY, Watch, chromium, executable, required
 from playwright.sync_api import Browser, Page, expect
+from report_pages import explanation_page
 
 from xai.report import payload, write_page
 
@@ -80,5 +81,12 @@ def _written(page: payload.Page | str | os.PathLike[str], path: Path) -> Path:
 def _wait_until_ready(tab: Page, watch: Watch) -> None:
     try:
         tab.wait_for_selector(READY, state="attached", timeout=PATIENCE)
+        tab.wait_for_function(PAINTED, timeout=PATIENCE)
     except Exception as error:
         raise AssertionError("the page never got ready:\n" + "\n".join(watch.findings())) from error
+
+
+@pytest.fixture
+def explained(open_page):
+    page = explanation_page(2)
+    return page, open_page(page)

@@ -1,76 +1,23 @@
 """The evidence sheet and its curve explorer: numbers equal the payload's, pictures what the model saw."""
 
 import re
-from base64 import b64decode
-from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page, explanation_page
+from sheets import (
+    HOSTILE,
+    changed,
+    data,
+    opened,
+    pixels,
+    section,
+    shown,
+)
 
-from xai.report.payload import Image, Part
 from xai.report.payload import Page as Payload
-
-HOSTILE = '<img src=x onerror="document.title=1">\u202egnp.exe'
-FILL = (127, 122, 112)  # benchmark_page's mean colour, #7f7a70
-MEAN = "deletion|mean-3"
-
-
-def changed(page: Payload, place: int = 0, **fields: object) -> Payload:
-    """The page with one image changed."""
-    images = list(page.images)
-    images[place] = images[place].model_copy(update=fields)
-    return page.model_copy(update={"images": images})
-
-
-def opened(tab: Page, place: int = 0) -> None:
-    tab.locator(f"#image-{place} .open-sheet").click()
-    shown(tab, place)
-
-
-def shown(tab: Page, place: int) -> None:
-    expect(tab.locator(f"#sheet-content[data-place='{place}'] #sheet-title")).to_be_visible()
-
-
-def section(tab: Page, title: str):
-    return tab.locator("#sheet-content section", has=tab.get_by_role("heading", name=title, exact=True))
-
-
-def data(locator) -> list[float]:
-    """The exact numbers behind those shown."""
-    return [float(one) for one in locator.locator("data").evaluate_all("all => all.map((one) => one.value)")]
-
-
-def pixels(canvas) -> np.ndarray:
-    """(height, width, 3) of a canvas; as a PNG, since Chromium warns of repeated readings of the bitmap."""
-    uri = canvas.evaluate("one => one.toDataURL('image/png')")
-    return np.asarray(Pillow.open(BytesIO(b64decode(uri.split(",")[1]))).convert("RGB"))
-
-
-def painted(canvas, image: Image, colour: tuple[int, int, int]) -> set[int]:
-    """Patches of which every pixel has this colour."""
-    grid = next(iter(next(iter(image.maps.values())).values()))
-    values = pixels(canvas)
-    rows = values.shape[0] // grid.rows
-    blocks = values.reshape(grid.rows, rows, grid.cols, rows, 3)
-    return set(np.flatnonzero((blocks == colour).all((1, 3, 4))).tolist())
-
-
-def order(image: Image, row: str) -> list[int]:
-    return np.frombuffer(b64decode(image.orders[row]), "<u2").tolist()
-
-
-def slide(tab: Page, step: int) -> None:
-    slider = tab.get_by_label("Step along the curve")
-    slider.fill(str(step))
-    expect(slider).to_have_value(str(step))
-
-
-def part_of(page: Payload, key: str) -> Part:
-    return next(part for part in page.parts if part.key == key)
 
 
 def test_opens_from_its_button_and_gives_the_focus_back(open_page):
@@ -256,147 +203,6 @@ def test_scores_equal_the_record_and_localisation_needs_a_mask(open_page):
     shown(tab, 1)
     assert page.images[1].mask is None
     expect(found).to_have_count(0)
-
-
-def test_no_explorer_without_curves(open_page):
-    tab = open_page(comparison_page(), hash="#sheet-0")
-    shown(tab, 0)
-    expect(tab.locator(".explorer")).to_have_count(0)
-
-
-def test_no_explorer_without_orders(open_page):
-    tab = open_page(changed(benchmark_page(), orders={}), hash="#sheet-0")
-    shown(tab, 0)
-    expect(tab.locator(".explorer")).to_have_count(0)
-
-
-def test_deletion_is_drawn_as_the_model_saw_it(open_page):
-    page = benchmark_page()
-    image, part = page.images[0], part_of(page, MEAN)
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option(MEAN)
-    explorer.get_by_label("Method", exact=True).select_option("chefer")
-    for step, fraction in enumerate(part.fractions):
-        slide(tab, step)
-        count = round(fraction * 196)
-        for i, row in enumerate(("chefer", "random_0")):
-            canvas = explorer.locator("canvas").nth(i)
-            assert painted(canvas, image, FILL) == set(order(image, row)[:count])
-        values = [image.curves[MEAN][row][step] for row in ("chefer", "random_0")]
-        assert data(explorer.locator(".explorer-said")) == values
-        expect(explorer.locator(".explorer-said")).to_contain_text(f"{count} of 196 patches removed")
-    expect(explorer.locator(".explorer-note")).to_contain_text(
-        "Drawn exactly: removed patches are painted in"
-    )
-
-
-def test_states_show_what_the_model_saw(open_page):
-    """A crop fills the model's square input, stretched where it is no square."""
-    page = changed(benchmark_page(), seen=(0, 96, 192, 192))
-    image = page.images[0]
-    tab = open_page(page, hash="#sheet-0")
-    slide(tab, 0)
-    assert image.picture is not None
-    with Pillow.open(BytesIO(b64decode(image.picture.split(",")[1]))) as picture:
-        scale = picture.width / image.width
-        box = (0, round(96 * scale), round(192 * scale), round(192 * scale))
-        expected = np.asarray(picture.convert("RGB").crop(box).resize((14, 14), Pillow.Resampling.BOX), float)
-    drawn = Pillow.fromarray(pixels(tab.locator(".explorer canvas").first))
-    found = np.asarray(drawn.resize((14, 14), Pillow.Resampling.BOX), float)
-    assert np.abs(found - expected).mean() < 4
-
-
-def test_insertion_begins_with_nothing(open_page):
-    page = benchmark_page()
-    image, key = page.images[0], "insertion|mean-3"
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option(key)
-    explorer.get_by_label("Compared with").select_option("")
-    expect(explorer.locator("canvas")).to_have_count(1)
-    row = explorer.get_by_label("Method", exact=True).input_value()
-    for step, fraction in enumerate(part_of(page, key).fractions):
-        slide(tab, step)
-        kept = set(order(image, row)[: round(fraction * 196)])
-        assert painted(explorer.locator("canvas"), image, FILL) == set(range(196)) - kept
-
-
-def test_srg_shows_both_of_its_curves(open_page):
-    page = benchmark_page()
-    image, key = page.images[0], "srg|mean-3"
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option(key)
-    explorer.get_by_label("Compared with").select_option("")
-    slide(tab, 1)
-    row = explorer.get_by_label("Method", exact=True).input_value()
-    ranked, count = order(image, row), round(part_of(page, key).fractions[1] * 196)
-    most, least = explorer.locator("canvas").nth(0), explorer.locator("canvas").nth(1)
-    assert painted(most, image, FILL) == set(ranked[:count])
-    assert painted(least, image, FILL) == set(ranked[-count:])
-    expect(explorer.locator(".explorer-note")).to_contain_text("least relevant patches removed minus")
-
-
-def test_hidden_tokens_are_hatched_and_others_say_approximate(open_page):
-    page = benchmark_page()
-    parts = [
-        part.model_copy(update={"operator": "blur", "exact": False, "redrawn": "blurred by the page"})
-        if part.key == MEAN
-        else part
-        for part in page.parts
-    ]
-    tab = open_page(page.model_copy(update={"parts": parts}), hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option("deletion|token-6")
-    slide(tab, 6)
-    hatched = pixels(explorer.locator("canvas").first)
-    assert len(np.unique(hatched.reshape(-1, 3), axis=0)) < 300, "nothing of the photograph is left"
-    expect(explorer.locator(".explorer-note")).to_contain_text("hidden from the model's attention")
-    explorer.get_by_label("Curve", exact=True).select_option(MEAN)
-    expect(explorer.locator(".explorer-note")).to_contain_text("Approximate: blurred by the page")
-    assert not painted(explorer.locator("canvas").first, page.images[0], FILL)
-
-
-def test_the_curve_is_dragged_along(open_page):
-    page = benchmark_page()
-    image, key = page.images[0], "deletion|token-6"
-    tab = open_page(page, hash="#sheet-0")
-    chart, said = tab.locator(".explorer-chart"), tab.locator(".explorer-said")
-    chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    assert box is not None
-    middle = box["y"] + box["height"] / 2
-    before = pixels(tab.locator(".explorer canvas").first)
-    tab.mouse.move(box["x"] + box["width"] * 0.3, middle)
-    tab.mouse.down()
-    tab.mouse.move(box["x"] + box["width"] - 8, middle, steps=5)
-    tab.mouse.up()
-    row = tab.locator(".explorer").get_by_label("Method", exact=True).input_value()
-    assert data(said)[0] == image.curves[key][row][-1]
-    expect(tab.get_by_label("Step along the curve")).to_have_value("6")
-    assert (pixels(tab.locator(".explorer canvas").first) != before).any()
-    tab.mouse.move(box["x"] + 60, middle)
-    expect(tab.get_by_label("Step along the curve")).to_have_value("6")
-
-
-def test_the_slider_moves_by_keys_and_turns_no_page(open_page):
-    tab = open_page(benchmark_page(), hash="#sheet-1")
-    slider = tab.get_by_label("Step along the curve")
-    slide(tab, 2)
-    slider.focus()
-    slider.press("ArrowRight")
-    expect(slider).to_have_value("3")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("98 of 196 patches removed"))
-    shown(tab, 1)
-
-
-def test_the_choice_is_kept_for_the_next_image(open_page):
-    tab = open_page(benchmark_page(), hash="#sheet-0")
-    tab.locator(".explorer").get_by_label("Method", exact=True).select_option("legrad")
-    tab.locator("#sheet-next").click()
-    shown(tab, 1)
-    expect(tab.locator(".explorer").get_by_label("Method", exact=True)).to_have_value("legrad")
 
 
 def pages_in(pdf: bytes) -> int:

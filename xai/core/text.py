@@ -1,0 +1,6 @@
+"""Text that can be written anywhere."""
+
+
+def valid_text(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 as escapes; as bytes it is valid UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
