@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from xai.core import ConfigError, DataError, UsageError
-from xai.data import load_samples, read_manifest
+from xai.data import Row, load_samples, read_manifest
+from xai.data.manifest import manifest_csv
 
 
 @pytest.fixture
@@ -27,7 +28,10 @@ def write(folder, text):
 
 def test_columns_become_what_is_known_about_a_sample(faces):
     rows = read_manifest(
-        write(faces, "group,path,label,mask\nv1,v1/0.png,fake,mask.png\nv2,v2/0.png,,\n,v2/1.png,real,\n")
+        write(
+            faces,
+            "group,path,label,mask,kind\nv1,v1/0.png,fake,mask.png,splice\nv2,v2/0.png,,,\n,v2/1.png,real,,\n",
+        )
     )
     samples = load_samples(rows)
     assert samples.groups == ("v1", "v2", None)
@@ -38,6 +42,7 @@ def test_columns_become_what_is_known_about_a_sample(faces):
     assert first.mask.shape == (4, 6) and first.mask.dtype == bool and first.mask.all()
     assert (second.label, second.mask, second.group) == (None, None, "v2")
     assert (third.id, third.label) == ("1", "real")
+    assert [one.kind for one in (first, second, third)] == ["splice", None, None]
 
 
 def test_only_the_path_is_needed_and_a_byte_order_mark_does_no_harm(faces):
@@ -50,6 +55,23 @@ def test_paths_do_not_depend_on_the_working_folder(faces, monkeypatch):
     path = write(faces, f"path\nv1/0.png\n{faces / 'v1/1.png'}\n")
     monkeypatch.chdir(faces / "v2")
     assert [sample.image.size for sample in load_samples(read_manifest(path))] == [(6, 4)] * 2
+
+
+def test_what_is_written_is_read_back(faces):
+    (faces / "v1/0.png").rename(faces / 'v1/a, "b".png')
+    rows = [
+        Row(faces / 'v1/a, "b".png', "fake", faces / "mask.png", "v 1", "splice"),
+        Row(faces / "v1/1.png", group="é"),
+    ]
+    path = write(faces, manifest_csv(rows, faces))
+    assert 'v1/a, ""b"".png' in path.read_text(encoding="utf-8") and str(faces) not in path.read_text("utf-8")
+    for before, after in zip(rows, read_manifest(path), strict=True):
+        assert (after.path, after.label, after.mask, after.group, after.kind) == (
+            before.path, before.label, before.mask, before.group, before.kind,
+        )  # fmt: skip
+    elsewhere = manifest_csv(rows, faces / "v2")
+    (faces / "v2/faces.csv").write_text(elsewhere, encoding="utf-8")
+    assert read_manifest(faces / "v2/faces.csv")[0].path == rows[0].path
 
 
 def test_images_are_read_when_asked_for(faces):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xai.cli import benchmark, compare, demo, doctor, explain, methods, models, report, tune
+from xai.cli import benchmark, compare, demo, doctor, explain, forge, methods, models, report, tune
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
@@ -48,6 +48,7 @@ app.command()(report.report)
 app.command()(methods.methods)
 app.command()(doctor.doctor)
 app.command()(tune.tune)
+app.command()(forge.forge)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
 

@@ -22,6 +22,7 @@ class Sample:
         box: (x, y, width, height) in pixels of `image`: the crop the classifier sees, None for all of it.
         group: What the image is a frame or crop of (video, identity, photograph), if known; images of one
             group are not independent.
+        kind: How it was manipulated (`splice`, `Deepfakes` …) or `pristine`, if known.
     """
 
     id: str
@@ -31,3 +32,4 @@ class Sample:
     mask: "np.ndarray | None" = None
     box: tuple[float, float, float, float] | None = None
     group: str | None = None
+    kind: str | None = None

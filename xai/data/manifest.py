@@ -1,7 +1,8 @@
-"""A table of images and what is known of them: CSV or Parquet with the columns path, label, mask, group."""
+"""A table of images and what is known of them: CSV or Parquet; columns path, label, mask, group, kind."""
 
 import csv
 import importlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from xai.data.find import unique_stems
 from xai.data.image import read_image
 from xai.data.lazy import Entry, LazySamples
 
-COLUMNS = ("path", "label", "mask", "group")
+COLUMNS = ("path", "label", "mask", "group", "kind")
 MAX_LISTED = 5
 """Rows that one message names; the others are counted."""
 
@@ -28,6 +29,7 @@ class Row:
         label: True class name, if given.
         mask: Image of the size of `path` that is white where it was tampered with, if given.
         group: Video, identity or photograph that the image belongs to, if given.
+        kind: How the image was manipulated, or `pristine`, if given.
         where: File and line, for messages.
     """
 
@@ -35,6 +37,7 @@ class Row:
     label: str | None = None
     mask: Path | None = None
     group: str | None = None
+    kind: str | None = None
     where: str = ""
 
     def load(self, id: str) -> Sample:
@@ -51,7 +54,7 @@ class Row:
                 f"its image {self.path} {image.width} × {image.height}.",
                 "A mask must have the size of its image.",
             )
-        return Sample(id, image, self.path, self.label, mask, group=self.group)
+        return Sample(id, image, self.path, self.label, mask, group=self.group, kind=self.kind)
 
 
 def read_manifest(path: str | Path) -> list[Row]:
@@ -92,6 +95,21 @@ def load_samples(rows: Sequence[Row]) -> LazySamples:
             for row in rows
         ]
     )
+
+
+def manifest_csv(rows: Sequence[Row], folder: Path) -> str:
+    """CSV that `read_manifest` reads back once it lies in `folder`; paths below that are relative."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        image, mask = ("" if path is None else _relative(path, folder) for path in (row.path, row.mask))
+        writer.writerow([image, row.label or "", mask, row.group or "", row.kind or ""])
+    return text.getvalue()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()).as_posix()
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -143,11 +161,11 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 def _row(manifest: Path, line: int, cells: dict[str, str]) -> Row:
     where = f"{manifest}:{line}"
-    label, mask, group = (cells.get(name, "").strip() or None for name in COLUMNS[1:])
+    label, mask, group, kind = (cells.get(name, "").strip() or None for name in COLUMNS[1:])
     if not cells["path"].strip():
         raise ConfigError(f"{where}: no path.", "Each row names an image.")
     image = manifest.parent / Path(cells["path"].strip()).expanduser()
-    return Row(image, label, manifest.parent / Path(mask).expanduser() if mask else None, group, where)
+    return Row(image, label, manifest.parent / Path(mask).expanduser() if mask else None, group, kind, where)
 
 
 def _check_files(rows: Sequence[Row]) -> None:
