@@ -74,7 +74,8 @@ def test_quantised_clip_becomes_a_tower_and_a_probe(tmp_path, offer, cache):
     assert read_preprocessing(str(folder)).shortest_edge == tiny.SIZE
 
     tower = load_projected_tower(f"local:{folder}")
-    classifier = xai.load(folder / "probe.yaml")
+    moved = folder.rename(tmp_path / "moved")  # the probe names its tower by the folder that both are in
+    classifier = xai.load(moved / "probe.yaml")
     x = tiny.pixels()
     with torch.no_grad():
         embedding = F.normalize(tower(pixel_values=x).image_embeds)

