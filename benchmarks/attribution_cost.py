@@ -161,7 +161,7 @@ def measure(job: dict) -> dict:
         "ratio": statistics.median(ratios),
         "low": ratios[int(0.05 * len(ratios))],
         "high": ratios[min(int(0.95 * len(ratios)), len(ratios) - 1)],
-        "runs": len(ratios),
+        "pairs": len(ratios),
         "forward_seconds": statistics.median(seconds),
         "forward_peak_mb": base,
         "peak_mb": extra,
@@ -233,7 +233,7 @@ def markdown(results: list[dict], header: dict) -> str:
         lines += ["|---:|---:|---|---:|---:|---:|"]
         for r in chosen:
             tokens = (r["image_size"] // 16) ** 2 + 1
-            spread = f" ({r['low']:.2f}–{r['high']:.2f})" if r.get("runs", 1) > 1 else ""
+            spread = f" ({r['low']:.2f}–{r['high']:.2f})" if r["pairs"] > 1 and "low" in r else ""
             if "error" in r:
                 lines.append(f"| {tokens} | {r['batch']} | {r['row']} | failed: {r['error']} | | |")
                 continue
@@ -242,6 +242,23 @@ def markdown(results: list[dict], header: dict) -> str:
                 f"| {r['peak_mb']:.0f} | {r['forward_peak_mb']:.0f} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def merged(earlier: dict, results: list[dict], header: dict) -> list[dict]:
+    """The earlier results with the new ones in their places; only of the same machine and versions."""
+    if earlier["header"] != header:
+        raise SystemExit(f"The earlier run was made with {earlier['header']}: measure all rows again.")
+    table = {_key(one): one for one in earlier["results"]} | {_key(one): one for one in results}
+    order = list(METHODS)  # GWA and the scripts beside it come first, in the order of their making
+    return sorted(table.values(), key=lambda r: (r["tokens_table"], r["image_size"], _place(r["row"], order)))
+
+
+def _key(result: dict) -> tuple:
+    return result["tokens_table"], result["image_size"], result["row"]
+
+
+def _place(row: str, order: list[str]) -> int:
+    return order.index(row) if row in order else -1
 
 
 def main() -> None:
@@ -257,6 +274,7 @@ def main() -> None:
         "--sizes", type=int, nargs="*", default=[224, 512, 1024], help="image sizes of table 2"
     )
     parser.add_argument("--skip-methods", action="store_true", help="leave table 1 out")
+    parser.add_argument("--rows", nargs="*", help="measure these alone, keep the others of an earlier run")
     parser.add_argument("--out", type=Path, default=Path("reports"))
     options = parser.parse_args()
 
@@ -272,6 +290,8 @@ def main() -> None:
         for pairs in [options.pairs if size < 1024 else max(3, options.pairs // 6)]
         for row in rows(tokens_table=True)
     ]
+    if options.rows is not None:
+        jobs = [job for job in jobs if job["row"] in options.rows]
     results = []
     context = multiprocessing.get_context("spawn")
     for job in jobs:
@@ -299,6 +319,8 @@ def main() -> None:
     }
     options.out.mkdir(exist_ok=True)
     stem = options.out / f"attribution_cost_{options.device}_{options.dtype}"
+    if options.rows is not None:
+        results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header)
     stem.with_suffix(".json").write_text(json.dumps({"header": header, "results": results}, indent=1))
     stem.with_suffix(".md").write_text(markdown(results, header))
     print(f"Wrote {stem}.md and .json")
