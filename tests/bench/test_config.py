@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
 
 from xai.bench import BenchmarkConfig, json_schema, read_benchmark, starter_config
+from xai.bench.config import Kind
 from xai.bench.names import resolve_protocols
 from xai.core import ConfigError
+from xai.data.forgery import KINDS
 
 GOOD = """\
 data: {images: [photos]}
@@ -35,7 +38,17 @@ def test_the_starter_is_valid_as_it_is(tmp_path):
     assert config.data.forgeries.count == 200
 
 
+def test_every_kind_of_forgery_can_be_asked_for(tmp_path):
+    assert get_args(Kind) == tuple(KINDS)
+    forged = GOOD.replace("{images: [photos]}", f"{{forgeries: {{kinds: [{', '.join(KINDS)}], size: 64}}}}")
+    asked = read(tmp_path, forged).data.forgeries
+    assert asked.kinds == tuple(KINDS) and asked.size == 64
+    assert "bench.yaml:1: data.forgeries.kinds[1]" in complaint(tmp_path, forged.replace("resam", "reasm"))
+    assert "bench.yaml:1: data.forgeries.size" in complaint(tmp_path, forged.replace("size: 64", "size: 8"))
+
+
 def test_the_committed_schema_is_current():
+    """Written anew by: python -c "from xai.bench import json_schema; print(json_schema(), end='')"."""
     path = Path(__file__).parents[2] / "configs" / "benchmark.schema.json"
     assert path.read_text() == json_schema()
 

@@ -3,6 +3,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from bench_runs import record
 
 from xai.bench import (
     compare_runs,
@@ -44,29 +45,6 @@ def planted(finished, tmp_path_factory):
     (folder / "run.json").write_text(json.dumps(about))
     Store(folder).write("all", Outcome(tuple(records)))
     return folder
-
-
-def record(image: int, method: str, metric: str, value: float, curve: tuple[float, ...] = ()) -> Record:
-    return Record(
-        image=str(image),
-        group=str(image),
-        label="fake" if image % 4 else "real",
-        target="fake",
-        method=method,
-        control=method not in ("good", "useless"),
-        metric=metric,
-        protocol="mean",
-        value=value,
-        curve=curve,
-        fractions=(0.0, 1.0) if curve else (),
-        saturated=image == 0 or (image == 1 and method == "good"),
-        tie_fraction=0.25,
-        clean=3.0,
-        baseline=1.0 if image < 10 else -1.0,
-        seconds=0.5,
-        protocol_hash="b45ce025ba13",
-        image_hash=f"h{image}",
-    )
 
 
 def test_what_was_planted_is_found_and_what_is_random_is_not(planted):
@@ -191,8 +169,10 @@ def test_a_run_equals_itself_and_is_told_from_another(planted, finished, tmp_pat
     }
     assert all(pair.comparison.identical and pair.same_method for pair in pairs)
     better = tmp_path / "better"
-    frame = read_records(planted)
-    rows = [Record(**{**row, "value": row["value"] + (row["method"] == "good")}) for row in plain_rows(frame)]
+    rows = [
+        Record(**row | {"value": row["value"] + (row["method"] == "good")})
+        for row in Store(planted).table().to_pylist()
+    ]
     Store(better).write("all", Outcome(tuple(rows)))
     (better / "run.json").write_bytes((planted / "run.json").read_bytes())
     found = {(pair.method, pair.metric): pair.comparison for pair in compare_runs(better, planted)}
@@ -207,12 +187,6 @@ def test_runs_under_other_protocols_are_not_compared(config, tiny, finished, tmp
     run_benchmark(config(protocols=[{"base": "vit-mean", "steps": 8}]), tmp_path, classifier=tiny)
     with pytest.raises(UsageError, match="numbers of different protocols are not comparable"):
         compare_runs(finished, tmp_path)
-
-
-def plain_rows(frame):
-    for row in frame.to_dict("records"):
-        row["curve"], row["fractions"] = tuple(row["curve"]), tuple(row["fractions"])
-        yield row
 
 
 def test_records_survive_the_store(planted):

@@ -9,6 +9,7 @@ from xai.report import to_html
 from xai.report.about import linked, provenance_of
 from xai.report.findings import findings_of
 from xai.report.verdicts import against_controls, against_random, at_the_top
+from xai.stats.results import LEADING
 
 
 @pytest.fixture
@@ -124,14 +125,41 @@ def test_strata_are_told_by_class(summary):
     part = summary["parts"][0]
     part["strata"] = {"real <b>": part["analysis"], "fake": part["analysis"]}
     found = findings_of(page_of(summary)).protocols[0].rankings[0].strata
-    assert [one.title for one in found.columns] == [
-        "row",
-        "real <b> (208 images in 16 groups)",
-        "fake (208 images in 16 groups)",
-    ]
+    assert [one.title for one in found.columns] == ["row", "real <b> (n=208)", "fake (n=208)"]
+    assert found.columns[1].note == "208 images in 16 groups"
     means = {one["name"]: one["mean"] for one in part["analysis"]["methods"]}
     assert {line.cells[0].text: line.cells[1].value for line in found.lines} == means
     assert "real &lt;b&gt;" in to_html(page_of(summary)) and "real <b>" not in to_html(page_of(summary))
+
+
+def test_kinds_are_told_of_the_leading_methods_and_the_controls(summary):
+    part = summary["parts"][0]
+    assert findings_of(page_of(summary)).protocols[0].rankings[0].kinds is None, "of before there were kinds"
+    one = next(m for m in part["analysis"]["methods"] if not m["control"])
+    more = [one | {"name": f"later_{i}", "mean_rank": 20.0 + i} for i in range(3)]
+    part["analysis"]["methods"] += more
+    few = part["analysis"] | {"methods": [m | {"low": None} for m in part["analysis"]["methods"][1:]]}
+    empty = part["analysis"] | {"methods": [], "images": 0}
+    part["kinds"] = {"splice <b>": part["analysis"], "seam": few, "blur": empty}
+    found = findings_of(page_of(summary)).protocols[0].rankings[0].kinds
+    assert [one.title for one in found.columns] == ["row", "splice <b> (n=208)", "seam (n=208)"]
+    methods = {m["name"]: m for m in part["analysis"]["methods"]}
+    names = [line.cells[0].text for line in found.lines]
+    assert [methods[name]["mean_rank"] for name in names] == sorted(methods[n]["mean_rank"] for n in names)
+    assert {n for n, m in methods.items() if m["control"]} <= set(names)
+    assert [name for name in names if not methods[name]["control"]] == [
+        m["name"] for m in sorted(methods.values(), key=lambda m: m["mean_rank"]) if not m["control"]
+    ][:LEADING]
+    for line in found.lines:
+        name, splice, seam = line.cells
+        expected = methods[name.text]
+        assert splice.value == expected["mean"] and splice.text.count("…") == 1
+        assert seam.value == (
+            None if name.text == part["analysis"]["methods"][0]["name"] else expected["mean"]
+        )
+        assert "…" not in seam.text
+    content = to_html(page_of(summary))
+    assert content.count("By kind of manipulation") == 1 and "splice &lt;b&gt;" in content
 
 
 def test_every_row_name_is_escaped(summary):

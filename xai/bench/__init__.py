@@ -9,11 +9,12 @@ from xai.bench.page import page_of_run
 from xai.bench.plan import Plan, Unit, make_plan
 from xai.bench.prepared import Exclusion
 from xai.bench.reading import read_benchmark
+from xai.bench.results import Summary
 from xai.bench.runner import Progress, RunResult, run_benchmark
 from xai.bench.starter import starter_config
 from xai.bench.status import Status, status
 from xai.bench.store import export, read_records, read_run
-from xai.bench.summary import Summary, summarise
+from xai.bench.summary import summarise
 from xai.bench.tuning import Tuning, method_config, tune
 from xai.bench.unit import run_unit
 

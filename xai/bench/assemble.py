@@ -98,6 +98,7 @@ class Sheet:
             "image": image.id,
             "group": image.group,
             "label": image.label,
+            "kind": image.kind,
             "target": self.classifier.labels[target],
             "method": row.name,
             "control": row.control,

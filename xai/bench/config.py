@@ -6,7 +6,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["upsampling", "resampling", "noise", "color"]
+from xai.data.forgeries import SIDE
+
+Kind = Literal[
+    "upsampling",
+    "resampling",
+    "noise",
+    "color",
+    "blur",
+    "self_blend",
+    "splice",
+    "copy_move",
+    "face_swap",
+    "seam",
+]
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 
 
@@ -61,9 +74,10 @@ class ForgeriesConfig(_Part):
     Args:
         photos: "shipped", or a folder of photographs.
         count: How many forgeries.
-        kinds: Edits they are drawn from.
+        kinds: Kinds of forgery, which take turns.
         pristine: Whether the photographs themselves are in the data too.
         seed: Of the forgeries.
+        size: Side of the crops in pixels.
     """
 
     photos: str = "shipped"
@@ -71,6 +85,7 @@ class ForgeriesConfig(_Part):
     kinds: tuple[Kind, ...] = Field(default=("upsampling", "noise"), min_length=1)
     pristine: bool = False
     seed: int = 0
+    size: int = Field(default=SIDE, ge=32)
 
 
 class DataConfig(_Part):
@@ -78,7 +93,7 @@ class DataConfig(_Part):
 
     Args:
         images: Files, folders and globs.
-        manifest: CSV or Parquet table with the columns path, label, mask, group.
+        manifest: CSV or Parquet table with the columns path, label, mask, group, kind.
         forgeries: See `ForgeriesConfig`.
         limit: At most so many images, the first ones.
     """

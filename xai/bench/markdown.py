@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xai.bench.files import write_bytes
-from xai.bench.summary import Part, Summary
+from xai.bench.results import Part, Summary
 from xai.metrics import METRICS
 from xai.stats import Agreement, MethodSummary
 
@@ -29,6 +29,7 @@ def to_markdown(summary: Summary) -> str:
         *_verdicts(summary),
         "## Rankings",
         *_rankings(summary),
+        *_kinds(summary),
         "## Controls and agreement",
         *_agreements(summary),
         "## Cost",
@@ -96,6 +97,37 @@ def _rankings(summary: Summary) -> Iterator[str]:
             means = ", ".join(f"{one.name} {_number(one.mean)}" for one in stratum.ranked)
             if means:
                 yield f"Only {label} ({_count(stratum.images, 'image')}): {means}."
+
+
+def _kinds(summary: Summary) -> Iterator[str]:
+    """A table per part: how the leading methods and the controls do on each kind of manipulation."""
+    parts = [part for part in summary.parts if any(one.methods for one in part.kinds.values())]
+    if parts:
+        percent = f"{100 * (1 - parts[0].analysis.alpha):g} %"
+        yield "## By kind of manipulation"
+        yield (
+            f"Mean and {percent} interval over the images of one kind alone: the controls, and the methods "
+            "that lead over all images."
+        )
+    for part in parts:
+        kinds = {kind: one for kind, one in part.kinds.items() if one.methods}
+        found = [{method.name: method for method in one.methods} for one in kinds.values()]
+        yield f"### {part.metric} by kind, {part.protocol}"
+        yield _table(
+            ["row", *[f"{kind} ({_count(one.images, 'image')})" for kind, one in kinds.items()]],
+            [
+                [_named(one), *[_with_interval(kind.get(one.name)) for kind in found]]
+                for one in part.analysis.leading
+            ],
+        )
+
+
+def _with_interval(one: MethodSummary | None) -> str:
+    if one is None:
+        return ""
+    if not math.isfinite(one.low):
+        return _number(one.mean)
+    return f"{_number(one.mean)} ({_number(one.low)} … {_number(one.high)})"
 
 
 def _ranking_row(part: Part, one: MethodSummary) -> list[str]:

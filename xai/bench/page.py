@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xai.bench.results import Summary, plain
 from xai.bench.rows import GREEDY
 from xai.bench.shown import Shown, images_by_shard, shown_images
 from xai.bench.store import Store, read_records, read_run
-from xai.bench.summary import Summary, plain, summarise
+from xai.bench.summary import summarise
 from xai.core import DataError, derive_seed
 
 if TYPE_CHECKING:

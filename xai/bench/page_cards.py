@@ -5,8 +5,8 @@ from math import inf, isfinite
 from typing import Any
 
 from xai.attr import METHODS
+from xai.bench.results import Summary
 from xai.bench.rows import RANDOM
-from xai.bench.summary import Summary
 from xai.metrics import METRICS
 from xai.report.cards import card_of
 from xai.report.payload import Card, Measured

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xai.bench.summary import Part as Measured
+from xai.bench.results import Part as Measured
 from xai.bench.views import ONE_COLOUR, operator_name
 from xai.metrics import METRICS
 from xai.report.payload import Part

@@ -30,6 +30,7 @@ class Prepared:
         id: Sample id.
         group: What it is a frame or crop of; its own id if nothing.
         label: True class name, if known.
+        kind: How it was manipulated, or `pristine`, if known.
         pixels: (3, H, W) on the CPU.
         mask: (H, W) bool at the same resolution, True where it was tampered with; None if not known.
         digest: sha256 of the pixels.
@@ -41,6 +42,7 @@ class Prepared:
     id: str
     group: str
     label: str | None
+    kind: str | None
     pixels: Tensor
     mask: Tensor | None
     digest: str
@@ -169,6 +171,7 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look
         id=entry.id,
         group=sample.group or entry.group or entry.id,
         label=sample.label,
+        kind=sample.kind,
         pixels=pixels,
         mask=mask,
         digest=digest,

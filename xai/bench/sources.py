@@ -9,7 +9,7 @@ from xai.bench.config import DataConfig
 from xai.bench.rows import digest
 from xai.core import DataError, Sample, valid_text
 from xai.data import find_images, read_image, unique_stems
-from xai.data.forgeries import forged_samples, shipped_photos
+from xai.data.forgeries import SIDE, forged_samples, shipped_photos
 from xai.data.lazy import Entry
 from xai.data.manifest import load_samples, read_manifest
 
@@ -25,7 +25,7 @@ def list_entries(data: DataConfig) -> Sequence[Entry]:
     """
     if data.forgeries is not None:
         asked = data.forgeries
-        entries = forged_samples(asked.photos, asked.count, asked.kinds, asked.seed, asked.pristine).entries
+        entries = forged_samples(**asked.model_dump()).entries
     elif data.manifest is not None:
         entries = load_samples(read_manifest(data.manifest)).entries
     else:
@@ -43,15 +43,15 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
         asked = data.forgeries
         shipped = asked.photos == "shipped"
         photos = list(shipped_photos().values()) if shipped else find_images([asked.photos])
-        recipe = asked.model_dump(exclude={"photos", "count"}) | {"photos": [sha256_of(p) for p in photos]}
+        # runs of before there was a size go on
+        without = {"photos", "count"} | ({"size"} if asked.size == SIDE else set())
+        recipe = asked.model_dump(exclude=without) | {"photos": [sha256_of(p) for p in photos]}
         return [digest([recipe, entry.id], 16) for entry in entries]
     masks: dict[Path, Path | None] = {}
     if data.manifest is not None:
         masks = {row.path: row.mask for row in read_manifest(data.manifest)}
     return [
-        digest(
-            [entry.id, entry.label, entry.group, sha256_of(entry.path), sha256_of(masks.get(entry.path))], 16
-        )
+        digest([*_said(entry), sha256_of(entry.path), sha256_of(masks.get(entry.path))], 16)
         for entry in entries
         if entry.path is not None
     ]
@@ -69,6 +69,11 @@ def sha256_of(path: Path | None) -> str | None:
     except OSError:
         return MISSING
     return whole.hexdigest()
+
+
+def _said(entry: Entry) -> list[str | None]:
+    """What is told of an image; without a kind as before there were kinds, so that such runs go on."""
+    return [entry.id, entry.label, entry.group, *([] if entry.kind is None else [entry.kind])]
 
 
 def _read(name: str, path: Path) -> Sample:

@@ -8,7 +8,7 @@ name: my-benchmark
 #   {config: clip.yaml, weights: clip.pth, device: cuda}
 model: demo
 
-# One of images, manifest (CSV or Parquet: path,label,mask,group) and forgeries.
+# One of images, manifest (CSV or Parquet: path,label,mask,group,kind) and forgeries.
 # Paths are taken from this file's folder.
 data:
   # images: [photos/, "frames/**/*.png"]

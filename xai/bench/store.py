@@ -90,18 +90,17 @@ class Store:
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """All records as one Arrow table, in the order of the plan."""
         pa, parquet = arrow(), importlib.import_module("pyarrow.parquet")
-        tables = []
+        schema = _schema()
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        tables = [schema.empty_table()]
         for key in self._done():
             path = self.part(key)
             try:
-                tables.append(parquet.read_table(path, columns=columns).replace_schema_metadata(None))
+                # with the schema, columns that a part of an older version lacks are null
+                tables.append(parquet.read_table(path, schema=schema))
             except Exception as error:  # pyarrow raises whatever the broken bytes make it
                 raise _broken(path, error) from None
-        if not tables:
-            schema = _schema()
-            return (
-                schema if columns is None else pa.schema([schema.field(c) for c in columns])
-            ).empty_table()
         return pa.concat_tables(tables)
 
     def exclusions(self) -> list[Exclusion]:

@@ -1,14 +1,14 @@
-"""What a run says: rankings with their uncertainty, agreement, cost; ready for JSON, tables and pictures."""
+"""What a run says: rankings with their uncertainty, agreement, cost."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xai.bench.prepared import Exclusion
+from xai.bench.results import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.store import Store, read_records, read_run
 from xai.bench.tables import Table, tables
@@ -17,7 +17,6 @@ from xai.stats import (
     Agreement,
     Analysis,
     Band,
-    SplitHalf,
     analyse,
     mean_curve,
     metric_agreement,
@@ -26,126 +25,7 @@ from xai.stats import (
 )
 
 CURVE_RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Greedy:
-    """The greedy order beside the methods, on its own images only.
-
-    Args:
-        images: How many.
-        mean: Of the greedy order.
-        methods: Mean of every row on the same images.
-    """
-
-    images: int
-    mean: float
-    methods: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One metric under one protocol.
-
-    Args:
-        metric: Registry name.
-        protocol: Name.
-        protocol_hash: Digest.
-        higher_is_better: Direction.
-        analysis: Of all images.
-        strata: The same per true class, if there are several.
-        split_half: Whether half of the images rank the methods as the other half does.
-        saturated: By row: images whose curve moves too little to rank anything.
-        saturated_images: Images on which that is so for every row.
-        ties: By row: mean share of units whose relevance is not unique.
-        greedy: The strong reference; None if it was not asked for.
-        curves: Mean curve by row, for metrics that have one.
-    """
-
-    metric: str
-    protocol: str
-    protocol_hash: str
-    higher_is_better: bool
-    analysis: Analysis
-    strata: Mapping[str, Analysis]
-    split_half: SplitHalf
-    saturated: Mapping[str, int]
-    saturated_images: int
-    ties: Mapping[str, float]
-    greedy: Greedy | None
-    curves: Mapping[str, Band]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """How the model answers under one protocol, before and after all evidence is removed.
-
-    Args:
-        images: How many.
-        clean: Mean value of the images as they are.
-        baseline: Mean value with everything removed.
-        kept: Images whose followed class still has more than half of the probability with everything removed:
-            deleting evidence cannot take it from them. None where the value does not say it.
-    """
-
-    images: int
-    clean: float
-    baseline: float
-    kept: int | None
-
-
-@dataclass(frozen=True)
-class MethodCost:
-    """What a row's map costs per image.
-
-    Args:
-        seconds: Median over images.
-        forwards: As the method declares.
-        backwards: Likewise.
-        peak_bytes: Largest; 0 where it cannot be measured.
-    """
-
-    seconds: float
-    forwards: int
-    backwards: int
-    peak_bytes: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All that a run allows one to say.
-
-    Args:
-        name: Of the run.
-        images: Of the data.
-        units: Units that are done, and of the plan.
-        parts: One per metric and protocol.
-        stability: By metric: whether its rankings agree between the protocols.
-        agreement: By protocol: whether the metrics' rankings agree.
-        answers: By protocol.
-        cost: By row.
-        protocols: Their definitions.
-        methods: Rows with their options.
-        exclusions: What is missing, and why.
-        provenance: Of the last session.
-    """
-
-    name: str
-    images: int
-    units: tuple[int, int]
-    parts: tuple[Part, ...]
-    stability: Mapping[str, Agreement]
-    agreement: Mapping[str, Agreement]
-    answers: Mapping[str, Answers]
-    cost: Mapping[str, MethodCost]
-    protocols: Sequence[Mapping[str, Any]]
-    methods: Sequence[Mapping[str, Any]]
-    exclusions: tuple[Exclusion, ...]
-    provenance: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; what is undefined is None."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+HEADLINE = "srg"
 
 
 def summarise(
@@ -189,8 +69,6 @@ def summarise(
 
 def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
     every = np.ones(len(table.images), bool)
-    labels = sorted({label for label in table.labels if label is not None})
-    by_label = {label: np.array([one == label for one in table.labels]) for label in labels}
     mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
     flat = table.saturated.sum(0)
     methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
@@ -200,7 +78,8 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
         protocol_hash=table.protocol_hash,
         higher_is_better=table.higher_is_better,
         analysis=_with_saturation(_analyse(table, every, settings), table),
-        strata={k: _analyse(table, v, settings) for k, v in by_label.items()} if len(labels) > 1 else {},
+        strata=_split(table, table.labels, settings),
+        kinds=_kinds(table, settings),
         split_half=split_half(
             table.values[:, methods],  # controls would make any two halves agree
             groups=table.groups if table.grouped else None,
@@ -213,6 +92,20 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
         greedy=_greedy(table),
         curves=_curves(table, mine, settings),
     )
+
+
+def _split(table: Table, said: Sequence[str | None], settings: Mapping[str, Any]) -> dict[str, Analysis]:
+    """The images of which the same is said, by that, if there are several such parts of them."""
+    values = sorted({one for one in said if one is not None})
+    chosen = {value: np.array([one == value for one in said]) for value in values}
+    return {k: _analyse(table, v, settings) for k, v in chosen.items()} if len(values) > 1 else {}
+
+
+def _kinds(table: Table, settings: Mapping[str, Any]) -> dict[str, Analysis]:
+    if table.metric != HEADLINE and METRICS[table.metric].needs != "mask":
+        return {}
+    # the pairs of ten kinds would be most of the summary
+    return {kind: replace(one, pairs=()) for kind, one in _split(table, table.kinds, settings).items()}
 
 
 def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
@@ -330,16 +223,3 @@ def _mean(values: Any) -> float:
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else math.nan
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON holds them; what is not finite becomes None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

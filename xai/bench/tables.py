@@ -15,6 +15,7 @@ COLUMNS = (
     "image",
     "group",
     "label",
+    "kind",
     "method",
     "control",
     "metric",
@@ -38,6 +39,7 @@ class Table:
         images: (N,) ids.
         groups: (N,) what each image is a frame or crop of.
         labels: (N,) true class names, None where not known.
+        kinds: (N,) how each was manipulated, None where not known.
         methods: (M,) row names; random seeds are the one row `random`.
         controls: Those of them that are controls.
         values: (N, M) scores, NaN where there is none.
@@ -53,6 +55,7 @@ class Table:
     images: tuple[str, ...]
     groups: tuple[str, ...]
     labels: tuple[str | None, ...]
+    kinds: tuple[str | None, ...]
     methods: tuple[str, ...]
     controls: tuple[str, ...]
     values: np.ndarray
@@ -113,7 +116,8 @@ def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> Table:
         protocol_hash=protocol_hash,
         images=tuple(images),
         groups=tuple(about["group"]),
-        labels=tuple(None if label is None or label != label else label for label in about["label"]),
+        labels=_known(about["label"]),
+        kinds=_known(about["kind"]),
         methods=tuple(methods),
         controls=tuple(name for name in methods if name in controls or (name == RANDOM and drawn)),
         values=np.stack(columns, 1) if columns else np.empty((len(images), 0)),
@@ -122,3 +126,8 @@ def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> Table:
         saturated=np.stack(flat, 1) if flat else np.empty((len(images), 0), bool),
         ties=np.array([np.nan if np.isnan(one).all() else np.nanmean(one) for one in tied]),
     )
+
+
+def _known(column: Any) -> tuple[str | None, ...]:
+    """A column of text; what pandas calls not a number is None."""
+    return tuple(one if isinstance(one, str) else None for one in column)

@@ -75,7 +75,7 @@ def init(
     """Write a commented configuration that runs as it is."""
     from xai.bench import starter_config
     from xai.core import UsageError
-    from xai.report.files import replacing
+    from xai.core.files import replacing
 
     if path.exists():
         raise UsageError(f"{path} exists already.", "Name another file.")
@@ -205,8 +205,8 @@ def _show_estimate(config: Path, as_json: bool) -> None:
 
 def _summarise(run: Path, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
+    from xai.core.files import replacing
     from xai.report.benchmark import write_pictures
-    from xai.report.files import replacing
 
     found = summarise(run)
     write_summary(found, run / "summary.md")

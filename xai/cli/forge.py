@@ -59,13 +59,16 @@ def forge(
     settings = {"count": count, "kinds": chosen, "size": size, "seed": seed, "pristine": pristine}
     recipes = plan_forgeries(photos, count, chosen, seed, pristine, size) if photos else []
     forged = ForgedSet(out, photos, recipes, settings)
+    missing = len(forged.missing())
     try:
-        made = _write(forged, failures) if photos else 0
+        with progress(missing, "Forging") as step:
+            failures += forged.write(step) if photos else []
     except KeyboardInterrupt:
         say(f"Interrupted. What is in {out}/ is complete, but for the manifest.")
         say_next("run the same command again; it goes on where it stopped.")
         raise typer.Exit(INTERRUPTED) from None
     done = [one for one in forged.recipes if forged.is_done(one)]
+    made = missing - len(forged.missing())
     _show(forged, done, made, failures, as_json)
     if not done:
         say_next("check the paths, or try the package's own photographs: xai forge shipped --out DIR")
@@ -73,48 +76,6 @@ def forge(
     say_next(f"xai benchmark init, and in its file  data: {{manifest: {forged.manifest}}}")
     if failures:
         raise typer.Exit(PARTLY)
-
-
-def _write(forged: "ForgedSet", failures: "list[DataError]") -> int:
-    """Write what is not there yet, the manifest last; add what is wrong with photographs, each once."""
-    import json
-
-    from xai.core import DataError, valid_text
-    from xai.data.forged_set import ATTRIBUTION, RECORD
-    from xai.report.files import replacing
-
-    def write(path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(content)
-
-    record = forged.record()
-    made = 0
-    try:
-        forged.check_folder(record)
-        write(
-            forged.out / RECORD, valid_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-        )
-        if forged.licences is not None:
-            write(forged.out / ATTRIBUTION, forged.licences.read_bytes())
-        missing = [one for one in forged.recipes if not forged.is_done(one)]
-        with progress(len(missing), "Forging") as step:
-            for recipe in sorted(missing, key=lambda one: one.photo.name):  # so that each is decoded once
-                try:
-                    for path, content in forged.files(recipe).items():
-                        write(path, content)
-                    made += 1
-                except DataError as error:
-                    if str(error) not in map(str, failures):
-                        failures.append(error)
-                step()
-        if any(map(forged.is_done, forged.recipes)):
-            write(forged.manifest, forged.manifest_text().encode())
-    except OSError as error:
-        raise DataError(
-            f"Cannot write to {forged.out}: {error.strerror or error}.", "Choose another folder with --out."
-        ) from None
-    return made
 
 
 def _show(

@@ -39,7 +39,7 @@ def tune(
 
     from xai.bench import method_config
     from xai.bench import tune as search
-    from xai.report.files import replacing
+    from xai.core.files import replacing
 
     with live_line() as tell:
         found = search(

@@ -13,6 +13,7 @@ class Record:
         image: Sample id.
         group: What the image is a frame or crop of (video, identity, photograph); its own id if nothing.
         label: True class name, if known.
+        kind: How the image was manipulated (`splice`, `Deepfakes` …) or `pristine`, if known.
         target: Class name that was explained.
         method: Row name of the method in this run.
         control: Whether the method is a control, which a method must beat.
@@ -39,6 +40,7 @@ class Record:
     image: str
     group: str
     label: str | None
+    kind: str | None
     target: str
     method: str
     control: bool

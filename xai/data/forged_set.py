@@ -1,7 +1,7 @@
 """A folder of forgeries: `images/`, `masks/`, `manifest.csv`, and `forgeries.json` with the settings."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -14,6 +14,7 @@ from PIL import Image
 
 from xai import __version__
 from xai.core import DataError, UsageError, valid_text
+from xai.core.files import replacing
 from xai.data.find import find_images, unique_stems
 from xai.data.forgeries import PHOTOS, Recipe, check_photo, shipped_photos
 from xai.data.manifest import Row, manifest_csv
@@ -84,6 +85,47 @@ class ForgedSet:
         """Whether its files are there."""
         return all(path is None or path.is_file() for path in (self.image(recipe), self.mask(recipe)))
 
+    def missing(self) -> list[Recipe]:
+        """Recipes whose files are not there, those of one photograph together, so that it is decoded once."""
+        left = [one for one in self.recipes if not self.is_done(one)]
+        return sorted(left, key=lambda one: one.photo.name)
+
+    def write(self, step: Callable[[], None] = lambda: None) -> list[DataError]:
+        """Write what is missing: settings and licences first, then images and masks, the manifest last.
+
+        Args:
+            step: Called after each of `missing()`.
+
+        Returns:
+            What is wrong with photographs, each once; all that they are no part of is written.
+
+        Raises:
+            UsageError: The folder holds something else, see `check_folder`.
+            DataError: The disk objects.
+        """
+        record = self.record()
+        failures: dict[str, DataError] = {}
+        try:
+            self.check_folder(record)
+            text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+            _write(self.out / RECORD, valid_text(text).encode())
+            if self.licences is not None:
+                _write(self.out / ATTRIBUTION, self.licences.read_bytes())
+            for recipe in self.missing():
+                try:
+                    for path, content in self.files(recipe).items():
+                        _write(path, content)
+                except DataError as error:
+                    failures.setdefault(str(error), error)
+                step()
+            if any(map(self.is_done, self.recipes)):
+                _write(self.manifest, self.manifest_text().encode())
+        except OSError as error:
+            raise DataError(
+                f"Cannot write to {self.out}: {error.strerror or error}.", "Choose another folder."
+            ) from None
+        return list(failures.values())
+
     def files(self, recipe: Recipe) -> dict[Path, bytes]:
         """Its image and its mask (grey, 255 inside) as PNG, which loses nothing.
 
@@ -153,6 +195,12 @@ class ForgedSet:
             if self.is_done(one)
         ]
         return manifest_csv(rows, self.out)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -137,7 +137,9 @@ def forged_samples(
     for path in sources.values():
         check_photo(path, size)
     recipes = plan_forgeries(sources, count, kinds, seed, pristine, size)
-    return LazySamples([Entry(one.id, one.make, None, one.label, one.photo.name) for one in recipes])
+    return LazySamples(
+        [Entry(one.id, one.make, None, one.label, one.photo.name, one.kind) for one in recipes]
+    )
 
 
 def plan_forgeries(

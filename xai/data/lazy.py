@@ -18,6 +18,7 @@ class Entry:
         path: Where the image is read, if from a file of its own.
         label: True class name, if known.
         group: What the image is a frame or crop of, if known.
+        kind: How it was manipulated, or `pristine`, if known.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Entry:
     path: Path | None = None
     label: str | None = None
     group: str | None = None
+    kind: str | None = None
 
 
 class LazySamples(Sequence[Sample]):

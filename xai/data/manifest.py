@@ -91,8 +91,9 @@ def load_samples(rows: Sequence[Row]) -> LazySamples:
     names = unique_stems([row.path for row in rows])
     return LazySamples(
         [
-            Entry(names[row.path], partial(row.load, names[row.path]), row.path, row.label, row.group)
+            Entry(name, partial(row.load, name), row.path, row.label, row.group, row.kind)
             for row in rows
+            for name in [names[row.path]]
         ]
     )
 

@@ -11,9 +11,9 @@ from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
 from xai.core import Explanation, valid_text
+from xai.core.files import replacing
 from xai.explanation.failure import OutputError
 from xai.explanation.record import record_of
-from xai.report.files import replacing
 
 
 def write_explanation(

@@ -1,19 +1,17 @@
-"""File names made from class names, and files that are either complete or not there."""
+"""File names made from class names, and pictures written as a whole."""
 
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
-from typing import IO, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from xai import __version__
 from xai.core import UsageError
+from xai.core.files import replacing
 
 LONGEST = 80  # bytes of a slug: leaves room for the stem beside it
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows
@@ -61,15 +59,3 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float | None = None)
     with replacing(Path(path)) as file:
         figure.savefig(file, format=kind, dpi=dpi or figure.dpi, facecolor="white", **options)
     figure.clear()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file beside `path` that takes its place when the block succeeds and vanishes when it fails."""
-    temporary = path.with_name(f".{token_hex(8)}{path.suffix}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

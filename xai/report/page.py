@@ -18,10 +18,10 @@ from markupsafe import Markup
 from matplotlib import colormaps
 
 from xai.core import UsageError
+from xai.core.files import replacing
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.charts import charts_of
-from xai.report.files import replacing
 from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.scale import DIVERGING, SEQUENTIAL

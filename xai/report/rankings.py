@@ -12,6 +12,7 @@ from xai.report.senses import sense
 from xai.report.tables import Cell, Column, Line, Table, Tone, decimals, line, numeric, share, table
 from xai.report.text import percent
 from xai.report.verdicts import direction, named, plural
+from xai.stats.results import LEADING
 
 POINTS = 11  # of a curve in its table
 TONES: dict[str, Tone] = {senses.BETTER: "good", senses.WORSE: "bad", senses.SATURATED: "warn"}
@@ -30,7 +31,8 @@ class Ranking:
         meaning: What the metric measures; may be empty.
         table: The ranking.
         remarks: Sentences under it.
-        strata: Means by true class, if there are several.
+        strata: Means and intervals by true class, if there are several.
+        kinds: The same by kind of manipulation.
         curves: The curves' values, if there are curves.
     """
 
@@ -43,6 +45,7 @@ class Ranking:
     table: Table
     remarks: list[str]
     strata: Table | None
+    kinds: Table | None
     curves: Table | None
 
 
@@ -58,6 +61,7 @@ def ranking_of(place: int, part: Mapping[str, Any], about: Part | None) -> Ranki
         table=_table(part),
         remarks=_remarks(part),
         strata=_strata(part),
+        kinds=_kinds(part),
         curves=_curves(part, about),
     )
 
@@ -174,20 +178,46 @@ def _remarks(part: Mapping[str, Any]) -> list[str]:
 
 
 def _strata(part: Mapping[str, Any]) -> Table | None:
-    strata = {label: one for label, one in part["strata"].items() if one["methods"]}
-    if not strata:
+    return _split(part, part["strata"], "true class", ranked(part))
+
+
+def _kinds(part: Mapping[str, Any]) -> Table | None:
+    """The controls, and the methods that lead over all images; summaries of older versions have no kinds."""
+    rows = ranked(part)
+    first = [one["name"] for one in rows if not one["control"]][:LEADING]
+    shown = [one for one in rows if one["control"] or one["name"] in first]
+    return _split(part, part.get("kinds", {}), "kind of manipulation", shown)
+
+
+def _split(
+    part: Mapping[str, Any],
+    analyses: Mapping[str, Mapping[str, Any]],
+    what: str,
+    rows: Sequence[Mapping[str, Any]],
+) -> Table | None:
+    """Rows × parts of the images, each with as many decimals as its intervals deserve."""
+    found = {name: one for name, one in analyses.items() if one["methods"]}
+    if not found:
         return None
-    by_row = {label: {m["name"]: m for m in one["methods"]} for label, one in strata.items()}
-    columns = ["row", *[Column(f"{label} ({counted(one)})") for label, one in strata.items()]]
+    methods = [{method["name"]: method for method in one["methods"]} for one in found.values()]
+    writers = [writer(one["methods"]) for one in found.values()]
+    heads = [Column(f"{name} (n={one['images']})", note=counted(one)) for name, one in found.items()]
     lines = []
-    for one in ranked(part):
-        cells = [_stratum(by_row[label].get(one["name"]), stratum) for label, stratum in strata.items()]
-        lines.append(line([Cell(one["name"]), *cells], one["control"]))
-    return table(f"Mean {part['metric']} by true class under {part['protocol']}", columns, lines)
+    for row in rows:
+        said = zip([one.get(row["name"]) for one in methods], writers, strict=True)
+        cells = [_with_interval(one, write) for one, write in said]
+        lines.append(line([Cell(row["name"]), *cells], row["control"]))
+    level = f"{100 * (1 - part['analysis']['alpha']):g} %"
+    caption = f"Mean {part['metric']} and {level} interval by {what} under {part['protocol']}"
+    return table(caption, ["row", *heads], lines)
 
 
-def _stratum(one: Mapping[str, Any] | None, stratum: Mapping[str, Any]) -> Cell:
-    return Cell("") if one is None else numeric(one["mean"], writer(stratum["methods"]))
+def _with_interval(one: Mapping[str, Any] | None, write: Callable[[float], str]) -> Cell:
+    if one is None:
+        return Cell("")
+    if one["low"] is None or one["high"] is None:
+        return numeric(one["mean"], write)
+    return numeric(one["mean"], lambda mean: f"{write(mean)} ({write(one['low'])} … {write(one['high'])})")
 
 
 def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:

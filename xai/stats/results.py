@@ -4,6 +4,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any
 
+LEADING = 8
+"""Methods that compact tables show, beside all controls."""
+
 
 class Plain:
     """A dataclass that can be written as JSON."""
@@ -143,6 +146,12 @@ class Analysis(Plain):
     def ranked(self) -> tuple[MethodSummary, ...]:
         """The methods, best mean rank first."""
         return tuple(sorted(self.methods, key=lambda summary: summary.mean_rank))
+
+    @property
+    def leading(self) -> tuple[MethodSummary, ...]:
+        """The first `LEADING` methods and all controls, best mean rank first."""
+        first = [one.name for one in self.ranked if not one.control][:LEADING]
+        return tuple(one for one in self.ranked if one.control or one.name in first)
 
 
 @dataclass(frozen=True)
