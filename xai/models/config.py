@@ -112,9 +112,9 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
         for name in ("weights", "clip_path")
         if (value := getattr(config, name)) is not None
     }
-    if isinstance(config.backbone, str) and config.backbone.startswith("local:"):
-        tower = Path(config.backbone.removeprefix("local:")).expanduser()
-        places["backbone"] = f"local:{path.parent / tower}"
+    source, _, tower = str(config.backbone).partition(":")
+    if source == "local" and tower:
+        places["backbone"] = f"local:{path.parent / Path(tower).expanduser()}"
     return config.model_copy(update=places), sorted(content.keys() & TRAINING_KEYS)
 
 
