@@ -59,7 +59,7 @@ def content_of(config, **data):
     return digests(found, list_entries(found))
 
 
-@pytest.mark.parametrize("name", ["demo", "methods"])
+@pytest.mark.parametrize("name", ["demo", "methods", "methods_costly"])
 def test_published_runs_go_on(name):
     """Their images are what they were: the digest of the data, from the run's own file."""
     data = read_benchmark(ROOT / "configs" / f"{name}.yaml").data

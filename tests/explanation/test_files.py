@@ -139,7 +139,7 @@ def test_panels_go_by_the_stem_unless_there_is_one_image(tmp_path):
 
 def full_disk(monkeypatch, after):
     """Let `after` files be written, then say that the disk is full."""
-    import xai.explanation.files as files
+    import xai.core.files as files
 
     written = []
     whole = files.replacing

@@ -75,12 +75,11 @@ def init(
     """Write a commented configuration that runs as it is."""
     from xai.bench import starter_config
     from xai.core import UsageError
-    from xai.core.files import replacing
+    from xai.core.files import write_bytes
 
     if path.exists():
         raise UsageError(f"{path} exists already.", "Name another file.")
-    with replacing(path) as file:
-        file.write(starter_config().encode())
+    write_bytes(path, starter_config().encode())
     say(f"Wrote {path}.")
     say_next(f"xai benchmark run {path} --dry-run")
 
@@ -205,13 +204,12 @@ def _show_estimate(config: Path, as_json: bool) -> None:
 
 def _summarise(run: Path, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
-    from xai.core.files import replacing
+    from xai.core.files import write_bytes
     from xai.report.benchmark import write_pictures
 
     found = summarise(run)
     write_summary(found, run / "summary.md")
-    with replacing(run / "summary.json") as file:
-        file.write(_json(found.as_dict()))
+    write_bytes(run / "summary.json", _json(found.as_dict()))
     write_pictures(found.parts, run / "pictures", agreement=found.agreement, stability=found.stability)
     if as_json:
         show_json(found.as_dict())

@@ -59,17 +59,16 @@ def forge(
     settings = {"count": count, "kinds": chosen, "size": size, "seed": seed, "pristine": pristine}
     recipes = plan_forgeries(photos, count, chosen, seed, pristine, size) if photos else []
     forged = ForgedSet(out, photos, recipes, settings)
-    missing = len(forged.missing())
+    before = sum(map(forged.is_done, recipes))
     try:
-        with progress(missing, "Forging") as step:
+        with progress(len(recipes) - before, "Forging") as step:
             failures += forged.write(step) if photos else []
     except KeyboardInterrupt:
         say(f"Interrupted. What is in {out}/ is complete, but for the manifest.")
         say_next("run the same command again; it goes on where it stopped.")
         raise typer.Exit(INTERRUPTED) from None
-    done = [one for one in forged.recipes if forged.is_done(one)]
-    made = missing - len(forged.missing())
-    _show(forged, done, made, failures, as_json)
+    done = [one for one in recipes if forged.is_done(one)]
+    _show(forged, done, before, failures, as_json)
     if not done:
         say_next("check the paths, or try the package's own photographs: xai forge shipped --out DIR")
         raise typer.Exit(MISSING)
@@ -79,16 +78,15 @@ def forge(
 
 
 def _show(
-    forged: "ForgedSet", done: "list[Recipe]", made: int, failures: "list[DataError]", as_json: bool
+    forged: "ForgedSet", done: "list[Recipe]", before: int, failures: "list[DataError]", as_json: bool
 ) -> None:
     from xai.core import valid_text
 
     images_of = Counter((one.kind, one.label) for one in done)
-    before = len(done) - made
     if as_json:
         show_json({
             "out": valid_text(str(forged.out)), "manifest": valid_text(str(forged.manifest)),
-            "made": made, "there_before": before, "photographs": len(forged.photos),
+            "made": len(done) - before, "there_before": before, "photographs": len(forged.photos),
             "kinds": [{"kind": kind, "label": label, "images": n} for (kind, label), n in images_of.items()],
             "failures": [str(error) for error in failures],
         })  # fmt: skip

@@ -39,7 +39,7 @@ def tune(
 
     from xai.bench import method_config
     from xai.bench import tune as search
-    from xai.core.files import replacing
+    from xai.core.files import write_bytes
 
     with live_line() as tell:
         found = search(
@@ -49,9 +49,8 @@ def tune(
             folds=folds,
             progress=lambda done, total: tell(f"{done} of {total} images"),
         )
-    with replacing(out) as file:
-        file.write(b"# Found by xai tune; used by xai explain --method-config.\n")
-        file.write(yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True).encode())
+    said = yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True)
+    write_bytes(out, f"# Found by xai tune; used by xai explain --method-config.\n{said}".encode())
     if as_json:
         show_json(found.as_dict())
     else:

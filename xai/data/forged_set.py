@@ -14,7 +14,7 @@ from PIL import Image
 
 from xai import __version__
 from xai.core import DataError, UsageError, valid_text
-from xai.core.files import replacing
+from xai.core.files import write_bytes
 from xai.data.find import find_images, unique_stems
 from xai.data.forgeries import PHOTOS, Recipe, check_photo, shipped_photos
 from xai.data.manifest import Row, manifest_csv
@@ -199,8 +199,7 @@ class ForgedSet:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(content)
+    write_bytes(path, content)
 
 
 def _png(image: Image.Image) -> bytes:

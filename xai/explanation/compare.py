@@ -10,9 +10,10 @@ from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
+from xai.core.files import write_bytes
 from xai.explanation.explainer import Explainer, name_of
 from xai.explanation.failure import Failure
-from xai.explanation.files import write_bytes, write_json, writing
+from xai.explanation.files import write_json, writing
 from xai.explanation.inputs import BoxOf, read_samples
 from xai.explanation.record import record_of
 from xai.explanation.targets import logits_of

@@ -11,7 +11,7 @@ from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
 from xai.core import Explanation, valid_text
-from xai.core.files import replacing
+from xai.core.files import write_bytes
 from xai.explanation.failure import OutputError
 from xai.explanation.record import record_of
 
@@ -97,12 +97,6 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON (UTF-8, indented) as a whole."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_bytes(path, valid_text(text).encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all."""
-    with replacing(path) as file:
-        file.write(content)
 
 
 @contextmanager

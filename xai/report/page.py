@@ -18,7 +18,7 @@ from markupsafe import Markup
 from matplotlib import colormaps
 
 from xai.core import UsageError
-from xai.core.files import replacing
+from xai.core.files import write_bytes
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.charts import charts_of
@@ -59,14 +59,12 @@ def write_page(page: Page, path: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: The page has charts, and the library that draws them is not installed.
     """
-    with replacing(Path(path)) as file:
-        file.write(to_html(page).encode())
+    write_bytes(Path(path), to_html(page).encode())
 
 
 def write_data(page: Page, path: str | os.PathLike[str]) -> None:
     """Write a page's data alone, as JSON."""
-    with replacing(Path(path)) as file:
-        file.write((page.model_dump_json(by_alias=True, indent=1) + "\n").encode())
+    write_bytes(Path(path), (page.model_dump_json(by_alias=True, indent=1) + "\n").encode())
 
 
 def to_html(page: Page, framed: bool = False) -> str:
