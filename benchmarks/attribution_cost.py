@@ -244,21 +244,16 @@ def markdown(results: list[dict], header: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def merged(earlier: dict, results: list[dict], header: dict) -> list[dict]:
-    """The earlier results with the new ones in their places; only of the same machine and versions."""
+def merged(earlier: dict, results: list[dict], header: dict, jobs: list[dict]) -> list[dict]:
+    """The earlier results and in their places the new ones; only of the same machine and versions."""
     if earlier["header"] != header:
         raise SystemExit(f"The earlier run was made with {earlier['header']}: measure all rows again.")
-    table = {_key(one): one for one in earlier["results"]} | {_key(one): one for one in results}
-    order = list(METHODS)  # GWA and the scripts beside it come first, in the order of their making
-    return sorted(table.values(), key=lambda r: (r["tokens_table"], r["image_size"], _place(r["row"], order)))
 
+    def place(one: dict) -> tuple:
+        return one["tokens_table"], one["image_size"], one["row"]
 
-def _key(result: dict) -> tuple:
-    return result["tokens_table"], result["image_size"], result["row"]
-
-
-def _place(row: str, order: list[str]) -> int:
-    return order.index(row) if row in order else -1
+    found = {place(one): one for one in [*earlier["results"], *results]}
+    return [found[place(job)] for job in jobs if place(job) in found]
 
 
 def main() -> None:
@@ -290,11 +285,11 @@ def main() -> None:
         for pairs in [options.pairs if size < 1024 else max(3, options.pairs // 6)]
         for row in rows(tokens_table=True)
     ]
-    if options.rows is not None:
-        jobs = [job for job in jobs if job["row"] in options.rows]
     results = []
     context = multiprocessing.get_context("spawn")
     for job in jobs:
+        if options.rows is not None and job["row"] not in options.rows:
+            continue
         with context.Pool(1) as pool:  # a process of its own, so that no row inherits another's memory
             try:
                 results.append(pool.apply_async(measure, (job,)).get(timeout=900))
@@ -320,7 +315,7 @@ def main() -> None:
     options.out.mkdir(exist_ok=True)
     stem = options.out / f"attribution_cost_{options.device}_{options.dtype}"
     if options.rows is not None:
-        results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header)
+        results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header, jobs)
     stem.with_suffix(".json").write_text(json.dumps({"header": header, "results": results}, indent=1))
     stem.with_suffix(".md").write_text(markdown(results, header))
     print(f"Wrote {stem}.md and .json")
