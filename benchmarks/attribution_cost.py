@@ -11,14 +11,10 @@ than ten passes is timed once, on one image, in the call whose memory is measure
 """
 
 import argparse
-import ctypes
 import json
-import multiprocessing
-import os
 import platform
-import resource
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +23,8 @@ import transformers
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.measure import failure, in_fresh_process, limit_memory, merged, peak_memory, spread, timed
 from xai.attr import METHODS, GradientWeightedAttention, create
 
 # timed once: their many passes average out what a single one would scatter
@@ -37,20 +35,20 @@ LAYERS = {"last_4_layers": 4, "all_layers": 12}
 class Detector(nn.Module):
     """CLIP ViT-B/16 with a real/fake head."""
 
-    def __init__(self, image_size: int, implementation: str):
+    def __init__(self, image_size: int, implementation: str, layers: int = 12, width: int = 768):
         super().__init__()
         config = CLIPVisionConfig(
-            hidden_size=768,
-            intermediate_size=3072,
-            num_hidden_layers=12,
-            num_attention_heads=12,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
             patch_size=16,
             image_size=image_size,
             attn_implementation=implementation,
         )
         self.config = config
         self.backbone = CLIPVisionModel(config)
-        self.head = nn.Linear(768, 2)
+        self.head = nn.Linear(width, 2)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.backbone(pixel_values=pixels).pooler_output)
@@ -118,9 +116,8 @@ def measure(job: dict) -> dict:
     """One row, in its own process: alternating pairs, then peak memory."""
     torch.manual_seed(0)
     torch.set_num_threads(job["threads"])
-    if job["device"] == "cpu":  # so that a row that asks for too much fails by itself
-        limit = int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if job["device"] == "cpu":
+        limit_memory()
     device, dtype = torch.device(job["device"]), getattr(torch, job["dtype"])
     implementation, make = rows(job["tokens_table"])[job["row"]]
     plain = Detector(job["image_size"], "sdpa").eval().requires_grad_(False).to(device, dtype)
@@ -153,14 +150,13 @@ def measure(job: dict) -> dict:
             seconds = [one for one, _ in pairs]
             ratios = [many / one for one, many in pairs]
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        memory = "memory" in str(error)
-        return {**job, "error": "out of memory" if memory else str(error).splitlines()[0][:120]}
-    ratios.sort()
+        return {**job, "error": failure(error)}
+    found = spread(ratios)
     return {
         **job,
-        "ratio": statistics.median(ratios),
-        "low": ratios[int(0.05 * len(ratios))],
-        "high": ratios[min(int(0.95 * len(ratios)), len(ratios) - 1)],
+        "ratio": found["median"],
+        "low": found["low"],
+        "high": found["high"],
         "pairs": len(ratios),
         "forward_seconds": statistics.median(seconds),
         "forward_peak_mb": base,
@@ -168,44 +164,8 @@ def measure(job: dict) -> dict:
     }
 
 
-def timed(call: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_memory(call: Callable[[], object], device: torch.device) -> float:
-    """Megabytes above the level before the call."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _resident()
-    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    call()
-    return (_high_water() - before) / 2**10
-
-
-def _resident() -> float:
-    return _status("VmRSS")
-
-
-def _high_water() -> float:
-    return _status("VmHWM")
-
-
-def _status(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith(key)).split()[1])
-
-
 def markdown(results: list[dict], header: dict) -> str:
+    """The figures as a page, and which rows of the first table it lacks."""
     lines = [
         "# Cost of attributions",
         "",
@@ -233,27 +193,23 @@ def markdown(results: list[dict], header: dict) -> str:
         lines += ["|---:|---:|---|---:|---:|---:|"]
         for r in chosen:
             tokens = (r["image_size"] // 16) ** 2 + 1
-            spread = f" ({r['low']:.2f}–{r['high']:.2f})" if r["pairs"] > 1 and "low" in r else ""
+            between = f" ({r['low']:.2f}–{r['high']:.2f})" if r["pairs"] > 1 and "low" in r else ""
             if "error" in r:
                 lines.append(f"| {tokens} | {r['batch']} | {r['row']} | failed: {r['error']} | | |")
                 continue
             lines.append(
-                f"| {tokens} | {r['batch']} | {r['row']} | {r['ratio']:.2f}{spread} "
+                f"| {tokens} | {r['batch']} | {r['row']} | {r['ratio']:.2f}{between} "
                 f"| {r['peak_mb']:.0f} | {r['forward_peak_mb']:.0f} |"
             )
+    measured = {r["row"] for r in results if not r["tokens_table"]}
+    if missing := [name for name in SLOW if measured and name not in measured]:
+        passes = ", ".join(f"{name} {METHODS[name].info.forwards}" for name in missing)
+        lines += ["", f"Not measured; forward passes as declared: {passes}."]
     return "\n".join(lines) + "\n"
 
 
-def merged(earlier: dict, results: list[dict], header: dict, jobs: list[dict]) -> list[dict]:
-    """The earlier results and in their places the new ones; only of the same machine and versions."""
-    if earlier["header"] != header:
-        raise SystemExit(f"The earlier run was made with {earlier['header']}: measure all rows again.")
-
-    def place(one: dict) -> tuple:
-        return one["tokens_table"], one["image_size"], one["row"]
-
-    found = {place(one): one for one in [*earlier["results"], *results]}
-    return [found[place(job)] for job in jobs if place(job) in found]
+def place(one: dict) -> tuple:
+    return one["tokens_table"], one["image_size"], one["row"]
 
 
 def main() -> None:
@@ -286,15 +242,10 @@ def main() -> None:
         for row in rows(tokens_table=True)
     ]
     results = []
-    context = multiprocessing.get_context("spawn")
     for job in jobs:
         if options.rows is not None and job["row"] not in options.rows:
             continue
-        with context.Pool(1) as pool:  # a process of its own, so that no row inherits another's memory
-            try:
-                results.append(pool.apply_async(measure, (job,)).get(timeout=900))
-            except multiprocessing.TimeoutError:
-                results.append({**job, "error": "killed or slower than 15 minutes"})
+        results.append(in_fresh_process(measure, job))
         print(
             json.dumps(
                 {
@@ -315,7 +266,7 @@ def main() -> None:
     options.out.mkdir(exist_ok=True)
     stem = options.out / f"attribution_cost_{options.device}_{options.dtype}"
     if options.rows is not None:
-        results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header, jobs)
+        results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header, jobs, place)
     stem.with_suffix(".json").write_text(json.dumps({"header": header, "results": results}, indent=1))
     stem.with_suffix(".md").write_text(markdown(results, header))
     print(f"Wrote {stem}.md and .json")

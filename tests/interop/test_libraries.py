@@ -48,7 +48,7 @@ MODELS = {
     "timm SigLIP": lambda: _timm("vit_base_patch16_siglip_224"),
     "timm BEiT": lambda: _timm("beit_base_patch16_224"),
     "open_clip ViT-B-32": ImageTower,
-    "torchvision vit_b_16": lambda: torchvision.models.vit_b_16(weights=None, num_classes=3),
+    "torchvision vit_b_32": lambda: torchvision.models.vit_b_32(weights=None, num_classes=3),
 }
 READOUT = {
     "timm EVA-02": "mean over patches",
