@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo example test test-browser test-interop check format install bench clean
+.PHONY: demo example test test-browser test-interop check format install bench peers clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -47,5 +47,16 @@ test-interop: .venv-interop/.installed
 bench: install  ## cost of each attribution against one inference forward
 	$(BIN)/python benchmarks/attribution_cost.py
 
+# OPTIONS=--missing goes on after an interruption; OPTIONS=--quick shows in a minute or two that it works
+peers: .venv-peers/.installed  ## ours beside captum, grad-cam, LeGrad, torchcam and Quantus: reports/peers/
+	.venv-peers/bin/python benchmarks/peers/attribution.py $(OPTIONS)
+	.venv-peers/bin/python benchmarks/peers/curves.py $(OPTIONS)
+	.venv-peers/bin/python benchmarks/peers/growth.py $(OPTIONS)
+
+.venv-peers/.installed: pyproject.toml constraints-interop.txt benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-interop.txt -r benchmarks/peers.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-interop attention_results
+	rm -rf .venv .venv-interop .venv-peers attention_results
