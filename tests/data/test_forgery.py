@@ -53,6 +53,25 @@ def test_every_kind_is_the_same_to_the_byte(kind):
     assert sha256("".join(parts).encode()).hexdigest()[:16] == DIGESTS[kind]
 
 
+REDRAWN = ("upsampling", "resampling", "noise", "color", "blur", "self_blend")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_strength_makes_traces_plainer_and_leaves_foreign_content_alone(kind):
+    host, donor = photo(), photo(seed=8)
+    changes = []
+    for strength in (0.5, 1.0, 2.0):
+        made = [
+            forge(host, np.random.default_rng(seed), kind, square(72, 96), donor, strength).image
+            for seed in range(12)
+        ]
+        changes.append(np.abs(np.array(made) - host.astype(np.float32)).mean())
+    if kind in REDRAWN:
+        assert changes[0] < changes[1] < changes[2]
+    else:
+        assert changes[0] == changes[1] == changes[2] > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_seed_decides_everything(kind):
     first, again, other = (forged(seed, kind) for seed in (3, 3, 4))
@@ -213,5 +232,7 @@ def test_what_cannot_be_forged_is_refused():
         forge(photo(), rng, "swap")
     with pytest.raises(ValueError, match="splice needs a donor"):
         forge(photo(), rng, "splice")
+    with pytest.raises(ValueError, match="strength must be above 0, got 0"):
+        forge(photo(), rng, "noise", strength=0)
     with pytest.raises(ValueError, match=r"donor must be uint8 of shape \(72, 96, 3\), got"):
         forge(photo(), rng, "splice", donor=photo(70, 96))

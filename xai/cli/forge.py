@@ -36,6 +36,10 @@ def forge(
     count: Annotated[int, typer.Option("--count", min=1, help="How many forgeries.")] = 200,
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the crops in pixels.")] = 224,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of every random choice.")] = 0,
+    strength: Annotated[
+        float,
+        typer.Option("--strength", help="How plain the traces are; above 1 a detector finds them sooner."),
+    ] = 1.0,
     pristine: Annotated[
         bool, typer.Option("--pristine/--no-pristine", help="Whether the untouched crops are written too.")
     ] = True,
@@ -57,7 +61,8 @@ def forge(
     check_kinds(count, chosen)
     photos, failures = gather_photos(images, size, out)
     settings = {"count": count, "kinds": chosen, "size": size, "seed": seed, "pristine": pristine}
-    recipes = plan_forgeries(photos, count, chosen, seed, pristine, size) if photos else []
+    settings |= {"strength": strength}
+    recipes = plan_forgeries(photos, count, chosen, seed, pristine, size, strength) if photos else []
     forged = ForgedSet(out, photos, recipes, settings)
     before = sum(map(forged.is_done, recipes))
     try:

@@ -31,12 +31,14 @@ class Scene:
         alpha: weight of the edit at each pixel, float32 of shape (H, W).
         window: rows and columns around the region, which the edit hands back.
         donor: another photograph of the same shape, for edits that need one.
+        strength: of edits that redraw what is there; those that bring other content take no heed of it.
     """
 
     image: Pixels
     alpha: Alpha
     window: tuple[slice, slice]
     donor: Pixels | None = None
+    strength: float = 1.0
 
     @property
     def piece(self) -> FloatImage:
@@ -69,19 +71,19 @@ def self_blend(scene: Scene, rng: np.random.Generator) -> FloatImage:
     ranges: up to 3 % of the width and 1.5 % of the height aside, 5 % larger or smaller, brightness and
     contrast by 10 %, three of ten times each colour by 20 levels; reduced and enlarged again, or sharpened.
     Otherwise than there, the outside is never the changed one (the mask would name the wrong side), the
-    inside has full weight, and any place is as likely as the face.
+    inside has full weight, and any place is as likely as the face. The ranges are those of strength 1.
     """
-    height, width = scene.image.shape[:2]
-    shift = (rng.uniform(-0.03, 0.03) * width, rng.uniform(-0.015, 0.015) * height)
-    source = _moved(scene.image, scene.window, float(np.exp(rng.uniform(-0.05, 0.05))), shift)
+    strength, (height, width) = scene.strength, scene.image.shape[:2]
+    shift = (strength * rng.uniform(-0.03, 0.03) * width, strength * rng.uniform(-0.015, 0.015) * height)
+    source = _moved(scene.image, scene.window, float(np.exp(strength * rng.uniform(-0.05, 0.05))), shift)
     if rng.random() < 0.3:
-        source = source + rng.uniform(-20, 20, 3)
-    contrast, brightness = rng.uniform(0.9, 1.1), rng.uniform(-0.1, 0.1)
+        source = source + strength * rng.uniform(-20, 20, 3)
+    contrast, brightness = 1 + strength * (rng.uniform(0.9, 1.1) - 1), strength * rng.uniform(-0.1, 0.1)
     source = (contrast * source + 255 * brightness).astype(np.float32)
-    reduced = _reduced(source, rng.uniform(1.5, 3))
+    reduced = _reduced(source, 1 + strength * (rng.uniform(1.5, 3) - 1))
     if rng.random() < 0.5:
         return reduced
-    return (source + rng.uniform(0.4, 1) * (source - reduced)).astype(np.float32)
+    return (source + strength * rng.uniform(0.4, 1) * (source - reduced)).astype(np.float32)
 
 
 def splice(scene: Scene, rng: np.random.Generator) -> FloatImage:

@@ -1,8 +1,11 @@
 """Edits of a piece of a photograph: what it shows stays where it is, its traces change.
 
 Each edit takes a piece of shape (H, W, 3), intensities 0 to 255, and returns **all** of it edited, in the
-same shape and not clipped. All but `seam` are meant for the inside of a region.
+same shape and not clipped. All but `seam` are meant for the inside of a region, and take a strength: the
+ranges that they name are those of strength 1, and are multiplied by it.
 """
+
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +15,7 @@ FloatImage = NDArray[np.float32]
 """Colour image of shape (H, W, 3), intensities on the scale 0 to 255 and not clipped to it."""
 
 
-def upsampling(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def upsampling(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:
     """Redraw the image as the upsampling layers of an image generator would.
 
     The image is reduced by 2 or 4 and brought back in steps of 2, each by inserting zeros and filtering with
@@ -29,16 +32,16 @@ def upsampling(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     small: FloatImage = padded.reshape(rows, factor, columns, factor, 3).mean(axis=(1, 3))
     for _ in range(steps):
         for axis in (0, 1):
-            small = _double(small, axis, rng.uniform(0.01, 0.03) * rng.choice((-1, 1)))
-    kept = rng.uniform(0.2, 0.5)
+            small = _double(small, axis, strength * rng.uniform(0.01, 0.03) * rng.choice((-1, 1)))
+    kept = rng.uniform(0.2, 0.5) / strength
     redrawn = small[top : top + height, left : left + width]
     return (redrawn + kept * (image - _smooth(image, 1.0))).astype(np.float32)
 
 
-def resampling(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def resampling(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:
     """Enlarge and turn the image slightly about a random point, as a pasted and fitted object would be."""
     height, width = image.shape[:2]
-    scale, turn = 1 / rng.uniform(1.1, 1.5), rng.uniform(-0.2, 0.2)
+    scale, turn = 1 / (1 + strength * rng.uniform(0.1, 0.5)), strength * rng.uniform(-0.2, 0.2)
     pad = min(height, width) // 2
     x, y = rng.uniform(0.25, 0.75) * width, rng.uniform(0.25, 0.75) * height
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
@@ -49,26 +52,26 @@ def resampling(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return np.asarray(warped, np.float32)
 
 
-def noise(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def noise(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:
     """Give the image another camera's grain: its own is smoothed, new grain (5 to 12 levels) is added."""
-    grain = rng.normal(0, rng.uniform(5, 12), image.shape).astype(np.float32)
+    grain = rng.normal(0, strength * rng.uniform(5, 12), image.shape).astype(np.float32)
     shared = np.float32(rng.uniform(0, 1))  # how far the three colours share one grain
     common = np.float32(np.sqrt(3)) * grain.mean(axis=2, keepdims=True)
-    return _smooth(image, rng.uniform(0.4, 0.8)) + shared * common + (1 - shared) * grain
+    return _smooth(image, strength * rng.uniform(0.4, 0.8)) + shared * common + (1 - shared) * grain
 
 
-def color(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def color(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:
     """Develop the image with another white balance, contrast and saturation."""
-    balance = np.exp(rng.normal(0, 0.14, 3)).astype(np.float32)
+    balance = np.exp(strength * rng.normal(0, 0.14, 3)).astype(np.float32)
     grey = image.mean(axis=2, keepdims=True)
-    saturation = np.float32(np.exp(rng.uniform(0.25, 0.6) * rng.choice((-1, 1))))
-    contrast = np.float32(np.exp(rng.uniform(-0.25, 0.25)))
+    saturation = np.float32(np.exp(strength * rng.uniform(0.25, 0.6) * rng.choice((-1, 1))))
+    contrast = np.float32(np.exp(strength * rng.uniform(-0.25, 0.25)))
     return (128 + contrast * (grey - 128) + saturation * (image - grey)) * balance
 
 
-def blur(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def blur(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:
     """Blur with a Gaussian of 1 to 2.5 pixels, as one does who hides something or evens out a retouch."""
-    return _smooth(image, rng.uniform(1, 2.5), reach=8)
+    return _smooth(image, strength * rng.uniform(1, 2.5), reach=8)
 
 
 def seam(image: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -93,7 +96,8 @@ def _double(image: FloatImage, axis: int, gain: float) -> FloatImage:
 
 
 def _smooth(image: FloatImage, sigma: float, reach: int = 3) -> FloatImage:
-    """Blur with a Gaussian of `reach` taps a side, the border repeated; sigma in pixels."""
+    """Blur with a Gaussian of `reach` taps a side or more, the border repeated; sigma in pixels."""
+    reach = max(reach, ceil(3 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).astype(np.float32)
     taps /= taps.sum()
     for axis in (0, 1):

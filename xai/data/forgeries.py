@@ -44,6 +44,7 @@ class Recipe:
         size: Side of the crop in pixels.
         donor: Where the kind takes content from, if it does.
         pristine: Whether this is the twin, the same crop left as it is.
+        strength: See `xai.data.forgery.forge`.
     """
 
     photo: Photo
@@ -53,6 +54,7 @@ class Recipe:
     size: int = SIDE
     donor: Photo | None = None
     pristine: bool = False
+    strength: float = 1.0
 
     @property
     def kind(self) -> str:
@@ -80,7 +82,7 @@ class Recipe:
         if not self.pristine:
             donor = None if self.donor is None else self._crop(self.donor, "donor crop")
             rng = np.random.default_rng(derive_seed(self.seed, "forgery", self.index))
-            forgery = forge(crop, rng, self.forged_as, donor=donor)
+            forgery = forge(crop, rng, self.forged_as, donor=donor, strength=self.strength)
             crop, mask = forgery.image, forgery.mask
         image = Image.fromarray(crop)
         return Sample(self.id, image, label=self.label, mask=mask, group=self.photo.name, kind=self.kind)
@@ -104,6 +106,7 @@ def forged_samples(
     seed: int = 0,
     pristine: bool = False,
     size: int = SIDE,
+    strength: float = 1.0,
 ) -> LazySamples:
     """Make crops of photographs that are forged inside a known mask, label `fake` (of `seam`: `real`).
 
@@ -124,19 +127,21 @@ def forged_samples(
         seed: Source of every random choice.
         pristine: Also give the untouched twin of each forgery right after it, label `real`, without a mask.
         size: Side of the crops in pixels.
+        strength: How plain the traces are: see `xai.data.forgery.forge`.
 
     Returns:
         `count` samples, twice as many with `pristine`, made when asked for; group = the photograph.
 
     Raises:
-        UsageError: Unknown kind, no kind, no sample wanted, or one photograph and a kind with a donor.
+        UsageError: Unknown kind, no kind, no sample wanted, one photograph and a kind with a donor, or a
+            strength that is not above 0.
         DataError: No photograph, or one that is broken or smaller than the crops.
     """
     check_kinds(count, kinds)
     sources = shipped_photos() if photos == "shipped" else _photos_below(Path(photos).expanduser())
     for path in sources.values():
         check_photo(path, size)
-    recipes = plan_forgeries(sources, count, kinds, seed, pristine, size)
+    recipes = plan_forgeries(sources, count, kinds, seed, pristine, size, strength)
     return LazySamples(
         [Entry(one.id, one.make, None, one.label, one.photo.name, one.kind) for one in recipes]
     )
@@ -149,6 +154,7 @@ def plan_forgeries(
     seed: int = 0,
     pristine: bool = False,
     size: int = SIDE,
+    strength: float = 1.0,
 ) -> list[Recipe]:
     """Recipes of `forged_samples`, of photographs by name; none of them is looked at.
 
@@ -156,6 +162,8 @@ def plan_forgeries(
         UsageError: As `forged_samples`.
     """
     check_kinds(count, kinds)
+    if not strength > 0:
+        raise UsageError(f"strength={strength}: it must be above 0; 1 is as the kinds are described.")
     sources = [Photo(name, path) for name, path in photos.items()]
     needy = [kind for kind in kinds if KINDS[kind].needs_donor]
     if needy and len(sources) < 2:
@@ -172,7 +180,7 @@ def plan_forgeries(
             others = np.random.default_rng(derive_seed(seed, "donor", index))
             donor = sources[(place + 1 + int(others.integers(len(sources) - 1))) % len(sources)]
         twins = (False, True) if pristine else (False,)
-        recipes += [Recipe(photo, kind, seed, index, size, donor, twin) for twin in twins]
+        recipes += [Recipe(photo, kind, seed, index, size, donor, twin, strength) for twin in twins]
     return recipes
 
 

@@ -79,8 +79,8 @@ class Kind:
     label: str = "fake"
 
 
-def _of_piece(edit: Callable[[FloatImage, np.random.Generator], FloatImage]) -> Callable:
-    return lambda scene, rng: edit(scene.piece, rng)
+def _of_piece(edit: Callable[[FloatImage, np.random.Generator, float], FloatImage]) -> Callable:
+    return lambda scene, rng: edit(scene.piece, rng, scene.strength)
 
 
 KINDS: dict[str, Kind] = {
@@ -93,7 +93,7 @@ KINDS: dict[str, Kind] = {
     "splice": Kind(blends.splice, needs_donor=True),
     "copy_move": Kind(blends.copy_move),
     "face_swap": Kind(blends.face_swap, face_alpha, needs_donor=True, portrait=True),
-    "seam": Kind(_of_piece(edits.seam), rim_alpha, label="real"),
+    "seam": Kind(lambda scene, rng: edits.seam(scene.piece, rng), rim_alpha, label="real"),
 }
 """Kinds of forgery by name."""
 
@@ -104,6 +104,7 @@ def forge(
     kind: str,
     alpha: Alpha | None = None,
     donor: Pixels | None = None,
+    strength: float = 1.0,
 ) -> Forgery:
     """Forge a photograph inside a mask.
 
@@ -115,13 +116,15 @@ def forge(
             place; drawn by the kind's `region` when left out. For `seam` these are the weights of the rim
             (`xai.data.regions.rim_of`), not of the region that it goes round.
         donor: another photograph of the same shape, for the kinds that need one.
+        strength: how plain the traces are of kinds that redraw what is there: the ranges that their edits
+            name are multiplied by it. Splice, copy-move, face swap and seam stay as they are.
 
     Returns:
         The forged photograph, its mask and its kind.
 
     Raises:
         ValueError: the image, alpha or donor has another shape or type, the kind is unknown, a donor is
-            missing, or there is no place to copy from.
+            missing, there is no place to copy from, or the strength is not positive.
     """
     if image.dtype != np.uint8 or image.shape[2:] != (3,) or min(image.shape[:2]) < 16:
         raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
@@ -133,12 +136,14 @@ def forge(
         raise ValueError(
             f"donor must be uint8 of shape {image.shape}, got {donor.dtype} of shape {donor.shape}"
         )
+    if not strength > 0:
+        raise ValueError(f"strength must be above 0, got {strength}")
     if alpha is None:
         alpha = KINDS[kind].region(image.shape[0], image.shape[1], rng)
     if alpha.shape != image.shape[:2]:
         raise ValueError(f"alpha must have shape {image.shape[:2]}, got {alpha.shape}")
     window = (_span(alpha.max(axis=1) > 0), _span(alpha.max(axis=0) > 0))
-    scene = Scene(image, alpha, window, donor)
+    scene = Scene(image, alpha, window, donor, strength)
     blended = scene.piece + scene.weights[..., None] * (KINDS[kind].edit(scene, rng) - scene.piece)
     forged = image.copy()
     forged[window] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
