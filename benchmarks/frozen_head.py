@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +21,8 @@ from torch import Tensor
 from transformers import AutoConfig, CLIPVisionModelWithProjection, Dinov2ForImageClassification, Dinov2Model
 
 import xai
-from benchmarks.train_demo_detector import auc, interval
+from benchmarks.train_demo_detector import auc, interval, random_crop
+from xai.data.forgery import KINDS, Forgery, forge
 from xai.models.preprocessing import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 
 Photo = NDArray[np.uint8]
@@ -48,6 +52,55 @@ class Table:
         return Table(self.features[np.repeat(keep, 2)], self.kind[keep], self.source[keep])
 
 
+# --------------------------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True, eq=False)
+class ForgedCrop:
+    """A crop and its forgery.
+
+    Args:
+        source: Photograph that was cropped.
+        donor: Photograph that a forgery may have taken from.
+        pristine: (224, 224, 3).
+        forgery: Its forged twin, with mask and kind.
+    """
+
+    source: str
+    donor: str
+    pristine: Photo
+    forgery: Forgery
+
+
+def forged_crops(
+    photos: dict[str, Photo],
+    faces: dict[str, Photo],
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    strength: float = 1.0,
+) -> Iterator[ForgedCrop]:
+    """`count` crops of each kind, forged; sources take turns."""
+    for kind in kinds:
+        portrait = KINDS[kind].portrait
+        pool = faces if portrait else photos | faces
+        names = sorted(pool)
+        order = np.random.default_rng((seed, *kind.encode())).permutation(len(names))
+        for i in range(count if pool else 0):
+            rng = np.random.default_rng((seed, *kind.encode(), i))
+            host, other = (names[order[(i + shift) % len(names)]] for shift in (0, 1 + i // len(names)))
+            crop, donor = (
+                whole(pool[name]) if portrait else random_crop(pool[name], SIDE, rng)
+                for name in (host, other)
+            )
+            yield ForgedCrop(host, other, crop, forge(crop, rng, kind, donor=donor, strength=strength))
+
+
+def whole(photo: Photo) -> Photo:
+    """A square portrait at the size of a crop."""
+    return np.asarray(Image.fromarray(photo).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
 # ---------------------------------------------------------------------------------------------------- towers
 
 
@@ -74,16 +127,22 @@ class Clip:
 
 
 class Dinov2:
-    """DINOv2; the embedding is `Dinov2ForImageClassification`'s: class token and mean of the patches."""
+    """DINOv2; the embedding is `Dinov2ForImageClassification`'s: class token and mean of the patches.
+
+    With `patches=False` the class token alone, so that patches can be removed by masking their keys.
+    """
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, patches: bool = True):
         self.folder, self.tower = folder, Dinov2Model.from_pretrained(folder).eval()
+        self.patches = patches
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """(B, 3, 224, 224) → (B, 768)."""
+        """(B, 3, 224, 224) → (B, 768), or (B, 384) without the patches."""
         tokens = self.tower(pixels).last_hidden_state
+        if not self.patches:
+            return tokens[:, 0]
         return torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1)
 
     def save(self, weight: Tensor, bias: Tensor, out: Path) -> str:
@@ -92,10 +151,14 @@ class Dinov2:
         config.id2label, config.label2id = {0: "real", 1: "fake"}, {"real": 0, "fake": 1}
         model = Dinov2ForImageClassification(config).eval()
         model.dinov2.load_state_dict(self.tower.state_dict())
+        weight = F.pad(weight, (0, model.classifier.in_features - weight.shape[1]))  # patches unread: 0
         model.classifier.load_state_dict({"weight": weight, "bias": bias})
         model.save_pretrained(out)
         name = "preprocessor_config.json"
-        (out / name).write_text((self.folder / name).read_text())
+        said = json.loads((self.folder / name).read_text())
+        # the tower's own resizes to 256 and cuts the rim off: another enlargement than the head was fitted at
+        said |= {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
+        (out / name).write_text(json.dumps(said, indent=2) + "\n")
         return f"local:{out}"
 
 
@@ -103,16 +166,16 @@ Tower = Clip | Dinov2
 _TOWERS = {"clip_vision_model": Clip, "clip": Clip, "dinov2": Dinov2}
 
 
-def read_tower(folder: Path) -> Tower:
-    """The tower in a folder as `xai models fetch` or the Hugging Face hub gives it."""
+def read_tower(folder: Path, patches: bool = True) -> Tower:
+    """The tower in a folder that `xai models fetch` or the Hugging Face hub gave; `patches`: see `Dinov2`."""
     kind = AutoConfig.from_pretrained(folder).model_type
     if kind not in _TOWERS:
         sys.exit(f"{folder} holds a {kind}; give the folder of one of {', '.join(_TOWERS)}.")
-    return _TOWERS[kind](folder)
+    return Dinov2(folder, patches) if kind == "dinov2" else _TOWERS[kind](folder)
 
 
 @torch.no_grad()
-def embed_pairs(tower: Tower, pairs: Iterator[Pair], batch: int) -> Table:
+def embed_pairs(tower: Tower, pairs: Iterable[Pair], batch: int) -> Table:
     """Embed pairs, a few at a time."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (tower.mean, tower.std))
     kinds, sources, features, waiting = [], [], [], []
@@ -143,13 +206,14 @@ def labels(table: Table) -> NDArray[np.int64]:
     return np.tile([0, 1], len(table.kind))
 
 
-def choose_penalty(table: Table, scaler: StandardScaler) -> float:
-    """C of the logistic regression with the best AUC on left-out sources."""
+def choose_penalty(table: Table, scaler: StandardScaler, scoring: str = "roc_auc") -> float:
+    """C of the logistic regression with the best score, as scikit-learn names it, on left-out sources."""
     folds = GroupKFold(5).split(table.features, groups=np.repeat(table.source, 2))
     model = LogisticRegressionCV(
         Cs=np.logspace(-5, 0, 11),
         cv=list(folds),
-        scoring="roc_auc",
+        l1_ratios=(0.0,),
+        scoring=scoring,
         max_iter=2000,
         use_legacy_attributes=False,
     )
@@ -173,14 +237,19 @@ def measure(table: Table, head: Head, seed: int) -> dict[str, float]:
 
 @torch.no_grad()
 def write_detector(tower: Tower, head: Head, out: Path) -> str:
-    """Write tower and head; returns what to load, which is checked to answer as what was fitted."""
+    """Write tower and head; returns what to load, which is checked to answer as what was fitted.
+
+    A head that is shorter than the embedding reads its first part alone.
+    """
+    pixels = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    embedding = tower.embed(pixels).double()
     weight, bias = (torch.as_tensor(part) for part in head)
+    weight = F.pad(weight, (0, embedding.shape[1] - len(weight)))
     out.mkdir(parents=True, exist_ok=True)
     # two logits for a softmax: their difference is the log-odds
     spec = tower.save(torch.stack([-weight, weight]).float() / 2, torch.stack([-bias, bias]).float() / 2, out)
-    pixels = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     logits = xai.load(spec)(pixels)
-    expected = tower.embed(pixels).double() @ weight + bias
+    expected = embedding @ weight + bias
     error = float((logits[:, 1] - logits[:, 0] - expected).abs().max())
     if error > 1e-3 * float(expected.abs().max() + 1):
         sys.exit(f"{spec} answers otherwise than what was fitted, by {error:.2g}.")

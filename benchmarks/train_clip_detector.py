@@ -20,10 +20,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from sklearn.preprocessing import StandardScaler
 
@@ -31,22 +31,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demo_photos import gather
 from benchmarks.frozen_head import (
     SIDE,
-    Pair,
     Photo,
     Table,
     choose_penalty,
     embed_pairs,
     fit,
+    forged_crops,
     measure,
     read_tower,
     write_detector,
 )
-from benchmarks.train_demo_detector import random_crop
-from xai.data.forgery import KINDS, forge
+from xai.data.forgery import KINDS
 
 TRAINED = tuple(name for name, kind in KINDS.items() if kind.label == "fake")
 (CONTROL,) = KINDS.keys() - set(TRAINED)
 HELD_OUT_PORTRAITS = 4  # every fourth
+PORTRAITS = "portrait/"  # what their names begin with
 
 
 # ---------------------------------------------------------------------------------------------------- images
@@ -58,38 +58,19 @@ def read_portraits(folder: Path | None, held_out: bool) -> dict[str, Photo]:
     if folder and not paths:
         sys.exit(f"There is no *.jpg in {folder}.")
     chosen = [p for i, p in enumerate(paths) if (i % HELD_OUT_PORTRAITS == 0) == held_out]
-    return {f"portrait/{path.stem}": np.asarray(Image.open(path).convert("RGB")) for path in chosen}
-
-
-def make_pairs(
-    photos: dict[str, Photo], faces: dict[str, Photo], kinds: tuple[str, ...], count: int, seed: int
-) -> Iterator[Pair]:
-    """`count` pairs of each kind: kind, source, pristine crop, forged twin; sources take turns."""
-    for kind in kinds:
-        portrait = KINDS[kind].portrait
-        pool = faces if portrait else photos | faces
-        names = sorted(pool)
-        order = np.random.default_rng((seed, *kind.encode())).permutation(len(names))
-        for i in range(count if pool else 0):
-            rng = np.random.default_rng((seed, *kind.encode(), i))
-            host, other = (names[order[(i + shift) % len(names)]] for shift in (0, 1 + i // len(names)))
-            crop, donor = (
-                whole(pool[name]) if portrait else random_crop(pool[name], SIDE, rng)
-                for name in (host, other)
-            )
-            yield kind, host, crop, forge(crop, rng, kind, donor=donor).image
-
-
-def whole(photo: Photo) -> Photo:
-    """A square portrait at the size of a crop."""
-    return np.asarray(Image.fromarray(photo).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    return {f"{PORTRAITS}{path.stem}": np.asarray(Image.open(path).convert("RGB")) for path in chosen}
 
 
 def evaluate(train: Table, test: Table, scaler: StandardScaler, penalty: float, seed: int) -> dict:
     """Everything that is reported, on the held-out sources alone."""
     head = fit(train, scaler, penalty)
     control = test.kind == CONTROL
-    result: dict = {"mixed": measure(test.only(~control), head, seed), "kinds": {}, "left_out": {}}
+    result: dict = {"mixed": measure(test.only(~control), head, seed)}
+    result |= {"domains": {}, "kinds": {}, "left_out": {}}
+    of_portrait = np.char.startswith(test.source, PORTRAITS)
+    for domain, chosen in (("portraits", of_portrait), ("photographs", ~of_portrait)):
+        if (chosen & ~control).any():
+            result["domains"][domain] = measure(test.only(chosen & ~control), head, seed)
     for kind in TRAINED:
         of_kind = test.only(test.kind == kind)
         if not len(of_kind.kind):
@@ -120,6 +101,10 @@ def markdown(result: dict) -> str:
         f"| all | {cell(mixed)} | | {mixed['pairs']} |",
     ]
     lines += [
+        f"| all, {domain} alone | {cell(one)} | | {one['pairs']} |"
+        for domain, one in result["domains"].items()
+    ]
+    lines += [
         f"| {kind} | {cell(one)} | {cell(result['left_out'][kind])} | {one['pairs']} |"
         for kind, one in result["kinds"].items()
     ]
@@ -140,18 +125,33 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="stem of the .json and .md; default OUT/evaluation")
     parser.add_argument("--pairs", type=int, default=250, help="pairs of each kind to fit on")
     parser.add_argument("--held-out-pairs", type=int, default=80, help="pairs of each kind to measure on")
+    parser.add_argument(
+        "--class-token",
+        action="store_true",
+        help="of DINOv2 read the class token alone, not the patches' mean",
+    )
+    parser.add_argument("--strength", type=float, default=1.0, help="of the forgeries' traces")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument(
+        "--fit-dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the embeddings that the head is fitted on; those it is measured on are always float32",
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    tower = read_tower(options.tower)
+    tower = read_tower(options.tower, not options.class_token)
     tables = []
     for held_out, kinds, count in (
         (False, TRAINED, options.pairs),
         (True, tuple(KINDS), options.held_out_pairs),
     ):
         photos, faces = gather(options.photos, held_out, SIDE), read_portraits(options.portraits, held_out)
-        pairs = make_pairs(photos, faces, kinds, count, options.seed + held_out)
-        tables.append(embed_pairs(tower, pairs, options.batch))
+        crops = forged_crops(photos, faces, kinds, count, options.seed + held_out, options.strength)
+        pairs = ((one.forgery.kind, one.source, one.pristine, one.forgery.image) for one in crops)
+        fast = options.fit_dtype == "bfloat16" and not held_out
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            tables.append(embed_pairs(tower, pairs, options.batch))
     train, test = tables
     scaler = StandardScaler().fit(train.features)
     penalty = choose_penalty(train, scaler)
@@ -161,7 +161,9 @@ def main() -> None:
         "pairs": len(train.kind),
         "sources": len(np.unique(train.source)),
         "inverse penalty": penalty,
+        "strength": options.strength,
         "seed": options.seed,
+        "embeddings": options.fit_dtype,
     }
     stem = options.report or options.out / "evaluation"
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,275 @@
+"""What the runs of `clip_forgery.py` show: rankings, the four points of the first trial, the default's place.
+
+    python benchmarks/clip_findings.py attention_results/clip-forgery clip-vit-b16 dinov2-small
+
+Reads the runs' `summary.json` and each tower's `tuning.json`; writes `findings.json` and `findings.md` beside
+them. Two rows differ where the summary's paired tests say so (Holm over all pairs of a metric).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HEADLINE = (
+    ("srg", "token-4"),
+    ("srg", "mean-3"),
+    ("deletion", "token-4"),
+    ("insertion", "token-4"),
+    ("pointing_game", ""),
+    ("average_precision", ""),
+)
+"""Columns of the ranking: metric and protocol."""
+SIGNED = (("gwa_signed", "gwa_clamp_heads"), ("gwa_all_layers_signed", "gwa_all_layers_clamp_heads"))
+MASK_GRADIENTS = ("integrated_mask_gradient", "mask_gradient")
+DEFAULT = "gradient_weighted_attention"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric under one protocol, of one run."""
+
+    part: dict[str, Any]
+    rows: dict[str, dict[str, Any]] = field(init=False)
+    differ: set[frozenset[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        analysis = self.part["analysis"]
+        object.__setattr__(self, "rows", {row["name"]: row for row in analysis["methods"]})
+        pairs = (pair for pair in analysis["pairs"] if pair["distinguishable"])
+        object.__setattr__(self, "differ", {frozenset((pair["first"], pair["second"])) for pair in pairs})
+
+    def order(self) -> list[str]:
+        """Rows, the best mean first."""
+        sign = -1 if self.part["higher_is_better"] else 1
+        known = [name for name, row in self.rows.items() if row["mean"] is not None]
+        return sorted(known, key=lambda name: sign * self.rows[name]["mean"])
+
+    def better(self, name: str) -> list[str]:
+        """Rows of attributions that are significantly better than this one."""
+        order = self.order()
+        ahead = order[: order.index(name)] if name in order else []
+        return [one for one in ahead if not self.rows[one]["control"] and self.differs(one, name)]
+
+    def leads(self, name: str) -> bool:
+        """Whether no attribution is significantly better."""
+        return name in self.rows and not self.better(name)
+
+    def differs(self, first: str, second: str) -> bool:
+        """Whether two rows can be told apart."""
+        return frozenset((first, second)) in self.differ
+
+    def cell(self, name: str) -> str:
+        """Mean and interval."""
+        row = self.rows.get(name)
+        if not row or row["mean"] is None:
+            return ""
+        mark = "**" if self.leads(name) and not row["control"] else ""
+        return f"{mark}{row['mean']:.2f}{mark} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+class Run:
+    """A run's tables by metric and protocol."""
+
+    def __init__(self, folder: Path):
+        self.summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        self.tables = {
+            (part["metric"], part["protocol"] or ""): Table(part) for part in self.summary["parts"]
+        }
+
+    def table(self, metric: str, protocol: str = "") -> Table:
+        """Of a metric; those that read the map alone have no protocol of their own."""
+        found = self.tables.get((metric, protocol))
+        return found or next(table for (name, _), table in self.tables.items() if name == metric)
+
+
+def ranking(run: Run) -> list[str]:
+    """All rows, in the order of the first column."""
+    tables = [run.table(*column) for column in HEADLINE]
+    heads = [
+        f"{metric.replace('_', ' ')}{f', {protocol}' if protocol else ''}" for metric, protocol in HEADLINE
+    ]
+    lines = [f"| row | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for name in tables[0].order():
+        shown = f"*{name}*" if tables[0].rows[name]["control"] else name
+        lines.append(f"| {shown} | {' | '.join(table.cell(name) for table in tables)} |")
+    return lines
+
+
+def compare(table: Table, first: str, second: str) -> dict[str, Any]:
+    """Two rows side by side."""
+    a, b = table.rows[first], table.rows[second]
+    return {
+        "first": {key: a[key] for key in ("name", "mean", "low", "high")},
+        "second": {key: b[key] for key in ("name", "mean", "low", "high")},
+        "distinguishable": table.differs(first, second),
+    }
+
+
+def line(label: str, found: dict[str, Any]) -> str:
+    """A comparison as a row of a table."""
+    cells = [
+        f"{one['name']} {one['mean']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+        for one in (found["first"], found["second"])
+    ]
+    verdict = "differ" if found["distinguishable"] else "not distinguishable"
+    return f"| {label} | {cells[0]} | {cells[1]} | {verdict} |"
+
+
+def four_points(forged: Run, operators: Run) -> dict[str, Any]:
+    """The four points of the first trial, on one tower."""
+    pointing, precision = forged.table("pointing_game"), forged.table("average_precision")
+    against = "center_prior"
+    place = {
+        name: compare(pointing, name, against)
+        for name in (DEFAULT, "gwa_all_layers_signed", "saliency", "attention_rollout")
+    }
+    sign = [
+        {
+            "srg": compare(forged.table("srg", "token-4"), signed, clamped),
+            "srg, mean-3": compare(forged.table("srg", "mean-3"), signed, clamped),
+            "pointing game": compare(pointing, signed, clamped),
+            "average precision": compare(precision, signed, clamped),
+        }
+        for signed, clamped in SIGNED
+    ]
+    answers = dict(operators.summary["answers"]) | dict(forged.summary["answers"])
+    family = {}
+    for name in MASK_GRADIENTS:
+        family[name] = {
+            f"{run.summary['name']}, {protocol}": {
+                "place": table.order().index(name) + 1,
+                "of": len(table.order()),
+                "better": table.better(name),
+            }
+            for run in (forged, operators)
+            for (metric, protocol), table in run.tables.items()
+            if metric == "srg"
+        }
+    return {"place": place, "sign": sign, "saturation": answers, "mask_gradients": family}
+
+
+def points_text(found: dict[str, Any]) -> list[str]:
+    """The four points as tables."""
+    head = ["| | first | second | paired test |", "|---|---|---|---|"]
+    lines = ["### 1. Pointing into the mask, against the centre", "", *head]
+    lines += [line("pointing game", one) for one in found["place"].values()]
+    lines += ["", "### 2. Signed against clamped", "", *head]
+    lines += [line(label, one) for pair in found["sign"] for label, one in pair.items()]
+    lines += ["", "### 3. The answer with all evidence removed", ""]
+    lines += [
+        "| protocol | images | margin, whole | margin, all removed | class kept |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for protocol, one in found["saturation"].items():
+        cells = (protocol, one["images"], f"{one['clean']:.2f}", f"{one['baseline']:.2f}", one["kept"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        "### 4. Mask gradients by SRG",
+        "",
+        "| row | run and protocol | place | significantly better |",
+    ]
+    lines += ["|---|---|---:|---|"]
+    for name, tables in found["mask_gradients"].items():
+        for label, one in tables.items():
+            lines.append(f"| {name} | {label} | {one['place']} of {one['of']} | {', '.join(one['better'])} |")
+    return lines
+
+
+def standing(runs: dict[str, Run]) -> dict[str, dict[str, list[str]]]:
+    """For every row: in which tables, of all towers, some attribution is significantly better, and which."""
+    tables = {
+        f"{tower}: {metric} {protocol}".strip(): run.table(metric, protocol)
+        for tower, run in runs.items()
+        for metric, protocol in HEADLINE
+    }
+    names = [name for name, row in next(iter(tables.values())).rows.items() if not row["control"]]
+    return {
+        name: {label: table.better(name) for label, table in tables.items() if table.better(name)}
+        for name in names
+    }
+
+
+def standing_text(found: dict[str, dict[str, list[str]]], towers: int) -> list[str]:
+    """The rows that are beaten least."""
+    lines = [
+        f"| row | beaten in, of {towers * len(HEADLINE)} tables | where (by how many rows) |",
+        "|---|---:|---|",
+    ]
+    for name, tables in sorted(found.items(), key=lambda one: len(one[1])):
+        where = "; ".join(f"{label} ({len(ahead)})" for label, ahead in tables.items())
+        lines.append(f"| {name} | {len(tables)} | {where} |")
+    return lines
+
+
+def tuning(folder: Path) -> dict[str, Any]:
+    """What was chosen, and the gain on kinds that took no part in the choice."""
+    found = json.loads((folder / "tuning.json").read_text("utf-8"))
+    gain = found["gain"]
+    kept = {key: gain[key] for key in ("difference", "low", "high", "verdict")}
+    return {"best": found["best"], "images": found["images"], "gain": kept, "optimism": found["optimism"]}
+
+
+def tuning_text(tuned: dict[str, dict[str, Any]], runs: dict[str, Run]) -> list[str]:
+    """Choices, gains on unseen kinds, and how each choice does on the other tower's held-out forgeries."""
+    lines = ["| tuned on | options | gain on unseen kinds | verdict |", "|---|---|---|---|"]
+    for tower, one in tuned.items():
+        gain = one["gain"]
+        options = ", ".join(f"{key} {str(value).lower()}" for key, value in one["best"].items())
+        interval = f"{gain['difference']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
+        lines.append(f"| {tower} | {options} | {interval} | {gain['verdict']} |")
+    lines += [
+        "",
+        "On held-out forgeries, against the default:",
+        "",
+        "| tower | tuned | default | paired test |",
+    ]
+    lines += ["|---|---|---|---|"]
+    for tower, run in runs.items():
+        for protocol in ("token-4", "mean-3"):
+            table = run.table("srg", protocol)
+            names = [name for name in table.rows if name.startswith("gwa_tuned")]
+            lines += [line(f"{tower}, {protocol}", compare(table, name, DEFAULT)) for name in names]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="--out of clip_forgery.py")
+    parser.add_argument("towers", nargs="+")
+    options = parser.parse_args()
+    runs = {tower: Run(options.folder / tower / "forged") for tower in options.towers}
+    points = {
+        tower: four_points(run, Run(options.folder / tower / "operators")) for tower, run in runs.items()
+    }
+    tuned = {tower: tuning(options.folder / tower) for tower in options.towers}
+    after = {tower: Run(options.folder / tower / "tuned") for tower in options.towers}
+    places = standing(runs)
+    lines = [
+        "# Findings on real weights",
+        "",
+        "Written by `python benchmarks/clip_findings.py`. Means with 95 %",
+    ]
+    lines += [
+        "intervals. **Bold**: no attribution is significantly better (paired tests, Holm over all pairs);"
+    ]
+    lines += ["*italic*: controls."]
+    for tower, run in runs.items():
+        lines += ["", f"## {tower}: {run.summary['images']} held-out forgeries", "", *ranking(run)]
+        lines += ["", f"## {tower}: the four points of the first trial", "", *points_text(points[tower])]
+    lines += ["", "## Which row is beaten least", "", *standing_text(places, len(runs))]
+    lines += ["", "## Tuned gradient-weighted attention", "", *tuning_text(tuned, after)]
+    content = {"points": points, "standing": places, "tuning": tuned}
+    (options.folder / "findings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (options.folder / "findings.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The configurations of the published benchmark: every method takes part, on the same images."""
+
+from pathlib import Path
+
+import pytest
+
+from xai.attr import METHODS
+from xai.bench import read_benchmark
+from xai.bench.names import problems
+
+FOLDER = Path(__file__).parents[2] / "configs" / "clip_forgery"
+CONFIGS = {path.stem: read_benchmark(path) for path in FOLDER.glob("*.yaml")}
+RUNS = {"forged", "pristine", "operators", "tuned", "costly", "reference"}
+CONTROL = {"raw_attention"}
+
+
+def test_all_are_read_by_the_program():
+    assert CONFIGS.keys() == RUNS | {"calibration"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_name_in_them_exists(name):
+    assert list(problems(CONFIGS[name])) == []
+
+
+def test_every_method_takes_part():
+    compared = {entry.method for name in RUNS for entry in CONFIGS[name].methods}
+    assert compared == {name for name, method in METHODS.items() if method.info.family != "control"} - CONTROL
+
+
+def test_rows_that_return_are_the_same_method():
+    """A name means the same options in every run, so that runs may be read side by side."""
+    seen: dict[str, object] = {}
+    for name in RUNS:
+        for entry in CONFIGS[name].methods:
+            assert seen.setdefault(entry.row, (entry.method, entry.options)) == (entry.method, entry.options)
+
+
+def test_masking_comes_first_and_the_class_is_the_true_one():
+    for config in CONFIGS.values():
+        assert config.protocols[0].base == "vit-token"
+        assert all(protocol.target == "label" for protocol in config.protocols)
