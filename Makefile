@@ -13,7 +13,7 @@ example: demo  ## publish the demo's page
 	mkdir -p reports/example && cp attention_results/demo/index.html reports/example/index.html
 
 test: install check  ## the whole suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-browser: install  ## the report's pages in Chromium
 	$(BIN)/python -m pytest -m browser tests/report/browser

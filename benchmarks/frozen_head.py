@@ -237,14 +237,10 @@ def measure(table: Table, head: Head, seed: int) -> dict[str, float]:
 
 @torch.no_grad()
 def write_detector(tower: Tower, head: Head, out: Path) -> str:
-    """Write tower and head; returns what to load, which is checked to answer as what was fitted.
-
-    A head that is shorter than the embedding reads its first part alone.
-    """
+    """Write tower and head; returns what to load, which is checked to answer as what was fitted."""
     pixels = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     embedding = tower.embed(pixels).double()
     weight, bias = (torch.as_tensor(part) for part in head)
-    weight = F.pad(weight, (0, embedding.shape[1] - len(weight)))
     out.mkdir(parents=True, exist_ok=True)
     # two logits for a softmax: their difference is the log-odds
     spec = tower.save(torch.stack([-weight, weight]).float() / 2, torch.stack([-bias, bias]).float() / 2, out)

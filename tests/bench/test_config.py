@@ -127,7 +127,7 @@ def test_wrong_lines_are_named(tmp_path, change, line, words):
             "data: {images: [photos]}",
             "data: {limit: 3}",
             1,
-            ["exactly one of images, manifest and forgeries"],
+            ["exactly one of images, manifest, shards and forgeries"],
         ),
         ("data: {images: [photos]}", "data: {images: [a], images: [b]}", 1, ["'images' is said twice"]),
     ],

@@ -98,7 +98,7 @@ def older(run, folder, units):
     """A copy of a run whose first units were finished before there were kinds; the others are not there."""
     shutil.copytree(run, folder)
     store = Store(folder)
-    for path in store.parts():
+    for path in (folder / "parts").iterdir():
         table = parquet.read_table(path)
         path.unlink()
         if path.stem in units:
@@ -107,7 +107,7 @@ def older(run, folder, units):
 
 
 def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
-    store = older(run, tmp_path / "old", [unit["key"] for unit in read_run(run)["plan"]["units"]])
+    store = older(run, tmp_path / "old", [unit["key"] for unit in Store(run).units()])
     frame = read_records(store.folder)
     assert list(frame.columns) == list(read_records(run).columns) and frame["kind"].isna().all()
     assert records(store.folder).drop(columns="kind").equals(records(run).drop(columns="kind"))
@@ -119,7 +119,7 @@ def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
 
 def test_a_run_of_before_there_were_kinds_goes_on(finished, config, tiny, tmp_path):
     """Without kinds in the data its units have the keys that they had."""
-    first = read_run(finished)["plan"]["units"][0]["key"]
+    first = Store(finished).units()[0]["key"]
     store = older(finished, tmp_path / "old", [first])
     result = run_benchmark(config(), store.folder, classifier=tiny)
     assert (result.resumed, result.units) == (1, 3)

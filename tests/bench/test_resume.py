@@ -50,7 +50,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
 def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
-    monkeypatch.setattr("xai.bench.runner.run_unit", None)
+    monkeypatch.setattr("xai.bench.engines.run_unit", None)
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.resumed == result.units == 3
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == before
@@ -116,7 +116,7 @@ def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monke
         raise DataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.runner.run_unit", failing)
+        patch.setattr("xai.bench.engines.run_unit", failing)
         with pytest.raises(DataError, match="no"):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert run_benchmark(config(seed=1), tmp_path, classifier=tiny).resumed == 0
@@ -145,7 +145,7 @@ def test_a_full_disk_keeps_what_is_done(config, tiny, tmp_path, monkeypatch):
 
 def test_a_broken_part_is_named(config, tiny, tmp_path):
     run_benchmark(config(), tmp_path, classifier=tiny)
-    part = Store(tmp_path).parts()[0]
+    part = sorted((tmp_path / "parts").iterdir())[0]
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(DataError, match=part.name):
         read_records(tmp_path)
@@ -161,7 +161,7 @@ def test_a_folder_without_a_run(tmp_path):
 def test_maps_are_kept_and_reused(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = records(tmp_path)
-    for part in Store(tmp_path).parts():
+    for part in (tmp_path / "parts").iterdir():
         part.unlink()
     with monkeypatch.context() as patch:
         patch.setattr("xai.bench.context.explain", None)  # would be called to make maps
@@ -170,7 +170,7 @@ def test_maps_are_kept_and_reused(config, tiny, tmp_path, monkeypatch):
     # maps of other pixels or another model are never taken for these
     for path in (tmp_path / "maps").iterdir():
         path.write_bytes(path.read_bytes()[:50])
-    for part in Store(tmp_path).parts():
+    for part in (tmp_path / "parts").iterdir():
         part.unlink()
     run_benchmark(config(), tmp_path, classifier=tiny)
     assert records(tmp_path).equals(before)

@@ -3,6 +3,7 @@
 from xai.bench.compare import RunPair, compare_runs
 from xai.bench.config import BenchmarkConfig, json_schema
 from xai.bench.context import Context
+from xai.bench.engines import RayOptions
 from xai.bench.estimate import Estimate, estimate
 from xai.bench.markdown import to_markdown, write_summary
 from xai.bench.page import page_of_run
@@ -25,6 +26,7 @@ __all__ = [
     "Exclusion",
     "Plan",
     "Progress",
+    "RayOptions",
     "RunPair",
     "RunResult",
     "Status",

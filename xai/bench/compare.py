@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xai.bench.remote import Folder, folder_of
 from xai.bench.store import read_records
 from xai.core import UsageError
 from xai.metrics import METRICS
@@ -34,8 +35,8 @@ class RunPair:
 
 
 def compare_runs(
-    run_a: str | Path,
-    run_b: str | Path,
+    run_a: str | Folder,
+    run_b: str | Folder,
     *,
     resamples: int = 9999,
     alpha: float = 0.05,
@@ -87,8 +88,9 @@ def _adjusted(pairs: list[RunPair], alpha: float) -> list[RunPair]:
     return adjusted
 
 
-def _name(run: str | Path) -> str:
-    return Path(run).resolve().name
+def _name(run: str | Folder) -> str:
+    folder = folder_of(run)
+    return folder.resolve().name if isinstance(folder, Path) else folder.name
 
 
 def _why(first: Any, second: Any) -> str:

@@ -89,31 +89,35 @@ class ForgeriesConfig(_Part):
 
 
 class DataConfig(_Part):
-    """Which images; exactly one of the first three.
+    """Which images; exactly one of the first four.
 
     Args:
         images: Files, folders and globs.
         manifest: CSV or Parquet table with the columns path, label, mask, group, kind.
+        shards: Files of many images: WebDataset `.tar`, and `.parquet` with the bytes in the column image;
+            paths, folders, globs and URLs, in which `{000..123}` stands for each number.
         forgeries: See `ForgeriesConfig`.
         limit: At most so many images, the first ones.
     """
 
     images: tuple[str, ...] | None = Field(default=None, min_length=1)
     manifest: Path | None = None
+    shards: tuple[str, ...] | None = Field(default=None, min_length=1)
     forgeries: ForgeriesConfig | None = None
     limit: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
     def _one_pattern(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("images"), str):
-            return value | {"images": [value["images"]]}
-        return value
+        if not isinstance(value, dict):
+            return value
+        return value | {key: [value[key]] for key in ("images", "shards") if isinstance(value.get(key), str)}
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataConfig":
-        if sum(part is not None for part in (self.images, self.manifest, self.forgeries)) != 1:
-            raise ValueError("say exactly one of images, manifest and forgeries")
+        parts = self.images, self.manifest, self.shards, self.forgeries
+        if sum(part is not None for part in parts) != 1:
+            raise ValueError("say exactly one of images, manifest, shards and forgeries")
         return self
 
 
@@ -242,9 +246,10 @@ class BenchmarkConfig(_Part):
         seed: Of everything random.
         batch_size: Most images per forward pass; halved when memory runs out.
         shard_size: Images per unit of work: what a killed run loses at most.
+        keep_images: Of so many images, the first ones, maps and pictures are kept for the page; null for all.
         device: cpu, cuda, cuda:1, mps …
         dtype: Of the model; null keeps that of the weights.
-        autocast: Type of the perturbed forwards on an accelerator; null for the model's own.
+        autocast: Type in which matrix products of the perturbed forwards run; null for the model's own.
     """
 
     name: str = "benchmark"
@@ -260,6 +265,7 @@ class BenchmarkConfig(_Part):
     seed: int = 0
     batch_size: int = Field(default=32, gt=0)
     shard_size: int = Field(default=16, gt=0)
+    keep_images: int | None = Field(default=None, ge=0)
     device: str | None = None
     dtype: Dtype | None = None
     autocast: Literal["float16", "bfloat16"] | None = None

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,17 +11,18 @@ from xai.bench.config import BenchmarkConfig
 from xai.bench.maps import Maps, explain, kept, maps_key
 from xai.bench.memory import Batches
 from xai.bench.names import resolve_protocols
-from xai.bench.plan import autocast_of
+from xai.bench.plan import device_of
 from xai.bench.prepared import Exclusion, Prepared, prepare
+from xai.bench.remote import Folder
 from xai.bench.rows import Row, control_rows, method_rows
-from xai.bench.sources import list_entries
-from xai.bench.views import looker, read_views, views_path, write_views
+from xai.bench.sources import Source, open_source
+from xai.bench.views import are_whole, looker, views_path, write_views
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load
 from xai.perturb import Stream
 
-_PLAIN = ("config", "folder", "given")
+_PLAIN = ("config", "folder", "given", "plans")
 
 
 @dataclass
@@ -35,17 +35,21 @@ class Context:
         config: Of the run.
         folder: Of the run: maps and views are kept in it.
         given: The model, if it is not to be loaded as the configuration says.
+        plans: Only to plan for workers on other devices: the model is held on the CPU.
     """
 
     config: BenchmarkConfig
-    folder: Path | None = None
+    folder: Folder | None = None
     given: Classifier | None = None
+    plans: bool = False
     _shard: tuple[int, tuple[list[Prepared], list[Exclusion]]] | None = field(
         default=None, init=False, repr=False
     )
 
+    _maps: tuple[str, Maps] | None = field(default=None, init=False, repr=False)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _PLAIN} | {"_shard": None}
+        return {name: getattr(self, name) for name in _PLAIN} | {"_shard": None, "_maps": None}
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -53,7 +57,7 @@ class Context:
         if self.given is not None:
             return self.given
         model = self.config.model
-        device = model.device or self.config.device
+        device = "cpu" if self.plans else device_of(self.config)
         return load(
             str(model.config or model.spec),
             model.labels,
@@ -64,9 +68,9 @@ class Context:
         )
 
     @cached_property
-    def entries(self) -> Sequence[Entry]:
-        """The images, by name."""
-        return list_entries(self.config.data)
+    def source(self) -> Source:
+        """The images; who has them listed already sets them here."""
+        return open_source(self.config.data, self.folder)
 
     @cached_property
     def protocols(self) -> dict[str, Protocol]:
@@ -81,7 +85,7 @@ class Context:
     @cached_property
     def stream(self) -> Stream:
         """Of perturbed images; a batch size that was halved stays halved."""
-        said = autocast_of(self.config, self.classifier)
+        said = self.config.autocast
         autocast = None if said is None else getattr(torch, said)
         return Stream(
             self.classifier, batch_size=self.config.batch_size, autocast=autocast, seed=self.config.seed
@@ -96,26 +100,36 @@ class Context:
         """A shard's images as the model takes them; those of the last shard are kept."""
         if self._shard is None or self._shard[0] != shard:
             start = shard * self.config.shard_size
-            stop = min(start + self.config.shard_size, len(self.entries))
-            entries = [(index, self.entries[index]) for index in range(start, stop)]
-            self._shard = shard, self._prepare(shard, entries)
+            stop = min(start + self.config.shard_size, len(self.source))
+            self._shard = None  # two shards at once would be twice the memory
+            self._shard = (
+                shard,
+                self._prepare(shard, list(enumerate(self.source.entries(start, stop), start))),
+            )
         return self._shard[1]
 
     def _prepare(
         self, shard: int, entries: Sequence[tuple[int, Entry]]
     ) -> tuple[list[Prepared], list[Exclusion]]:
         """Images of a shard; their views are kept, where they are not there yet."""
-        if self.folder is None or self.has_views(shard):
+        place = self._kept_in(shard)
+        if place is None or self.has_views(shard):
             return prepare(self.classifier, entries, self.batches)
         look = looker(self.classifier, self.protocols.values(), self.config.seed)
         images, excluded = prepare(self.classifier, entries, self.batches, look)
-        write_views(views_path(self.folder, shard), [one.view for one in images if one.view is not None])
+        write_views(views_path(place, shard), [one.view for one in images if one.view is not None])
         # all that is left of them is in the file
         return [replace(one, view=None) for one in images], excluded
 
     def has_views(self, shard: int) -> bool:
-        """Whether the run's folder has what a page shows of a shard's images."""
-        return self.folder is not None and read_views(views_path(self.folder, shard)) is not None
+        """Whether the run's folder has what a page shows of a shard's images, or need not have it."""
+        place = self._kept_in(shard)
+        return place is None or are_whole(views_path(place, shard))
+
+    def _kept_in(self, shard: int) -> Folder | None:
+        """Where maps and views of a shard are kept; None where they are not."""
+        most = self.config.keep_images
+        return self.folder if most is None or shard * self.config.shard_size < most else None
 
     def targets(
         self, images: Sequence[Prepared], kind: str, protocol: str
@@ -133,7 +147,7 @@ class Context:
         return known, [labels.index(str(one.label)) for one in known], excluded
 
     def maps(self, shard: int, images: Sequence[Prepared], targets: Sequence[int], kind: str) -> Maps:
-        """Maps of all rows, read from the run's folder where they are there."""
+        """Maps of all rows, read from the run's folder where they are there; else those of the last shard."""
 
         def make() -> Maps:
             margin = self.config.explain == "margin"
@@ -141,10 +155,12 @@ class Context:
                 self.classifier, self.rows, images, targets, margin, self.batches, strict=shard == 0
             )
 
-        path = None
-        if self.folder is not None:
-            path = self.folder / "maps" / f"{shard:05d}-{kind}.safetensors"
-        return kept(path, maps_key(self.classifier, self.rows, images, targets), make)
+        place, key = self._kept_in(shard), maps_key(self.classifier, self.rows, images, targets)
+        if place is not None:
+            return kept(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
+        if self._maps is None or self._maps[0] != key:
+            self._maps = key, make()
+        return self._maps[1]
 
 
 def _no_class(label: str | None, labels: Sequence[str]) -> str:

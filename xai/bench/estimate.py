@@ -10,7 +10,7 @@ import torch
 from xai.bench.config import BenchmarkConfig
 from xai.bench.context import Context
 from xai.bench.maps import explain
-from xai.bench.plan import Plan, describe_plan, make_plan, metrics_of
+from xai.bench.plan import Plan, make_plan, metrics_of
 from xai.bench.prepared import Prepared, prepare
 from xai.bench.reading import read_benchmark
 from xai.core import DataError
@@ -43,7 +43,9 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return describe_plan(self.plan) | {
+        return {
+            "images": len(self.plan.source),
+            "units": len(self.plan.units),
             "rows": self.rows,
             "forwards": self.forwards,
             "seconds_per_forward": self.seconds_per_forward,
@@ -64,7 +66,7 @@ def estimate(config: BenchmarkConfig | str | Path, *, classifier: Classifier | N
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
     context = Context(config, None, classifier)
     plan = make_plan(config, context.classifier)
-    images, rows = len(plan.entries), len(context.rows)
+    images, rows = len(plan.source), len(context.rows)
     with evaluation_mode(context.classifier):
         image = _first(context, plan)
         timed = _time_maps(context, image)
@@ -79,12 +81,13 @@ def estimate(config: BenchmarkConfig | str | Path, *, classifier: Classifier | N
 def _first(context: Context, plan: Plan) -> Prepared:
     """The first image that can be used."""
     reasons: list[str] = []
-    for index, entry in enumerate(plan.entries):
+    for index in range(len(plan.source)):
+        (entry,) = plan.source.entries(index, index + 1)
         ready, excluded = prepare(context.classifier, [(index, entry)], context.batches)
         if ready:
             return ready[0]
         reasons += [one.reason for one in excluded]
-    raise DataError(f"None of {len(plan.entries)} images could be used: {reasons[0]}.")
+    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0]}.")
 
 
 def _time_maps(context: Context, image: Prepared) -> dict[str, float]:

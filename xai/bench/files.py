@@ -4,24 +4,34 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from shutil import rmtree
+from typing import Any, TypeVar
 
+from xai.bench.remote import Folder, RemotePath
 from xai.core import DataError, UsageError, valid_text
 
 TEMPORARY = ".writing-"
+READERS = 16  # files waited for at once
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Folder, content: bytes) -> None:
     """Write a file as a whole: after a crash at any moment there is the old file, the new one, or none.
 
     Raises:
         DataError: The disk objects.
     """
     with disk_errors(path.parent):
+        if isinstance(path, RemotePath):
+            path.write_whole(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{TEMPORARY}{token_hex(8)}")
         try:
@@ -35,13 +45,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Folder, content: Any) -> None:
     """Write JSON (UTF-8, indented) as a whole."""
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     write_bytes(path, valid_text(text).encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Folder) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -57,7 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Folder) -> Iterator[None]:
     """Say what the disk objected to, and that nothing written before is lost."""
     try:
         yield
@@ -71,12 +81,17 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Folder) -> Iterator[None]:
     """Hold the folder's lock; the system lets go of it however the process ends.
+
+    A folder behind a URL has no lock: two runs at once do the work twice, and write the same parts.
 
     Raises:
         UsageError: Another process holds it.
     """
+    if isinstance(folder, RemotePath):
+        yield
+        return
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+")
@@ -90,13 +105,29 @@ def only_writer(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()}\n")
         file.flush()
-        for left in folder.rglob(f"{TEMPORARY}*"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        _clear(folder)  # of a process that was killed
         yield
+        _clear(folder)  # of a worker that was killed
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether some process is writing the folder now."""
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Results in order, of a function that waits for files more than it computes."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(function, items))
+
+
+def remove_folder(folder: Folder) -> None:
+    """Delete a folder and what is in it, if it is there."""
+    if isinstance(folder, RemotePath):
+        folder.remove_all()
+    else:
+        rmtree(folder, ignore_errors=True)
+
+
+def is_locked(folder: Folder) -> bool:
+    """Whether some process is writing the folder now; behind a URL nobody can tell."""
+    if isinstance(folder, RemotePath):
+        return False
     path = folder / ".lock"
     if not path.exists():
         return False
@@ -105,6 +136,13 @@ def is_locked(folder: Path) -> bool:
             return not _try_lock(file.fileno())
     except OSError:
         return False
+
+
+def _clear(folder: Path) -> None:
+    """Delete what was being written, in the folder and the folders in it."""
+    for pattern in (f"{TEMPORARY}*", f"*/{TEMPORARY}*"):
+        for left in folder.glob(pattern):
+            left.unlink(missing_ok=True)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from xai import attr
@@ -16,6 +15,7 @@ from xai.attention import grid_of
 from xai.bench.files import write_bytes
 from xai.bench.memory import Batches, Meter
 from xai.bench.prepared import Exclusion, Prepared, by_shape
+from xai.bench.remote import Folder
 from xai.bench.rows import Row, digest
 from xai.core import Margin, ModelError, UsageError, XaiError
 from xai.models import Classifier
@@ -67,10 +67,8 @@ def maps_key(
     return digest([classifier.fingerprint, what, which], 32)
 
 
-def kept(path: Path | None, key: str, make: Callable[[], Maps]) -> Maps:
+def kept(path: Folder, key: str, make: Callable[[], Maps]) -> Maps:
     """Read the maps from their file; make and write them where it is missing, broken or of other maps."""
-    if path is None:
-        return make()
     maps = _read(path, key)
     if maps is None:
         maps = make()
@@ -174,16 +172,16 @@ def _pack(maps: Maps, key: str) -> bytes:
     return save(tensors, metadata=about)
 
 
-def _read(path: Path, key: str) -> Maps | None:
+def _read(path: Folder, key: str) -> Maps | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            if about.get("key") != key:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        content = path.read_bytes()
+        tensors = load(content)
     except (SafetensorError, OSError):
+        return None
+    about = _metadata(content)
+    if about.get("key") != key:
         return None
     relevance = {}
     for name, values in tensors.items():
@@ -191,3 +189,9 @@ def _read(path: Path, key: str) -> Maps | None:
         relevance[row, int(group)] = values
     cost = {name: Cost(*one) for name, one in json.loads(about["cost"]).items()}
     return Maps(relevance, cost, tuple((i, r, why) for i, r, why in json.loads(about["failures"])))
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Of safetensors bytes that were read without complaint: length of the header (u64), header (JSON)."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]).get("__metadata__", {})

@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from xai.bench.files import write_bytes
+from xai.bench.remote import Folder, folder_of
 from xai.bench.results import Part, Summary
 from xai.metrics import METRICS
 from xai.stats import Agreement, MethodSummary
@@ -13,9 +13,9 @@ from xai.stats import Agreement, MethodSummary
 SHOWN = 10  # excluded images per reason
 
 
-def write_summary(summary: Summary, path: str | Path) -> None:
+def write_summary(summary: Summary, path: str | Folder) -> None:
     """Write the summary as a Markdown file."""
-    write_bytes(Path(path), to_markdown(summary).encode())
+    write_bytes(folder_of(path), to_markdown(summary).encode())
 
 
 def to_markdown(summary: Summary) -> str:

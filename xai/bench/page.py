@@ -44,7 +44,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     if not len(records):
         raise DataError(f"{run} has no record yet.", "Run its benchmark until a unit is finished.")
     summary = summarise(run)
-    shards = images_by_shard(store, about["plan"]["units"])
+    shards = images_by_shard(store)
     measured = sum(map(len, shards.values()))
     chosen = _chosen(run, shards, about, images, seed)
     labels = list(summary.provenance["model"]["labels"])

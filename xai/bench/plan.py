@@ -1,21 +1,26 @@
 """From a configuration to units of work with keys that say what each holds."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, overload
 
 from xai.bench.config import BenchmarkConfig
+from xai.bench.files import in_threads
 from xai.bench.names import resolve_protocols
+from xai.bench.remote import Folder
 from xai.bench.rows import Row, control_rows, digest, method_rows
-from xai.bench.sources import digests, list_entries
-from xai.bench.versions import DECISIVE, versions
-from xai.data.lazy import Entry
+from xai.bench.sharded import Each
+from xai.bench.sources import Source, open_source
+from xai.bench.versions import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 
 MAPS, CHECKS = "maps", "checks"  # stand where the others have a protocol's name
-TAKES_NO_PART = {"name", "model", "data", "statistics", "batch_size", "shard_size", "device"}
+TAKES_NO_PART = {
+    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,87 @@ class Unit:
         return range(self.start, self.stop)
 
 
+class Units(Sequence[Unit]):
+    """The units in the order of work: all protocols of one shard, then the next shard.
+
+    None is kept: a billion images have millions of units, and each follows from its number.
+
+    Args:
+        config: Of the run.
+        source: The images.
+        common: What all keys depend on.
+        names: Protocol, or `maps` or `checks`, and what else its keys depend on.
+        forwards: Forward passes by name and images.
+    """
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        source: Source,
+        common: Mapping[str, Any],
+        names: Mapping[str, str],
+        forwards: Callable[[str, range], int],
+    ):
+        self._source, self._common, self._forwards = source, dict(common), forwards
+        self.size, self._checked = config.shard_size, config.checks.images
+        self._names = dict(names)
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-len(self._source) // self.size)
+
+    def of(self, shard: int) -> list[Unit]:
+        """The units of one shard."""
+        start, found = shard * self.size, []
+        stop = min(start + self.size, len(self._source))
+        for name, what in self._names.items():
+            last = min(stop, self._checked) if name == CHECKS else stop
+            if start < last:
+                content = self._source.content(start, last)
+                key = digest([self._common, name, what, start, content], 24)
+                found.append(Unit(key, shard, start, last, name, self._forwards(name, range(start, last))))
+        return found
+
+    def __len__(self) -> int:
+        return self.shards * (len(self._names) - (CHECKS in self._names)) + self._with_checks
+
+    def __iter__(self) -> Iterator[Unit]:
+        return (unit for shard in range(self.shards) for unit in self.of(shard))
+
+    @overload
+    def __getitem__(self, index: int) -> Unit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Unit]: ...
+    def __getitem__(self, index: int | slice) -> Unit | list[Unit]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        names = len(self._names)
+        if place < names * self._with_checks:
+            return self.of(place // names)[place % names]
+        names -= CHECKS in self._names
+        shard, place = divmod(place - self._with_checks, names)
+        return self.of(shard)[place]
+
+    @property
+    def _with_checks(self) -> int:
+        """How many shards, the first ones, have a unit of checks."""
+        return min(self.shards, -(-self._checked // self.size)) if CHECKS in self._names else 0
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run consists of.
 
     Args:
-        units: In the order of work: all protocols of one shard, then the next shard.
-        entries: The images.
+        units: See `Units`.
+        source: The images.
         identity: What must stay the same for a run to go on, by part of the configuration.
     """
 
-    units: tuple[Unit, ...]
-    entries: tuple[Entry, ...]
+    units: Units
+    source: Source
     identity: dict[str, Any]
 
     @property
@@ -64,8 +138,16 @@ class Plan:
         return sum(unit.forwards for unit in self.units)
 
 
-def make_plan(config: BenchmarkConfig, classifier: Classifier) -> Plan:
+def make_plan(
+    config: BenchmarkConfig, classifier: Classifier, run: Folder | None = None, each: Each = in_threads
+) -> Plan:
     """Divide the work into units; equal content gives equal keys on every machine.
+
+    Args:
+        config: Of the run.
+        classifier: What is explained.
+        run: Folder of the run, where it is kept what takes long to find out of the data.
+        each: Reads many files at once.
 
     Raises:
         ConfigError: A wrong name in the configuration, or a malformed manifest.
@@ -73,26 +155,25 @@ def make_plan(config: BenchmarkConfig, classifier: Classifier) -> Plan:
     """
     protocols = resolve_protocols(config)
     _check_steps(protocols, classifier)
-    entries = list_entries(config.data)
-    content = digests(config.data, entries)
+    source = open_source(config.data, run, each)
     rows = method_rows(config) + control_rows(config)
-    identity = _identity(config, classifier, protocols, rows, content)
+    identity = _identity(config, classifier, protocols, rows, source)
     common = {key: value for key, value in identity.items() if key not in ("data", "protocols")}
     names = {one.name: one.hash for one in protocols}
     if metrics_of(config, "map", "mask"):
         names[MAPS] = protocols[0].target
     if config.checks.metrics and config.checks.images:
         names[CHECKS] = protocols[0].target
-    units = []
-    for shard, start in enumerate(range(0, len(entries), config.shard_size)):
-        stop = min(start + config.shard_size, len(entries))
-        for name, what in names.items():
-            last = min(stop, config.checks.images) if name == CHECKS else stop
-            if start < last:
-                key = digest([common, name, what, start, content[start:last]], 24)
-                forwards = _forwards(config, classifier, protocols, name, rows, range(start, last))
-                units.append(Unit(key, shard, start, last, name, forwards))
-    return Plan(tuple(units), tuple(entries), identity)
+
+    @cache
+    def forwards(name: str, images: int, greedy: int) -> int:
+        return _forwards(config, classifier, protocols, name, len(rows) * images, greedy)
+
+    def of_images(name: str, images: range) -> int:
+        greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
+        return forwards(name, len(images), greedy)
+
+    return Plan(Units(config, source, common, names, of_images), source, identity)
 
 
 def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
@@ -100,9 +181,9 @@ def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
     return [name for name in (*config.metrics, *config.checks.metrics) if METRICS[name].needs in needs]
 
 
-def autocast_of(config: BenchmarkConfig, classifier: Classifier) -> str | None:
-    """The type of the perturbed forwards, None for the model's own; only GPUs compute in another."""
-    return config.autocast if classifier.device.type == "cuda" else None
+def device_of(config: BenchmarkConfig) -> str | None:
+    """Where the configuration puts the model; None for where it is loaded."""
+    return config.model.device or config.device
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -115,17 +196,17 @@ def _identity(
     classifier: Classifier,
     protocols: Sequence[Protocol],
     rows: Sequence[Row],
-    content: Sequence[str],
+    source: Source,
 ) -> dict[str, Any]:
     said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
     return said | {
         "model": classifier.fingerprint,
-        "autocast": autocast_of(config, classifier),
+        "autocast": config.autocast,
         "methods": {row.name: row.hash for row in rows},
         "protocols": {one.name: one.hash for one in protocols},
-        "data": {"images": len(content), "digest": digest(list(content), 24)},
+        "data": {"images": len(source), "digest": source.digest()},
         "shard_size": config.shard_size,
-        "versions": {name: number for name, number in versions().items() if name in DECISIVE},
+        "versions": decisive(),
     }
 
 
@@ -154,19 +235,14 @@ def _forwards(
     classifier: Classifier,
     protocols: Sequence[Protocol],
     name: str,
-    rows: Sequence[Row],
-    images: range,
+    maps: int,
+    searched: int,
 ) -> int:
+    """Of so many maps, and of the greedy order of so many images."""
     found = next((one for one in protocols if one.name == name), None)
     needs = {MAPS: ("map", "mask"), CHECKS: ("class", "method")}.get(name, ("perturbation",))
     patches = classifier.grid.patches
     metrics = metrics_of(config, *needs)
     each = sum(METRICS[metric].forwards(patches, found) for metric in metrics)
-    greedy = range(images.start, min(images.stop, config.controls.greedy_images))
-    searched = (greedy_forwards() + each) * len(greedy) if found is not None and metrics else 0
-    return each * len(rows) * len(images) + searched
-
-
-def describe_plan(plan: Plan) -> dict[str, Any]:
-    """The units, JSON-ready."""
-    return {"images": len(plan.entries), "units": [asdict(unit) for unit in plan.units]}
+    greedy = (greedy_forwards() + each) * searched if found is not None and metrics else 0
+    return each * maps + greedy

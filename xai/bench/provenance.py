@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from xai.bench.config import BenchmarkConfig
-from xai.bench.plan import autocast_of
 from xai.bench.versions import version_of, versions
 from xai.models import Classifier
 
@@ -24,7 +23,7 @@ def provenance(config: BenchmarkConfig, classifier: Classifier) -> dict[str, Any
         "model": classifier.describe(),
         "processor": f"PIL {version_of('pillow')}",
         "dtype": str(classifier.dtype).removeprefix("torch."),
-        "autocast": autocast_of(config, classifier),
+        "autocast": config.autocast,
         "batch_size": config.batch_size,
         "seed": config.seed,
     }

@@ -134,6 +134,10 @@ def _relative_to(config: BenchmarkConfig, folder: Path) -> BenchmarkConfig:
     sources: dict[str, Any] = {}
     if data.images is not None:
         sources["images"] = tuple(str(folder / Path(image).expanduser()) for image in data.images)
+    if data.shards is not None:
+        sources["shards"] = tuple(
+            one if "://" in one else str(folder / Path(one).expanduser()) for one in data.shards
+        )
     if data.manifest is not None:
         sources["manifest"] = folder / data.manifest.expanduser()
     if data.forgeries is not None and data.forgeries.photos != "shipped":

@@ -1,22 +1,23 @@
 """A benchmark from configuration to records, which goes on where it was stopped."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
 from xai.bench.config import BenchmarkConfig
 from xai.bench.context import Context
-from xai.bench.files import only_writer, read_json, write_json
-from xai.bench.plan import Plan, Unit, describe_plan, differences, make_plan
+from xai.bench.engines import Done, RayOptions, Work, engine_of
+from xai.bench.files import only_writer, read_json, remove_folder, write_json
+from xai.bench.plan import Plan, device_of, differences, make_plan
 from xai.bench.prepared import Exclusion
 from xai.bench.provenance import SCHEMA, now, provenance
 from xai.bench.reading import read_benchmark
-from xai.bench.store import Outcome, Store, arrow
-from xai.bench.unit import run_unit
-from xai.core import ConfigError, DataError, UsageError, nearest
+from xai.bench.remote import Folder, RemotePath, names_in
+from xai.bench.store import PLAN_FILE, Store, arrow
+from xai.bench.views import views_path
+from xai.core import ConfigError, DataError
 from xai.models import Classifier
 from xai.perturb.stream import evaluation_mode
 
@@ -31,7 +32,8 @@ class Progress:
         forwards: Forward passes of perturbed images in this call.
         rate: Of them, per second.
         seconds_left: Estimate; None before the first unit of this call.
-        unit: The unit that is next, None at the end.
+        workers: How many are at work.
+        failed: Units given up in this call.
     """
 
     done: int
@@ -39,7 +41,8 @@ class Progress:
     forwards: int
     rate: float
     seconds_left: float | None
-    unit: Unit | None
+    workers: int = 1
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class RunResult:
         exclusions: What is missing, and why.
         forwards: Forward passes of perturbed images in this call.
         seconds: Of this call.
+        failed: Units given up, with the reason.
     """
 
-    folder: Path
+    folder: Folder
     units: int
     resumed: int
     images: int
@@ -65,27 +69,54 @@ class RunResult:
     exclusions: tuple[Exclusion, ...]
     forwards: int
     seconds: float
+    failed: tuple[Done, ...] = ()
 
 
-Engine = Callable[[Context, list[Unit]], Iterator[tuple[Unit, Outcome]]]
+@dataclass
+class _Count:
+    """What is done of a run."""
 
+    total: int
+    resumed: int = 0
+    done: int = 0
+    forwards: int = 0
+    left: int = 0  # forward passes, where these are known
+    planned: int = 0
+    workers: int = 1
+    failed: list[Done] = field(default_factory=list)
+    start: float = field(default_factory=perf_counter)
 
-def _local(context: Context, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
-    """One unit after the other, in this process."""
-    for unit in units:
-        yield unit, run_unit(context, unit)
+    def add(self, one: Done) -> None:
+        """Another unit came to its end."""
+        self.workers = one.workers
+        self.left -= one.unit.forwards
+        self.forwards += one.forwards
+        if one.failure is None:
+            self.done += 1
+        else:
+            self.failed.append(one)
 
-
-ENGINES: dict[str, Engine] = {"local": _local}
+    def progress(self) -> Progress:
+        """How far it is."""
+        elapsed = perf_counter() - self.start
+        ended, failed = self.done + len(self.failed), len(self.failed)
+        seconds = None
+        if ended:
+            rest, share = self.total - self.resumed - ended, self.planned - self.left
+            seconds = elapsed * self.left / share if share else elapsed * rest / ended
+        rate = self.forwards / elapsed if ended else 0.0
+        done = self.resumed + self.done
+        return Progress(done, self.total, self.forwards, rate, seconds, self.workers, failed)
 
 
 def run_benchmark(
     config: BenchmarkConfig | str | Path,
-    out: str | Path,
+    out: str | Folder,
     *,
     classifier: Classifier | None = None,
     progress: Callable[[Progress], None] | None = None,
     engine: str = "local",
+    ray: RayOptions | None = None,
 ) -> RunResult:
     """Run a benchmark, or go on with one.
 
@@ -94,88 +125,103 @@ def run_benchmark(
 
     Args:
         config: Checked configuration, or the YAML to read.
-        out: Folder of the run, made if need be.
+        out: Folder of the run, made if need be; a path, or a URL that fsspec knows.
         classifier: The model, if it is not to be loaded as the configuration says.
         progress: Called before the first unit and after each.
-        engine: How units are worked off.
+        engine: Who works the units off, with the same records: "local", this process, or "ray", the workers
+            of a Ray cluster.
+        ray: See `RayOptions`; for the engine ray only.
 
     Raises:
-        UsageError: Another process writes the folder, or an unknown engine.
+        UsageError: Another process writes the folder, an unknown engine, or a cluster without room.
         ConfigError: A wrong configuration, or one that differs from that of the run in the folder.
         DataError: No usable image, or the disk objects; finished units are intact.
         ModelError: The model cannot be loaded or explained.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"Unknown engine {engine!r}.", nearest(engine, ENGINES))
     arrow()  # missing libraries are an error before the work, not after it
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
     store = Store(out)
     begun = perf_counter()
-    context = Context(config, Path(out), classifier)
-    plan = make_plan(config, context.classifier)
-    with only_writer(store.folder):
-        run = _open(store, config, context, plan)
-        left = [unit for unit in plan.units if not store.has(unit.key)]
-        resumed, forwards, work = len(plan.units) - len(left), 0, list(left)
-        tell = progress or (lambda state: None)
-        tell(Progress(resumed, len(plan.units), 0, 0.0, None, left[0] if left else None))
-        start = perf_counter()
-        for unit, outcome in ENGINES[engine](context, work):
-            store.write(unit.key, outcome)
-            left.remove(unit)
-            forwards += outcome.forwards
-            elapsed = perf_counter() - start
-            tell(
-                Progress(
-                    done=len(plan.units) - len(left),
-                    total=len(plan.units),
-                    forwards=forwards,
-                    rate=forwards / elapsed,
-                    seconds_left=_left(work, left, elapsed),
-                    unit=left[0] if left else None,
-                )
-            )
-        _complete_views(context, plan)
-        exclusions, records = store.exclusions(), store.table(["image"]).num_rows
-        _close(store, run, context, plan, exclusions, records, forwards)
+    tell = progress or (lambda state: None)
+    with engine_of(engine, ray) as at_work:
+        context = Context(config, store.folder, classifier, plans=at_work.plans)
+        plan = make_plan(config, context.classifier, store.folder, at_work.each)
+        context.source = plan.source
+        with only_writer(store.folder):
+            run = _open(store, config, context, plan, engine)
+            done = store.keys()
+            count = _count(plan, done)
+            tell(count.progress())
+            for one in at_work.run(context, store, _work(plan, done)):
+                count.add(one)
+                tell(count.progress())
+            context.source = plan.source
+            _complete_views(context, plan, store)
+            exclusions, records = store.totals()
+            _close(store, run, plan, exclusions, records, count)
     if not records:
-        reason = exclusions[0].reason if exclusions else "there are none"
-        raise DataError(f"None of {len(plan.entries)} images could be used: {reason}.")
+        reasons = [one.reason for one in exclusions] + [str(one.failure) for one in count.failed]
+        raise DataError(
+            f"None of {len(plan.source)} images could be used: {[*reasons, 'there are none'][0]}."
+        )
     return RunResult(
         folder=store.folder,
-        units=len(plan.units),
-        resumed=resumed,
-        images=len(plan.entries),
+        units=count.total,
+        resumed=count.resumed,
+        images=len(plan.source),
         records=records,
         exclusions=tuple(exclusions),
-        forwards=forwards,
+        forwards=count.forwards,
         seconds=perf_counter() - begun,
+        failed=tuple(count.failed),
     )
 
 
-def _complete_views(context: Context, plan: Plan) -> None:
-    """Make the views that are missing, such as those of shards that an older version finished."""
-    for shard in sorted({unit.shard for unit in plan.units}):
-        if not context.has_views(shard):
+def _work(plan: Plan, done: set[str]) -> Iterator[Work]:
+    """What is not done, shard by shard, each made when it is asked for."""
+    size = plan.units.size
+    for shard in range(plan.units.shards):
+        units = tuple(unit for unit in plan.units.of(shard) if unit.key not in done)
+        if units:
+            start = shard * size
+            yield Work(units, plan.source.window(start, min(start + size, len(plan.source))))
+
+
+def _count(plan: Plan, done: set[str]) -> _Count:
+    count = _Count(0)
+    for unit in plan.units:
+        count.total += 1
+        if unit.key in done:
+            count.resumed += 1
+        else:
+            count.planned += unit.forwards
+    count.left, count.start = count.planned, perf_counter()
+    return count
+
+
+def _complete_views(context: Context, plan: Plan, store: Store) -> None:
+    """Make the views that are missing, such as those of shards that an older version finished.
+
+    Behind a URL those that are there are taken to be whole: they were put as a whole, and to read them
+    all would take longer than to make them.
+    """
+    done, remote = store.keys(), isinstance(store.folder, RemotePath)
+    there = set(names_in(store.folder / "views")) if remote else set()
+    for shard in range(plan.units.shards):
+        if remote and views_path(store.folder, shard).name in there:
+            continue
+        if any(unit.key in done for unit in plan.units.of(shard)) and not context.has_views(shard):
             with evaluation_mode(context.classifier):
                 context.images(shard)
 
 
-def _left(work: list[Unit], left: list[Unit], elapsed: float) -> float:
-    """Seconds that the units left will take, by their forward passes where these are known."""
-    planned, more = (sum(unit.forwards for unit in units) for units in (work, left))
-    if planned > more:
-        return elapsed * more / (planned - more)
-    return elapsed * len(left) / (len(work) - len(left))
-
-
-def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -> dict[str, Any]:
+def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan, engine: str) -> dict[str, Any]:
     """Begin the run's file, or check that it is of the same run and note the new session."""
     sessions: list[dict[str, Any]] = []
     if store.run_file.exists():
         before = read_json(store.run_file)
         changed = differences(before.get("identity", {}), plan.identity)
-        if changed and store.parts():
+        if changed and store.keys():
             raise ConfigError(
                 f"{store.folder} holds a run with other settings. Changed: {'; '.join(changed)}.",
                 "Choose another folder, or restore the settings; name, statistics, batch_size and device "
@@ -183,12 +229,12 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -
             )
         sessions = [] if changed else before.get("sessions", [])
         if changed:
-            rmtree(
-                store.folder / "views", ignore_errors=True
-            )  # of the run that was begun with other settings
-    elif store.parts():
+            remove_folder(store.folder / "views")  # of the run that was begun with other settings
+    elif store.keys():
         raise DataError(f"{store.folder} has parts of a run but no run.json.", "Choose another folder.")
-    session = {"start": now(), "end": None, **provenance(config, context.classifier)}
+    session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
+    if context.plans:
+        session["device"] = f"{device_of(config) or 'cpu'} of each worker"
     content = {
         "schema": SCHEMA,
         "name": config.name,
@@ -200,9 +246,11 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -
             | {"hash": row.hash}
             for row in context.rows
         ],
-        "plan": describe_plan(plan),
+        "plan": {"images": len(plan.source), "units": len(plan.units)},
         "sessions": [*sessions, session],
     }
+    if not (sessions and (store.folder / PLAN_FILE).exists()):
+        store.write_plan(plan.units)
     write_json(store.run_file, content)
     return content
 
@@ -210,19 +258,19 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan) -
 def _close(
     store: Store,
     run: dict[str, Any],
-    context: Context,
     plan: Plan,
-    exclusions: list[Exclusion],
+    exclusions: Sequence[Exclusion],
     records: int,
-    forwards: int,
+    count: _Count,
 ) -> None:
     """Write how it ended."""
-    run["sessions"][-1] |= {"end": now(), "forwards": forwards}
+    run["sessions"][-1] |= {"end": now(), "forwards": count.forwards}
     unused = {one.image for one in exclusions if one.method == one.protocol == "*"}
     run["result"] = {
-        "images": len(plan.entries),
-        "used": len(plan.entries) - len(unused),
+        "images": len(plan.source),
+        "used": len(plan.source) - len(unused),
         "records": records,
         "exclusions": len(exclusions),
+        "failed": [{"unit": one.unit.key, "reason": one.failure} for one in count.failed],
     }
     write_json(store.run_file, run)

@@ -1,10 +1,8 @@
 """What a run's folder holds of single images: views and maps, laid beside each other again."""
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -30,14 +28,13 @@ class Shown:
     maps: Mapping[str, np.ndarray]
 
 
-def images_by_shard(store: Store, units: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+def images_by_shard(store: Store) -> dict[int, list[str]]:
     """Shard → ids of its images that have records, in the order of the records."""
-    parquet = importlib.import_module("pyarrow.parquet")
     found: dict[int, dict[str, None]] = {}
-    for unit in units:
-        if store.has(unit["key"]):
-            ids = parquet.read_table(store.part(unit["key"]), columns=["image"])["image"].unique()
-            found.setdefault(unit["shard"], {}).update(dict.fromkeys(ids.to_pylist()))
+    done = store.keys()
+    for unit in store.units():
+        if unit["key"] in done:
+            found.setdefault(unit["shard"], {}).update(dict.fromkeys(store.images(unit["key"])))
     return {shard: list(ids) for shard, ids in found.items()}
 
 

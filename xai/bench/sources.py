@@ -1,12 +1,18 @@
 """The images of a benchmark, known by name and content before they are read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Protocol
 
 from xai.bench.config import DataConfig
+from xai.bench.files import in_threads
+from xai.bench.remote import Folder
 from xai.bench.rows import digest
+from xai.bench.sharded import Each, open_shards
+from xai.bench.tabled import open_manifest
 from xai.core import DataError, Sample, valid_text
 from xai.data import find_images, read_image, unique_stems
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
@@ -14,6 +20,80 @@ from xai.data.lazy import Entry
 from xai.data.manifest import load_samples, read_manifest
 
 MISSING = "missing"
+
+
+class Source(Protocol):
+    """The images of a run by their place in the data; nothing is read before it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def entries(self, start: int, stop: int) -> Sequence[Entry]:
+        """The images of a range, in order."""
+        ...
+
+    def content(self, start: int, stop: int) -> list[Any]:
+        """What tells the content of a range, JSON-ready."""
+        ...
+
+    def digest(self) -> str:
+        """Of the content of all."""
+        ...
+
+    def window(self, start: int, stop: int) -> "Source":
+        """The same images at the same places, of which only this range can be asked for: little to send."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Images that are all known by name.
+
+    Args:
+        known: Of the window, all where there is none.
+        contents: What tells the content of each.
+        first: Place of the first of them.
+        total: Images of the data.
+    """
+
+    known: Sequence[Entry]
+    contents: Sequence[str]
+    first: int
+    total: int
+
+    def __len__(self) -> int:
+        return self.total
+
+    def entries(self, start: int, stop: int) -> Sequence[Entry]:
+        return self.known[start - self.first : stop - self.first]
+
+    def content(self, start: int, stop: int) -> list[Any]:
+        return list(self.contents[start - self.first : stop - self.first])
+
+    def digest(self) -> str:
+        return digest(self.content(0, self.total), 24)
+
+    def window(self, start: int, stop: int) -> "Listed":
+        return Listed(self.entries(start, stop), self.content(start, stop), start, self.total)
+
+
+def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_threads) -> Source:
+    """The images of a configuration.
+
+    Args:
+        data: Of the configuration.
+        run: Folder of the run, where it is kept what takes long to find out.
+        each: Reads many files at once.
+
+    Raises:
+        ConfigError: A malformed manifest, or a shard of another kind.
+        DataError: No image, or a manifest that names missing files.
+    """
+    if data.shards is not None:
+        return open_shards(data.shards, data.limit, run, each)
+    if data.manifest is not None:
+        return open_manifest(data.manifest, data.limit, run, _told)
+    entries = list_entries(data)
+    return Listed(entries, digests(data, entries), 0, len(entries))
 
 
 def list_entries(data: DataConfig) -> Sequence[Entry]:
@@ -50,11 +130,7 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
     masks: dict[Path, Path | None] = {}
     if data.manifest is not None:
         masks = {row.path: row.mask for row in read_manifest(data.manifest)}
-    return [
-        digest([*_said(entry), sha256_of(entry.path), sha256_of(masks.get(entry.path))], 16)
-        for entry in entries
-        if entry.path is not None
-    ]
+    return [_told(entry, masks.get(entry.path)) for entry in entries if entry.path is not None]
 
 
 def sha256_of(path: Path | None) -> str | None:
@@ -69,6 +145,10 @@ def sha256_of(path: Path | None) -> str | None:
     except OSError:
         return MISSING
     return whole.hexdigest()
+
+
+def _told(entry: Entry, mask: Path | None) -> str:
+    return digest([*_said(entry), sha256_of(entry.path), sha256_of(mask)], 16)
 
 
 def _said(entry: Entry) -> list[str | None]:

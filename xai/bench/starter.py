@@ -8,11 +8,12 @@ name: my-benchmark
 #   {config: clip.yaml, weights: clip.pth, device: cuda}
 model: demo
 
-# One of images, manifest (CSV or Parquet: path,label,mask,group,kind) and forgeries.
+# One of images, manifest (CSV or Parquet: path,label,mask,group,kind), shards and forgeries.
 # Paths are taken from this file's folder.
 data:
   # images: [photos/, "frames/**/*.png"]
   # manifest: faces.csv
+  # shards: "s3://bucket/faces-{000..123}.tar" # WebDataset, or .parquet with the bytes in the column image
   forgeries: {photos: shipped, count: 200, kinds: [upsampling, noise], pristine: false, seed: 0}
   # limit: 500                  # the first ones; the intervals say whether they were enough
 
@@ -42,6 +43,7 @@ statistics: {resamples: 9999, alpha: 0.05}
 seed: 0
 batch_size: 32                  # halved by itself when memory runs out
 shard_size: 16                  # images per unit of work: what a killed run loses at most
+keep_images: null               # of so many images maps and pictures are kept for the page; null for all
 device: null                    # cpu, cuda, cuda:1 …
 dtype: null                     # float32, bfloat16 …; null keeps that of the weights
 autocast: null                  # bfloat16 on a GPU: faster forwards of the perturbed images

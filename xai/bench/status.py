@@ -1,10 +1,10 @@
 """How far a run is, read from its folder."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from xai.bench.files import is_locked
+from xai.bench.remote import Folder
 from xai.bench.store import Store, read_run
 
 
@@ -43,15 +43,16 @@ class Status:
         return asdict(self)
 
 
-def status(run: str | Path) -> Status:
+def status(run: str | Folder) -> Status:
     """Look at a run, finished, running or killed.
 
     Raises:
         DataError: The folder holds no run.
     """
     about, store = read_run(run), Store(run)
-    units = about["plan"]["units"]
-    done = [unit for unit in units if store.has(unit["key"])]
+    units = store.units()
+    finished = store.keys()
+    done = [unit for unit in units if unit["key"] in finished]
     parts = [store.about(unit["key"]) for unit in done]
     seconds = sum(part["seconds"] for part in parts)
     protocols = {
@@ -66,8 +67,8 @@ def status(run: str | Path) -> Status:
         units=len(units),
         done=len(done),
         images=about["plan"]["images"],
-        records=store.table(["image"]).num_rows,
-        exclusions=len(store.exclusions()),
+        records=sum(part["records"] for part in parts),
+        exclusions=len({tuple(one.values()) for part in parts for one in part["exclusions"]}),
         forwards=sum(part["forwards"] for part in parts),
         seconds=seconds,
         seconds_left=seconds / len(done) * (len(units) - len(done)) if done else None,

@@ -2,17 +2,25 @@
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xai.bench.files import read_json, write_bytes
+from xai.bench.files import in_threads, read_json, write_bytes
 from xai.bench.prepared import Exclusion
+from xai.bench.remote import Folder, folder_of, names_in
 from xai.core import DataError, Record, UsageError, nearest
 
-RUN_FILE = "run.json"
+if TYPE_CHECKING:
+    from xai.bench.plan import Unit
+
+RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
+PLANNED = ("key", "shard", "start", "stop", "protocol", "forwards")
+TEXTS = ("key", "protocol")
+PLANNED_AT_ONCE = 50_000  # units of a plan in memory while it is written
 FORMATS = ("csv", "parquet")
 
 
@@ -37,24 +45,46 @@ class Store:
     """The parts of a run.
 
     Args:
-        folder: Of the run.
+        folder: Of the run: a path, or a URL that fsspec knows.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Folder):
+        self.folder = folder_of(folder)
 
     @property
-    def run_file(self) -> Path:
+    def run_file(self) -> Folder:
         """Configuration, plan and provenance."""
         return self.folder / RUN_FILE
 
-    def part(self, key: str) -> Path:
+    def part(self, key: str) -> Folder:
         """The file of a unit."""
         return self.folder / "parts" / f"{key}.parquet"
 
-    def parts(self) -> list[Path]:
-        """Files of the units that are done, sorted."""
-        return sorted((self.folder / "parts").glob("*.parquet"))
+    def write_plan(self, units: Iterable["Unit"]) -> None:
+        """Write the units of a run, in the order of work, without holding them all.
+
+        Raises:
+            DataError: The disk objects.
+        """
+        pa, buffer, rest = arrow(), BytesIO(), iter(units)
+        schema = pa.schema([(name, pa.string() if name in TEXTS else pa.int64()) for name in PLANNED])
+        with importlib.import_module("pyarrow.parquet").ParquetWriter(buffer, schema) as writer:
+            while some := list(islice(rest, PLANNED_AT_ONCE)):
+                columns = {name: [getattr(unit, name) for unit in some] for name in PLANNED}
+                writer.write_table(pa.table(columns, schema=schema))
+        write_bytes(self.folder / PLAN_FILE, buffer.getvalue())
+
+    def units(self) -> list[dict[str, Any]]:
+        """The units of the run, in the order of work; older versions listed them in `run.json`."""
+        said = read_run(self.folder)["plan"]["units"]
+        if isinstance(said, list):
+            return said
+        return self._read(self.folder / PLAN_FILE, None).to_pylist()
+
+    def keys(self) -> set[str]:
+        """Keys of the units that are done, from one listing."""
+        names = names_in(self.folder / "parts")
+        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
     def has(self, key: str) -> bool:
         """Whether a unit is done."""
@@ -82,50 +112,62 @@ class Store:
         """A part's exclusions, forwards and seconds."""
         path = self.part(key)
         try:
-            metadata = importlib.import_module("pyarrow.parquet").read_schema(path).metadata
-            return json.loads(metadata[b"xai"])
+            with path.open("rb") as file:
+                footer = importlib.import_module("pyarrow.parquet").read_metadata(file)
+            return json.loads(footer.metadata[b"xai"]) | {"records": footer.num_rows}
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """All records as one Arrow table, in the order of the plan."""
-        pa, parquet = arrow(), importlib.import_module("pyarrow.parquet")
-        schema = _schema()
+        pa, schema = arrow(), _schema()
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
-        tables = [schema.empty_table()]
-        for key in self._done():
-            path = self.part(key)
-            try:
-                # with the schema, columns that a part of an older version lacks are null
-                tables.append(parquet.read_table(path, schema=schema))
-            except Exception as error:  # pyarrow raises whatever the broken bytes make it
-                raise _broken(path, error) from None
-        return pa.concat_tables(tables)
+        return pa.concat_tables([schema.empty_table(), *(self._records(key, schema) for key in self._done())])
+
+    def images(self, key: str) -> list[str]:
+        """Ids of the images that have records in a part, in their order."""
+        return self._records(key, arrow().schema([_schema().field("image")]))["image"].unique().to_pylist()
+
+    def totals(self) -> tuple[list[Exclusion], int]:
+        """Everything left out of the parts that are done, each once, and the number of records."""
+        parts = in_threads(self.about, self._done())
+        found = dict.fromkeys(Exclusion(**one) for part in parts for one in part["exclusions"])
+        return list(found), sum(part["records"] for part in parts)
 
     def exclusions(self) -> list[Exclusion]:
         """Everything left out of the parts that are done, each once."""
-        found = [Exclusion(**one) for key in self._done() for one in self.about(key)["exclusions"]]
-        return list(dict.fromkeys(found))
+        return self.totals()[0]
+
+    def _records(self, key: str, schema: Any) -> Any:
+        # with the schema, columns that a part of an older version lacks are null
+        return self._read(self.part(key), schema)
+
+    def _read(self, path: Folder, schema: Any) -> Any:
+        try:
+            with path.open("rb") as file:
+                return importlib.import_module("pyarrow.parquet").read_table(file, schema=schema)
+        except Exception as error:  # pyarrow raises whatever the broken bytes make it
+            raise _broken(path, error) from None
 
     def _done(self) -> list[str]:
-        keys = [unit["key"] for unit in read_run(self.folder)["plan"]["units"]]
-        return [key for key in keys if self.has(key)]
+        done = self.keys()
+        return [unit["key"] for unit in self.units() if unit["key"] in done]
 
 
-def read_run(run: str | Path) -> dict[str, Any]:
+def read_run(run: str | Folder) -> dict[str, Any]:
     """What `run.json` says.
 
     Raises:
         DataError: The folder holds no run.
     """
-    path = Path(run) / RUN_FILE
+    path = folder_of(run) / RUN_FILE
     if not path.exists():
         raise DataError(f"{run} holds no benchmark run.", "xai benchmark run CONFIG --out RUN makes one.")
     return read_json(path)
 
 
-def read_records(run: str | Path, columns: Sequence[str] | None = None) -> Any:
+def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any:
     """Records of a run, finished or not, as a pandas DataFrame: one row per image, method, metric, protocol.
 
     Args:
@@ -144,7 +186,7 @@ def read_records(run: str | Path, columns: Sequence[str] | None = None) -> Any:
     return Store(run).table(columns).to_pandas()
 
 
-def export(run: str | Path, path: str | Path) -> int:
+def export(run: str | Folder, path: str | Path) -> int:
     """Write all records into one file, `.csv` or `.parquet`; curves in CSV are JSON lists.
 
     Returns:
@@ -203,5 +245,5 @@ def _schema() -> Any:
     return pa.schema([(f.name, types.get(f.name, types.get(f.type, pa.string()))) for f in fields(Record)])
 
 
-def _broken(path: Path, error: Exception) -> DataError:
+def _broken(path: Folder, error: Exception) -> DataError:
     return DataError(f"{path} is broken: {error}.", "Delete it and run the same command again.")

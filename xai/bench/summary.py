@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xai.bench.remote import Folder
 from xai.bench.results import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.store import Store, read_records, read_run
@@ -29,7 +29,7 @@ HEADLINE = "srg"
 
 
 def summarise(
-    run: str | Path, *, resamples: int | None = None, alpha: float | None = None, seed: int | None = None
+    run: str | Folder, *, resamples: int | None = None, alpha: float | None = None, seed: int | None = None
 ) -> Summary:
     """Work out what the records of a run say, finished or not.
 
@@ -50,11 +50,11 @@ def summarise(
     found = list(tables(records))
     curves = records[records["curve"].map(len) > 0]
     parts = tuple(_part(table, curves, settings) for table in found)
-    units = about["plan"]["units"]
+    units, done = store.units(), store.keys()
     return Summary(
         name=about["name"],
         images=about["plan"]["images"],
-        units=(sum(store.has(unit["key"]) for unit in units), len(units)),
+        units=(sum(unit["key"] in done for unit in units), len(units)),
         parts=parts,
         stability=_stability(parts),
         agreement=_agreement(parts),

@@ -194,7 +194,7 @@ def _measure(
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Options], int, np.ndarray, list[str]]:
     """Options, the default's place, scores (images, candidates) and groups of the usable images."""
-    total = min(len(context.entries), limit or len(context.entries))
+    total = min(len(context.source), limit or len(context.source))
     shards = -(-total // context.config.shard_size)
     depth = 0
     options: list[Options] = []

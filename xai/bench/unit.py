@@ -63,7 +63,7 @@ def _run(context: Context, unit: Unit) -> Outcome:
                 elif unit.protocol == CHECKS:
                     checked, failed = check_records(context, sheet, relevance, usable)
                     records, excluded = records + checked, excluded + failed
-    names = {context.entries[index].id for index in unit.images}
+    names = {entry.id for entry in context.source.entries(unit.start, unit.stop)}
     excluded = [one for one in excluded if one.image in names]
     forwards = context.stream.forwards - before
     return Outcome(tuple(records), tuple(excluded), forwards, perf_counter() - start)

@@ -15,6 +15,11 @@ def versions() -> dict[str, str]:
     }
 
 
+def decisive() -> dict[str, str]:
+    """Versions of what may change a map or a score."""
+    return {name: number for name, number in versions().items() if name in DECISIVE}
+
+
 def version_of(name: str) -> str:
     """The installed version of a distribution, or "absent"."""
     try:

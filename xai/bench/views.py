@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from math import ceil, floor
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
 from xai.bench.files import write_bytes
+from xai.bench.remote import Folder
 from xai.bench.sources import MISSING, sha256_of
 from xai.bench.store import arrow
 from xai.core import Geometry, Sample, valid_text
@@ -75,7 +75,7 @@ class View:
 Look = Callable[[int, Entry, Sample, Geometry, Tensor, str], View]
 
 
-def views_path(run: Path, shard: int) -> Path:
+def views_path(run: Folder, shard: int) -> Folder:
     """Where a shard's views are kept."""
     return run / "views" / f"{shard:05d}.parquet"
 
@@ -131,7 +131,7 @@ def operator_name(described: Mapping[str, Any]) -> str:
     return described["name"]
 
 
-def write_views(path: Path, views: Sequence[View]) -> None:
+def write_views(path: Folder, views: Sequence[View]) -> None:
     """Write the views of a shard as a whole.
 
     Raises:
@@ -144,18 +144,29 @@ def write_views(path: Path, views: Sequence[View]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_views(path: Path) -> list[View] | None:
+def read_views(path: Folder) -> list[View] | None:
     """Views of a shard; None where there is no such file, or a broken one, or one of another version."""
+    table = _table(path)
+    if table is None:
+        return None
+    rows = table.to_pylist()
+    return [View(**{name: _restored(name, value) for name, value in row.items()}) for row in rows]
+
+
+def are_whole(path: Folder) -> bool:
+    """Whether `read_views` will read them."""
+    return _table(path) is not None
+
+
+def _table(path: Folder) -> Any:
     if not path.exists():
         return None
     try:
-        table = _parquet().read_table(path, page_checksum_verification=True)
-        if (table.schema.metadata or {}).get(b"xai") != SCHEMA.encode():
-            return None
-        rows = table.to_pylist()
+        with path.open("rb") as file:
+            table = _parquet().read_table(file, page_checksum_verification=True)
     except Exception:  # pyarrow raises whatever the broken bytes make it
         return None
-    return [View(**{name: _restored(name, value) for name, value in row.items()}) for row in rows]
+    return table if (table.schema.metadata or {}).get(b"xai") == SCHEMA.encode() else None
 
 
 def _restored(name: str, value: Any) -> Any:

@@ -19,8 +19,9 @@ app = typer.Typer(
     help="Measure which attribution methods can be trusted: deletion, insertion and stricter tests.",
 )
 
-Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
+Run = Annotated[str, typer.Argument(help="Folder of a run: a path, or a URL that fsspec knows.")]
 RESULTS = Path("attention_results")
+MAX_LISTED = 5  # failed units; the others are counted
 
 
 @app.command()
@@ -28,12 +29,32 @@ RESULTS = Path("attention_results")
 def run(
     config: Annotated[Path, typer.Argument(help="YAML file: xai benchmark init writes one.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run; default attention_results/NAME.")
+        str | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the run, a path or a URL (s3://…); default attention_results/NAME."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, measured on one batch; write nothing.")
     ] = False,
-    engine: Annotated[str, typer.Option("--engine", help="How units are worked off: local.")] = "local",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Who works: local, this process; ray, workers of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="A running cluster, auto for this machine's; default: start one."),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option("--ray-workers", help="How many at most; default: as many as there is room for."),
+    ] = None,
+    ray_gpus: Annotated[
+        float | None,
+        typer.Option("--ray-gpus", help="GPUs of each worker; default: 1 with device: cuda, else 0."),
+    ] = None,
+    ray_retries: Annotated[
+        int, typer.Option("--ray-retries", help="How often a shard is tried again whose worker died.")
+    ] = 2,
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -42,16 +63,21 @@ def run(
     Every finished unit is a file of its own: a killed run loses at most the unit in work, and the same
     command goes on after it.
     """
-    from xai.bench import read_benchmark, run_benchmark
+    from xai.bench import RayOptions, read_benchmark, run_benchmark
+    from xai.bench.remote import folder_of
 
     settings = read_benchmark(config)
     if dry_run:
         _show_estimate(config, as_json)
         return
-    folder = out or RESULTS / settings.name
+    folder = folder_of(out or RESULTS / settings.name)
+    said = {"address": ray_address, "workers": ray_workers, "gpus": ray_gpus}
+    ray = None
+    if engine == "ray" or any(one is not None for one in said.values()):
+        ray = RayOptions(**said, retries=ray_retries)
     try:
         with _progress() as tell:
-            result = run_benchmark(settings, folder, progress=tell, engine=engine)
+            result = run_benchmark(settings, folder, progress=tell, engine=engine, ray=ray)
     except KeyboardInterrupt:
         say(f"Interrupted. Finished units are kept in {folder}/.")
         say_next("run the same command again; it goes on where it stopped.")
@@ -61,8 +87,13 @@ def run(
     unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
     if unused:
         say(f"{len(unused)} of {result.images} images could not be used; {folder / 'summary.md'} says why.")
-    _summarise(folder, as_json)
-    if unused:
+    for one in result.failed[:MAX_LISTED]:
+        say(f"Unit {one.unit.key} (images {one.unit.start} to {one.unit.stop - 1}, {one.unit.protocol}) "
+            f"{one.failure}")  # fmt: skip
+    if result.failed:
+        say(f"{len(result.failed)} of {result.units} units failed; the same command tries them again.")
+    _summarise(str(folder), as_json)
+    if unused or result.failed:
         raise typer.Exit(PARTLY)
 
 
@@ -113,7 +144,7 @@ def summary(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = Fal
 @guarded
 def compare(
     first: Run,
-    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    second: Annotated[str, typer.Argument(help="Folder of another run.")],
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -189,11 +220,10 @@ def _show_estimate(config: Path, as_json: bool) -> None:
     if as_json:
         show_json(content)
         return
-    units = content["units"]
     show_table(["quantity", "value"], [
         ["images", str(content["images"])],
         ["methods and controls", str(cost.rows)],
-        ["units", str(len(units))],
+        ["units", str(content["units"])],
         ["forward passes of perturbed images", str(cost.forwards)],
         ["time of one, in full batches", f"{1000 * cost.seconds_per_forward:.2f} ms"],
         ["device", cost.device],
@@ -202,15 +232,18 @@ def _show_estimate(config: Path, as_json: bool) -> None:
     say_next(f"xai benchmark run {config}")
 
 
-def _summarise(run: Path, as_json: bool) -> None:
+def _summarise(where: str, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
+    from xai.bench.remote import folder_of, written_through
     from xai.core.files import write_bytes
     from xai.report.benchmark import write_pictures
 
+    run = folder_of(where)
     found = summarise(run)
-    write_summary(found, run / "summary.md")
-    write_bytes(run / "summary.json", _json(found.as_dict()))
-    write_pictures(found.parts, run / "pictures", agreement=found.agreement, stability=found.stability)
+    with written_through(run) as folder:
+        write_summary(found, folder / "summary.md")
+        write_bytes(folder / "summary.json", _json(found.as_dict()))
+        write_pictures(found.parts, folder / "pictures", agreement=found.agreement, stability=found.stability)
     if as_json:
         show_json(found.as_dict())
     else:
@@ -243,6 +276,10 @@ def _progress() -> "Iterator[Callable[[Progress], None]]":
 
         def tell(state: "Progress") -> None:
             text = f"{state.done} of {state.total} units"
+            if state.workers != 1:
+                text += f", {state.workers} workers"
+            if state.failed:
+                text += f", {state.failed} failed"
             if state.seconds_left is not None:
                 text += f", {state.rate:.0f} forward passes/s, {_duration(state.seconds_left)} left"
             say_meanwhile(text)

@@ -33,7 +33,7 @@ def read_image(path: str | Path) -> Image.Image:
             # PIL warns from half of the limit on, and about damaged metadata that does not matter here
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                return _rgb(ImageOps.exif_transpose(image), image.format)
+                return to_rgb(ImageOps.exif_transpose(image), image.format)
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
     except Image.DecompressionBombError:
@@ -62,7 +62,12 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: {error.strerror or error}.") from None
 
 
-def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+def to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    """Any mode as RGB: 16 bits scaled rather than clipped, transparency over white.
+
+    Raises:
+        DataError: 32-bit grey, which has no agreed white level.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PNG"):
         # PIL's own conversion to 8 bit clips at 255
         return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L").convert("RGB")

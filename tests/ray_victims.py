@@ -1,0 +1,50 @@
+"""Workers of a Ray cluster that die, and a driver that does."""
+
+import os
+import signal
+from pathlib import Path
+
+from xai.bench.ray_worker import Worker
+
+DRIVER = """
+import os, signal, sys
+from xai.bench import RayOptions, run_benchmark
+
+def dying(state):
+    if state.done >= 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config, out = sys.argv[1:]
+run_benchmark(config, out, engine="ray", ray=RayOptions(workers=2), progress=dying)
+"""
+POISON = 1  # shard
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiesOnce(Worker):
+    """The first worker that has written a part, but not yet renamed it, dies."""
+
+    def work(self, work):
+        marker, replace = Path(self._context.folder) / "died", Path.replace
+
+        def dying(path, target):
+            if path.parent.name == "parts":
+                try:
+                    marker.touch(exist_ok=False)
+                except FileExistsError:
+                    return replace(path, target)
+                die()
+            return replace(path, target)
+
+        Path.replace = dying
+        return super().work(work)
+
+
+class DiesOverOneShard(Worker):
+    def work(self, work):
+        if work.units[0].shard == POISON:
+            die()
+        return super().work(work)
