@@ -14,7 +14,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 RAW = {"raw_attention"}  # runs as a control
 
 
-@pytest.mark.parametrize("name", ["demo", "deepfake_clip", "methods", "methods_costly", "rise"])
+@pytest.mark.parametrize(
+    "name", ["clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise"]
+)
 def test_every_name_in_them_exists(name):
     config = read_benchmark(CONFIGS / f"{name}.yaml")
     assert list(problems(config)) == []
