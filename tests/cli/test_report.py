@@ -112,11 +112,19 @@ def test_a_full_disk_is_one_message_and_leaves_no_half_page(xai_command, finishe
 
 def test_a_run_without_any_record_is_one_message(xai_command, finished, tmp_path):
     (tmp_path / "empty").mkdir()
-    content = (finished / "run.json").read_text()
-    (tmp_path / "empty" / "run.json").write_text(content)
+    for name in ("run.json", "plan.parquet"):
+        (tmp_path / "empty" / name).write_bytes((finished / name).read_bytes())
     run = xai_command("report", "empty")
     assert run.code == 3
     assert "no record" in run.stderr
+
+
+def test_a_run_without_its_plan_is_one_message(xai_command, finished, tmp_path):
+    (tmp_path / "planless").mkdir()
+    (tmp_path / "planless" / "run.json").write_bytes((finished / "run.json").read_bytes())
+    run = xai_command("report", "planless")
+    assert run.code == 3
+    assert "plan.parquet is missing" in run.stderr
 
 
 def test_a_missing_library_is_one_message(xai_command, finished, monkeypatch):

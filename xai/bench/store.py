@@ -246,4 +246,6 @@ def _schema() -> Any:
 
 
 def _broken(path: Folder, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path} is missing.", "Run the same xai benchmark run again; it is written anew.")
     return DataError(f"{path} is broken: {error}.", "Delete it and run the same command again.")
