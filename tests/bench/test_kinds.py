@@ -20,7 +20,7 @@ from xai.bench import (
     to_markdown,
 )
 from xai.bench.rows import digest
-from xai.bench.sources import digests, list_entries, sha256_of
+from xai.bench.sources import open_source, sha256_of
 from xai.bench.store import Outcome, Store
 from xai.core import Record
 from xai.report import to_html
@@ -55,8 +55,8 @@ def settings(config, manifest):
 
 
 def content_of(config, **data):
-    found = config(data=data).data
-    return digests(found, list_entries(found))
+    source = open_source(config(data=data).data)
+    return source.content(0, len(source))
 
 
 @pytest.mark.parametrize("name", ["demo", "methods", "methods_costly"])
@@ -64,8 +64,15 @@ def test_published_runs_go_on(name):
     """Their images are what they were: the digest of the data, from the run's own file."""
     data = read_benchmark(ROOT / "configs" / f"{name}.yaml").data
     before = read_run(ROOT / "reports" / name)["identity"]["data"]
-    found = digests(data, list_entries(data))
-    assert {"images": len(found), "digest": digest(found, 24)} == before
+    source = open_source(data)
+    assert {"images": len(source), "digest": source.digest()} == before
+
+
+def test_a_strength_tells_images_apart(config):
+    forged = {"count": 4, "kinds": ["noise", "blur"]}
+    plain = content_of(config, forgeries=forged)
+    assert content_of(config, forgeries=forged | {"strength": 1}) == plain
+    assert not set(content_of(config, forgeries=forged | {"strength": 2})) & set(plain)
 
 
 def test_a_size_and_a_kind_tell_images_apart(config, photos, manifest):

@@ -78,6 +78,7 @@ class ForgeriesConfig(_Part):
         pristine: Whether the photographs themselves are in the data too.
         seed: Of the forgeries.
         size: Side of the crops in pixels.
+        strength: How plain the traces are; above 1 a detector finds them sooner.
     """
 
     photos: str = "shipped"
@@ -86,6 +87,7 @@ class ForgeriesConfig(_Part):
     pristine: bool = False
     seed: int = 0
     size: int = Field(default=SIDE, ge=32)
+    strength: float = Field(default=1.0, gt=0)
 
 
 class DataConfig(_Part):

@@ -17,9 +17,9 @@ from xai.core import DataError, Sample, valid_text
 from xai.data import find_images, read_image, unique_stems
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
 from xai.data.lazy import Entry
-from xai.data.manifest import load_samples, read_manifest
 
 MISSING = "missing"
+_USUAL = {"size": SIDE, "strength": 1.0}
 
 
 class Source(Protocol):
@@ -97,17 +97,14 @@ def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_thr
 
 
 def list_entries(data: DataConfig) -> Sequence[Entry]:
-    """Every image of the configuration, up to its limit, in a fixed order; none is read.
+    """Every image of a configuration without shards or manifest, in a fixed order; none is read.
 
     Raises:
-        ConfigError: A malformed manifest.
-        DataError: A manifest that names missing files, or no photographs to forge.
+        DataError: No image, or no photographs to forge.
     """
     if data.forgeries is not None:
         asked = data.forgeries
         entries = forged_samples(**asked.model_dump()).entries
-    elif data.manifest is not None:
-        entries = load_samples(read_manifest(data.manifest)).entries
     else:
         paths = find_images(data.images or ())
         names = {path: valid_text(stem) for path, stem in unique_stems(paths).items()}  # records hold text
@@ -123,14 +120,11 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
         asked = data.forgeries
         shipped = asked.photos == "shipped"
         photos = list(shipped_photos().values()) if shipped else find_images([asked.photos])
-        # runs of before there was a size go on
-        without = {"photos", "count"} | ({"size"} if asked.size == SIDE else set())
+        # runs of before there was a size, or a strength, go on
+        without = {"photos", "count"} | {key for key, usual in _USUAL.items() if getattr(asked, key) == usual}
         recipe = asked.model_dump(exclude=without) | {"photos": [sha256_of(p) for p in photos]}
         return [digest([recipe, entry.id], 16) for entry in entries]
-    masks: dict[Path, Path | None] = {}
-    if data.manifest is not None:
-        masks = {row.path: row.mask for row in read_manifest(data.manifest)}
-    return [_told(entry, masks.get(entry.path)) for entry in entries if entry.path is not None]
+    return [_told(entry, None) for entry in entries]
 
 
 def sha256_of(path: Path | None) -> str | None:
