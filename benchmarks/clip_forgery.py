@@ -52,20 +52,29 @@ class Size:
     Args:
         pairs: Forgeries of each kind that the head is fitted on.
         each: Held-out forgeries of each kind.
-        images: Of each run of `RUNS`; None for all.
+        images: Of the runs that do not take all.
         calibration: Forgeries that the options are tuned on.
     """
 
     pairs: int
     each: int
-    images: tuple[int | None, ...]
+    images: dict[str, int]
     calibration: int
 
 
 SIZES = {
-    "quick": Size(pairs=6, each=1, images=(None, 3, 3, None, 2, 1), calibration=9),
-    "cpu": Size(pairs=100, each=4, images=(None, 9, 9, None, 9, 3), calibration=9),
-    "gpu": Size(pairs=250, each=60, images=(None, 180, 180, None, 108, 36), calibration=90),
+    "quick": Size(
+        pairs=6, each=1, images={"pristine": 3, "operators": 3, "costly": 2, "reference": 1}, calibration=9
+    ),
+    "cpu": Size(
+        pairs=100, each=4, images={"pristine": 9, "operators": 9, "costly": 9, "reference": 3}, calibration=9
+    ),
+    "gpu": Size(
+        pairs=250,
+        each=60,
+        images={"pristine": 180, "operators": 180, "costly": 108, "reference": 36},
+        calibration=90,
+    ),
 }
 
 
@@ -188,14 +197,19 @@ def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
 
 
 def write_config(
-    name: str, model: str, images: Path, out: Path, limit: int | None, **changes: object
+    name: str,
+    model: str,
+    images: Path,
+    out: Path,
+    limit: int | None,
+    device: str | None,
+    rows: Sequence[dict[str, object]] = (),
 ) -> Path:
-    """The configuration of a run for one tower."""
+    """The configuration of a run for one tower, with rows of its own."""
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text("utf-8"))
     manifest = images / Path(config["data"]["manifest"]).name
-    config |= {"model": model, "data": {"manifest": str(manifest)} | ({"limit": limit} if limit else {})}
-    config["methods"] += changes.pop("methods", [])
-    config |= {key: value for key, value in changes.items() if value is not None}
+    data = {"manifest": str(manifest), "limit": limit}
+    config |= {"model": model, "data": data, "methods": [*config["methods"], *rows], "device": device}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -215,7 +229,7 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
     """Choose the options on forgeries of training sources, measured on kinds that took no part."""
     if (folder / "tuned.yaml").is_file():
         return
-    config = write_config("calibration", model, images, folder, size.calibration, device=device)
+    config = write_config("calibration", model, images, folder, size.calibration, device)
     words = ["--out", folder / "tuned.yaml", "--folds", len(LOCAL + PORTRAIT), "--json"]
     call("-m", "xai", "tune", config, *words, save=folder / "tuning.json")
 
@@ -223,20 +237,26 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 # --------------------------------------------------------------------------------------------------- publish
 
 
+KEPT = (
+    *("tuned.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
+    *(
+        f"{run}/{name}"
+        for run in RUNS
+        for name in ("summary.md", "summary.json", "run.json", "records.parquet", "report.html")
+    ),
+)
+"""Of each tower, where it is there."""
+
+
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
     """Copy what the runs found, without the paths of this machine."""
-    for tower in towers:
-        for name in ("tuned.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"):
-            copy(out / tower / name, to / tower / Path(name).name, out)
-        for run in RUNS:
-            source = out / tower / run
-            if not (source / "summary.json").is_file():
-                continue
-            for name in ("summary.md", "summary.json", "run.json", "records.parquet", "report.html"):
-                if (source / name).is_file():
-                    copy(source / name, to / tower / run / name, out)
-            if (source / "pictures").is_dir():
-                copytree(source / "pictures", to / tower / run / "pictures", dirs_exist_ok=True)
+    kept = [f"{tower}/{name}" for tower in towers for name in KEPT]
+    for name in ("findings.md", "findings.json", *kept):
+        if (out / name).is_file():
+            copy(out / name, to / name.replace("detector/", ""), out)
+    for pictures in (out / tower / run / "pictures" for tower in towers for run in RUNS):
+        if pictures.is_dir():
+            copytree(pictures, to / pictures.relative_to(out), dirs_exist_ok=True)
 
 
 def copy(source: Path, to: Path, out: Path) -> None:
@@ -271,16 +291,15 @@ def main() -> None:
     size = SIZES[options.size]
     images = write_images(options, size)
     models = {tower: make_detector(tower, options, size) for tower in options.towers}
-    for run, limit in zip(RUNS, size.images, strict=True):
-        if run not in options.runs:
-            continue
+    for run in (one for one in RUNS if one in options.runs):
         if run == "tuned":
             for tower, model in models.items():
                 tune(model, images, options.out / tower, size, options.device)
         extra = tuned_rows(options.towers, options.out) if run == "tuned" else []
         for tower, model in models.items():
             folder = options.out / tower
-            config = write_config(run, model, images, folder, limit, methods=extra, device=options.device)
+            limit = size.images.get(run)
+            config = write_config(run, model, images, folder, limit, options.device, extra)
             call("-m", "xai", "benchmark", "run", config, "--out", folder / run)
             call("-m", "xai", "report", folder / run)
     if set(options.runs) >= {"forged", "operators", "tuned"}:

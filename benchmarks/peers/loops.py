@@ -4,7 +4,6 @@ Both get the same model, images, maps and classes, and the same number of images
 the forward passes that the curves need (each inner point once, both ends once per image) in plain batches.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +14,14 @@ import xai
 from benchmarks.attribution_cost import Detector
 from benchmarks.peers.pairs import Row, Trial, measure_row
 from benchmarks.peers.victims import prepared, width
-from benchmarks.stream_loops import SIDE, Counted, Task, rise_style
+from benchmarks.stream_loops import (
+    SIDE,
+    Counted,
+    Task,
+    quantus_pixel_flipping,
+    rise_style,
+    torchcam_metric,
+)
 from xai.data import forged_samples
 from xai.metrics.evaluate import evaluate
 from xai.metrics.protocol import Protocol
@@ -108,37 +114,11 @@ def zeros(task: Task) -> Protocol:
 
 
 def quantus(job: dict) -> Trial:
-    import quantus
-
     task = make_task(job)
-    metric = quantus.PixelFlipping(
-        features_in_step=task.step,
-        perturb_baseline=0.0,
-        normalise=False,
-        disable_warnings=True,
-        display_progressbar=False,
+    flipped, run = quantus_pixel_flipping(task), stream(task, ["deletion"], zeros(task))
+    return trial(
+        task, task.needed(1), lambda: run()["deletion"][..., 1:], lambda: flipped()[..., 2::3], largest
     )
-    images, labels = task.pixels.cpu().numpy(), task.targets.numpy()
-    maps = task.maps.cpu().numpy()[:, :, None]
-
-    def theirs() -> np.ndarray:
-        curves = [
-            metric(
-                model=task.model,
-                x_batch=images,
-                y_batch=labels,
-                a_batch=relevance,
-                device=str(task.pixels.device),
-                softmax=True,
-                channel_first=True,
-                batch_size=len(images),
-            )
-            for relevance in maps
-        ]
-        return np.array(curves)[..., 2::3]  # every third point has removed whole pixels
-
-    run = stream(task, ["deletion"], zeros(task))
-    return trial(task, task.needed(1), lambda: run()["deletion"][..., 1:], theirs, largest)
 
 
 def rise(job: dict) -> Trial:
@@ -157,42 +137,14 @@ def both(task: Task) -> Callable[[], np.ndarray]:
     return ours
 
 
-class Given:
-    """Stands where torchcam expects a CAM extractor and hands out the task's maps in turn, at no cost."""
-
-    def __init__(self, task: Task):
-        self.model, self.maps, self.next = task.model, task.maps, 0
-
-    def __call__(self, *_: object, **__: object) -> list[Tensor]:
-        self.next += 1
-        return [self.maps[(self.next - 1) % len(self.maps)]]
-
-    def fuse_cams(self, cams: list[Tensor]) -> Tensor:
-        return cams[0]
-
-    def _hooks_off(self) -> contextlib.AbstractContextManager:
-        return contextlib.nullcontext()
-
-
 def torchcam(job: dict) -> Trial:
-    from torchcam.metrics import DeletionInsertionMetric
-
     task = make_task(job)
-
-    def theirs() -> np.ndarray:
-        metric = DeletionInsertionMetric(
-            Given(task), lambda logits: logits.softmax(1), steps=task.steps, batch_size=len(task.pixels)
-        )
-        for _ in task.maps:
-            with torch.no_grad():
-                metric.update(task.pixels, task.targets.tolist())
-        return np.array(list(metric.summary().values()))  # deletion, insertion: means over all
 
     def means(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         areas = np.trapezoid(ours, dx=1 / task.steps, axis=-1).mean((1, 2))
         return largest(areas, theirs)
 
-    return trial(task, task.needed(2), both(task), theirs, means)
+    return trial(task, task.needed(2), both(task), torchcam_metric(task), means)
 
 
 # ---------------------------------------------------------------------- ROAD

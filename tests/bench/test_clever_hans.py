@@ -137,7 +137,6 @@ def test_the_page_holds_every_row_once_in_each_table(rows):
 
 
 def test_the_configuration_takes_masks_for_both_detectors():
-    pytest.importorskip("sklearn")
     from benchmarks.clever_hans import CONFIG, configure
 
     config = read_benchmark(CONFIG)
@@ -150,7 +149,6 @@ def test_the_configuration_takes_masks_for_both_detectors():
 @pytest.fixture
 def table():
     """Embeddings in which the mark is one number, the forgery another, and the source a third."""
-    pytest.importorskip("sklearn")
     from benchmarks.frozen_head import Table
 
     rng = np.random.default_rng(0)
@@ -194,7 +192,6 @@ def test_both_detectors_see_as_many_pairs_of_the_same_crops(table):
 
 
 def test_examples_are_of_all_kinds_in_equal_shares():
-    pytest.importorskip("sklearn")
     from types import SimpleNamespace as Some
 
     from benchmarks.clever_hans import choose_examples
@@ -207,7 +204,6 @@ def test_examples_are_of_all_kinds_in_equal_shares():
 
 
 def test_only_pictures_without_conditions_are_drawn(runs, tmp_path, monkeypatch):
-    pytest.importorskip("sklearn")
     from benchmarks import clever_hans_report
     from benchmarks.clever_hans import with_marks
     from benchmarks.frozen_head import forged_crops

@@ -1,0 +1,45 @@
+"""What `clip_findings.py` reads out of a summary."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.clip_findings import Table
+
+
+def table(higher_is_better: bool) -> Table:
+    """Three attributions and a control; only a and c, and the control and c, can be told apart."""
+    means = {"a": 3.0, "b": 2.0, "c": 1.0, "random": 4.0}
+    methods = [
+        {"name": name, "mean": mean, "low": mean - 1, "high": mean + 1, "control": name == "random"}
+        for name, mean in means.items()
+    ]
+    apart = [{"a", "c"}, {"random", "c"}]
+    pairs = [
+        {"first": a, "second": b, "distinguishable": {a, b} in apart}
+        for i, a in enumerate(means)
+        for b in list(means)[i + 1 :]
+    ]
+    return Table({"higher_is_better": higher_is_better, "analysis": {"methods": methods, "pairs": pairs}})
+
+
+def test_better_is_what_the_tests_say_and_never_a_control():
+    found = table(higher_is_better=True)
+    assert found.order() == ["random", "a", "b", "c"]
+    assert found.better("c") == ["a"] and not found.leads("c")
+    assert found.better("b") == [] and found.leads("b") and found.leads("a")
+    assert not found.leads("unknown")
+
+
+def test_lower_is_better_turns_it_round():
+    found = table(higher_is_better=False)
+    assert found.order() == ["c", "b", "a", "random"]
+    assert found.better("a") == ["c"] and found.leads("c") and found.leads("b")
+
+
+def test_leaders_are_bold_controls_are_not():
+    found = table(higher_is_better=True)
+    assert found.cell("a") == "**3.00** [2.00, 4.00]"
+    assert found.cell("c") == "1.00 [0.00, 2.00]"
+    assert found.cell("random") == "4.00 [3.00, 5.00]"
+    assert found.cell("unknown") == ""
