@@ -5,7 +5,7 @@ import pytest
 
 from xai.data.blends import MAX_OVERLAP, Scene, copy_move, splice
 from xai.data.edits import seam
-from xai.data.forgery import KINDS, forge
+from xai.data.forgery import KINDS, MAX_STRENGTH, forge
 from xai.data.regions import OUTLINES, outline_alpha, random_alpha, rim_of
 
 
@@ -66,6 +66,8 @@ def test_strength_makes_traces_plainer_and_leaves_foreign_content_alone(kind):
             for seed in range(12)
         ]
         changes.append(np.abs(np.array(made) - host.astype(np.float32)).mean())
+    strongest = forge(host, np.random.default_rng(0), kind, square(72, 96), donor, MAX_STRENGTH).image
+    assert np.abs(strongest.astype(int) - host).mean() >= 0.5 * changes[2] > 0
     if kind in REDRAWN:
         assert changes[0] < changes[1] < changes[2]
     else:
@@ -232,7 +234,8 @@ def test_what_cannot_be_forged_is_refused():
         forge(photo(), rng, "swap")
     with pytest.raises(ValueError, match="splice needs a donor"):
         forge(photo(), rng, "splice")
-    with pytest.raises(ValueError, match="strength must be above 0, got 0"):
-        forge(photo(), rng, "noise", strength=0)
+    for strength in (0, -1, 11, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"strength must be above 0 and at most 10, got {strength}"):
+            forge(photo(), rng, "noise", strength=strength)
     with pytest.raises(ValueError, match=r"donor must be uint8 of shape \(72, 96, 3\), got"):
         forge(photo(), rng, "splice", donor=photo(70, 96))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xai.data.forgeries import SIDE
+from xai.data.forgery import MAX_STRENGTH
 
 Kind = Literal[
     "upsampling",
@@ -87,7 +88,7 @@ class ForgeriesConfig(_Part):
     pristine: bool = False
     seed: int = 0
     size: int = Field(default=SIDE, ge=32)
-    strength: float = Field(default=1.0, gt=0)
+    strength: float = Field(default=1.0, gt=0, le=MAX_STRENGTH)
 
 
 class DataConfig(_Part):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from xai.core import DataError, Sample, UsageError, derive_seed, nearest
 from xai.data.find import find_images, unique_stems
-from xai.data.forgery import KINDS, forge
+from xai.data.forgery import KINDS, MAX_STRENGTH, forge
 from xai.data.image import FORMATS, read_image
 from xai.data.lazy import Entry, LazySamples
 
@@ -134,7 +134,7 @@ def forged_samples(
 
     Raises:
         UsageError: Unknown kind, no kind, no sample wanted, one photograph and a kind with a donor, or a
-            strength that is not above 0.
+            strength outside of 0 … `MAX_STRENGTH`.
         DataError: No photograph, or one that is broken or smaller than the crops.
     """
     check_kinds(count, kinds)
@@ -162,8 +162,11 @@ def plan_forgeries(
         UsageError: As `forged_samples`.
     """
     check_kinds(count, kinds)
-    if not strength > 0:
-        raise UsageError(f"strength={strength}: it must be above 0; 1 is as the kinds are described.")
+    if not 0 < strength <= MAX_STRENGTH:
+        raise UsageError(
+            f"strength={strength}: it must be above 0 and at most {MAX_STRENGTH:g}.",
+            "1 is as the kinds are described.",
+        )
     sources = [Photo(name, path) for name, path in photos.items()]
     needy = [kind for kind in kinds if KINDS[kind].needs_donor]
     if needy and len(sources) < 2:

@@ -42,6 +42,8 @@ __all__ = [
 
 MARGIN = 16
 """Pixels around the region that an edit gets to see."""
+MAX_STRENGTH = 10.0
+"""Beyond it nothing is left of what was redrawn."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def forge(
 
     Raises:
         ValueError: the image, alpha or donor has another shape or type, the kind is unknown, a donor is
-            missing, there is no place to copy from, or the strength is not positive.
+            missing, there is no place to copy from, or the strength is not
+            above 0 and at most `MAX_STRENGTH`.
     """
     if image.dtype != np.uint8 or image.shape[2:] != (3,) or min(image.shape[:2]) < 16:
         raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
@@ -136,8 +139,8 @@ def forge(
         raise ValueError(
             f"donor must be uint8 of shape {image.shape}, got {donor.dtype} of shape {donor.shape}"
         )
-    if not strength > 0:
-        raise ValueError(f"strength must be above 0, got {strength}")
+    if not 0 < strength <= MAX_STRENGTH:
+        raise ValueError(f"strength must be above 0 and at most {MAX_STRENGTH:g}, got {strength}")
     if alpha is None:
         alpha = KINDS[kind].region(image.shape[0], image.shape[1], rng)
     if alpha.shape != image.shape[:2]:
