@@ -1,6 +1,7 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
 from xai.attention.diagnose import Diagnosis, diagnose
+from xai.attention.dropping import drop_patches, entry_of
 from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_tokens
 from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
@@ -18,6 +19,8 @@ __all__ = [
     "attention_rows",
     "check_maskable",
     "diagnose",
+    "drop_patches",
+    "entry_of",
     "find_layout",
     "gradient_rows",
     "grid_of",

@@ -17,6 +17,8 @@ class Operator(ABC):
     """Removes units of an image, patches or pixels. Its fields are its parameters, JSON-ready."""
 
     name: ClassVar[str]
+    batched_by_size: ClassVar[bool] = False
+    """Whether states that remove equally much are best computed together."""
 
     def describe(self) -> dict[str, Any]:
         """Name and parameters, JSON-ready."""

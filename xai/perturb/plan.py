@@ -13,7 +13,7 @@ from xai.perturb.states import Request, image_words, removed_sets
 
 @dataclass(frozen=True, eq=False)
 class Queue:
-    """Distinct states of one operator on one kind of units, those of one image side by side.
+    """Distinct states of one operator on one kind of units, those of one image or of one size side by side.
 
     Args:
         operator: None where nothing is removed.
@@ -77,6 +77,9 @@ def plan(
             columns[1] += np.repeat(offsets, [len(chosen) for _, chosen in members])
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         order = np.lexsort((first, columns[0, first]))  # by image, then as asked
+        if operator is not None and operator.batched_by_size:
+            removed = np.concatenate([tables[index].removed[chosen] for index, chosen in members])[first]
+            order = order[np.argsort(removed[order], kind="stable")]
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         asked = done + place[inverse]

@@ -1,8 +1,8 @@
 """One stream of perturbed states through the model: full batches, nothing computed twice.
 
 States of all images, methods, steps and requests that share an operator are queued together, those of one
-image side by side. Masks are built per batch, on the device, from ranks. Equal removed sets of an image are
-computed once, and what removes nothing once for all operators. Nothing is read back before the end.
+image, or of one size, side by side. Masks are built per batch, on the device, from ranks. Equal removed sets
+of an image are computed once, and what removes nothing once for all operators. Scores are read at the end.
 """
 
 import gc
@@ -118,7 +118,7 @@ class Stream:
         image, row = queue.columns[:, part]
         low, high = queue.bounds[:, part, None, None]
         host = queue.image[part]
-        index = int(host[0]) if host[0] == host[-1] else image
+        index = int(host[0]) if (host == host[0]).all() else image
         try:
             batch = _select(pixels, index, len(host))
             if queue.operator is None:

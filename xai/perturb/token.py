@@ -8,12 +8,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from xai.attention import check_maskable, grid_of, mask_patches, probe
+from xai.attention import check_maskable, drop_patches, entry_of, grid_of, mask_patches, probe
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.perturb.operator import Operator, register
 
-# patch grids by input size, of classifiers that were found maskable
-_MASKABLE: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], PatchGrid]] = WeakKeyDictionary()
+# by input size, of classifiers that were found maskable: patch grid, and the name of the module at which
+# patches can be dropped
+_Found = tuple[PatchGrid, str | None]
+_MASKABLE: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], _Found]] = WeakKeyDictionary()
 
 
 @register
@@ -22,10 +24,12 @@ class Token(Operator):
     """Masks the key of a removed patch in every attention layer; nothing is put in its place.
 
     Equal to dropping the patch token after the embedding (position embeddings of the others kept), which a
-    vision transformer can do without and a convolution cannot (Jain et al. 2022, arXiv 2204.08945).
+    vision transformer can do without and a convolution cannot (Jain et al. 2022, arXiv 2204.08945). Where
+    a model was found to give that answer, tokens are dropped indeed: states cost what they keep.
     """
 
     name: ClassVar[str] = "token"
+    batched_by_size: ClassVar[bool] = True
 
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> None:
         """Make sure, once per classifier and input size, that a hidden patch is not read by another way.
@@ -34,23 +38,30 @@ class Token(Operator):
             ModelError: The classifier reads patch tokens, or would have nothing left to read.
         """
         size = tuple(pixels.shape[1:])
-        grids = _MASKABLE.setdefault(classifier, {})
-        if size not in grids:
+        known = _MASKABLE.setdefault(classifier, {})
+        if size not in known:
             grid = grid_of(classifier, pixels)
             _check(classifier, pixels[:1], grid)
-            grids[size] = grid
+            entry = entry_of(classifier, pixels, grid)
+            names = (name for name, module in classifier.named_modules() if module is entry)
+            known[size] = grid, next(names, None)
 
     def logits(
         self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
-        grid = _MASKABLE.get(classifier, {}).get(tuple(pixels.shape[1:])) or grid_of(classifier, pixels)
+        known = _MASKABLE.get(classifier, {}).get(tuple(pixels.shape[1:]))
+        grid, entry = known or (grid_of(classifier, pixels), None)
         if removed.shape[1:] != (grid.rows, grid.cols):
             raise UsageError(
                 f"Operator 'token' removes patches of the {grid.rows}×{grid.cols} grid; "
                 f"got units {tuple(removed.shape[1:])}.",
                 'Use unit="patch", or an operator on pixels.',
             )
-        with mask_patches(classifier, ~removed.flatten(1), grid):
+        present = ~removed.flatten(1)
+        if entry is None:
+            with mask_patches(classifier, present, grid):
+                return classifier(pixels)
+        with drop_patches(classifier, classifier.get_submodule(entry), present, grid):
             return classifier(pixels)
 
 
