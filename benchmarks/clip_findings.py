@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 HEADLINE = (
     ("srg", "token-4"),
     ("srg", "mean-3"),
@@ -75,6 +77,7 @@ class Run:
     """A run's tables by metric and protocol."""
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.summary = json.loads((folder / "summary.json").read_text("utf-8"))
         self.tables = {
             (part["metric"], part["protocol"] or ""): Table(part) for part in self.summary["parts"]
@@ -206,6 +209,43 @@ def standing_text(found: dict[str, dict[str, list[str]]], towers: int) -> list[s
     return lines
 
 
+def precision(lower: Run, exact: Run) -> dict[str, dict[str, float]]:
+    """How far the scores of a run in bfloat16 lie from those of the same rows and images in float32.
+
+    Returns:
+        Per metric and protocol: `pairs`, the `median` and `largest` absolute difference, the standard
+        deviation `spread` of the exact scores, and Spearman's `rank` correlation over all pairs.
+    """
+    keys = ["image", "method", "control", "seed", "metric", "protocol"]
+    low, high = (
+        pd.read_parquet(run.folder / "records.parquet", columns=[*keys, "value"]) for run in (lower, exact)
+    )
+    both = high.merge(low, on=keys, suffixes=("", "_low"), validate="one_to_one")
+    return {
+        f"{metric}, {protocol}": {
+            "pairs": len(part),
+            "median": float((part.value_low - part.value).abs().median()),
+            "largest": float((part.value_low - part.value).abs().max()),
+            "spread": float(part.value.std()),
+            "rank": float(part.value.corr(part.value_low, method="spearman")),
+        }
+        for (metric, protocol), part in both.groupby(["metric", "protocol"])
+    }
+
+
+def precision_text(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """Differences beside the spread of the scores."""
+    lines = [
+        "| tower | score | pairs | median difference | largest | spread of scores | rank correlation |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for tower, tables in found.items():
+        for label, one in tables.items():
+            numbers = f"{one['median']:.3f} | {one['largest']:.3f} | {one['spread']:.2f} | {one['rank']:.4f}"
+            lines.append(f"| {tower} | {label} | {one['pairs']} | {numbers} |")
+    return lines
+
+
 def tuning(folder: Path) -> dict[str, Any]:
     """What was chosen, and the gain on kinds that took no part in the choice."""
     found = json.loads((folder / "tuning.json").read_text("utf-8"))
@@ -250,6 +290,7 @@ def main() -> None:
     }
     tuned = {tower: tuning(options.folder / tower) for tower in options.towers}
     after = {tower: Run(options.folder / tower / "tuned") for tower in options.towers}
+    exact = {tower: precision(run, Run(options.folder / tower / "precision")) for tower, run in runs.items()}
     places = standing(runs)
     lines = [
         "# Findings on real weights",
@@ -265,7 +306,8 @@ def main() -> None:
         lines += ["", f"## {tower}: the four points of the first trial", "", *points_text(points[tower])]
     lines += ["", "## Which row is beaten least", "", *standing_text(places, len(runs))]
     lines += ["", "## Tuned gradient-weighted attention", "", *tuning_text(tuned, after)]
-    content = {"points": points, "standing": places, "tuning": tuned}
+    lines += ["", "## What bfloat16 changes", "", *precision_text(exact)]
+    content = {"points": points, "standing": places, "tuning": tuned, "precision": exact}
     (options.folder / "findings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (options.folder / "findings.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

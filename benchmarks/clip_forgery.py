@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "clip_forgery"
 STRENGTH = 3.0  # of the traces: a head on a frozen tower finds fainter ones too seldom
 TOWERS = ("clip-vit-b16", "dinov2-small")
-RUNS = ("forged", "pristine", "operators", "tuned", "costly", "reference")
+RUNS = ("forged", "precision", "pristine", "operators", "tuned", "reference", "costly")
 LOCAL = tuple(name for name, kind in KINDS.items() if kind.label == "fake" and not kind.portrait)
 PORTRAIT = tuple(name for name, kind in KINDS.items() if kind.label == "fake" and kind.portrait)
 
@@ -64,15 +64,21 @@ class Size:
 
 SIZES = {
     "quick": Size(
-        pairs=6, each=1, images={"pristine": 3, "operators": 3, "costly": 2, "reference": 1}, calibration=9
+        pairs=6,
+        each=1,
+        images={"precision": 3, "pristine": 3, "operators": 3, "costly": 2, "reference": 1},
+        calibration=9,
     ),
     "cpu": Size(
-        pairs=100, each=4, images={"pristine": 9, "operators": 9, "costly": 9, "reference": 3}, calibration=9
+        pairs=100,
+        each=4,
+        images={"precision": 9, "pristine": 9, "operators": 9, "costly": 9, "reference": 3},
+        calibration=9,
     ),
     "gpu": Size(
         pairs=250,
         each=60,
-        images={"pristine": 180, "operators": 180, "costly": 108, "reference": 36},
+        images={"precision": 36, "pristine": 180, "operators": 180, "costly": 108, "reference": 36},
         calibration=90,
     ),
 }
@@ -302,7 +308,7 @@ def main() -> None:
             config = write_config(run, model, images, folder, limit, options.device, extra)
             call("-m", "xai", "benchmark", "run", config, "--out", folder / run)
             call("-m", "xai", "report", folder / run)
-    if set(options.runs) >= {"forged", "operators", "tuned"}:
+    if set(options.runs) >= {"forged", "precision", "operators", "tuned"}:
         call("benchmarks/clip_findings.py", options.out, *options.towers)
     if options.publish:
         publish(options.towers, options.out, options.publish)

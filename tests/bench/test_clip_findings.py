@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.clip_findings import Table
+from benchmarks.clip_findings import Run, Table, precision
 
 
 def table(higher_is_better: bool) -> Table:
@@ -43,3 +46,22 @@ def test_leaders_are_bold_controls_are_not():
     assert found.cell("c") == "1.00 [0.00, 2.00]"
     assert found.cell("random") == "4.00 [3.00, 5.00]"
     assert found.cell("unknown") == ""
+
+
+def test_precision_compares_the_same_rows_of_the_same_images(tmp_path):
+    def run(name: str, values: dict[tuple[str, str], float]) -> Run:
+        rows = [
+            {"image": image, "method": method, "control": False, "seed": 0, "metric": "srg"}
+            | {"protocol": "token-4", "value": value}
+            for (image, method), value in values.items()
+        ]
+        (tmp_path / name).mkdir()
+        pd.DataFrame(rows).to_parquet(tmp_path / name / "records.parquet")
+        (tmp_path / name / "summary.json").write_text('{"parts": []}')
+        return Run(tmp_path / name)
+
+    exact = run("exact", {("1", "a"): 1.0, ("2", "a"): 2.0, ("3", "a"): 3.0})
+    lower = run("lower", {("3", "a"): 3.4, ("2", "a"): 1.9, ("1", "a"): 1.0, ("1", "b"): 9.0})
+    found = precision(lower, exact)["srg, token-4"]
+    expected = {"pairs": 3, "median": 0.1, "largest": 0.4, "spread": 1.0, "rank": 1.0}
+    assert found == pytest.approx(expected)
