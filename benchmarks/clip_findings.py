@@ -27,7 +27,8 @@ HEADLINE = (
 """Columns of the ranking: metric and protocol."""
 SIGNED = (("gwa_signed", "gwa_clamp_heads"), ("gwa_all_layers_signed", "gwa_all_layers_clamp_heads"))
 MASK_GRADIENTS = ("integrated_mask_gradient", "mask_gradient")
-DEFAULT = "gradient_weighted_attention"
+BEFORE = "gwa_last_4_clamped"
+"""The options of gradient-weighted attention before this benchmark."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def four_points(forged: Run, operators: Run) -> dict[str, Any]:
     against = "center_prior"
     place = {
         name: compare(pointing, name, against)
-        for name in (DEFAULT, "gwa_all_layers_signed", "saliency", "attention_rollout")
+        for name in (BEFORE, "gwa_all_layers_signed", "saliency", "attention_rollout")
     }
     sign = [
         {
@@ -273,7 +274,7 @@ def tuning_text(tuned: dict[str, dict[str, Any]], runs: dict[str, Run]) -> list[
         for protocol in ("token-4", "mean-3"):
             table = run.table("srg", protocol)
             names = [name for name in table.rows if name.startswith("gwa_tuned")]
-            lines += [line(f"{tower}, {protocol}", compare(table, name, DEFAULT)) for name in names]
+            lines += [line(f"{tower}, {protocol}", compare(table, name, BEFORE)) for name in names]
     return lines
 
 

@@ -72,7 +72,7 @@ SIZES = {
     "cpu": Size(
         pairs=100,
         each=4,
-        images={"precision": 9, "pristine": 9, "operators": 9, "costly": 9, "reference": 3},
+        images={"precision": 9, "pristine": 9, "operators": 18, "costly": 9, "reference": 3},
         calibration=9,
     ),
     "gpu": Size(
