@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "clip_forgery"
 STRENGTH = 3.0  # of the traces: a head on a frozen tower finds fainter ones too seldom
 TOWERS = ("clip-vit-b16", "dinov2-small")
-RUNS = ("forged", "precision", "pristine", "operators", "tuned", "reference", "costly")
+RUNS = ("forged", "precision", "pristine", "operators", "saco", "tuned", "reference", "costly")
 LOCAL = tuple(name for name, kind in KINDS.items() if kind.label == "fake" and not kind.portrait)
 PORTRAIT = tuple(name for name, kind in KINDS.items() if kind.label == "fake" and kind.portrait)
 
@@ -66,19 +66,26 @@ SIZES = {
     "quick": Size(
         pairs=6,
         each=1,
-        images={"precision": 3, "pristine": 3, "operators": 3, "costly": 2, "reference": 1},
+        images={"precision": 3, "pristine": 3, "operators": 3, "saco": 3, "costly": 2, "reference": 1},
         calibration=9,
     ),
     "cpu": Size(
         pairs=100,
         each=4,
-        images={"precision": 9, "pristine": 9, "operators": 18, "costly": 9, "reference": 3},
+        images={"precision": 9, "pristine": 9, "operators": 18, "saco": 18, "costly": 9, "reference": 3},
         calibration=9,
     ),
     "gpu": Size(
         pairs=250,
         each=60,
-        images={"precision": 36, "pristine": 180, "operators": 180, "costly": 108, "reference": 36},
+        images={
+            "precision": 36,
+            "pristine": 180,
+            "operators": 180,
+            "saco": 180,
+            "costly": 108,
+            "reference": 36,
+        },
         calibration=90,
     ),
 }
