@@ -111,6 +111,7 @@ class Clip:
 
     def __init__(self, folder: Path):
         self.tower = CLIPVisionModelWithProjection.from_pretrained(folder).eval()
+        self.width = self.tower.config.hidden_size
 
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, 3, 224, 224) → (B, 768)."""
@@ -137,6 +138,7 @@ class Dinov2:
     def __init__(self, folder: Path, patches: bool = True):
         self.folder, self.tower = folder, Dinov2Model.from_pretrained(folder).eval()
         self.patches = patches
+        self.width = self.tower.config.hidden_size * (1 + patches)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """(B, 3, 224, 224) → (B, 768), or (B, 384) without the patches."""
