@@ -10,117 +10,47 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-HEADLINE = (
-    ("srg", "token-4"),
-    ("srg", "mean-3"),
-    ("deletion", "token-4"),
-    ("insertion", "token-4"),
-    ("pointing_game", ""),
-    ("average_precision", ""),
-)
-"""Columns of the ranking: metric and protocol."""
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.clip_tables import HEADLINE, Run, by_kind, compare, line, ranking
+
 SIGNED = (("gwa_signed", "gwa_clamp_heads"), ("gwa_all_layers_signed", "gwa_all_layers_clamp_heads"))
 MASK_GRADIENTS = ("integrated_mask_gradient", "mask_gradient")
+SIDE_RUNS = {
+    "operators": (
+        "Other ways of removing evidence, and randomised weights",
+        (
+            *(("srg", name) for name in ("token-3", "mean-3", "blur-3", "black-3", "road-3")),
+            ("randomization", ""),
+        ),
+    ),
+    "saco": ("Does relevance grow with effect?", (("saco", "token-3"),)),
+    "pristine": (
+        "The answer on the pristine twins",
+        (("srg", "token-4"), ("srg", "mean-3"), ("deletion", "token-4"), ("insertion", "token-4")),
+    ),
+    "costly": (
+        "Methods of many passes",
+        tuple(column for column in HEADLINE if column[1] != "mean-3"),
+    ),
+    "reference": (
+        "Orders that were searched for with the metric",
+        (("srg", "token-4"), ("deletion", "token-4"), ("insertion", "token-4")),
+    ),
+}
+"""Runs that are shown as they are where they were made: title and columns."""
+LOCATED = ("pointing_game", "average_precision")
+SHOWN_BY_KIND = (
+    *("gwa_last_4_clamped", "gwa_all_layers_signed", "gwa_all_layers_clamp_heads", "chefer", "legrad"),
+    *("integrated_mask_gradient", "attn_lrp", "center_prior", "sobel"),
+)
 BEFORE = "gwa_last_4_clamped"
 """The options of gradient-weighted attention before this benchmark."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One metric under one protocol, of one run."""
-
-    part: dict[str, Any]
-    rows: dict[str, dict[str, Any]] = field(init=False)
-    differ: set[frozenset[str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        analysis = self.part["analysis"]
-        object.__setattr__(self, "rows", {row["name"]: row for row in analysis["methods"]})
-        pairs = (pair for pair in analysis["pairs"] if pair["distinguishable"])
-        object.__setattr__(self, "differ", {frozenset((pair["first"], pair["second"])) for pair in pairs})
-
-    def order(self) -> list[str]:
-        """Rows, the best mean first."""
-        sign = -1 if self.part["higher_is_better"] else 1
-        known = [name for name, row in self.rows.items() if row["mean"] is not None]
-        return sorted(known, key=lambda name: sign * self.rows[name]["mean"])
-
-    def better(self, name: str) -> list[str]:
-        """Rows of attributions that are significantly better than this one."""
-        order = self.order()
-        ahead = order[: order.index(name)] if name in order else []
-        return [one for one in ahead if not self.rows[one]["control"] and self.differs(one, name)]
-
-    def leads(self, name: str) -> bool:
-        """Whether no attribution is significantly better."""
-        return name in self.rows and not self.better(name)
-
-    def differs(self, first: str, second: str) -> bool:
-        """Whether two rows can be told apart."""
-        return frozenset((first, second)) in self.differ
-
-    def cell(self, name: str) -> str:
-        """Mean and interval."""
-        row = self.rows.get(name)
-        if not row or row["mean"] is None:
-            return ""
-        mark = "**" if self.leads(name) and not row["control"] else ""
-        return f"{mark}{row['mean']:.2f}{mark} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
-class Run:
-    """A run's tables by metric and protocol."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        self.tables = {
-            (part["metric"], part["protocol"] or ""): Table(part) for part in self.summary["parts"]
-        }
-
-    def table(self, metric: str, protocol: str = "") -> Table:
-        """Of a metric; those that read the map alone have no protocol of their own."""
-        found = self.tables.get((metric, protocol))
-        return found or next(table for (name, _), table in self.tables.items() if name == metric)
-
-
-def ranking(run: Run) -> list[str]:
-    """All rows, in the order of the first column."""
-    tables = [run.table(*column) for column in HEADLINE]
-    heads = [
-        f"{metric.replace('_', ' ')}{f', {protocol}' if protocol else ''}" for metric, protocol in HEADLINE
-    ]
-    lines = [f"| row | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for name in tables[0].order():
-        shown = f"*{name}*" if tables[0].rows[name]["control"] else name
-        lines.append(f"| {shown} | {' | '.join(table.cell(name) for table in tables)} |")
-    return lines
-
-
-def compare(table: Table, first: str, second: str) -> dict[str, Any]:
-    """Two rows side by side."""
-    a, b = table.rows[first], table.rows[second]
-    return {
-        "first": {key: a[key] for key in ("name", "mean", "low", "high")},
-        "second": {key: b[key] for key in ("name", "mean", "low", "high")},
-        "distinguishable": table.differs(first, second),
-    }
-
-
-def line(label: str, found: dict[str, Any]) -> str:
-    """A comparison as a row of a table."""
-    cells = [
-        f"{one['name']} {one['mean']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-        for one in (found["first"], found["second"])
-    ]
-    verdict = "differ" if found["distinguishable"] else "not distinguishable"
-    return f"| {label} | {cells[0]} | {cells[1]} | {verdict} |"
 
 
 def four_points(forged: Run, operators: Run) -> dict[str, Any]:
@@ -278,6 +208,19 @@ def tuning_text(tuned: dict[str, dict[str, Any]], runs: dict[str, Run]) -> list[
     return lines
 
 
+def side_text(folder: Path, tower: str, forged: Run) -> list[str]:
+    """Localisation by kind, and the smaller runs as they are."""
+    lines = []
+    for metric in LOCATED:
+        lines += ["", f"## {tower}: {metric.replace('_', ' ')} by kind of forgery", ""]
+        lines += by_kind(forged, metric, SHOWN_BY_KIND)
+    for name, (title, columns) in SIDE_RUNS.items():
+        if (folder / name / "summary.json").is_file():
+            run = Run(folder / name)
+            lines += ["", f"## {tower}: {title} ({run.summary['images']} images)", "", *ranking(run, columns)]
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -305,6 +248,7 @@ def main() -> None:
     for tower, run in runs.items():
         lines += ["", f"## {tower}: {run.summary['images']} held-out forgeries", "", *ranking(run)]
         lines += ["", f"## {tower}: the four points of the first trial", "", *points_text(points[tower])]
+        lines += side_text(options.folder / tower, tower, run)
     lines += ["", "## Which row is beaten least", "", *standing_text(places, len(runs))]
     lines += ["", "## Tuned gradient-weighted attention", "", *tuning_text(tuned, after)]
     lines += ["", "## What bfloat16 changes", "", *precision_text(exact)]

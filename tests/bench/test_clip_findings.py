@@ -1,5 +1,6 @@
 """What `clip_findings.py` reads out of a summary."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.clip_findings import Run, Table, precision
+from benchmarks.clip_findings import precision
+from benchmarks.clip_tables import Run, Table, by_kind
 
 
 def table(higher_is_better: bool) -> Table:
@@ -65,3 +67,16 @@ def test_precision_compares_the_same_rows_of_the_same_images(tmp_path):
     found = precision(lower, exact)["srg, token-4"]
     expected = {"pairs": 3, "median": 0.1, "largest": 0.4, "spread": 1.0, "rank": 1.0}
     assert found == pytest.approx(expected)
+
+
+def test_kinds_are_shown_for_the_rows_that_took_part(tmp_path):
+    def analysis(mean: float) -> dict:
+        row = {"name": "a", "mean": mean, "low": mean, "high": mean, "control": False}
+        return {"images": 4, "methods": [row], "pairs": []}
+
+    part = {"metric": "pointing_game", "protocol": "maps", "higher_is_better": True}
+    part |= {"analysis": analysis(0.5), "kinds": {"blur": analysis(0.25), "noise": analysis(0.75)}}
+    (tmp_path / "summary.json").write_text(json.dumps({"parts": [part]}))
+    lines = by_kind(Run(tmp_path), "pointing_game", ["a", "elsewhere"])
+    assert lines[0] == "| kind | images | a |"
+    assert lines[2:] == ["| blur | 4 | 0.25 |", "| noise | 4 | 0.75 |"]
