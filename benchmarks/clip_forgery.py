@@ -78,7 +78,15 @@ SIZES = {
         pairs=120,
         steps=280,
         each=4,
-        images={"precision": 9, "pristine": 9, "operators": 9, "saco": 9, "costly": 9, "reference": 3},
+        images={
+            "precision": 9,
+            "pristine": 9,
+            "operators": 9,
+            "saco": 9,
+            "tuned": 18,
+            "reference": 3,
+            "costly": 9,
+        },
         calibration=9,
     ),
     "gpu": Size(

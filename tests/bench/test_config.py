@@ -34,7 +34,10 @@ def complaint(tmp_path: Path, text: str) -> str:
 
 def test_the_starter_is_valid_as_it_is(tmp_path):
     config = read(tmp_path, starter_config())
-    assert [entry.row for entry in config.methods][:2] == ["gradient_weighted_attention", "gwa_signed_all"]
+    assert [entry.row for entry in config.methods][:2] == [
+        "gradient_weighted_attention",
+        "gwa_clamped",
+    ]
     assert config.data.forgeries.count == 200
 
 

@@ -77,7 +77,7 @@ def test_a_wrong_method_file_is_one_message(tmp_path, xai_command, config, text,
 def test_two_methods_are_one_too_many(tmp_path, xai_command, config):
     run = xai_command("explain", tmp_path / "in", "--method-config", "x.yaml", "--method", "chefer")
     assert run.code == 2
-    assert "both name a method" in run.stderr
+    assert "name a method each" in run.stderr
 
 
 def test_tune_without_enough_images_says_so(tmp_path, xai_command, config):

@@ -57,7 +57,7 @@ def test_files_of_one_image(tmp_path):
     assert content["maps"]["fake"]["sum"] == pytest.approx(float(explanation.maps["fake"].sum()))
     row, col = content["maps"]["real"]["strongest_patch"]
     assert explanation.maps["real"][row, col] == explanation.maps["real"].max()
-    assert content["method"]["options"]["layers"] == "last_4_layers"
+    assert content["method"]["options"]["layers"] == "all_layers"
     assert content["seed"] == 5
     assert len(content["model"]["fingerprint"]) == 64
     assert set(content["versions"]) == {"xai", "torch", "transformers", "captum"}
@@ -177,7 +177,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="Input/output error"):
         explain(path, classifier(), out=out, target="fake", layers="all_layers")
     assert (out / "0_maps.safetensors").read_bytes() == before
-    assert record(out / "0_explanation.json")["method"]["options"]["layers"] == "last_4_layers"
+    assert record(out / "0_explanation.json")["method"]["options"]["layers"] == "all_layers"
 
 
 def test_an_unwritable_folder_is_one_error(tmp_path):

@@ -19,6 +19,7 @@ from xai.attr.mask_gradient import MaskGradient
 from xai.attr.metric_driven import MetricDrivenAttribution
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
+from xai.attr.presets import PRESETS, Preset
 from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
@@ -37,6 +38,7 @@ __all__ = [
     "LAYER_PRESETS",
     "LIME",
     "METHODS",
+    "PRESETS",
     "RISE",
     "AttentionAttribution",
     "AttentionGuidedCAM",
@@ -63,6 +65,7 @@ __all__ = [
     "MetricDrivenAttribution",
     "Occlusion",
     "PatchAttribution",
+    "Preset",
     "RandomAttribution",
     "RawAttention",
     "RecordedAttribution",

@@ -2,10 +2,11 @@
 
 import inspect
 import re
-from collections.abc import Iterator
-from typing import get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 from xai.attr.base import METHODS, Family, MethodInfo, list_methods
+from xai.attr.presets import PRESETS
 
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",
@@ -29,6 +30,10 @@ def to_markdown() -> str:
 
 
 def _blocks() -> Iterator[str]:
+    yield "## Presets"
+    yield "What `xai explain --preset` takes; chosen by what was measured in `reports/clip-forgery`."
+    rows = [[one.name, one.method, _options(one.options), one.purpose] for one in PRESETS.values()]
+    yield _table(["preset", "method", "options", "what for"], rows)
     infos = list_methods()
     for family in get_args(Family):
         members = [info for info in infos if info.family == family]
@@ -40,6 +45,10 @@ def _blocks() -> Iterator[str]:
             yield f"### {info.name}"
             yield info.summary
             yield from _details(info)
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}={value!r}`" for name, value in options.items())
 
 
 def _row(info: MethodInfo) -> list[str]:

@@ -21,14 +21,17 @@ class GradientWeightedAttention(RecordedAttribution):
     `clamp="heads"`, `head_fusion="mean"` and one layer this is the rule of Chefer et al.
     (arXiv 2103.15679, eq. 5) without the rollout.
 
+    All layers with their sign, the default, on real weights: `reports/clip-forgery`. The last four alone cost
+    two thirds of that.
+
     Args:
         forward_func: See `PatchAttribution`.
         layers: `last_layer`, `last_2_layers`, `last_4_layers`, `spaced_layers` (−6, −4, −2), `all_layers`,
             or indices (negative allowed).
         head_fusion: `mean`, `max` or `min` over the heads of a layer.
         layer_fusion: `mean`, `sum`, `max` or `product` over the layers.
-        clamp: Where negative relevance is dropped: `fused`, after all fusions; `heads`, in each head before
-            any fusion; None keeps the sign.
+        clamp: Where negative relevance is dropped: None nowhere; `fused`, after all fusions; `heads`, in each
+            head before any fusion.
         rows: Whose attention is read: `read_out`, the row r above; `all`, the mean over the rows of all
             queries, so that what patches tell each other counts too.
     """
@@ -37,7 +40,7 @@ class GradientWeightedAttention(RecordedAttribution):
         name="gradient_weighted_attention",
         family="attention",
         class_sensitive=True,
-        signed=False,
+        signed=True,
         forwards=1,
         backwards=1,
         reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5, without rollout",
@@ -47,10 +50,10 @@ class GradientWeightedAttention(RecordedAttribution):
     def __init__(
         self,
         forward_func: torch.nn.Module,
-        layers: Layers = "last_4_layers",
+        layers: Layers = "all_layers",
         head_fusion: str = "mean",
         layer_fusion: str = "mean",
-        clamp: str | None = "fused",
+        clamp: str | None = None,
         rows: str = "read_out",
     ):
         super().__init__(forward_func)

@@ -20,7 +20,7 @@ data:
 # Registry names (xai methods lists them), or mappings with a row name of their own.
 methods:
   - gradient_weighted_attention
-  - {name: gwa_signed_all, method: gradient_weighted_attention, options: {layers: all_layers, clamp: null}}
+  - {name: gwa_clamped, method: gradient_weighted_attention, options: {layers: last_4_layers, clamp: fused}}
   - attention_rollout
 
 # What every method must beat, and what could be reached (greedy: on a few images only).

@@ -170,12 +170,12 @@ def candidates(depth: int) -> list[Options]:
 
 
 def defaults(depth: int) -> Options:
-    """The method's own defaults, in the words of `candidates`; all layers where there are fewer than four."""
+    """The method's own defaults, in the words of `candidates`: the first name for all layers."""
     return {
-        "layers": {1: "last_layer", 2: "last_2_layers", 3: "all_layers"}.get(depth, "last_4_layers"),
+        "layers": {1: "last_layer", 2: "last_2_layers", 4: "last_4_layers"}.get(depth, "all_layers"),
         "head_fusion": "mean",
         "layer_fusion": "mean",
-        "clamp": "fused",
+        "clamp": None,
         "rows": "read_out",
     }
 

@@ -34,6 +34,14 @@ def explain(
             rich_help_panel=opt.METHOD,
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="A method with its options: faithful, localisation, script (xai methods).",
+            rich_help_panel=opt.METHOD,
+        ),
+    ] = None,
     layers: opt.Layers = None,
     head_fusion: opt.HeadFusion = None,
     layer_fusion: opt.LayerFusion = None,
@@ -73,7 +81,7 @@ def explain(
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
-    name, options = opt.method_of(method, method_config)
+    name, options = opt.method_of(method, method_config, preset)
     explainer = Explainer(
         opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
         name,

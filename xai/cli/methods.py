@@ -1,8 +1,9 @@
 """`xai methods`: what can be chosen with --method."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +26,7 @@ def methods(
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """List the attribution methods: what they tell apart, what they cost, where they come from."""
-    from xai.attr import METHODS, list_methods
+    from xai.attr import METHODS, PRESETS, list_methods
 
     if markdown:
         from xai.attr.catalogue import to_markdown
@@ -42,6 +43,11 @@ def methods(
             for info in chosen
         ]  # fmt: skip
         show_table(["method", "family", "per class", "signed", "passes", "reference"], rows)
+        show("")
+        show_table(
+            ["preset", "method", "options", "what for"],
+            [[one.name, one.method, _shown(one.options), one.purpose] for one in PRESETS.values()],
+        )
         say_next("xai methods NAME shows one with its options; passes are forward + backward per image.")
     else:
         (info,) = chosen
@@ -55,6 +61,11 @@ def methods(
             show("")
             show_table(["option", "default"], [[option.name, repr(option.default)] for option in options])
         say_next(f"xai explain IMAGE --method {info.name}")
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    """Options in a line."""
+    return ", ".join(f"{name} {str(value).lower()}" for name, value in options.items())
 
 
 def _yes(value: bool) -> str:

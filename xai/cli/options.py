@@ -109,17 +109,24 @@ def load_classifier(
     )
 
 
-def method_of(method: str | None, file: Path | None) -> tuple[str, dict[str, Any]]:
-    """Name and options of the method that --method or --method-config names."""
-    from xai.core import UsageError
+def method_of(method: str | None, file: Path | None, preset: str | None) -> tuple[str, dict[str, Any]]:
+    """Name and options of the method that --method, --method-config or --preset names."""
+    from xai.attr import PRESETS
+    from xai.core import UsageError, nearest
     from xai.explanation import read_method_file
 
-    if method and file:
-        raise UsageError("--method and --method-config both name a method.", "Give one of them.")
-    if file is None:
-        return method or "gradient_weighted_attention", {}
-    found = read_method_file(file)
-    return found.method, found.options
+    given = {"--method": method, "--method-config": file, "--preset": preset}
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} name a method each.", "Give one of them.")
+    if file is not None:
+        found = read_method_file(file)
+        return found.method, found.options
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UsageError(f"There is no preset {preset!r}.", nearest(preset, PRESETS))
+        return PRESETS[preset].method, dict(PRESETS[preset].options)
+    return method or "gradient_weighted_attention", {}
 
 
 def method_options(

@@ -1,0 +1,47 @@
+"""A method and its options under the name of what they are for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A choice that was measured.
+
+    Args:
+        name: As in `--preset`.
+        method: Registry name.
+        options: Of the method; those left out keep its defaults.
+        purpose: What it is for, in one sentence.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+    purpose: str
+
+
+_CHOICES = (
+    Preset(
+        "faithful",
+        "gradient_weighted_attention",
+        {"layers": "all_layers", "clamp": None},
+        "What the answer rests on, for and against, in all layers: the default.",
+    ),
+    Preset(
+        "localisation",
+        "gradient_weighted_attention",
+        {"layers": "last_4_layers", "clamp": "heads"},
+        "Where a forged region lies: only what speaks for the class in some head.",
+    ),
+    Preset(
+        "script",
+        "gradient_weighted_attention",
+        {"layers": "last_layer", "clamp": "fused"},
+        "What the attention visualiser script for clip_enhanced draws by default.",
+    ),
+)
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _CHOICES})
+"""By name; measured in `reports/clip-forgery`."""
