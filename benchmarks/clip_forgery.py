@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from shutil import copy2, copytree, rmtree
+from shutil import copy2, rmtree
 
 import numpy as np
 import yaml
@@ -271,10 +271,11 @@ KEPT = (
     *(
         f"{run}/{name}"
         for run in RUNS
-        for name in ("summary.md", "summary.json", "run.json", "records.parquet", "report.html")
+        for name in ("summary.md", "summary.json", "run.json", "records.parquet")
     ),
+    "forged/report.html",
 )
-"""Of each tower, where it is there."""
+"""Of each tower, where it is there; a page and pictures of the largest run alone."""
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
@@ -283,15 +284,14 @@ def publish(towers: Sequence[str], out: Path, to: Path) -> None:
     for name in ("findings.md", "findings.json", *kept):
         if (out / name).is_file():
             copy(out / name, to / name.replace("detector/", ""), out)
-    for pictures in (out / tower / run / "pictures" for tower in towers for run in RUNS):
-        if pictures.is_dir():
-            copytree(pictures, to / pictures.relative_to(out), dirs_exist_ok=True)
+    for picture in (one for tower in towers for one in (out / tower / "forged" / "pictures").glob("*.png")):
+        copy(picture, to / picture.relative_to(out), out)
 
 
 def copy(source: Path, to: Path, out: Path) -> None:
     """Copy a file; text loses the folder's place on this machine."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".parquet":
+    if source.suffix in (".parquet", ".png"):
         copy2(source, to)
         return
     text = source.read_text("utf-8")
