@@ -12,9 +12,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tiny_detector import photo, write_photos
 
-from xai.attr import GradientWeightedAttention
+from xai.attr import DEFAULT_PRESET, METHODS
 from xai.core import DataError
 from xai.explanation import page as page_module
+
+Default = METHODS[DEFAULT_PRESET.method]
 
 
 def names(folder):
@@ -228,14 +230,14 @@ def test_memory_that_runs_out_halves_the_batch_or_fails_the_image(
     tmp_path, xai_command, detector, monkeypatch
 ):
     write_photos(tmp_path / "in", 3)
-    whole, limit = GradientWeightedAttention.attribute_targets, 1
+    whole, limit = Default.attribute_targets, 1
 
     def attribute_targets(self, pixels, *args):
         if len(pixels) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(self, pixels, *args)
 
-    monkeypatch.setattr(GradientWeightedAttention, "attribute_targets", attribute_targets)
+    monkeypatch.setattr(Default, "attribute_targets", attribute_targets)
     command = ["explain", "in", "--config", detector]
     run = xai_command(*command)
     assert run.code == 0, run.stderr
@@ -307,7 +309,7 @@ def test_a_bug_is_a_short_message_and_a_traceback_only_with_debug(
     def bug(self, *args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(GradientWeightedAttention, "attribute_targets", bug)
+    monkeypatch.setattr(Default, "attribute_targets", bug)
     run = xai_command("explain", path, "--config", detector)
     assert (run.code, run.stdout) == (1, "")
     assert "Internal error: ZeroDivisionError: a bug" in run.stderr

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
+import vit_zoo as zoo
 from tiny_detector import classifier, photo, write_photos
 
-from xai.attr import GradientWeightedAttention
+from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention
 from xai.core import DataError, Explanation, Margin, ModelError, Sample, UsageError
 from xai.explanation import Explainer, Failure, explain
 from xai.explanation.failure import OutOfMemoryError
+from xai.models import load
+
+GWA = "gradient_weighted_attention"
 
 
 def samples(count, size=(40, 32)):
@@ -51,7 +55,7 @@ def test_maps_are_those_of_the_attribution():
 def test_top_two_of_many_classes_differ_per_image_within_a_batch():
     labels = ("a", "b", "c", "d", "e")
     model = classifier(labels)
-    results = explained(Explainer(model, batch_size=16), samples(16))
+    results = explained(Explainer(model, GWA, batch_size=16), samples(16))
     pairs = {tuple(one.maps) for one in results}
     assert len(pairs) > 1, "the images must disagree for this test to say anything"
     for one in results:
@@ -250,3 +254,21 @@ def test_library_call_raises_the_first_failure_or_collects_all(tmp_path):
     results = explain(tmp_path, classifier(), failures=failures)
     assert [one.sample.path.name for one in results] == ["0.png", "2.png"]
     assert [failure.name for failure in failures] == [str(paths[1])]
+
+
+def test_without_a_method_the_default_preset_explains():
+    explainer = Explainer(classifier())
+    assert explainer.method_name == DEFAULT_PRESET.method
+    assert explainer.options.items() >= DEFAULT_PRESET.options.items()
+
+
+def test_without_a_method_options_are_those_of_gradient_weighted_attention():
+    explainer = Explainer(classifier(), layers=[-1])
+    assert (explainer.method_name, explainer.options["layers"]) == (GWA, [-1])
+
+
+def test_a_model_without_a_class_token_is_explained_in_one_pass_and_told_so(caplog):
+    explainer = Explainer(load(zoo.build("siglip"), labels=list("abc"), grid=(4, 4)))
+    assert explainer.method_name == PRESETS["one_pass"].method
+    assert explainer.options.items() >= PRESETS["one_pass"].options.items()
+    assert "has no class token" in caplog.text

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from tiny_detector import classifier, photo, write_photos
 
 import xai.report
+from xai.attr import DEFAULT_PRESET
 from xai.core import Sample
 from xai.explanation import OutputError, explain
 from xai.report import save
@@ -57,7 +58,8 @@ def test_files_of_one_image(tmp_path):
     assert content["maps"]["fake"]["sum"] == pytest.approx(float(explanation.maps["fake"].sum()))
     row, col = content["maps"]["real"]["strongest_patch"]
     assert explanation.maps["real"][row, col] == explanation.maps["real"].max()
-    assert content["method"]["options"]["layers"] == "all_layers"
+    assert content["method"]["name"] == DEFAULT_PRESET.method
+    assert content["method"]["options"].items() >= DEFAULT_PRESET.options.items()
     assert content["seed"] == 5
     assert len(content["model"]["fingerprint"]) == 64
     assert set(content["versions"]) == {"xai", "torch", "transformers", "captum"}
@@ -167,7 +169,7 @@ def test_a_full_disk_is_one_error_and_what_was_finished_stays(tmp_path, monkeypa
 def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     (path,) = write_photos(tmp_path / "in", 1)
     out = tmp_path / "out"
-    explain(path, classifier(), out=out, target="fake")
+    explain(path, classifier(), out=out, target="fake", layers="last_layer")
     before = (out / "0_maps.safetensors").read_bytes()
 
     def broken(maps):
@@ -177,7 +179,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="Input/output error"):
         explain(path, classifier(), out=out, target="fake", layers="all_layers")
     assert (out / "0_maps.safetensors").read_bytes() == before
-    assert record(out / "0_explanation.json")["method"]["options"]["layers"] == "all_layers"
+    assert record(out / "0_explanation.json")["method"]["options"]["layers"] == "last_layer"
 
 
 def test_an_unwritable_folder_is_one_error(tmp_path):

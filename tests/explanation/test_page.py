@@ -63,9 +63,23 @@ def test_the_map_is_what_its_layers_and_heads_fuse_to(clamp, target):
             np.testing.assert_allclose(values_of(image.maps[GWA][label]), fused, atol=stack.limit / 127)
 
 
+@pytest.mark.parametrize("clamp", ["heads", None])
+def test_the_map_of_an_integrated_mask_gradient_is_what_its_shares_fuse_to(clamp):
+    method = "integrated_mask_gradient"
+    page = built(Explainer(classifier(layers=3), method, n_steps=3, clamp=clamp))
+    fusion = page.fusion
+    assert (fusion.row, fusion.layers, fusion.layer_fusion) == (method, [0, 1, 2], "sum")
+    options = {"head_fusion": fusion.head_fusion, "layer_fusion": fusion.layer_fusion, "clamp": fusion.clamp}
+    for image in page.images:
+        for label, stack in image.products.items():
+            fused = fuse(torch.from_numpy(products_of(stack)), options).numpy()
+            rounding = stack.limit / 127 * len(fusion.layers)
+            np.testing.assert_allclose(values_of(image.maps[method][label]), fused, atol=rounding)
+
+
 def test_the_class_that_was_predicted_is_checked_and_numbers_are_the_model_s():
     model = classifier()
-    for image in built(Explainer(model)).images:
+    for image in built(Explainer(model, GWA)).images:
         (found,) = image.removals
         assert (found.row, found.target, found.operator) == (GWA, image.predicted, "token")
         other = next(label for label in image.probabilities if label != found.target)
@@ -84,7 +98,7 @@ def test_of_one_class_or_a_contrast_that_class_is_checked():
 
 def test_a_model_with_many_classes_shows_each_image_s_own():
     labels = tuple(f"class {i}" for i in range(40))
-    page = built(Explainer(classifier(labels)), count=6)
+    page = built(Explainer(classifier(labels), GWA), count=6)
     for image in page.images:
         assert list(image.maps[GWA]) == list(image.probabilities)[:2]
         assert set(image.maps[GWA]) == set(image.products) <= set(page.classes)
@@ -106,7 +120,7 @@ def test_without_memory_for_all_layers_the_page_goes_without(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(GradientWeightedAttention, "attribute_layers", attribute_layers)
-    page = built(Explainer(classifier()))
+    page = built(Explainer(classifier(), GWA))
     assert page.fusion is None
     for image in page.images:
         assert any("Layers and heads are left out" in said for said in image.caveats)

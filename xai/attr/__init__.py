@@ -19,7 +19,7 @@ from xai.attr.mask_gradient import MaskGradient
 from xai.attr.metric_driven import MetricDrivenAttribution
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
-from xai.attr.presets import PRESETS, Preset
+from xai.attr.presets import DEFAULT_PRESET, PRESETS, Preset
 from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
@@ -35,6 +35,7 @@ from xai.attr.vit_cx import ViTCX
 __all__ = [
     "CPLRP",
     "DAAM",
+    "DEFAULT_PRESET",
     "LAYER_PRESETS",
     "LIME",
     "METHODS",

@@ -26,9 +26,15 @@ class Preset:
 _CHOICES = (
     Preset(
         "faithful",
+        "integrated_mask_gradient",
+        {"n_steps": 8, "internal_batch_size": 1},  # points of the path by turns: memory as of one pass
+        "What the answer rests on, for and against: the default.",
+    ),
+    Preset(
+        "one_pass",
         "gradient_weighted_attention",
         {"layers": "all_layers", "clamp": None},
-        "What the answer rests on, for and against, in all layers: the default.",
+        "The same question for one forward and one backward pass, on any model.",
     ),
     Preset(
         "localisation",
@@ -45,3 +51,5 @@ _CHOICES = (
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _CHOICES})
 """By name; measured in `reports/clip-forgery`."""
+DEFAULT_PRESET = PRESETS["faithful"]
+"""What explains where no method is named."""

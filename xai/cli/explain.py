@@ -22,7 +22,8 @@ def explain(
         str | None,
         typer.Option(
             "--method",
-            help="xai methods lists them; default gradient_weighted_attention.",
+            help="xai methods lists them; default --preset faithful, or gradient_weighted_attention where "
+            "options of its are given.",
             rich_help_panel=opt.METHOD,
         ),
     ] = None,
@@ -38,7 +39,7 @@ def explain(
         str | None,
         typer.Option(
             "--preset",
-            help="A method with its options: faithful, localisation, script (xai methods).",
+            help="A method with its options: faithful, one_pass, localisation, script (xai methods).",
             rich_help_panel=opt.METHOD,
         ),
     ] = None,
@@ -82,6 +83,8 @@ def explain(
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
     name, options = opt.method_of(method, method_config, preset)
+    if name is None and (layers_panel or heads_panel):
+        name = "gradient_weighted_attention"  # which has such maps
     explainer = Explainer(
         opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
         name,

@@ -109,8 +109,8 @@ def load_classifier(
     )
 
 
-def method_of(method: str | None, file: Path | None, preset: str | None) -> tuple[str, dict[str, Any]]:
-    """Name and options of the method that --method, --method-config or --preset names."""
+def method_of(method: str | None, file: Path | None, preset: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Name and options of the method that --method, --method-config or --preset names; None: none does."""
     from xai.attr import PRESETS
     from xai.core import UsageError, nearest
     from xai.explanation import read_method_file
@@ -126,7 +126,7 @@ def method_of(method: str | None, file: Path | None, preset: str | None) -> tupl
         if preset not in PRESETS:
             raise UsageError(f"There is no preset {preset!r}.", nearest(preset, PRESETS))
         return PRESETS[preset].method, dict(PRESETS[preset].options)
-    return method or "gradient_weighted_attention", {}
+    return method, {}
 
 
 def method_options(

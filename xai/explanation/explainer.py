@@ -39,7 +39,7 @@ class Explainer:
 
     Args:
         classifier: What is explained.
-        method: Registry name of an attribution.
+        method: Registry name of an attribution; None: see `choose_method`.
         target: See `Targets.parse`.
         batch_size: Most images at once; halved for the rest of the run when memory runs out.
         seed: Of methods that draw random numbers.
@@ -52,7 +52,7 @@ class Explainer:
     def __init__(
         self,
         classifier: Classifier,
-        method: str = "gradient_weighted_attention",
+        method: str | None = None,
         target: Wanted = None,
         *,
         batch_size: int = 8,
@@ -61,6 +61,8 @@ class Explainer:
     ):
         if batch_size < 1:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
+        if method is None:
+            method, options = choose_method(classifier, options)
         takes = list(inspect.signature(attr.METHODS[method]).parameters)[1:]
         if "seed" in takes:
             options = {"seed": seed, **options}
@@ -186,6 +188,22 @@ class Explainer:
             )
             results.append(_checked(explanation))
         return results
+
+
+def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The method, with its options, where none was named.
+
+    Options are those of gradient-weighted attention (`layers`, `head_fusion` …) and choose it; without any
+    the default preset explains. That one removes all patches, which a model without a class token does
+    not survive: such a model is explained with the preset `one_pass`, and a warning says so.
+    """
+    if options:
+        return attr.GradientWeightedAttention.info.name, options
+    preset = attr.DEFAULT_PRESET
+    if not classifier.grid.prefix:
+        preset = attr.PRESETS["one_pass"]
+        log.warning("%s has no class token: explained with %s.", classifier.name, preset.method)
+    return preset.method, dict(preset.options)
 
 
 def prepare(classifier: Classifier, sample: Sample) -> Prepared:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai.attr import METHODS, GradientWeightedAttention, resolve_layers
+from xai.attr import METHODS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
 from xai.core import Explanation, Margin, ModelError
 from xai.explanation.compare import Comparison
 from xai.explanation.evidence import DRAWS, SHARE, VALUE, check_removal, removal_operator
 from xai.explanation.explainer import Explainer, prepare
 from xai.explanation.failure import OutOfMemoryError
-from xai.explanation.panels import layer_products, presets_of
+from xai.explanation.panels import layer_products, maps_of_layers, presets_of
 from xai.explanation.record import versions
 from xai.models import Classifier
 from xai.perturb import Operator, Stream
@@ -31,7 +31,8 @@ MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 class PageBuilder:
     """Makes a page's images one by one, so that no photograph is kept.
 
-    Layers and heads travel in pages of gradient-weighted attention with at most 50 images.
+    Layers and heads travel in pages of gradient-weighted attention and integrated mask gradient with at
+    most 50 images.
 
     Args:
         explainer: Made the explanations.
@@ -42,7 +43,7 @@ class PageBuilder:
         self.explainer = explainer
         self.total = total
         self.images: list[Image] = []
-        self._layered = explainer.method_name == GradientWeightedAttention.info.name
+        self._layered = isinstance(explainer.method, GradientWeightedAttention | IntegratedMaskGradient)
         self._depth: int | None = None
         self._check = _RemovalCheck(explainer.classifier, explainer.seed)
 
@@ -57,8 +58,7 @@ class PageBuilder:
         products = {}
         if self._layered and self.total <= MOST_WITH_LAYERS:
             try:
-                found = {name: layer_products(explainer, explanation, name) for name in explanation.maps}
-                products = {name: values.numpy() for name, values in found.items()}
+                products = {name: self._products(explanation, name) for name in explanation.maps}
                 self._depth = len(next(iter(products.values())))
             except OutOfMemoryError:
                 caveats.append("Layers and heads are left out: all of them at once do not fit into memory.")
@@ -102,10 +102,27 @@ class PageBuilder:
             asked=self.total,
         )
 
+    def _products(self, explanation: Explanation, name: str) -> np.ndarray:
+        """(layers, heads, rows, cols), which `_fusion` fuses to the map of one class."""
+        method = self.explainer.method
+        if isinstance(method, IntegratedMaskGradient):
+            shares = maps_of_layers(self.explainer, method, explanation, name)
+            return (shares * shares.shape[1]).numpy()  # the mean over heads is to be their sum
+        return layer_products(self.explainer, explanation, name).numpy()
+
     def _fusion(self) -> Fusion | None:
         if self._depth is None:
             return None
         options = self.explainer.options
+        if isinstance(self.explainer.method, IntegratedMaskGradient):
+            return Fusion(
+                row=self.explainer.method_name,
+                layers=list(range(self._depth)),
+                presets=presets_of(self._depth),
+                head_fusion="mean",
+                layer_fusion="sum",
+                clamp=options["clamp"],
+            )
         return Fusion(
             row=self.explainer.method_name,
             layers=resolve_layers(options["layers"], self._depth),
