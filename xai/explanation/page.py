@@ -106,8 +106,7 @@ class PageBuilder:
         """(layers, heads, rows, cols), which `_fusion` fuses to the map of one class."""
         method = self.explainer.method
         if isinstance(method, IntegratedMaskGradient):
-            shares = maps_of_layers(self.explainer, method, explanation, name)
-            return (shares * shares.shape[1]).numpy()  # the mean over heads is to be their sum
+            return maps_of_layers(self.explainer, method, explanation, name).numpy()
         return layer_products(self.explainer, explanation, name).numpy()
 
     def _fusion(self) -> Fusion | None:
@@ -119,7 +118,7 @@ class PageBuilder:
                 row=self.explainer.method_name,
                 layers=list(range(self._depth)),
                 presets=presets_of(self._depth),
-                head_fusion="mean",
+                head_fusion="sum",
                 layer_fusion="sum",
                 clamp=options["clamp"],
             )

@@ -60,7 +60,7 @@ class Fusion(_Part):
     row: str
     layers: list[int] = Field(description="Indices of the layers fused, from 0.")
     presets: dict[str, list[int]] = Field(description="Named choices of layers that fit the model's depth.")
-    head_fusion: Literal["mean", "max", "min"]
+    head_fusion: Literal["mean", "max", "min", "sum"]
     layer_fusion: Literal["mean", "sum", "max", "product"]
     clamp: Literal["fused", "heads"] | None
 

@@ -132,7 +132,8 @@ def test_outlines_can_be_left_out(explained):
 
 
 LAYERS = {"as explained (2, 3)": [2, 3], "last layer": [3], "all layers (4)": [0, 1, 2, 3], "layer 1": [1]}
-HEADS = {"max of all": "max", "min of all": "min", "head 2": 2}
+HEADS = {"max of all": "max", "min of all": "min", "sum of all": "sum", "head 2": 2}
+OVER_HEADS = HEAD_FUSIONS | {"sum": lambda maps, dim: maps.sum(dim)}
 
 
 @pytest.mark.parametrize("clamp", ["fused", "heads", None])
@@ -153,6 +154,7 @@ def test_layers_and_heads_are_fused_as_the_method_does(open_page, clamp, fusion)
         ("last layer", "as explained (mean)"),
         ("as explained (2, 3)", "max of all"),
         ("all layers (4)", "min of all"),
+        ("last layer", "sum of all"),
         ("layer 1", "head 2"),
     ]:
         choose(tab, "Layers", layers)
@@ -179,7 +181,7 @@ def fused(products, layers, head, fusion, clamp):
     chosen = torch.from_numpy(products[layers])
     chosen = chosen[:, [head]] if isinstance(head, int) else chosen
     chosen = chosen.clamp_min(0) if clamp == "heads" else chosen
-    by_layer = HEAD_FUSIONS["mean" if isinstance(head, int) else head](chosen, 1)
+    by_layer = OVER_HEADS["mean" if isinstance(head, int) else head](chosen, 1)
     values = LAYER_FUSIONS[fusion](by_layer, 0)
     return (values.clamp_min(0) if clamp == "fused" else values).numpy()
 

@@ -3,7 +3,12 @@
 const DIFFERENCE = "difference";
 const OVERLAP = "overlap";
 const NOISE = 1e-6; // of the largest value: what is more negative is a sign, not rounding
-const HEAD_FUSIONS = { mean: meanOf, max: (values) => Math.max(...values), min: (values) => Math.min(...values) };
+const HEAD_FUSIONS = {
+  mean: meanOf,
+  max: (values) => Math.max(...values),
+  min: (values) => Math.min(...values),
+  sum: sumOf,
+};
 const LAYER_FUSIONS = {
   mean: meanOf,
   sum: sumOf,
