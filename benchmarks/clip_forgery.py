@@ -267,7 +267,7 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 
 
 KEPT = (
-    *("tuned.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
+    *("tuned.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json", "examples.png"),
     *(
         f"{run}/{name}"
         for run in RUNS
@@ -276,6 +276,7 @@ KEPT = (
     "forged/report.html",
 )
 """Of each tower, where it is there; a page and pictures of the largest run alone."""
+PICTURES = ("intervals_srg_*", "intervals_average_precision_*", "ranks_*", "stability_*")
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
@@ -284,8 +285,10 @@ def publish(towers: Sequence[str], out: Path, to: Path) -> None:
     for name in ("findings.md", "findings.json", *kept):
         if (out / name).is_file():
             copy(out / name, to / name.replace("detector/", ""), out)
-    for picture in (one for tower in towers for one in (out / tower / "forged" / "pictures").glob("*.png")):
-        copy(picture, to / picture.relative_to(out), out)
+    for tower in towers:
+        for name in PICTURES:
+            for picture in (out / tower / "forged" / "pictures").glob(f"{name}.png"):
+                copy(picture, to / picture.relative_to(out), out)
 
 
 def copy(source: Path, to: Path, out: Path) -> None:
@@ -331,6 +334,12 @@ def main() -> None:
             config = write_config(run, model, images, folder, limit, options.device, extra)
             call("-m", "xai", "benchmark", "run", config, "--out", folder / run)
             call("-m", "xai", "report", folder / run)
+    for tower, model in models.items():
+        examples = options.out / tower / "examples.png"
+        if options.runs and not examples.is_file():
+            words = ["--model", model, "--manifest", images / "forged.csv", "--out", examples]
+            words += ["--device", options.device] if options.device else []
+            call("benchmarks/clip_examples.py", *words)
     if set(options.runs) >= {"forged", "precision", "operators", "tuned"}:
         call("benchmarks/clip_findings.py", options.out, *options.towers)
     if options.publish:

@@ -57,10 +57,13 @@ def test_what_is_published_names_no_folder_of_this_machine(tmp_path):
     run = out / "tower" / "forged"
     (run / "pictures").mkdir(parents=True)
     (run / "run.json").write_text(f'{{"model": "{out}/tower/detector/detector.yaml"}}')
-    (run / "pictures" / "ranks.png").write_bytes(b"picture")
+    (run / "pictures" / "ranks_token-4.png").write_bytes(b"picture")
+    (run / "pictures" / "agreement_maps.png").write_bytes(b"of less interest")
     (out / "findings.md").write_text("# Findings\n")
     publish(["tower"], out, to)
     assert (to / "tower" / "forged" / "run.json").read_text() == '{"model": "tower/detector/detector.yaml"}'
-    assert (to / "tower" / "forged" / "pictures" / "ranks.png").read_bytes() == b"picture"
+    pictures = to / "tower" / "forged" / "pictures"
+    assert [one.name for one in pictures.iterdir()] == ["ranks_token-4.png"]
+    assert (pictures / "ranks_token-4.png").read_bytes() == b"picture"
     assert (to / "findings.md").read_text() == "# Findings\n"
     assert not (to / "tower" / "costly").exists()
