@@ -131,10 +131,24 @@ def test_dropping_is_masking(name: str) -> None:
                 masked = model(x)
             with drop_patches(model, entry, present, grid):
                 torch.testing.assert_close(model(x), masked, atol=1e-5, rtol=1e-5)
-        assert lengths[-1] == grid.prefix + int(present.sum(1).max())
+        assert lengths[-1] == grid.prefix + max(1, int(present.sum(1).max()))
     hook.remove()
     with torch.no_grad():  # the model is as it was
         torch.testing.assert_close(model(x), masked, atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_without_weight_for_patches_answers_when_all_are_dropped() -> None:
+    """DINOv2's head takes the mean of the patches even where it gives it no weight: 0 × NaN is NaN."""
+    model, x = build("dinov2"), pixels(2)
+    with torch.no_grad():
+        model.model.classifier.weight[:, model.model.config.hidden_size :] = 0
+        grid, nothing = grid_of(model, x), torch.zeros(2, 16, dtype=torch.bool)
+        with mask_patches(model, nothing, grid):
+            expected = model(x)
+        entry = entry_of(model, x, grid)
+        assert entry is not None
+        with drop_patches(model, entry, nothing, grid):
+            torch.testing.assert_close(model(x), expected)
 
 
 def test_dropping_does_not_concern_other_threads() -> None:

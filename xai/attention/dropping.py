@@ -29,6 +29,7 @@ def drop_patches(model: nn.Module, entry: nn.Module, present: Tensor, grid: Patc
     """
     counts = present.sum(dim=1)
     most, least = (int(count) for count in torch.stack([counts.max(), counts.min()]).tolist())
+    most = max(most, 1)  # a head that gives patches no weight still takes their mean: of none it is NaN
     # a stable sort: the present ones first, each in its order
     patches = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most] + grid.prefix
     prefix = torch.arange(grid.prefix, device=present.device).expand(len(present), -1)
