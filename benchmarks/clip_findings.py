@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.clip_tables import HEADLINE, Run, by_kind, compare, line, ranking
+from xai.stats import adjust
 
 SIGNED = (("gwa_signed", "gwa_clamp_heads"), ("gwa_all_layers_signed", "gwa_all_layers_clamp_heads"))
 MASK_GRADIENTS = ("integrated_mask_gradient", "mask_gradient")
@@ -49,27 +49,32 @@ SHOWN_BY_KIND = (
     *("gwa_last_4_clamped", "gwa_all_layers_signed", "gwa_all_layers_clamp_heads", "chefer", "legrad"),
     *("integrated_mask_gradient", "attn_lrp", "center_prior", "sobel"),
 )
+COMPARED = ["| | first | second | first − second | p (Holm) |", "|---|---|---|---:|---:|"]
 BEFORE = "gwa_last_4_clamped"
 """The options of gradient-weighted attention before this benchmark."""
 
 
 def four_points(forged: Run, operators: Run) -> dict[str, Any]:
-    """The four points of the first trial, on one tower."""
-    pointing, precision = forged.table("pointing_game"), forged.table("average_precision")
-    against = "center_prior"
-    place = {
-        name: compare(pointing, name, against)
+    """The four points of the first trial, on one tower; p by Holm over the comparisons of the first two."""
+    asked = [
+        ("place", "pointing game", "pointing_game", "", name, "center_prior")
         for name in (BEFORE, "gwa_all_layers_signed", "saliency", "attention_rollout")
-    }
-    sign = [
-        {
-            "srg": compare(forged.table("srg", "token-4"), signed, clamped),
-            "srg, mean-3": compare(forged.table("srg", "mean-3"), signed, clamped),
-            "pointing game": compare(pointing, signed, clamped),
-            "average precision": compare(precision, signed, clamped),
-        }
-        for signed, clamped in SIGNED
     ]
+    asked += [
+        ("sign", label, metric, protocol, signed, clamped)
+        for signed, clamped in SIGNED
+        for label, metric, protocol in (
+            ("SRG, token-4", "srg", "token-4"),
+            ("SRG, mean-3", "srg", "mean-3"),
+            ("pointing game", "pointing_game", ""),
+            ("average precision", "average_precision", ""),
+        )
+    ]
+    tested = adjust([compare(forged, *which) for _, _, *which in asked])
+    place, sign = (
+        [(label, found) for (point, label, *_), found in zip(asked, tested, strict=True) if point == name]
+        for name in ("place", "sign")
+    )
     answers = dict(operators.summary["answers"]) | dict(forged.summary["answers"])
     family = {}
     for name in MASK_GRADIENTS:
@@ -88,11 +93,10 @@ def four_points(forged: Run, operators: Run) -> dict[str, Any]:
 
 def points_text(found: dict[str, Any]) -> list[str]:
     """The four points as tables."""
-    head = ["| | first | second | paired test |", "|---|---|---|---|"]
-    lines = ["### 1. Pointing into the mask, against the centre", "", *head]
-    lines += [line("pointing game", one) for one in found["place"].values()]
-    lines += ["", "### 2. Signed against clamped", "", *head]
-    lines += [line(label, one) for pair in found["sign"] for label, one in pair.items()]
+    lines = ["### 1. Pointing into the mask, against the centre", "", *COMPARED]
+    lines += [line(label, one) for label, one in found["place"]]
+    lines += ["", "### 2. Signed against clamped", "", *COMPARED]
+    lines += [line(label, one) for label, one in found["sign"]]
     lines += ["", "### 3. The answer with all evidence removed", ""]
     lines += [
         "| protocol | images | margin, whole | margin, all removed | class kept |",
@@ -148,9 +152,7 @@ def precision(lower: Run, exact: Run) -> dict[str, dict[str, float]]:
         deviation `spread` of the exact scores, and Spearman's `rank` correlation over all pairs.
     """
     keys = ["image", "method", "control", "seed", "metric", "protocol"]
-    low, high = (
-        pd.read_parquet(run.folder / "records.parquet", columns=[*keys, "value"]) for run in (lower, exact)
-    )
+    low, high = (run.records[[*keys, "value"]] for run in (lower, exact))
     both = high.merge(low, on=keys, suffixes=("", "_low"), validate="one_to_one")
     return {
         f"{metric}, {protocol}": {
@@ -193,19 +195,16 @@ def tuning_text(tuned: dict[str, dict[str, Any]], runs: dict[str, Run]) -> list[
         options = ", ".join(f"{key} {str(value).lower()}" for key, value in one["best"].items())
         interval = f"{gain['difference']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
         lines.append(f"| {tower} | {options} | {interval} | {gain['verdict']} |")
-    lines += [
-        "",
-        "On held-out forgeries, against the default:",
-        "",
-        "| tower | tuned | default | paired test |",
+    asked = [
+        (f"{tower}, {protocol}", run, protocol, name)
+        for tower, run in runs.items()
+        for protocol in ("token-4", "mean-3")
+        for name in run.table("srg", protocol).rows
+        if name.startswith("gwa_tuned")
     ]
-    lines += ["|---|---|---|---|"]
-    for tower, run in runs.items():
-        for protocol in ("token-4", "mean-3"):
-            table = run.table("srg", protocol)
-            names = [name for name in table.rows if name.startswith("gwa_tuned")]
-            lines += [line(f"{tower}, {protocol}", compare(table, name, BEFORE)) for name in names]
-    return lines
+    tested = adjust([compare(run, "srg", protocol, name, BEFORE) for _, run, protocol, name in asked])
+    lines += ["", "SRG on held-out forgeries, against the last four layers, clamped:", "", *COMPARED]
+    return lines + [line(label, one) for (label, *_), one in zip(asked, tested, strict=True)]
 
 
 def side_text(folder: Path, tower: str, forged: Run) -> list[str]:
@@ -253,7 +252,8 @@ def main() -> None:
     lines += ["", "## Tuned gradient-weighted attention", "", *tuning_text(tuned, after)]
     lines += ["", "## What bfloat16 changes", "", *precision_text(exact)]
     content = {"points": points, "standing": places, "tuning": tuned, "precision": exact}
-    (options.folder / "findings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, default=asdict) + "\n"
+    (options.folder / "findings.json").write_text(text, encoding="utf-8")
     (options.folder / "findings.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 

@@ -333,6 +333,7 @@ def main() -> None:
             limit = size.images.get(run)
             config = write_config(run, model, images, folder, limit, options.device, extra)
             call("-m", "xai", "benchmark", "run", config, "--out", folder / run)
+            call("-m", "xai", "benchmark", "export", folder / run, "--out", folder / run / "records.parquet")
             call("-m", "xai", "report", folder / run)
     for tower, model in models.items():
         examples = options.out / tower / "examples.png"

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+
+from xai.stats import Comparison, compare_paired
 
 Columns = Sequence[tuple[str, str]]
 """Metric and protocol; metrics that read the map alone have no protocol of their own: ""."""
@@ -75,6 +80,14 @@ class Run:
             (part["metric"], part["protocol"] or ""): Table(part) for part in self.summary["parts"]
         }
 
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """Every score: `xai benchmark export`."""
+        return pd.read_parquet(
+            self.folder / "records.parquet",
+            columns=["image", "group", "method", "control", "seed", "metric", "protocol", "value"],
+        )
+
     def table(self, metric: str, protocol: str = "") -> Table:
         """Of a metric; those that read the map alone have no protocol of their own."""
         found = self.tables.get((metric, protocol))
@@ -94,24 +107,23 @@ def ranking(run: Run, columns: Columns = HEADLINE) -> list[str]:
     return lines
 
 
-def compare(table: Table, first: str, second: str) -> dict[str, Any]:
-    """Two rows side by side."""
-    a, b = table.rows[first], table.rows[second]
-    return {
-        "first": {key: a[key] for key in ("name", "mean", "low", "high")},
-        "second": {key: b[key] for key in ("name", "mean", "low", "high")},
-        "distinguishable": table.differs(first, second),
-    }
+def compare(run: Run, metric: str, protocol: str, first: str, second: str) -> Comparison:
+    """Two rows image by image; the tests of the summary are over all pairs of rows, which costs power."""
+    records = run.records
+    mine = records[(records["metric"] == metric) & ((records["protocol"] == protocol) | (protocol == ""))]
+    both = [mine[mine["method"] == name].set_index("image") for name in (first, second)]
+    groups = both[0]["group"]
+    scores = [one["value"].reindex(groups.index).to_numpy() for one in both]
+    better = run.table(metric, protocol).part["higher_is_better"]
+    return compare_paired(*scores, groups.tolist(), names=(first, second), higher_is_better=better)
 
 
-def line(label: str, found: dict[str, Any]) -> str:
+def line(label: str, found: Comparison) -> str:
     """A comparison as a row of a table."""
-    cells = [
-        f"{one['name']} {one['mean']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-        for one in (found["first"], found["second"])
-    ]
-    verdict = "differ" if found["distinguishable"] else "not distinguishable"
-    return f"| {label} | {cells[0]} | {cells[1]} | {verdict} |"
+    cells = [f"{name} {mean:.2f}" for name, mean in zip(found.names, found.means, strict=True)]
+    interval = f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    p = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
+    return f"| {label} | {cells[0]} | {cells[1]} | {interval} | {p} |"
 
 
 def by_kind(run: Run, metric: str, rows: Sequence[str]) -> list[str]:

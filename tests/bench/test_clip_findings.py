@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.clip_findings import precision
-from benchmarks.clip_tables import Run, Table, by_kind
+from benchmarks.clip_tables import Run, Table, by_kind, compare, line
 
 
 def table(higher_is_better: bool) -> Table:
@@ -53,8 +53,8 @@ def test_leaders_are_bold_controls_are_not():
 def test_precision_compares_the_same_rows_of_the_same_images(tmp_path):
     def run(name: str, values: dict[tuple[str, str], float]) -> Run:
         rows = [
-            {"image": image, "method": method, "control": False, "seed": 0, "metric": "srg"}
-            | {"protocol": "token-4", "value": value}
+            {"image": image, "group": image, "method": method, "control": False, "seed": 0}
+            | {"metric": "srg", "protocol": "token-4", "value": value}
             for (image, method), value in values.items()
         ]
         (tmp_path / name).mkdir()
@@ -80,3 +80,21 @@ def test_kinds_are_shown_for_the_rows_that_took_part(tmp_path):
     lines = by_kind(Run(tmp_path), "pointing_game", ["a", "elsewhere"])
     assert lines[0] == "| kind | images | a |"
     assert lines[2:] == ["| blur | 4 | 0.25 |", "| noise | 4 | 0.75 |"]
+
+
+def test_two_rows_are_compared_image_by_image_and_groups_count_once(tmp_path):
+    images = [(str(i), f"g{i // 2}") for i in range(20)]
+    rows = [
+        {"image": image, "group": group, "method": method, "control": False, "seed": 0, "metric": "deletion"}
+        | {"protocol": "token-4", "value": int(group[1:]) + (1.0 if method == "a" else 0.0)}
+        for method in "ab"
+        for image, group in (images if method == "a" else images[::-1])
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "records.parquet")
+    part = {"metric": "deletion", "protocol": "token-4", "higher_is_better": False}
+    part |= {"analysis": {"methods": [], "pairs": []}}
+    (tmp_path / "summary.json").write_text(json.dumps({"parts": [part]}))
+    found = compare(Run(tmp_path), "deletion", "token-4", "a", "b")
+    assert (found.difference, found.blocks, found.side) == (1.0, 10, -1)
+    assert found.p < 0.01
+    assert line("here", found).startswith("| here | a 5.50 | b 4.50 | +1.00 [+1.00, +1.00] | 0.00")
