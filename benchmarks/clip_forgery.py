@@ -4,13 +4,12 @@
     python benchmarks/clip_forgery.py --photos / --portraits DIR --size gpu --device cuda
     python benchmarks/clip_forgery.py --photos / --portraits DIR --size quick   # shows that it works
 
-For each tower: fetch it, fit a head for local forgeries (`train_clip_detector.py`), then run
-`configs/clip_forgery/*.yaml` on forgeries of sources that the head has not seen. In between, `xai tune`
-chooses the options of gradient-weighted attention on forgeries of the sources that the head was fitted on,
-for the run `tuned`. Every step is skipped when its result is there and a run goes on where it was killed: the
-same command again goes on. At the end
-`clip_findings.py` says what it shows, and what is worth keeping is copied to --publish. Photographs and
-portraits: see `train_clip_detector.py`.
+For each tower: fetch it, fit a head for local forgeries (`train_clip_detector.py`; of DINOv2-S the norms are
+tuned first), then run `configs/clip_forgery/*.yaml` on forgeries of sources that the head has not seen. In
+between, `xai tune` chooses the options of gradient-weighted attention on forgeries of the sources that the
+head was fitted on, for the run `tuned`. Steps whose result is there are skipped, a run goes on where it was
+killed: the same command again goes on. At the end `clip_findings.py` says what it shows, and what is worth
+keeping is copied to --publish. Photographs and portraits: see `train_clip_detector.py`.
 """
 
 from __future__ import annotations
@@ -338,9 +337,9 @@ def main() -> None:
     for tower, model in models.items():
         examples = options.out / tower / "examples.png"
         if options.runs and not examples.is_file():
-            words = ["--model", model, "--manifest", images / "forged.csv", "--out", examples]
+            words = ["--manifest", images / "forged.csv", "--out", examples]
             words += ["--device", options.device] if options.device else []
-            call("benchmarks/clip_examples.py", *words)
+            call("benchmarks/clip_examples.py", "--model", model, *words)
     if set(options.runs) >= {"forged", "precision", "operators", "tuned"}:
         call("benchmarks/clip_findings.py", options.out, *options.towers)
     if options.publish:

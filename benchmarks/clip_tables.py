@@ -66,7 +66,8 @@ class Table:
         row = self.rows.get(name)
         if not row or row["mean"] is None:
             return ""
-        mark = "**" if self.leads(name) and not row["control"] else ""
+        # where no rows can be told apart, for want of images, to lead means nothing
+        mark = "**" if self.differ and self.leads(name) and not row["control"] else ""
         return f"{mark}{row['mean']:.2f}{mark} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
