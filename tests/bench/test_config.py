@@ -5,6 +5,7 @@ from typing import get_args
 import jsonschema
 import pytest
 
+from xai.attr import DEFAULT_PRESET
 from xai.bench import BenchmarkConfig, json_schema, read_benchmark, starter_config
 from xai.bench.config import Kind
 from xai.bench.names import resolve_protocols
@@ -34,10 +35,14 @@ def complaint(tmp_path: Path, text: str) -> str:
 
 def test_the_starter_is_valid_as_it_is(tmp_path):
     config = read(tmp_path, starter_config())
-    assert [entry.row for entry in config.methods][:2] == [
+    assert [entry.row for entry in config.methods] == [
+        "faithful",
         "gradient_weighted_attention",
         "gwa_clamped",
+        "attention_rollout",
     ]
+    first = config.methods[0]
+    assert first.method == DEFAULT_PRESET.method and first.options.items() <= DEFAULT_PRESET.options.items()
     assert config.data.forgeries.count == 200
 
 

@@ -19,7 +19,7 @@ def require_panels(explainer: Explainer) -> None:
     if explainer.method_name != GradientWeightedAttention.info.name:
         raise UsageError(
             f"Panels of layers and heads show gradient_weighted_attention, not {explainer.method_name}.",
-            "Leave out --method, or leave out the panels.",
+            "Use --method gradient_weighted_attention, or leave out the panels.",
         )
 
 
