@@ -31,6 +31,7 @@ COLUMNS = {
     "attention_rollout": ("attention_rollout", {}),
 }
 LABEL = "fake"
+DPI = 100  # a page shows no more of it
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
             if not isinstance(found, Explanation):
                 sys.exit(str(found.error))
             row[column] = found
-    save(draw_methods(rows, LABEL), options.out)
+    save(draw_methods(rows, LABEL), options.out, dpi=DPI)
 
 
 if __name__ == "__main__":
