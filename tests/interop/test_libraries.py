@@ -96,7 +96,7 @@ def test_gradient_weighted_attention_equals_its_definition(name: str, clamp: str
     rows = [p[:, :, seen.rows_of(i)].mean(2).mean(1) for i, p in enumerate(products)][-4:]
     expected = torch.stack(rows).mean(0)
     expected = grid.to_patches(expected.clamp(min=0) if clamp == "fused" else expected)
-    got = GradientWeightedAttention(model, clamp=clamp).attribute_patches(x, 1)
+    got = GradientWeightedAttention(model, "last_4_layers", clamp=clamp).attribute_patches(x, 1)
     scale = max(float(p.abs().max()) for p in products[-4:])
     assert float((got - expected).abs().max()) <= 1e-5 * scale
     assert got.abs().max() > 0
