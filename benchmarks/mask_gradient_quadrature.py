@@ -47,7 +47,7 @@ RULES = [
 ]
 LOG_LEVELS = np.linspace(-26, 0, 131)
 COSTS: list[tuple[str, dict]] = [
-    ("gradient_weighted_attention", {}),
+    ("gradient_weighted_attention", {"layers": "last_4_layers", "clamp": "fused"}),
     ("gradient_weighted_attention", {"layers": "all_layers"}),
     ("chefer", {}),
     ("legrad", {}),
