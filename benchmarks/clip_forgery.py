@@ -248,17 +248,17 @@ def tuned_rows(towers: Sequence[str], out: Path) -> list[dict[str, object]]:
     """What was chosen on each tower, as rows of every tower's runs."""
     rows = []
     for tower in towers:
-        found = yaml.safe_load((out / tower / "tuned.yaml").read_text("utf-8"))
+        found = yaml.safe_load((out / tower / "tuning.yaml").read_text("utf-8"))
         rows.append({"name": f"gwa_tuned_{tower}", "method": found["method"], "options": found["options"]})
     return rows
 
 
 def tune(model: str, images: Path, folder: Path, size: Size, device: str | None) -> None:
     """Choose the options on forgeries of training sources, measured on kinds that took no part."""
-    if (folder / "tuned.yaml").is_file():
+    if (folder / "tuning.yaml").is_file():
         return
     config = write_config("calibration", model, images, folder, size.calibration, device)
-    words = ["--out", folder / "tuned.yaml", "--folds", len(LOCAL + PORTRAIT), "--json"]
+    words = ["--out", folder / "tuning.yaml", "--folds", len(LOCAL + PORTRAIT), "--json"]
     call("-m", "xai", "tune", config, *words, save=folder / "tuning.json")
 
 
@@ -266,7 +266,7 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 
 
 KEPT = (
-    *("tuned.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json", "examples.png"),
+    *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json", "examples.png"),
     *(
         f"{run}/{name}"
         for run in RUNS

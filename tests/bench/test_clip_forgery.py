@@ -4,8 +4,18 @@ import csv
 import sys
 from pathlib import Path
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.clip_forgery import in_turns, publish, write_manifests
+from benchmarks.clip_forgery import (
+    RUNS,
+    TOWERS,
+    in_turns,
+    publish,
+    tuned_rows,
+    write_config,
+    write_manifests,
+)
 
 
 def written(folder: Path, name: str) -> list[dict[str, str]]:
@@ -67,3 +77,17 @@ def test_what_is_published_names_no_folder_of_this_machine(tmp_path):
     assert (pictures / "ranks_token-4.png").read_bytes() == b"picture"
     assert (to / "findings.md").read_text() == "# Findings\n"
     assert not (to / "tower" / "costly").exists()
+
+
+def test_configurations_do_not_replace_what_was_chosen(tmp_path):
+    """Both lie in the tower's folder; the run `tuned` reads the choices each time it goes on."""
+    said = {"method": "gradient_weighted_attention", "options": {"layers": "last_layer"}}
+    for tower in TOWERS:
+        (tmp_path / tower).mkdir()
+        (tmp_path / tower / "tuning.yaml").write_text(yaml.safe_dump(said))
+    before = tuned_rows(TOWERS, tmp_path)
+    for run in (*RUNS, "calibration"):
+        for tower in TOWERS:
+            write_config(run, "demo", tmp_path, tmp_path / tower, 1, None)
+    assert tuned_rows(TOWERS, tmp_path) == before
+    assert [row["options"] for row in before] == [said["options"]] * 2
