@@ -216,7 +216,8 @@ def side_text(folder: Path, tower: str, forged: Run) -> list[str]:
     for name, (title, columns) in SIDE_RUNS.items():
         if (folder / name / "summary.json").is_file():
             run = Run(folder / name)
-            lines += ["", f"## {tower}: {title} ({run.summary['images']} images)", "", *ranking(run, columns)]
+            images = run.table(*columns[0]).part["analysis"]["images"]  # so far, of a run that goes on
+            lines += ["", f"## {tower}: {title} ({images} images)", "", *ranking(run, columns)]
     return lines
 
 
