@@ -1,7 +1,5 @@
 """Masked patches are gone: the logits are those with their tokens really dropped; the model is untouched."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -9,15 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import transformers as hf
+from maskable import MASKABLE, made, some
 from torch import Tensor, nn
-from vit_zoo import CLASSES, COMMON, LABELS, LAYERS, WIDTH, ZOO, Logits, build, pixels
+from vit_zoo import LAYERS, ZOO, build, pixels
 
 from xai.attention import (
     attention_rows,
     check_maskable,
-    drop_patches,
-    entry_of,
     grid_of,
     mask_patches,
     probe,
@@ -25,44 +21,6 @@ from xai.attention import (
 )
 from xai.attention.diagnose import ExplicitAttention
 from xai.core import ModelError, PatchGrid
-
-EXTRA: dict[str, Callable[[], nn.Module]] = {
-    "beit_class_token": lambda: Logits(
-        hf.BeitForImageClassification(
-            hf.BeitConfig(use_relative_position_bias=True, use_mean_pooling=False, **COMMON, **LABELS)
-        )
-    ),
-    "registers_class_token": lambda: Logits(
-        hf.Dinov2WithRegistersModel(
-            hf.Dinov2WithRegistersConfig(mlp_ratio=2, num_register_tokens=4, **COMMON)
-        ),
-        nn.Linear(WIDTH, CLASSES),
-    ),
-}
-MASKABLE = ["clip", "vit", "deit", "dinov3", "torch_encoder", *EXTRA]
-
-
-def made(name: str) -> nn.Module:
-    return build_extra(name) if name in EXTRA else build(name)
-
-
-def build_extra(name: str) -> nn.Module:
-    ZOO[name] = EXTRA[name]
-    try:
-        return build(name)
-    finally:
-        del ZOO[name]
-
-
-def hidden(output: Any) -> Tensor:
-    """The hidden states among what a module returns."""
-    if isinstance(output, Tensor):
-        return output
-    return output[0]
-
-
-def some(images: int = 3, patches: int = 16, seed: int = 0) -> Tensor:
-    return torch.rand(images, patches, generator=torch.Generator().manual_seed(seed)) < 0.5
 
 
 @contextmanager
@@ -110,58 +68,6 @@ def test_masking_is_dropping_the_tokens(name: str) -> None:
                     masked[index], model(x[index : index + 1])[0], atol=1e-5, rtol=1e-5
                 )
         assert (masked - model(x)).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize("name", MASKABLE)
-def test_dropping_is_masking(name: str) -> None:
-    model, x = made(name), pixels(3)
-    grid = grid_of(model, x)
-    entry = entry_of(model, x, grid)
-    # rotary and relative positions do not follow the tokens: found out, and masked instead
-    assert (entry is None) == (name in {"dinov3", "beit_class_token"})
-    if entry is None:
-        return
-    lengths: list[int] = []
-    hook = entry.register_forward_hook(lambda module, args, output: lengths.append(hidden(output).shape[1]))
-    unequal, equal = some(), torch.arange(16).expand(3, -1) % 4 == torch.arange(3)[:, None]
-    none, whole = torch.zeros(3, 16, dtype=torch.bool), torch.ones(3, 16, dtype=torch.bool)
-    for present in (unequal, equal, none, whole):
-        with torch.no_grad():
-            with mask_patches(model, present, grid):
-                masked = model(x)
-            with drop_patches(model, entry, present, grid):
-                torch.testing.assert_close(model(x), masked, atol=1e-5, rtol=1e-5)
-        assert lengths[-1] == grid.prefix + max(1, int(present.sum(1).max()))
-    hook.remove()
-    with torch.no_grad():  # the model is as it was
-        torch.testing.assert_close(model(x), masked, atol=1e-5, rtol=1e-5)
-
-
-def test_a_head_without_weight_for_patches_answers_when_all_are_dropped() -> None:
-    """DINOv2's head takes the mean of the patches even where it gives it no weight: 0 × NaN is NaN."""
-    model, x = build("dinov2"), pixels(2)
-    with torch.no_grad():
-        model.model.classifier.weight[:, model.model.config.hidden_size :] = 0
-        grid, nothing = grid_of(model, x), torch.zeros(2, 16, dtype=torch.bool)
-        with mask_patches(model, nothing, grid):
-            expected = model(x)
-        entry = entry_of(model, x, grid)
-        assert entry is not None
-        with drop_patches(model, entry, nothing, grid):
-            torch.testing.assert_close(model(x), expected)
-
-
-def test_dropping_does_not_concern_other_threads() -> None:
-    model, x = build("clip"), pixels(2)
-    grid = grid_of(model, x)
-    entry = entry_of(model, x, grid)
-    assert entry is not None
-    with torch.no_grad():
-        whole = model(x)
-        with drop_patches(model, entry, some(2), grid), ThreadPoolExecutor(1) as other:
-            elsewhere = other.submit(torch.no_grad()(model), x).result()
-            assert (model(x) - whole).abs().max() > 1e-2
-    torch.testing.assert_close(elsewhere, whole)
 
 
 @pytest.mark.parametrize("name", ZOO)
