@@ -56,12 +56,12 @@ BEFORE = "gwa_last_4_clamped"
 
 def four_points(forged: Run, operators: Run) -> dict[str, Any]:
     """The four points of the first trial, on one tower; p by Holm over the comparisons of the first two."""
-    asked = [
-        ("place", "pointing game", "pointing_game", "", name, "center_prior")
+    place = [
+        ("pointing game", "pointing_game", "", name, "center_prior")
         for name in (BEFORE, "gwa_all_layers_signed", "saliency", "attention_rollout")
     ]
-    asked += [
-        ("sign", label, metric, protocol, signed, clamped)
+    sign = [
+        (label, metric, protocol, signed, clamped)
         for signed, clamped in SIGNED
         for label, metric, protocol in (
             ("SRG, token-4", "srg", "token-4"),
@@ -70,11 +70,8 @@ def four_points(forged: Run, operators: Run) -> dict[str, Any]:
             ("average precision", "average_precision", ""),
         )
     ]
-    tested = adjust([compare(forged, *which) for _, _, *which in asked])
-    place, sign = (
-        [(label, found) for (point, label, *_), found in zip(asked, tested, strict=True) if point == name]
-        for name in ("place", "sign")
-    )
+    tested = adjust([compare(forged, *asked) for _, *asked in (*place, *sign)])
+    named = [(label, found) for (label, *_), found in zip((*place, *sign), tested, strict=True)]
     answers = dict(operators.summary["answers"]) | dict(forged.summary["answers"])
     family = {}
     for name in MASK_GRADIENTS:
@@ -88,7 +85,8 @@ def four_points(forged: Run, operators: Run) -> dict[str, Any]:
             for (metric, protocol), table in run.tables.items()
             if metric == "srg"
         }
-    return {"place": place, "sign": sign, "saturation": answers, "mask_gradients": family}
+    place_found, sign_found = named[: len(place)], named[len(place) :]
+    return {"place": place_found, "sign": sign_found, "saturation": answers, "mask_gradients": family}
 
 
 def points_text(found: dict[str, Any]) -> list[str]:

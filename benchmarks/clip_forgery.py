@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "clip_forgery"
 STRENGTH = 5.0  # of the traces: a head on a frozen tower finds fainter ones too seldom
 TOWERS = ("clip-vit-b16", "dinov2-small")
-TUNED = ("dinov2-small",)
+TUNED_NORMS = ("dinov2-small",)
 """Towers whose normalisations are tuned first: frozen, their class token does not see the traces."""
 RUNS = ("forged", "precision", "pristine", "operators", "saco", "tuned", "reference", "costly")
 LOCAL = tuple(name for name, kind in KINDS.items() if kind.label == "fake" and not kind.portrait)
@@ -218,7 +218,7 @@ def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
         # measured in float32 all the same; fitted on bfloat16 in half of the time
         words += ["--fit-dtype", "bfloat16", "--strength", STRENGTH, "--seed", options.seed]
         words += ["--class-token"]  # so that patches can be removed by masking
-        words += ["--tune-norms", size.steps] if tower in TUNED else []
+        words += ["--tune-norms", size.steps] if tower in TUNED_NORMS else []
         call("benchmarks/train_clip_detector.py", *words)
     spec = folder / "detector.yaml"
     return str(spec) if spec.is_file() else f"local:{folder}"

@@ -104,8 +104,10 @@ class Explainer:
         return prepare(self.classifier, sample)
 
     @cached_property
-    def all_layers(self) -> attr.GradientWeightedAttention:
-        """Gradient-weighted attention in every layer, whatever the method explains with."""
+    def all_layers(self) -> attr.GradientWeightedAttention | attr.IntegratedMaskGradient:
+        """What has maps of every layer: integrated mask gradient, else gradient-weighted attention."""
+        if isinstance(self.method, attr.IntegratedMaskGradient):
+            return self.method
         rows = self.options.get("rows", "read_out")
         return attr.GradientWeightedAttention(self.classifier, layers="all_layers", rows=rows)
 

@@ -16,7 +16,7 @@ from xai.explanation.compare import Comparison
 from xai.explanation.evidence import DRAWS, SHARE, VALUE, check_removal, removal_operator
 from xai.explanation.explainer import Explainer, prepare
 from xai.explanation.failure import OutOfMemoryError
-from xai.explanation.panels import layer_products, maps_of_layers, presets_of
+from xai.explanation.panels import layer_products, presets_of
 from xai.explanation.record import versions
 from xai.models import Classifier
 from xai.perturb import Operator, Stream
@@ -58,7 +58,8 @@ class PageBuilder:
         products = {}
         if self._layered and self.total <= MOST_WITH_LAYERS:
             try:
-                products = {name: self._products(explanation, name) for name in explanation.maps}
+                found = {name: layer_products(explainer, explanation, name) for name in explanation.maps}
+                products = {name: values.numpy() for name, values in found.items()}
                 self._depth = len(next(iter(products.values())))
             except OutOfMemoryError:
                 caveats.append("Layers and heads are left out: all of them at once do not fit into memory.")
@@ -102,32 +103,17 @@ class PageBuilder:
             asked=self.total,
         )
 
-    def _products(self, explanation: Explanation, name: str) -> np.ndarray:
-        """(layers, heads, rows, cols), which `_fusion` fuses to the map of one class."""
-        method = self.explainer.method
-        if isinstance(method, IntegratedMaskGradient):
-            return maps_of_layers(self.explainer, method, explanation, name).numpy()
-        return layer_products(self.explainer, explanation, name).numpy()
-
     def _fusion(self) -> Fusion | None:
         if self._depth is None:
             return None
         options = self.explainer.options
-        if isinstance(self.explainer.method, IntegratedMaskGradient):
-            return Fusion(
-                row=self.explainer.method_name,
-                layers=list(range(self._depth)),
-                presets=presets_of(self._depth),
-                head_fusion="sum",
-                layer_fusion="sum",
-                clamp=options["clamp"],
-            )
+        # integrated mask gradient has no such choices: it sums over all of them
         return Fusion(
             row=self.explainer.method_name,
-            layers=resolve_layers(options["layers"], self._depth),
+            layers=resolve_layers(options.get("layers", "all_layers"), self._depth),
             presets=presets_of(self._depth),
-            head_fusion=options["head_fusion"],
-            layer_fusion=options["layer_fusion"],
+            head_fusion=options.get("head_fusion", "sum"),
+            layer_fusion=options.get("layer_fusion", "sum"),
             clamp=options["clamp"],
         )
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from xai import report
-from xai.attr import LAYER_PRESETS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
+from xai.attr import LAYER_PRESETS, GradientWeightedAttention, resolve_layers
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS
 from xai.core import Explanation, UsageError
 from xai.explanation.explainer import Explainer
@@ -51,21 +51,15 @@ def draw_panels(
 
 
 def layer_products(explainer: Explainer, explanation: Explanation, name: str) -> Tensor:
-    """Signed attention × gradient of one image and target: (layers, heads, rows, cols), on the CPU."""
-    return maps_of_layers(explainer, explainer.all_layers, explanation, name)
+    """What layers and heads hold before any fusion, of one image and target, signed, on the CPU.
 
-
-def maps_of_layers(
-    explainer: Explainer,
-    method: GradientWeightedAttention | IntegratedMaskGradient,
-    explanation: Explanation,
-    name: str,
-) -> Tensor:
-    """A method's maps of one image and target before any fusion: (layers, heads, rows, cols), on the CPU."""
+    Returns:
+        (layers, heads, rows, cols): attention × gradient, or shares of an integrated mask gradient.
+    """
     target = explainer.targets.target_of(name)
     pixels = explainer.prepare(explanation.sample).pixels[None].to(explainer.classifier.device)
     with explainer.memory_errors():
-        return method.attribute_layers(pixels, target)[0].float().cpu()
+        return explainer.all_layers.attribute_layers(pixels, target)[0].float().cpu()
 
 
 def layer_maps(products: Tensor, options: Mapping[str, Any]) -> dict[str, Any]:
