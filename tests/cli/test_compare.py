@@ -6,7 +6,8 @@ from page_files import page_of
 from safetensors.numpy import load_file
 from tiny_detector import write_photos
 
-from xai.attr import METHODS
+from xai.attr import DEFAULT_PRESET, METHODS
+from xai.cli.compare import BESIDE
 from xai.data import shipped_samples
 
 
@@ -33,6 +34,17 @@ def test_compare_draws_methods_by_images(tmp_path, xai_command, detector):
         f"{stem}/{method}" for stem in "01" for method in methods.split(",")
     }
     assert "Next: open " in run.stderr
+
+
+def test_without_methods_what_explain_draws_comes_first(tmp_path, xai_command, detector):
+    write_photos(tmp_path / "in", 1)
+    run = xai_command("compare", "in", "--config", detector, "--json")
+    assert run.code == 0, run.stderr
+    (row,) = json.loads(run.stdout)["images"]
+    assert list(row) == [DEFAULT_PRESET.method, *BESIDE]
+    explained = xai_command("explain", "in", "--config", detector, "--out", "alone", "--json")
+    (alone,) = json.loads(explained.stdout)["explanations"]
+    assert row[DEFAULT_PRESET.method]["method"] == alone["method"]
 
 
 def test_compare_writes_a_page_beside_the_picture(tmp_path, xai_command, detector):

@@ -10,15 +10,23 @@ from xai.cli.guard import MISSING, PARTLY, Debug, guarded
 from xai.cli.outcome import say_failures, write_page
 from xai.cli.output import say, say_next, show_json, show_table
 
-DEFAULT = "gradient_weighted_attention,attention_rollout,integrated_gradients"
+BESIDE = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")
+"""What stands beside the default explanation where no method is named."""
 
 
 @guarded
 def compare(
     images: opt.Images,
     methods: Annotated[
-        str, typer.Option("--methods", help="Comma list; xai methods lists them.", rich_help_panel=opt.METHOD)
-    ] = DEFAULT,
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Comma list; xai methods lists them. Default what xai explain draws, then "
+            + ", ".join(BESIDE)
+            + ".",
+            rich_help_panel=opt.METHOD,
+        ),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -52,13 +60,16 @@ def compare(
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
     from xai.attr import METHODS
+    from xai.explanation import choose_method, gather, page_of_comparison, write_comparison
     from xai.explanation import compare as compare_methods
-    from xai.explanation import gather, page_of_comparison, write_comparison
 
-    names = [name.strip() for name in methods.split(",") if name.strip()]
+    names = BESIDE if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     given = opt.method_options(layers)
     options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
     classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
+    if methods is None:
+        name, chosen = choose_method(classifier, {})
+        options = {name: chosen} | options
     comparison = compare_methods(
         classifier,
         options,
@@ -85,7 +96,7 @@ def compare(
         ]
         show_table(["image", "method", "strongest row", "col", ""], rows)
     say_failures(comparison.failures)
-    say(f"{len(comparison.rows)} images, {len(names)} methods, class {comparison.label}.")
+    say(f"{len(comparison.rows)} images, {len(options)} methods, class {comparison.label}.")
     say_next(f"open {opened}")
     if comparison.failures:
         raise typer.Exit(PARTLY)

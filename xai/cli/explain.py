@@ -105,7 +105,4 @@ def explain(
             step()
     outcome.write_page()
     outcome.show(as_json)
-    outcome.finish(
-        "compare methods on one image: xai compare IMAGE --methods "
-        "gradient_weighted_attention,attention_rollout,integrated_gradients"
-    )
+    outcome.finish("compare methods on one image: xai compare IMAGE")

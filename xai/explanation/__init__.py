@@ -4,7 +4,7 @@ from xai.core import Explanation
 from xai.explanation.compare import Comparison, compare, write_comparison
 from xai.explanation.examine import examine
 from xai.explanation.explain import Done, boxes_for, explain, explain_each
-from xai.explanation.explainer import Explainer, name_of
+from xai.explanation.explainer import Explainer, choose_method, name_of
 from xai.explanation.failure import Failure, OutputError
 from xai.explanation.files import writing
 from xai.explanation.inputs import gather
@@ -22,6 +22,7 @@ __all__ = [
     "OutputError",
     "PageBuilder",
     "boxes_for",
+    "choose_method",
     "compare",
     "examine",
     "explain",
