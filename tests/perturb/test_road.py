@@ -95,6 +95,13 @@ def test_equals_the_exact_solution(removed: Tensor) -> None:
     assert torch.equal(filled[kept], image[kept])
 
 
+@pytest.mark.parametrize("removed", CASES.values(), ids=CASES)
+def test_few_steps_suffice(removed: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coarser levels speak for the pixels: without them large holes take a hundred steps."""
+    monkeypatch.setattr("xai.perturb.road._MOST_STEPS", 9)
+    impute(picture(*removed.shape[1:]), removed)
+
+
 def test_nothing_removed_changes_nothing() -> None:
     image = picture(9, 12)
     assert torch.equal(impute(image, torch.zeros(1, 9, 12, dtype=torch.bool)), image)
