@@ -78,6 +78,19 @@ def test_the_map_of_an_integrated_mask_gradient_is_what_its_shares_fuse_to(clamp
             np.testing.assert_allclose(values_of(image.maps[method][label]), fused, atol=rounding)
 
 
+def test_shares_of_an_integrated_mask_gradient_come_with_the_map(monkeypatch):
+    explainer = Explainer(classifier(layers=3), "integrated_mask_gradient", n_steps=3)
+    (explanation,) = explainer.explain([Sample("x", photo())])
+    for label, target in explainer.targets.chosen:
+        pixels = explainer.prepare(explanation.sample).pixels[None]
+        expected = explainer.method.attribute_layers(pixels, target)[0]
+        np.testing.assert_allclose(explanation.layers[label], expected, atol=1e-5 * expected.abs().max())
+    monkeypatch.setattr(type(explainer.method), "_shares", None)  # a page asks for no more of them
+    builder = PageBuilder(explainer, 1)
+    builder.add(explanation)
+    assert set(builder.images[0].products) == set(explanation.maps)
+
+
 def test_the_class_that_was_predicted_is_checked_and_numbers_are_the_model_s():
     model = classifier()
     for image in built(Explainer(model, GWA)).images:

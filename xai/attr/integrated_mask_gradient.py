@@ -137,12 +137,23 @@ class IntegratedMaskGradient(PatchAttribution):
     def attribute_layers(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None
     ) -> Float[Tensor, "b layers heads rows cols"]:
-        """Shares of layers and heads (B, layers, heads, rows, cols), never clamped: their sum is the map."""
+        """Shares of layers and heads (B, layers, heads, rows, cols), never clamped: see `fuse_layers`."""
+        return self.attribute_target_layers(inputs, [target], additional_forward_args)[0]
+
+    def attribute_target_layers(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
+    ) -> Float[Tensor, "targets b layers heads rows cols"]:
+        """`attribute_layers` for several targets, sharing forward passes."""
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
-            seen = self._masked(pixels, args)
-            maps = per_head(self._layers(seen, pixels, [target], args))[0]
-            return seen.grid.to_patches(maps).detach().to(pixels.dtype)
+            return self._shares(pixels, targets, args).detach().to(pixels.dtype)
+
+    def fuse_layers(
+        self, shares: Float[Tensor, "... layers heads rows cols"]
+    ) -> Float[Tensor, "... rows cols"]:
+        """The map that shares of layers and heads add up to, under `clamp`."""
+        shares = shares.clamp_min(0) if self.clamp == "heads" else shares
+        return shares.sum(-3).sum(-3)
 
     def _masked(self, pixels: Pixels, args: tuple[Any, ...]) -> Probe:
         """The probe of a model in which something remains when all patches are masked."""
@@ -162,11 +173,13 @@ class IntegratedMaskGradient(PatchAttribution):
             return present - scores(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
+        return self.fuse_layers(self._shares(pixels, targets, args))
+
+    def _shares(
+        self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> Float[Tensor, "targets b layers heads rows cols"]:
         seen = self._masked(pixels, args)
-        heads = self._layers(seen, pixels, targets, args)
-        if self.clamp == "heads":
-            heads = [of_layer.clamp_min(0) for of_layer in heads]
-        return seen.grid.to_patches(torch.stack([of_layer.sum(2) for of_layer in heads]).sum(0))
+        return seen.grid.to_patches(per_head(self._layers(seen, pixels, targets, args)))
 
     def _layers(
         self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]

@@ -24,6 +24,8 @@ class Explanation:
         method: Registry name of the attribution method.
         options: The method's options, JSON-ready.
         model: What was explained (name, fingerprint, dtype, device …), JSON-ready.
+        layers: Class name → (layers, heads, rows, cols) that the map is made of, where the method has them
+            at no further pass; else empty.
 
     Attributes:
         renderer: Draws an explanation as HTML where a notebook shows one. Set by `xai.report` when it is
@@ -40,6 +42,7 @@ class Explanation:
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import gc
 import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from xai import attr
+from xai.attr.target import Target
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.memory import is_out_of_memory
 from xai.explanation.failure import Failure, OutOfMemoryError, forget_frames
@@ -104,10 +105,8 @@ class Explainer:
         return prepare(self.classifier, sample)
 
     @cached_property
-    def all_layers(self) -> attr.GradientWeightedAttention | attr.IntegratedMaskGradient:
-        """What has maps of every layer: integrated mask gradient, else gradient-weighted attention."""
-        if isinstance(self.method, attr.IntegratedMaskGradient):
-            return self.method
+    def all_layers(self) -> attr.GradientWeightedAttention:
+        """What has maps of every layer, as far as `Explanation.layers` lacks them."""
         rows = self.options.get("rows", "read_out")
         return attr.GradientWeightedAttention(self.classifier, layers="all_layers", rows=rows)
 
@@ -174,7 +173,7 @@ class Explainer:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         logits = logits_of(self.classifier, pixels)
         names, targets = self.targets.resolve(logits)
-        maps = self.method.attribute_targets(pixels, targets).float().cpu().numpy()
+        maps, layers = self._maps(pixels, targets)
         answers = logits.cpu().numpy()
         results: list[Explanation | Failure] = []
         for index, one in enumerate(batch):
@@ -183,6 +182,7 @@ class Explainer:
                 labels=self.classifier.labels,
                 logits=answers[index],
                 maps={name: maps[rank, index] for rank, name in enumerate(names[index])},
+                layers={name: of[index] for name, of in zip(names[index], layers, strict=False)},
                 geometry=one.geometry,
                 method=self.method_name,
                 options=self.options,
@@ -190,6 +190,13 @@ class Explainer:
             )
             results.append(_checked(explanation))
         return results
+
+    def _maps(self, pixels: Tensor, targets: Sequence[Target]) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+        """(targets, B, rows, cols), and per target (B, layers, heads, rows, cols) if that costs nothing."""
+        if not isinstance(self.method, attr.IntegratedMaskGradient):
+            return self.method.attribute_targets(pixels, targets).float().cpu().numpy(), ()
+        layers = self.method.attribute_target_layers(pixels, targets).float()
+        return self.method.fuse_layers(layers).cpu().numpy(), list(layers.cpu().numpy())
 
 
 def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

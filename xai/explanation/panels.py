@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -56,6 +57,8 @@ def layer_products(explainer: Explainer, explanation: Explanation, name: str) ->
     Returns:
         (layers, heads, rows, cols): attention × gradient, or shares of an integrated mask gradient.
     """
+    if name in explanation.layers:
+        return torch.from_numpy(explanation.layers[name])
     target = explainer.targets.target_of(name)
     pixels = explainer.prepare(explanation.sample).pixels[None].to(explainer.classifier.device)
     with explainer.memory_errors():
