@@ -101,6 +101,19 @@ def test_the_rest_of_the_summary(planted):
     assert summary.agreement["mean"].tau[0][1] == 1  # of the methods alone
 
 
+def test_what_holds_of_every_row_is_said_once(planted, tmp_path):
+    draw = np.random.default_rng(0).normal
+    few = [
+        record(image, name, "srg", shift + draw()) for image in (7, 8, 9) for name, shift in METHODS.items()
+    ]
+    (tmp_path / "run.json").write_text((planted / "run.json").read_text())
+    Store(tmp_path).write("all", Outcome(tuple(few)))
+    text = to_markdown(summarise(tmp_path))
+    verdicts = text[text.index("## Verdicts") : text.index("## Rankings")]
+    assert "every row by every metric beside random maps: cannot be told: 3 images are too few" in verdicts
+    assert "|" not in verdicts
+
+
 def test_a_summary_is_json_and_markdown(planted, tmp_path):
     summary = summarise(planted)
     content = json.loads(json.dumps(summary.as_dict(), allow_nan=False))
