@@ -50,9 +50,11 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
 def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
+    sessions = read_run(tmp_path)["sessions"]
     monkeypatch.setattr("xai.bench.engines.run_unit", None)
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.resumed == result.units == 3
+    assert read_run(tmp_path)["sessions"] == sessions  # only those that measured something
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == before
 
 
