@@ -76,7 +76,7 @@ def weighted_by_captum(layers: str) -> Callable[[dict], Trial]:
             products = peer.attribute(leaf, target=TARGET)  # per layer: output, attention (B, H, N, N)
             return torch.stack([p[1].mean(1)[:, 0, 1:] for p in products]).mean(0).clamp_min(0)
 
-        return trial(job, fused, method("gradient_weighted_attention", fused, layers=layers), theirs)
+        return trial(job, fused, weighted(fused, layers), theirs)
 
     return make
 
@@ -84,10 +84,15 @@ def weighted_by_captum(layers: str) -> Callable[[dict], Trial]:
 def weighted_by_script(script: Callable, layers: str) -> Callable[[dict], Trial]:
     def make(job: dict) -> Trial:
         fused, eager = clip_detectors(job)
-        ours = method("gradient_weighted_attention", fused, layers=layers)
+        ours = weighted(fused, layers)
         return trial(job, fused, ours, lambda pixels: script(eager, pixels, _layers(layers, job)))
 
     return make
+
+
+def weighted(model: nn.Module, layers: str) -> Map:
+    """Ours, clamped as the script clamps it."""
+    return method("gradient_weighted_attention", model, layers=layers, clamp="fused")
 
 
 def _layers(preset: str, job: dict) -> int:

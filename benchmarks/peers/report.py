@@ -7,6 +7,7 @@ LAST4 = "gradient-weighted attention, last 4 layers"
 FULL = ("gradient-weighted attention, all layers", "LeGrad, all layers", "Chefer generic", "rollout")
 PAIR = "deletion + insertion"
 SYSTEMS = "ROAD, the linear systems"
+SAME = 1e-3
 HEAD = (
     "task",
     "peer",
@@ -103,7 +104,18 @@ def attribution_targets(results: Sequence[dict]) -> list[str]:
         bound("last-4 gradient-weighted attention, at most 1.40 × one forward", _forwards(last4), most=1.40),
         every("last-4 gradient-weighted attention faster and leaner than every peer", last4, leaner=True),
         every("full-layer methods no slower than any peer", full, leaner=False),
+        same_maps(results),
     ]
+
+
+def same_maps(results: Sequence[dict]) -> str:
+    """Whether both sides computed the same: without it no ratio of theirs means anything."""
+    compared = [one for one in results if one.get("agreement")]
+    if not compared:
+        return "- same maps: not measured."
+    other = [one["row"] for one in compared if one["agreement"]["difference"] > SAME]
+    text = f"- same maps, largest difference below {SAME:g} of the largest value"
+    return f"{text}: " + (f"**missed** in {'; '.join(other)}." if other else "**met**.")
 
 
 def curve_targets(results: Sequence[dict]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from row_process import answer
 
 from benchmarks.measure import in_fresh_process, merged, spread
-from benchmarks.peers import program, report
+from benchmarks.peers import maps, program, report
 from benchmarks.peers.pairs import Row, Trial, clocked, compared, run_row
 
 
@@ -33,6 +33,15 @@ def result(task: str = report.LAST4, ratio: float = 2.0, **changes: object) -> d
         "agreement": {"spearman": 0.99999, "difference": 2e-6},
         **changes,
     }
+
+
+@pytest.mark.parametrize("name", [name for name, row in maps.ROWS.items() if row.package in (None, "captum")])
+def test_ours_and_the_script_s_or_captum_s_maps_are_the_same(name: str) -> None:
+    row = maps.ROWS[name]
+    job = {"side": 64, "depth": 6, "batch": 2, "device": "cpu", "dtype": "float32", "quick": True}
+    trial = row.make({**job, **row.settings})
+    found = trial.agreement(trial.ours(), trial.theirs())
+    assert found["difference"] < 1e-4, found
 
 
 def test_spread_is_the_median_and_the_inner_ninety_percent() -> None:
@@ -134,6 +143,12 @@ def test_targets_are_met_or_missed_by_the_figures() -> None:
     )
     said = [next(w for w in ("Met.**", "Missed.**", "not measured") if w in line) for line in curves]
     assert said == ["Missed.**", "not measured", "Missed.**", "Met.**"]
+
+
+def test_maps_that_differ_are_named() -> None:
+    assert "**met**" in report.same_maps([result()])
+    other = result(agreement={"spearman": 0.9, "difference": 0.9})
+    assert f"**missed** in {other['row']}" in report.same_maps([result(), other])
 
 
 def test_every_loss_is_named() -> None:

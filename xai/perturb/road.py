@@ -22,7 +22,7 @@ _MOST_STEPS = 100
 _FIRST_CHECK = 3
 _DAMPING = 0.95
 _COARSEST = 64  # cells that are solved at once
-_CACHED = 2**19  # values that a processor takes at once, for its cache; an accelerator takes all
+_CACHED = 2**20  # values that a processor takes at once, for its cache; an accelerator takes all
 
 
 @torch.no_grad()
