@@ -133,7 +133,7 @@ def test_targets_are_met_or_missed_by_the_figures() -> None:
     assert "**Met.**" in report.bound("at least", [3.0], least=3.0)
     assert "not measured" in report.bound("at least", [], least=3.0)
     met = report.attribution_targets([result(), result("rollout", ratio=1.0)])
-    assert [line.count("et**") + line.count("Met.**") for line in met] == [1, 1, 1]
+    assert [line.count("et**") + line.count("Met.**") for line in met] == [1, 1, 1, 1]
     fat = result(ours={**result()["ours"], "peak_mb": 300})
     slow = result("Chefer generic", ratio=0.8)
     missed = report.attribution_targets([fat, slow])
