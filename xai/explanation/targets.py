@@ -94,5 +94,5 @@ def _index(wanted: str | int, labels: Sequence[str]) -> int:
 
 def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:
     """(B, C) float32 answer of the model, without a graph."""
-    with torch.inference_mode():
+    with torch.no_grad():
         return classifier(pixels).float()

@@ -155,7 +155,7 @@ def predict(stream: Stream, pixels: Tensor) -> Tensor:
     model = stream.classifier
     device = next((p.device for p in model.parameters()), pixels.device)
     classes = []
-    with evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model), torch.no_grad():
         for batch in pixels.detach().split(stream.batch_size):
             with torch.autocast(device.type, stream.autocast, enabled=stream.autocast is not None):
                 classes.append(model(batch.to(device)).argmax(dim=1))

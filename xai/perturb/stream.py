@@ -88,7 +88,8 @@ class Stream:
     @contextmanager
     def _modes(self, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
+            # not inference_mode: what a model computes once and keeps must serve gradients later (BEiT)
+            stack.enter_context(torch.no_grad())
             if self.autocast is not None:
                 stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
             yield
