@@ -80,6 +80,7 @@ CASES = {
     "a checkerboard": (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).bool()[None],
     "a line": torch.zeros(1, 20, 21, dtype=torch.bool).index_fill_(1, torch.tensor([0, 7]), True),
     "one row": scattered(1, 40, 0.7),
+    "two long rows": scattered(2, 500, 0.9),
     "full size, patches": patches(224, 224, 16, 0.7),
 }
 

@@ -46,10 +46,10 @@ def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tens
     """
     _check(pixels, removed, noise)
     with torch.autocast(pixels.device.type, enabled=False):
-        at_once = _CACHED // pixels.shape[1:].numel() if pixels.device.type == "cpu" else len(pixels)
-        if len(pixels) <= at_once or len(pixels) == 1:
-            return _impute(pixels, removed, noise, _Scratch())
-        at_once, scratch = max(1, at_once), _Scratch()
+        on_cpu, scratch = pixels.device.type == "cpu", _Scratch()
+        at_once = max(1, _CACHED // pixels.shape[1:].numel()) if on_cpu else len(pixels)
+        if len(pixels) <= at_once:
+            return _impute(pixels, removed, noise, scratch)
         noises = [None] * len(pixels) if noise is None else noise.split(at_once)
         parts = zip(pixels.split(at_once), removed.split(at_once), noises, strict=False)
         return torch.cat([_impute(*part, scratch) for part in parts])
@@ -247,10 +247,10 @@ def _restrict(x: Tensor, inside: Tensor, scratch: _Scratch) -> Tensor:
     height, width = x.shape[-2:]
     x = x.mul_(inside)
     x = F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
-    for dim in (2, 3):
+    for dim, use in ((2, "halfway"), (3, "coarse")):
         own, between = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
         last = own.shape[dim] - 1
-        x = torch.add(between, own, alpha=2, out=scratch("coarse", own, *own.shape[-2:]))
+        x = torch.add(between, own, alpha=2, out=scratch(use, own, *own.shape[-2:]))
         x.narrow(dim, 1, last).add_(between.narrow(dim, 0, last))
         x.select(dim, last).add_(between.select(dim, last))
     return x
