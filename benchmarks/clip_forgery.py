@@ -75,7 +75,7 @@ SIZES = {
     ),
     "cpu": Size(
         pairs=120,
-        steps=280,
+        steps=1400,
         each=4,
         images={
             "precision": 9,

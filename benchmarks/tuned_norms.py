@@ -45,6 +45,9 @@ def tune_norms(
     Forwards run in bfloat16; the linear head of the loss is thrown away.
     """
     torch.manual_seed(seed)
+    usual = tower.tower.config._attn_implementation
+    # on a CPU the backward pass of fused attention takes longer than all the rest
+    tower.tower.set_attn_implementation("eager")
     small = small_parameters(tower.tower)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (tower.mean, tower.std))
     head = nn.Linear(tower.width, 1)
@@ -71,6 +74,7 @@ def tune_norms(
         print(f"\r{step + 1} of {steps} steps, loss {loss.item():.3f}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     tower.tower.requires_grad_(False)
+    tower.tower.set_attn_implementation(usual)
 
 
 def pair_loss(scores: Tensor) -> Tensor:
