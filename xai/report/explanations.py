@@ -35,7 +35,8 @@ def image_of(
 
     Args:
         explanation: One map per class.
-        products: Class → (layers, heads, rows, cols): signed attention × gradient, or shares of a mask gradient.
+        products: Class → (layers, heads, rows, cols): signed attention × gradient, or shares of a mask
+            gradient.
         removals: What happened when the most relevant patches were removed.
         input_hash: Digest of the preprocessed pixels.
         caveats: Sentences to be added to those that the explanation itself gives rise to.

@@ -41,7 +41,7 @@ class Grid(_Part):
 
 
 class Stack(_Part):
-    """Signed attention × gradient, or share of a mask gradient, per layer and head: base64 of int8 (layers, heads, rows, cols).
+    """Attention × gradient, or share of a mask gradient: base64 of int8 (layers, heads, rows, cols).
 
     Relevance = limit · q / 127. Fused as `Page.fusion` says, it gives the class's map.
     """
