@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.clip_tables import HEADLINE, Run, by_kind, compare, line, ranking
+from benchmarks.clip_tables import HEADLINE, Columns, Run, by_kind, compare, line, ranking
 from xai.stats import adjust
 
 SIGNED = (("gwa_signed", "gwa_clamp_heads"), ("gwa_all_layers_signed", "gwa_all_layers_clamp_heads"))
@@ -45,6 +45,15 @@ SIDE_RUNS = {
 }
 """Runs that are shown as they are where they were made: title and columns."""
 LOCATED = ("pointing_game", "average_precision")
+QUESTIONS = {
+    "faithfulness": tuple(
+        (metric, protocol)
+        for protocol in ("token-4", "mean-3")
+        for metric in ("srg", "deletion", "insertion")
+    ),
+    "localisation": tuple((metric, "") for metric in (*LOCATED, "mass_accuracy", "rank_accuracy")),
+}
+"""Tables of a tower in which a row may be beaten."""
 SHOWN_BY_KIND = (
     *("gwa_last_4_clamped", "gwa_all_layers_signed", "gwa_all_layers_clamp_heads", "chefer", "legrad"),
     *("integrated_mask_gradient", "attn_lrp", "center_prior", "sobel"),
@@ -116,12 +125,12 @@ def points_text(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def standing(runs: dict[str, Run]) -> dict[str, dict[str, list[str]]]:
+def standing(runs: dict[str, Run], columns: Columns) -> dict[str, dict[str, list[str]]]:
     """For every row: in which tables, of all towers, some attribution is significantly better, and which."""
     tables = {
         f"{tower}: {metric} {protocol}".strip(): run.table(metric, protocol)
         for tower, run in runs.items()
-        for metric, protocol in HEADLINE
+        for metric, protocol in columns
     }
     names = [name for name, row in next(iter(tables.values())).rows.items() if not row["control"]]
     return {
@@ -130,15 +139,15 @@ def standing(runs: dict[str, Run]) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def standing_text(found: dict[str, dict[str, list[str]]], towers: int) -> list[str]:
+def standing_text(found: dict[str, dict[str, list[str]]], tables: int) -> list[str]:
     """The rows that are beaten least."""
     lines = [
-        f"| row | beaten in, of {towers * len(HEADLINE)} tables | where (by how many rows) |",
+        f"| row | beaten in, of {tables} tables | where (by how many rows) |",
         "|---|---:|---|",
     ]
-    for name, tables in sorted(found.items(), key=lambda one: len(one[1])):
-        where = "; ".join(f"{label} ({len(ahead)})" for label, ahead in tables.items())
-        lines.append(f"| {name} | {len(tables)} | {where} |")
+    for name, beaten in sorted(found.items(), key=lambda one: len(one[1])):
+        where = "; ".join(f"{label} ({len(ahead)})" for label, ahead in beaten.items())
+        lines.append(f"| {name} | {len(beaten)} | {where} |")
     return lines
 
 
@@ -233,7 +242,7 @@ def main() -> None:
     tuned = {tower: tuning(options.folder / tower) for tower in options.towers}
     after = {tower: Run(options.folder / tower / "tuned") for tower in options.towers}
     exact = {tower: precision(run, Run(options.folder / tower / "precision")) for tower, run in runs.items()}
-    places = standing(runs)
+    places = {question: standing(runs, columns) for question, columns in QUESTIONS.items()}
     lines = [
         "# Findings on real weights",
         "",
@@ -247,7 +256,9 @@ def main() -> None:
         lines += ["", f"## {tower}: {run.summary['images']} held-out forgeries", "", *ranking(run)]
         lines += ["", f"## {tower}: the four points of the first trial", "", *points_text(points[tower])]
         lines += side_text(options.folder / tower, tower, run)
-    lines += ["", "## Which row is beaten least", "", *standing_text(places, len(runs))]
+    for question, columns in QUESTIONS.items():
+        lines += ["", f"## Which row is beaten least in {question}", ""]
+        lines += standing_text(places[question], len(runs) * len(columns))
     lines += ["", "## Tuned gradient-weighted attention", "", *tuning_text(tuned, after)]
     lines += ["", "## What bfloat16 changes", "", *precision_text(exact)]
     content = {"points": points, "standing": places, "tuning": tuned, "precision": exact}

@@ -39,8 +39,8 @@ _CHOICES = (
     Preset(
         "localisation",
         "gradient_weighted_attention",
-        {"layers": "last_4_layers", "clamp": "fused"},
-        "Where a forged region lies: what speaks for the class in the last four layers.",
+        {"layers": "last_4_layers", "clamp": "heads"},
+        "Where a forged region lies: what speaks for the class in any head of the last four layers.",
     ),
     Preset(
         "script",
