@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -206,9 +207,12 @@ def write_csv(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
-    """Fetch a tower and fit its head; returns what `xai` loads."""
+    """Fetch a tower and fit its head, unless that is done; returns what `xai` loads."""
     folder = options.out / tower / "detector"
-    if not (folder / "evaluation.md").is_file():
+    steps = size.steps if tower in TUNED_NORMS else 0
+    if (folder / "evaluation.md").is_file():
+        check_fit(folder, {"steps of tuned norms": steps, "strength": STRENGTH, "seed": options.seed})
+    else:
         source = cache_folder() / "models" / tower
         if not source.is_dir():
             call("-m", "xai", "models", "fetch", tower)
@@ -218,10 +222,20 @@ def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
         # measured in float32 all the same; fitted on bfloat16 in half of the time
         words += ["--fit-dtype", "bfloat16", "--strength", STRENGTH, "--seed", options.seed]
         words += ["--class-token"]  # so that patches can be removed by masking
-        words += ["--tune-norms", size.steps] if tower in TUNED_NORMS else []
+        words += ["--tune-norms", steps] if steps else []
         call("benchmarks/train_clip_detector.py", *words)
     spec = folder / "detector.yaml"
     return str(spec) if spec.is_file() else f"local:{folder}"
+
+
+def check_fit(folder: Path, wanted: dict[str, float]) -> None:
+    """A detector that is there must be the one that this call would make."""
+    known = json.loads((folder / "evaluation.json").read_text("utf-8"))["training"]
+    other = [f"{key} {known[key]} instead of {value}" for key, value in wanted.items() if known[key] != value]
+    if other:
+        sys.exit(
+            f"{folder} was fitted with {', '.join(other)}: remove {folder.parent}, or give another --out."
+        )
 
 
 def write_config(

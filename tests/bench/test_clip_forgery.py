@@ -1,15 +1,18 @@
 """The program of the published benchmark: manifests in turns, and paths left out of what is published."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.clip_forgery import (
     RUNS,
     TOWERS,
+    check_fit,
     in_turns,
     publish,
     tuned_rows,
@@ -54,6 +57,15 @@ def test_options_are_tuned_over_kinds_that_took_no_part(tmp_path):
     write_manifests(tmp_path, "calibration", seed=0)
     rows = written(tmp_path, "calibration.csv")
     assert len(rows) == 4 and all(row["group"] == row["kind"] and row["label"] == "fake" for row in rows)
+
+
+def test_a_detector_that_was_fitted_otherwise_is_not_taken_for_this_one(tmp_path):
+    (tmp_path / "evaluation.json").write_text(
+        json.dumps({"training": {"steps of tuned norms": 280, "seed": 0}})
+    )
+    check_fit(tmp_path, {"steps of tuned norms": 280, "seed": 0})
+    with pytest.raises(SystemExit, match="steps of tuned norms 280 instead of 1400"):
+        check_fit(tmp_path, {"steps of tuned norms": 1400, "seed": 0})
 
 
 def test_the_order_within_a_kind_is_random_and_seeded():

@@ -24,6 +24,7 @@ def result(task: str = report.LAST4, ratio: float = 2.0, **changes: object) -> d
         "version": "1.0",
         "note": "",
         "device": "cpu",
+        "dtype": "float32",
         "series": "",
         "at": "",
         "pieces": 1,
@@ -149,6 +150,11 @@ def test_maps_that_differ_are_named() -> None:
     assert "**met**" in report.same_maps([result()])
     other = result(agreement={"spearman": 0.9, "difference": 0.9})
     assert f"**missed** in {other['row']}" in report.same_maps([result(), other])
+    nothing = result(agreement={"spearman": float("nan"), "difference": float("nan")})
+    assert "**missed**" in report.same_maps([nothing])
+    rounded = result(agreement={"spearman": 0.99, "difference": 0.01})
+    assert "**missed**" in report.same_maps([rounded])
+    assert "**met**" in report.same_maps([{**rounded, "dtype": "bfloat16"}])
 
 
 def test_every_loss_is_named() -> None:

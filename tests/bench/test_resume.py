@@ -1,8 +1,10 @@
+import json
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -55,6 +57,17 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.resumed == result.units == 3
     assert read_run(tmp_path)["sessions"] == sessions  # only those that measured something
+    # killed after the last part, before it was said to have ended; then a call that measures nothing
+    run = read_run(tmp_path)
+    run["sessions"][-1]["end"] = None
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("xai.bench.runner._close", Mock(side_effect=KeyboardInterrupt))
+        run_benchmark(config(), tmp_path, classifier=tiny)
+    assert len(read_run(tmp_path)["sessions"]) == len(sessions)
+    run_benchmark(config(), tmp_path, classifier=tiny)
+    (*_, last) = read_run(tmp_path)["sessions"]
+    assert last["end"] and last | {"end": None} == sessions[-1] | {"end": None}
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == before
 
 

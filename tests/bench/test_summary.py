@@ -110,7 +110,7 @@ def test_what_holds_of_every_row_is_said_once(planted, tmp_path):
     Store(tmp_path).write("all", Outcome(tuple(few)))
     text = to_markdown(summarise(tmp_path))
     verdicts = text[text.index("## Verdicts") : text.index("## Rankings")]
-    assert "every row by every metric beside random maps: cannot be told: 3 images are too few" in verdicts
+    assert "every row by srg beside random maps: cannot be told: 3 images are too few" in verdicts
     assert "|" not in verdicts
 
 

@@ -80,6 +80,9 @@ def test_compare_with_a_broken_image_and_with_none(tmp_path, xai_command, detect
     run = xai_command(*command, "in", "--methods", "raw_atention")
     assert run.code == 2
     assert "Did you mean 'raw_attention'?" in run.stderr
+    run = xai_command(*command, "in", "--methods", ",")
+    assert run.code == 2
+    assert "There is no method to compare." in run.stderr
 
 
 def test_methods_as_json_have_the_agreed_fields(xai_command):

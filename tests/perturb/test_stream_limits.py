@@ -1,15 +1,18 @@
 """The stream at its limits: memory, modes, autocast, wrong requests; the model as before."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from perturbed import METHODS, Counting, by_hand, operator, states
 from torch import Tensor, nn
+from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 from vit_zoo import build, pixels
 
 from xai.core import ModelError, UsageError
+from xai.explanation.targets import logits_of
+from xai.metrics.evaluate import predict
 from xai.perturb import (
     Request,
     States,
@@ -78,13 +81,41 @@ def test_other_errors_pass_and_the_model_is_as_before() -> None:
         assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("name", ["clip", "dinov3", "beit", "torch_encoder"])
-def test_gradients_work_after_the_stream(name: str) -> None:
-    """What a model computes once and keeps must not be an inference tensor afterwards."""
-    model, x = build(name), pixels(2)
+def measure(model: nn.Module, x: Tensor) -> None:
     Stream(model).evaluate(x, torch.tensor([0, 1]), [Request(operator("mean"), states(x, (4, 4)))])
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "answer",
+    [measure, logits_of, lambda model, x: predict(Stream(model), x)],
+    ids=["stream", "logits", "first"],
+)
+@pytest.mark.parametrize("name", ["clip", "dinov3", "beit", "torch_encoder"])
+def test_gradients_work_after_an_answer(name: str, answer: Callable, mode: type) -> None:
+    """What a model computes once and keeps must not be an inference tensor afterwards."""
+    # of the process, not of the model: whatever was measured before would hide it
+    BeitRelativePositionBias.generate_relative_position_index.cache_clear()
+    model, x = build(name), pixels(2)
+    with mode():
+        answer(model, x)
     model(x).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_model_that_switches_gradients_on_answers_without_a_graph() -> None:
+    class Tuning(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.set_grad_enabled(True):
+                return super().forward(x)
+
+    model, x = Tuning().eval(), pixels(2)
+    request = Request(operator("mean"), states(x, (4, 4)))
+    (values,) = Stream(model).evaluate(x, torch.tensor([0, 1]), [request])
+    (expected,) = Stream(Counting().eval()).evaluate(x, torch.tensor([0, 1]), [request])
+    assert not values.requires_grad
+    torch.testing.assert_close(values, expected)
+    assert not logits_of(model, x).requires_grad
 
 
 def test_autocast() -> None:

@@ -56,7 +56,8 @@ def _verdicts(summary: Summary) -> Iterator[str]:
             if name not in {part.analysis.reference for part in parts}
         ]
         if len({cell for row in rows for cell in row[1:]}) == 1 < len(rows):
-            yield f"Under **{protocol}**, every row by every metric beside random maps: {rows[0][1]}."
+            metrics = ", ".join(part.metric for part in parts)
+            yield f"Under **{protocol}**, every row by {metrics} beside random maps: {rows[0][1]}."
             continue
         yield f"Compared with random maps under **{protocol}**, p by Holm over the rows:"
         yield _table(["row", *[f"{part.metric} ({_direction(part)})" for part in parts]], rows)

@@ -148,9 +148,10 @@ def run_benchmark(
         plan = make_plan(config, context.classifier, store.folder, at_work.each)
         context.source = plan.source
         with only_writer(store.folder):
-            run = _open(store, config, context, plan, engine)
             done = store.keys()
             count = _count(plan, done)
+            run = _open(store, config, context, plan, engine, count)
+            count.start = perf_counter()
             tell(count.progress())
             for one in at_work.run(context, store, _work(plan, done)):
                 count.add(one)
@@ -195,7 +196,7 @@ def _count(plan: Plan, done: set[str]) -> _Count:
             count.resumed += 1
         else:
             count.planned += unit.forwards
-    count.left, count.start = count.planned, perf_counter()
+    count.left = count.planned
     return count
 
 
@@ -215,9 +216,12 @@ def _complete_views(context: Context, plan: Plan, store: Store) -> None:
                 context.images(shard)
 
 
-def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan, engine: str) -> dict[str, Any]:
-    """Begin the run's file, or check that it is of the same run and note the new session."""
+def _open(
+    store: Store, config: BenchmarkConfig, context: Context, plan: Plan, engine: str, count: _Count
+) -> dict[str, Any]:
+    """Begin the run's file, or check that it is of the same run; note the session if it will measure."""
     sessions: list[dict[str, Any]] = []
+    known = False
     if store.run_file.exists():
         before = read_json(store.run_file)
         changed = differences(before.get("identity", {}), plan.identity)
@@ -228,13 +232,16 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan, e
                 "may change.",
             )
         sessions = [] if changed else before.get("sessions", [])
+        known = bool(sessions)
         if changed:
             remove_folder(store.folder / "views")  # of the run that was begun with other settings
     elif store.keys():
         raise DataError(f"{store.folder} has parts of a run but no run.json.", "Choose another folder.")
-    session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
-    if context.plans:
-        session["device"] = f"{device_of(config) or 'cpu'} of each worker"
+    if count.resumed < count.total or not sessions:
+        session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
+        if context.plans:
+            session["device"] = f"{device_of(config) or 'cpu'} of each worker"
+        sessions = [*sessions, session]
     content = {
         "schema": SCHEMA,
         "name": config.name,
@@ -247,9 +254,9 @@ def _open(store: Store, config: BenchmarkConfig, context: Context, plan: Plan, e
             for row in context.rows
         ],
         "plan": {"images": len(plan.source), "units": len(plan.units)},
-        "sessions": [*sessions, session],
+        "sessions": sessions,
     }
-    if not (sessions and (store.folder / PLAN_FILE).exists()):
+    if not (known and (store.folder / PLAN_FILE).exists()):
         store.write_plan(plan.units)
     write_json(store.run_file, content)
     return content
@@ -264,9 +271,9 @@ def _close(
     count: _Count,
 ) -> None:
     """Write how it ended."""
-    run["sessions"][-1] |= {"end": now(), "forwards": count.forwards}
-    if count.resumed == count.total and len(run["sessions"]) > 1:
-        run["sessions"].pop()  # it measured nothing: the last one's machine is what the figures come from
+    last = run["sessions"][-1]
+    if last["end"] is None:  # else this call measured nothing
+        last |= {"end": now()} | ({"forwards": count.forwards} if count.forwards else {})
     unused = {one.image for one in exclusions if one.method == one.protocol == "*"}
     run["result"] = {
         "images": len(plan.source),

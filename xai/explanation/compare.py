@@ -1,7 +1,7 @@
 """Several methods on the same images and class, side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ def compare(
             f"{len(sources)} images are too many for one picture; at most {MOST_IMAGES}.",
             "Choose some, or use xai explain with one method at a time.",
         )
+    if not methods:
+        raise UsageError("There is no method to compare.", "xai methods lists those that there are.")
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     # made before any image is read: wrong names show at once
     explainers = {
@@ -93,7 +95,7 @@ def compare(
             if isinstance(result, Failure):
                 failures[result.name] = result
             else:
-                rows[name_of(result.sample)][name] = result
+                rows[name_of(result.sample)][name] = replace(result, layers={})  # nobody asks for them here
     complete = [row for image, row in rows.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
     return Comparison(label, complete, list(failures.values()), seed, wanted)

@@ -105,8 +105,10 @@ class Explainer:
         return prepare(self.classifier, sample)
 
     @cached_property
-    def all_layers(self) -> attr.GradientWeightedAttention:
+    def layered(self) -> attr.GradientWeightedAttention | attr.IntegratedMaskGradient:
         """What has maps of every layer, as far as `Explanation.layers` lacks them."""
+        if isinstance(self.method, attr.IntegratedMaskGradient):
+            return self.method
         rows = self.options.get("rows", "read_out")
         return attr.GradientWeightedAttention(self.classifier, layers="all_layers", rows=rows)
 

@@ -62,7 +62,7 @@ def layer_products(explainer: Explainer, explanation: Explanation, name: str) ->
     target = explainer.targets.target_of(name)
     pixels = explainer.prepare(explanation.sample).pixels[None].to(explainer.classifier.device)
     with explainer.memory_errors():
-        return explainer.all_layers.attribute_layers(pixels, target)[0].float().cpu()
+        return explainer.layered.attribute_layers(pixels, target)[0].float().cpu()
 
 
 def layer_maps(products: Tensor, options: Mapping[str, Any]) -> dict[str, Any]:

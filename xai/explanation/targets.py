@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xai.core import Margin, UsageError, nearest
+from xai.perturb import without_graph
 
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 
@@ -94,5 +95,5 @@ def _index(wanted: str | int, labels: Sequence[str]) -> int:
 
 def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:
     """(B, C) float32 answer of the model, without a graph."""
-    with torch.no_grad():
-        return classifier(pixels).float()
+    with without_graph():
+        return classifier(pixels).detach().float()

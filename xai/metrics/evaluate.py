@@ -13,7 +13,7 @@ from xai.metrics.maps import check_relevance
 from xai.metrics.perturbation import Scores, perturbation_metric
 from xai.metrics.presets import protocol as resolve
 from xai.metrics.protocol import Protocol
-from xai.perturb import Stream, evaluation_mode, image_seeds
+from xai.perturb import Stream, evaluation_mode, image_seeds, without_graph
 
 AnyProtocol = str | Protocol | Mapping[str, Any]
 Target = int | Sequence[int] | Tensor | None
@@ -155,7 +155,7 @@ def predict(stream: Stream, pixels: Tensor) -> Tensor:
     model = stream.classifier
     device = next((p.device for p in model.parameters()), pixels.device)
     classes = []
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model), without_graph():
         for batch in pixels.detach().split(stream.batch_size):
             with torch.autocast(device.type, stream.autocast, enabled=stream.autocast is not None):
                 classes.append(model(batch.to(device)).argmax(dim=1))

@@ -7,7 +7,7 @@ from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
 from xai.perturb.scores import SCORES
 from xai.perturb.states import Request, States
-from xai.perturb.stream import Stream, evaluation_mode
+from xai.perturb.stream import Stream, evaluation_mode, without_graph
 from xai.perturb.token import Token
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "on_pixels",
     "rank_units",
     "tie_fraction",
+    "without_graph",
 ]

@@ -193,7 +193,7 @@ def _solve(levels: list[_Level], last: Tensor, known: Tensor) -> Tensor:
         guess = _cycle(levels, last, residual)
         before, energy = energy, dot(residual, guess)
         direction.mul_(torch.where(active, energy / before, 0)).add_(guess)
-    raise XaiError(f"ROAD imputation did not converge in {_MOST_STEPS} steps.", "Are the pixels finite?")
+    raise XaiError(f"ROAD imputation did not converge in {_MOST_STEPS} steps.")
 
 
 def _cycle(levels: list[_Level], last: Tensor, residual: Tensor) -> Tensor:

@@ -88,8 +88,7 @@ class Stream:
     @contextmanager
     def _modes(self, device: torch.device) -> Iterator[None]:
         with ExitStack() as stack:
-            # not inference_mode: what a model computes once and keeps must serve gradients later (BEiT)
-            stack.enter_context(torch.no_grad())
+            stack.enter_context(without_graph())
             if self.autocast is not None:
                 stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
             yield
@@ -109,7 +108,7 @@ class Stream:
                 self._halve(stop - start, pixels.device)
                 continue
             self.forwards += stop - start
-            yield reader(logits, queue.columns[0, start:stop])
+            yield reader(logits.detach(), queue.columns[0, start:stop])
             start = stop
 
     def _attempt(
@@ -178,6 +177,16 @@ class _Reader:
             )
         logits, targets = logits.float(), self.targets.index_select(0, image)
         return torch.stack([SCORES[name](logits, targets) for name in self.names], dim=1)
+
+
+@contextmanager
+def without_graph() -> Iterator[None]:
+    """No gradients, yet no inference tensors: what a model keeps (BEiT) must serve gradients later.
+
+    A model that switches gradients on itself still answers with a graph: detach what it says.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 @contextmanager
