@@ -311,7 +311,7 @@ def copy(source: Path, to: Path, out: Path) -> None:
         copy2(source, to)
         return
     text = source.read_text("utf-8")
-    for place in (out, out.resolve()):
+    for place in (out.resolve(), out.absolute(), out):  # the longest first
         text = text.replace(f"{place}/", "")
     to.write_text(text, encoding="utf-8")
 
