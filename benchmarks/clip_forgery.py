@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demo_photos import gather
 from benchmarks.frozen_head import SIDE
-from benchmarks.train_clip_detector import read_portraits
+from benchmarks.train_clip_detector import check_fit, read_portraits
 from xai.data.forgery import KINDS
 from xai.models.fetch import cache_folder
 
@@ -228,16 +227,6 @@ def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
     return str(spec) if spec.is_file() else f"local:{folder}"
 
 
-def check_fit(folder: Path, wanted: dict[str, float]) -> None:
-    """A detector that is there must be the one that this call would make."""
-    known = json.loads((folder / "evaluation.json").read_text("utf-8"))["training"]
-    other = [f"{key} {known[key]} instead of {value}" for key, value in wanted.items() if known[key] != value]
-    if other:
-        sys.exit(
-            f"{folder} was fitted with {', '.join(other)}: remove {folder.parent}, or give another --out."
-        )
-
-
 def write_config(
     name: str,
     model: str,
@@ -279,13 +268,10 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 # --------------------------------------------------------------------------------------------------- publish
 
 
+OF_RUN = ("summary.md", "summary.json", "run.json", "records.parquet")
 KEPT = (
     *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json", "examples.png"),
-    *(
-        f"{run}/{name}"
-        for run in RUNS
-        for name in ("summary.md", "summary.json", "run.json", "records.parquet")
-    ),
+    *(f"{run}/{name}" for run in RUNS for name in OF_RUN),
     "forged/report.html",
 )
 """Of each tower, where it is there; a page and pictures of the largest run alone."""

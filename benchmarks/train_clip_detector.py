@@ -117,6 +117,16 @@ def markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_fit(folder: Path, wanted: dict[str, float]) -> None:
+    """A detector that is there must be the one that this call would make."""
+    known = json.loads((folder / "evaluation.json").read_text("utf-8"))["training"]
+    other = [f"{key} {known[key]} instead of {value}" for key, value in wanted.items() if known[key] != value]
+    if other:
+        sys.exit(
+            f"{folder} was fitted with {', '.join(other)}: remove {folder.parent}, or give another --out."
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

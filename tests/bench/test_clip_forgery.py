@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.clip_forgery import (
     RUNS,
     TOWERS,
-    check_fit,
     in_turns,
     publish,
     tuned_rows,
     write_config,
     write_manifests,
 )
+from benchmarks.train_clip_detector import check_fit
 
 
 def written(folder: Path, name: str) -> list[dict[str, str]]:
