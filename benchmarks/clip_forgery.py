@@ -207,13 +207,13 @@ def write_csv(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def make_detector(tower: str, options: argparse.Namespace, size: Size) -> str:
     """Fetch a tower and fit its head, unless that is done; returns what `xai` loads."""
-    folder = options.out / tower / "detector"
-    steps = size.steps if tower in TUNED_NORMS else 0
+    folder, steps = options.out / tower / "detector", size.steps if tower in TUNED_NORMS else 0
     if (folder / "evaluation.md").is_file():
-        check_fit(folder, {"steps of tuned norms": steps, "strength": STRENGTH, "seed": options.seed})
+        pairs = size.pairs * len(LOCAL + PORTRAIT if options.portraits else LOCAL)
+        wanted = {"pairs": pairs, "strength": STRENGTH, "seed": options.seed, "steps of tuned norms": steps}
+        check_fit(folder, wanted)
     else:
-        source = cache_folder() / "models" / tower
-        if not source.is_dir():
+        if not (source := cache_folder() / "models" / tower).is_dir():
             call("-m", "xai", "models", "fetch", tower)
         words = ["--tower", source, "--photos", *options.photos, "--out", folder, "--pairs", size.pairs]
         words += ["--held-out-pairs", max(4, size.pairs // 4)]

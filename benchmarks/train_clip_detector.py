@@ -120,7 +120,11 @@ def markdown(result: dict) -> str:
 def check_fit(folder: Path, wanted: dict[str, float]) -> None:
     """A detector that is there must be the one that this call would make."""
     known = json.loads((folder / "evaluation.json").read_text("utf-8"))["training"]
-    other = [f"{key} {known[key]} instead of {value}" for key, value in wanted.items() if known[key] != value]
+    other = [
+        f"{key} {known.get(key)} instead of {value}"
+        for key, value in wanted.items()
+        if known.get(key) != value
+    ]
     if other:
         sys.exit(
             f"{folder} was fitted with {', '.join(other)}: remove {folder.parent}, or give another --out."

@@ -64,6 +64,8 @@ def test_a_detector_that_was_fitted_otherwise_is_not_taken_for_this_one(tmp_path
         json.dumps({"training": {"steps of tuned norms": 280, "seed": 0}})
     )
     check_fit(tmp_path, {"steps of tuned norms": 280, "seed": 0})
+    with pytest.raises(SystemExit, match="pairs None instead of 54"):  # an older evaluation
+        check_fit(tmp_path, {"pairs": 54})
     with pytest.raises(SystemExit, match="steps of tuned norms 280 instead of 1400"):
         check_fit(tmp_path, {"steps of tuned norms": 1400, "seed": 0})
 

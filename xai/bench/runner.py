@@ -221,7 +221,6 @@ def _open(
 ) -> dict[str, Any]:
     """Begin the run's file, or check that it is of the same run; note the session if it will measure."""
     sessions: list[dict[str, Any]] = []
-    known = False
     if store.run_file.exists():
         before = read_json(store.run_file)
         changed = differences(before.get("identity", {}), plan.identity)
@@ -232,11 +231,12 @@ def _open(
                 "may change.",
             )
         sessions = [] if changed else before.get("sessions", [])
-        known = bool(sessions)
         if changed:
             remove_folder(store.folder / "views")  # of the run that was begun with other settings
     elif store.keys():
         raise DataError(f"{store.folder} has parts of a run but no run.json.", "Choose another folder.")
+    if not (sessions and (store.folder / PLAN_FILE).exists()):
+        store.write_plan(plan.units)
     if count.resumed < count.total or not sessions:
         session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
         if context.plans:
@@ -256,8 +256,6 @@ def _open(
         "plan": {"images": len(plan.source), "units": len(plan.units)},
         "sessions": sessions,
     }
-    if not (known and (store.folder / PLAN_FILE).exists()):
-        store.write_plan(plan.units)
     write_json(store.run_file, content)
     return content
 
