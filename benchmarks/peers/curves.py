@@ -23,6 +23,7 @@ and images per forward pass for both. The unit, *ideal*, is the forward passes t
 inner point once, both ends once per image) in plain full batches; for the linear systems of ROAD, the
 forward passes of the images that they fill. Seconds are per image and map. Agreement is the largest
 difference in probability (ROAD: logits; the linear systems: normalised pixels; torchcam: the mean areas).
+On a CPU freed memory is kept while either is timed (`reports/freed_memory.md` says what that does).
 """
 
 

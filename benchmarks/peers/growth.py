@@ -18,7 +18,8 @@ from benchmarks.peers import loops, maps, program, report
 TEXT = """
 Written by `python benchmarks/peers/growth.py`; raw figures beside it in JSON. Rows of the other two tables
 with one number changed. Seconds are of the whole call, memory is the peak above the level before it;
-*grown* is by the first value. Attribution: ViT-B/16 shapes, random weights. Curves: the demo detector.
+*grown* is by the first value. Attribution: ViT-B/16 shapes, random weights. Curves: the demo detector;
+freed memory is kept while they are timed, for both (`reports/freed_memory.md` says what that does).
 """
 LAST4 = "gradient-weighted attention, last 4 layers | script, eager attention, gradient of the maps"
 ALL = "gradient-weighted attention, all layers | script, eager attention, gradient of the maps"

@@ -9,7 +9,7 @@ from xai.bench.context import Context
 from xai.bench.engines import Done, Work, complete
 from xai.bench.store import Store
 from xai.bench.versions import decisive
-from xai.core import ModelError, XaiError
+from xai.core import ModelError, XaiError, keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Worker:
         try:
             import torch
 
+            keep_freed_memory()
             torch.set_num_threads(self._threads)
             _same("versions", self._expected["versions"], decisive())
             _same("model", self._expected["model"], self._context.classifier.fingerprint)

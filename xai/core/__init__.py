@@ -4,6 +4,7 @@ from xai.core.errors import ConfigError, DataError, ModelError, UsageError, XaiE
 from xai.core.explanation import Explanation
 from xai.core.geometry import Geometry
 from xai.core.grid import PatchGrid
+from xai.core.memory import keep_freed_memory
 from xai.core.record import Record
 from xai.core.registry import Registry
 from xai.core.sample import Sample
@@ -25,6 +26,7 @@ __all__ = [
     "UsageError",
     "XaiError",
     "derive_seed",
+    "keep_freed_memory",
     "nearest",
     "valid_text",
 ]
