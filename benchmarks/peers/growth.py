@@ -17,9 +17,12 @@ from benchmarks.peers import loops, maps, program, report
 
 TEXT = """
 Written by `python benchmarks/peers/growth.py`; raw figures beside it in JSON. Rows of the other two tables
-with one number changed. Seconds are of the whole call, memory is the peak above the level before it;
-*grown* is by the first value. Attribution: ViT-B/16 shapes, random weights. Curves: the demo detector;
-freed memory is kept while they are timed, for both (`reports/freed_memory.md` says what that does).
+with one number changed, with their units: one plain forward pass of the same images, or the forward passes
+that the curves need. Ratios are medians of rounds by turns, 5th to 95th percentile in brackets. Seconds are
+of the whole call, memory is the peak above the level before it; *grown* is by the first value. Rows were
+measured one after the other: where the speed of the machine changes, only the ratios can be compared.
+Attribution: ViT-B/16 shapes, random weights. Curves: the demo detector; freed memory is kept while they are
+timed, for both (`reports/freed_memory.md` says what that does).
 """
 LAST4 = "gradient-weighted attention, last 4 layers | script, eager attention, gradient of the maps"
 ALL = "gradient-weighted attention, all layers | script, eager attention, gradient of the maps"

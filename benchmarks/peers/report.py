@@ -195,8 +195,9 @@ def growth_tables(results: Sequence[dict]) -> list[str]:
             "",
             f"## {series}",
             "",
-            "| task, peer | at | ours, s | grown | ours, MB | grown | peer, s | grown | peer, MB | grown |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "| task, peer | at | ours, × unit | peer ÷ ours "
+            "| ours, s | grown | ours, MB | grown | peer, s | grown | peer, MB | grown |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for name in dict.fromkeys(one["row"] for one in chosen):
             of_row = [one for one in chosen if one["row"] == name]
@@ -205,7 +206,8 @@ def growth_tables(results: Sequence[dict]) -> list[str]:
 
 
 def growth_cells(one: dict, first: dict) -> list[str]:
-    found = [f"{one['task']}; {one['peer']}", one["at"]]
+    ours = figure(one.get("ours", {}).get("forwards"))
+    found = [f"{one['task']}; {one['peer']}", one["at"], ours, figure(one.get("ratio"))]
     for side in ("ours", "theirs"):
         now, then = one.get(side, {}), first.get(side, {})
         shown = (("seconds", "{:.3g}"), ("peak_mb", "{:.0f}"))

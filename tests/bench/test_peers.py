@@ -177,10 +177,19 @@ def test_a_table_has_as_many_cells_as_columns_in_every_row() -> None:
     assert "5 images through the model, the peer 15; one call each" in lines[5]
 
 
+def test_a_growth_table_has_as_many_cells_as_columns_in_every_row() -> None:
+    failed = result(error_theirs="out of memory", theirs={}, at="2")
+    del failed["ratio"], failed["agreement"]
+    never = {key: value for key, value in failed.items() if key != "ours"} | {"error": "killed", "at": "3"}
+    lines = [line for line in report.growth_tables([result(at="1"), failed, never]) if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {13}
+    assert "out of memory" in lines[3] and "killed" in lines[4]
+
+
 def test_growth_is_by_the_first_value_and_of_whole_calls() -> None:
     first = result(series="Images", at="1")
     then = result(series="Images", at="4", pieces=4)  # the same seconds per image
     then["ours"] = {**then["ours"], "peak_mb": 250}
     lines = report.growth_tables([first, then])
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
-    assert cells[1:6] == ["4", "0.52", "4.0 ×", "250", "2.5 ×"]
+    assert cells[1:8] == ["4", "1.30 (1.20–1.40)", "2.00", "0.52", "4.0 ×", "250", "2.5 ×"]
