@@ -12,7 +12,6 @@ than ten passes is timed once, on one image, in the call whose memory is measure
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -24,7 +23,16 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.measure import failure, in_fresh_process, limit_memory, merged, peak_memory, spread, timed
+from benchmarks.measure import (
+    device_name,
+    failure,
+    in_fresh_process,
+    limit_memory,
+    merged,
+    peak_memory,
+    spread,
+    timed,
+)
 from xai.attr import METHODS, GradientWeightedAttention, create
 
 # timed once: their many passes average out what a single one would scatter
@@ -257,7 +265,7 @@ def main() -> None:
             flush=True,
         )
     header = {
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else f"CPU {platform.machine()}",
+        "device": device_name(options.device),
         "threads": options.threads,
         "dtype": options.dtype,
         "torch": torch.__version__,

@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import xai
 from benchmarks.attribution_cost import Detector
-from benchmarks.measure import in_fresh_process, spread, timed
+from benchmarks.measure import device_name, in_fresh_process, spread, timed
 from xai.attr import create
 from xai.core import keep_freed_memory
 from xai.core.files import write_bytes
@@ -148,7 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     common = {"threads": options.threads, "budget": options.budget}
     header = {
-        "device": f"CPU {platform.machine()}",
+        "device": device_name("cpu"),
         "C library": " ".join(platform.libc_ver()),
         "threads": options.threads,
         "torch": torch.__version__,

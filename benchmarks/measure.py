@@ -4,6 +4,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import platform
 import resource
 import statistics
 import time
@@ -12,6 +13,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+
+
+def processor() -> str:
+    """Of this machine, by its model's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """What a page says of the device of its figures."""
+    return torch.cuda.get_device_name() if device.startswith("cuda") else f"CPU {processor()}"
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:

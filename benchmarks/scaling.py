@@ -11,7 +11,6 @@ From these alone a run of `--images` on `--gpus` workers is simulated, for sever
 import argparse
 import json
 import os
-import platform
 import sys
 import tarfile
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
 import numpy as np
+from measure import processor
 from scaling_simulation import Cluster, simulate, tables
 
 from xai.bench import BenchmarkConfig, Context, RayOptions, make_plan, run_benchmark
@@ -85,7 +85,7 @@ def main() -> None:
 def measure(folder: Path, images: int) -> dict:
     """All costs, in seconds and bytes."""
     costs = {
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load_before": os.getloadavg()[0]},
+        "machine": {"cpu": processor(), "cores": os.cpu_count(), "load_before": os.getloadavg()[0]},
         "throughput": {name: throughput(folder / name, images, engine, ray) for name, engine, ray in (
             ("local", "local", None),
             ("ray, 1 worker", "ray", RayOptions(workers=1)),
@@ -230,14 +230,6 @@ def _time(work: Callable[[], object]) -> float:
     begun = perf_counter()
     work()
     return perf_counter() - begun
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import xai
 from benchmarks.attribution_cost import Detector
+from benchmarks.measure import device_name
 from benchmarks.stream_loops import LOOPS, SIDE, Counted, Curves, Loop, Task
 from xai.core import keep_freed_memory
 
@@ -261,7 +261,7 @@ def main() -> None:
     if not gpu:  # as the command line does; else the kernel's pages are timed with every loop
         keep_freed_memory()
     header = {
-        "device": torch.cuda.get_device_name() if gpu else f"CPU {platform.machine()}",
+        "device": device_name(options.device),
         "threads": torch.get_num_threads(),
         "dtype": options.dtype,
         "maps": options.maps,

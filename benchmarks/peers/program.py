@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.measure import merged
+from benchmarks.measure import device_name, merged
 from benchmarks.peers.pairs import Row, run_row, version
 from xai.core.files import write_bytes
 
@@ -65,9 +64,8 @@ def common(options: argparse.Namespace) -> dict:
 
 
 def header_of(options: argparse.Namespace) -> dict:
-    gpu = options.device.startswith("cuda")
     header = {
-        "device": torch.cuda.get_device_name() if gpu else f"CPU {platform.machine()}",
+        "device": device_name(options.device),
         "threads": options.threads,
         "dtype": options.dtype,
         "torch": torch.__version__,
