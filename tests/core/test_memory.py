@@ -17,12 +17,12 @@ def resident():
 before = resident()
 block = bytearray(b"x") * 2**26
 del block
-sys.stderr.write(str(resident() - before > 2**25))
+sys.stderr.write("\\n" + str(resident() - before > 2**25))
 """
 LIBRARY = "import xai.core\nkept = {kept}"
 COMMAND = """
 from xai.cli.main import main
-sys.argv = ["xai", "--version"]
+sys.argv = ["xai", "methods"]
 try:
     main()
 except SystemExit:
@@ -38,7 +38,7 @@ def stays(first: str, **environment: str) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, env=plain | environment
     )
     assert done.returncode == 0, done.stderr
-    return done.stderr
+    return done.stderr.splitlines()[-1]  # the command may have said something before
 
 
 def test_the_library_leaves_it_as_it_is() -> None:

@@ -18,10 +18,13 @@ Debug = typer.Option("--debug", help="On an error show where it happened; show l
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command so that errors become one message; with `debug=True` a traceback too."""
+    """Decorate a command: errors become one message (with `debug=True` a traceback too), memory is kept."""
 
     @wraps(command)
     def run(*args: Any, **options: Any) -> None:
+        from xai.core import keep_freed_memory  # here, so that --help stays light
+
+        keep_freed_memory()
         debug = bool(options.get("debug"))
         if not debug:
             _quieten()

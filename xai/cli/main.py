@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from xai.cli import benchmark, compare, demo, doctor, explain, forge, methods, models, report, tune
-from xai.core import keep_freed_memory
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
@@ -56,5 +55,4 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def main() -> None:
     """Entry point of the command `xai` and of `python -m xai`."""
-    keep_freed_memory()
     app()
