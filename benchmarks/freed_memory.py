@@ -58,7 +58,7 @@ CASES = (
     Case("ViT-B/16", "gradient_weighted_attention", 8),
     Case("ViT-B/16", "integrated_mask_gradient", 1),
 )
-OPTIONS = {"integrated_mask_gradient": {"n_steps": 8}, "gradient_weighted_attention": {}}
+OPTIONS = {"integrated_mask_gradient": {"n_steps": 8}}  # as the command explains by default
 
 
 def call_of(case: Case) -> Callable[[], object]:
@@ -73,14 +73,14 @@ def call_of(case: Case) -> Callable[[], object]:
                 model(pixels)
 
         return forward
-    method = create(case.method, model, **OPTIONS[case.method])
+    method = create(case.method, model, **OPTIONS.get(case.method, {}))
     return lambda: method.attribute_patches(pixels, 1)
 
 
 def measure(job: dict) -> dict:
     """Median seconds, page faults a call and peak megabytes of one process."""
     if job["kept"] and not keep_freed_memory():
-        raise SystemExit("Freed memory cannot be kept here: not glibc, or the environment says otherwise.")
+        raise RuntimeError("What is freed cannot be kept here: not glibc, or the environment says otherwise.")
     torch.set_num_threads(job["threads"])
     call, device = call_of(CASES[job["case"]]), torch.device("cpu")
     warm = [timed(call, device) for _ in range(2)]

@@ -13,7 +13,6 @@ out of its tolerance. Every row is written as soon as it is known.
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import xai
+from benchmarks.measure import device_name
 from xai.attr import METHODS, create
 from xai.data import forged_samples
 from xai.metrics.evaluate import evaluate
@@ -233,9 +233,8 @@ def main() -> None:
     }
     pixels = torch.stack([models["cpu"].preprocess(s.image) for s in forged_samples(count=images)])
     options.out.mkdir(parents=True, exist_ok=True)
-    gpu = options.device.startswith("cuda")
     header = {
-        "device": torch.cuda.get_device_name() if gpu else f"CPU {platform.machine()}",
+        "device": device_name(options.device),
         "images": images,
         "torch": torch.__version__,
         "CUDA": torch.version.cuda or "none",
