@@ -47,10 +47,10 @@ class IntegratedMaskGradient(PatchAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
-        n_steps: Points of the path, a forward and a backward pass each. The default ranks patches as more steps
-            do; to quote shares take 48: on the shipped detector's ten images they keep the sum within 0.6 %
-            (`reports/mask_gradient_quadrature.md`); 16 are a median of 0.5 % off, and 12 % at worst; 41 % on the
-            worst of 64 forgeries (`reports/mask_gradient_variants.md`).
+        n_steps: Points of the path, a forward and a backward pass each. For shares that are to be quoted take
+            48: on the shipped detector's ten images they keep the sum within 0.6 %
+            (`reports/mask_gradient_quadrature.md`); 16 are a median of 0.5 % off, and 12 % at worst; 41 % on
+            the worst of 64 forgeries (`reports/mask_gradient_variants.md`).
         path: Where the points are: `logarithmic`, `uniform`, or `s^2`, `s^3`, `s^4`, `s^8`. What is
             integrated stays the same; see `presence_path`.
         rule: `midpoint` or `gauss_legendre` along the path.

@@ -70,7 +70,7 @@ def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
-    """The preset that a method with these options is, by whatever name it was asked for; None if it is none."""
+    """The preset that a method with these options is, however it was asked for; None if it is none."""
     said = full_options(method, options)
     return next(
         (

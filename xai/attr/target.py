@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from xai.attr.shapes import Scores
 from xai.core import Margin, UsageError, class_index, problem_type_of
 
-# None | int | Tensor | list[int] | tuple[int, ...] | list[tuple[int, ...]] | Margin; NumPy's integers and arrays
+# None | int | Tensor | list[int] | tuple[int, ...] | list[tuple[int, ...]] | Margin, and NumPy's of the kind
 Target = Any
 
 
 def normalise_target(target: Target, model: nn.Module) -> Target:
     """A target as the methods handle it.
 
-    NumPy's integers and integer arrays become Python's and torch's. The margin of an independent label over all
-    others is its own logit.
+    NumPy's integers and integer arrays become Python's and torch's. The margin of an independent label over
+    all others is its own logit.
     """
     if isinstance(target, Margin):
         independent = target.negative is None and problem_type_of(model).independent

@@ -21,7 +21,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Comma list of methods and presets; xai methods lists them. Default what xai explain draws, then "
+            help="Comma list of methods and presets (xai methods). Default what xai explain draws, then "
             + ", ".join(BESIDE)
             + ".",
             rich_help_panel=opt.METHOD,

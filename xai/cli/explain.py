@@ -22,7 +22,7 @@ def explain(
         str | None,
         typer.Option(
             "--method",
-            help="A method or preset: xai methods lists them; default --preset faithful, or gradient_weighted_attention where "
+            help="xai methods lists them; default --preset faithful, or gradient_weighted_attention where "
             "options of its are given.",
             rich_help_panel=opt.METHOD,
         ),
@@ -87,9 +87,7 @@ def explain(
     if name is None and (layers_panel or heads_panel):
         name = "gradient_weighted_attention"  # which has such maps
     explainer = Explainer(
-        opt.load_classifier(
-        model, config, weights, device, dtype, prompts, trust_remote_code, problem_type
-    ),
+        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code, problem_type),
         name,
         target,
         batch_size=batch_size,

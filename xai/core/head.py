@@ -15,8 +15,8 @@ REGRESSION = "regression"
 class ProblemType(StrEnum):
     """What a head's logits mean, in the words of transformers' configurations.
 
-    `SINGLE_LABEL`: exactly one class is true; probabilities are the softmax of the logits. A head with one logit
-    z, a sigmoid, is of this kind: two classes with logits (−z/2, +z/2).
+    `SINGLE_LABEL`: exactly one class is true; probabilities are the softmax of the logits. A head with one
+    logit z, a sigmoid, is of this kind: two classes with logits (−z/2, +z/2).
     `MULTI_LABEL`: each label is true or not by itself; its probability is the sigmoid of its own logit.
     """
 
@@ -39,8 +39,8 @@ class ProblemType(StrEnum):
     def margin(self, target: int) -> "int | Margin":
         """The target whose score says how far the model holds to a class.
 
-        Among exclusive classes its logit against the largest other one; an independent label's log-odds are its
-        logit.
+        Among exclusive classes its logit against the largest other one; an independent label's log-odds are
+        its logit.
         """
         return target if self.independent else Margin(target)
 
@@ -60,11 +60,11 @@ class ProblemType(StrEnum):
             return None
         if said == REGRESSION:
             raise ModelError(
-                f"{name} is a regression head (problem_type: regression): it answers with a number, which is no "
-                "class and has no probability.",
-                "If its one output is in fact a logit (transformers writes regression by itself where num_labels "
-                "is 1), say so: problem_type single_label_classification, as --problem-type, as argument of "
-                "xai.load, in the YAML, or in the model's config.json.",
+                f"{name} is a regression head (problem_type: regression): it answers with a number, "
+                "which is no class and has no probability.",
+                "If its one output is in fact a logit (transformers writes regression by itself where "
+                "num_labels is 1), say so: problem_type single_label_classification, as --problem-type, "
+                "as argument of xai.load, in the YAML, or in the model's config.json.",
             )
         if said not in set(cls):
             raise UsageError(f"Unknown problem_type {said!r}.", nearest(str(said), [*cls, REGRESSION]))
@@ -90,9 +90,9 @@ def find_problem_type(
     """What a caller or a module's transformers configuration says of its head; None where neither does.
 
     Args:
-        module: A torch module. Its own configuration counts, that of what it merely wraps (DataParallel, PEFT,
-            torch.compile), and that of every image classifier inside whose labels are as many as `classes`. That
-            of a tower does not: its head was taken off.
+        module: A torch module. Its own configuration counts, that of what it merely wraps (DataParallel,
+            PEFT, torch.compile), and that of every image classifier inside with `classes` labels. That of a
+            tower does not: its head was taken off.
         name: Of the model, for messages.
         classes: Number of labels, if known.
         given: What the caller says.

@@ -50,9 +50,9 @@ class Protocol:
             by the mean of each patch.
         value: "margin": the target's log-odds, its logit minus the log-sum-exp of all others, which with two
             classes is the logit margin, and where labels are independent (multi-label heads) its logit alone;
-            "probability": the sigmoid of that, which is the softmax probability, or an independent label's own;
-            "logit"; "accuracy": 1 where the target is the model's first choice, which independent labels
-            do not have.
+            "probability": the sigmoid of that, which is the softmax probability, or the independent label's
+            own; "logit"; "accuracy": 1 where the target is the model's first choice, which independent
+            labels do not have.
         target: The class to follow when none is given: the model's first choice on the image as it is, or
             "label": one must be given.
         auc: "trapezoid" over true shares; "uniform": trapezoid as if all steps were equal (RISE); "mean" of

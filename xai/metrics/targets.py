@@ -35,7 +35,7 @@ def per_image(target: Any, images: int) -> list[One]:
 
 
 def own_margins(targets: Sequence[One], classifier: nn.Module) -> list[One]:
-    """Targets of a classifier whose labels may be independent: the margin of such a label is its own logit."""
+    """Targets of a classifier: the margin of an independent label is its own logit."""
     if not problem_type_of(classifier).independent:
         return list(targets)
     return [t.positive if isinstance(t, Margin) and t.negative is None else t for t in targets]

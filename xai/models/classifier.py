@@ -106,7 +106,7 @@ class Classifier(nn.Module):
     def _refuse_one_label(self) -> None:
         if self.problem_type.independent:
             raise ModelError(
-                f"{self.name} answers with one logit, so there are no labels to be independent of each other.",
+                f"{self.name} answers with one logit, so no labels are independent of each other.",
                 "Leave out problem_type: a single logit is read as its class against everything else.",
             )
 

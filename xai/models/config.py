@@ -60,7 +60,9 @@ class DetectorConfig(BaseModel):
     model_name: Family | None = None
     weights: Path | None = None
     labels: tuple[str, ...] = ("real", "fake")
-    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    problem_type: (
+        Literal["single_label_classification", "multi_label_classification", "regression"] | None
+    ) = None
     factory: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
     kwargs: dict[str, Any] = {}
     backbone: Any = None  # clip_enhanced files hold other things under this key

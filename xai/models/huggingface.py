@@ -36,8 +36,8 @@ def load_huggingface(
         grid: Instead of the one read from the model.
         prompts: One text per class, for CLIP and SigLIP; default the labels themselves.
         trust_remote_code: Whether to run code from the model's repository.
-        problem_type: Where the configuration does not say it. SigLIP was trained with a sigmoid for every text:
-            its labels are independent, unless this says that the texts exclude each other.
+        problem_type: Where the configuration does not say it. SigLIP was trained with a sigmoid for every
+            text: its labels are independent, unless this says that the texts exclude each other.
 
     Raises:
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
@@ -49,7 +49,9 @@ def load_huggingface(
         if raw.get("head") not in ("linear", "LinearNorm"):
             raise ModelError(f"{name} has the unknown GenD head {raw.get('head')!r}.")
         weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
-        gend = DetectorConfig(model_name="gend", head=raw["head"], problem_type=problem_type)
+        gend = DetectorConfig.model_validate(
+            {"model_name": "gend", "head": raw["head"], "problem_type": problem_type}
+        )
         return load_detector(gend, weights, name, labels, grid, {"config": place})
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
     classifies = any("ImageClassification" in kind for kind in config.architectures or ())

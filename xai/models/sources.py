@@ -73,9 +73,9 @@ def load(
         dtype: Such as "bfloat16"; None keeps that of the weights.
         prompts: One text per class, for CLIP and SigLIP.
         problem_type: What the logits mean, where neither configuration nor YAML says it:
-            "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a sigmoid
-            for each label). A head that the configuration calls a regression is refused, unless this says that
-            its one output is a logit.
+            "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a
+            sigmoid for each label). A head that the configuration calls a regression is refused, unless this
+            says that its one output is a logit.
         trust_remote_code: Whether to run code from a hub repository.
 
     Returns:
@@ -93,7 +93,7 @@ def load(
         if labels or grid or device or dtype or problem_type:
             raise UsageError(
                 "A Classifier is returned as it is.",
-                "Move it with .to(device, dtype); labels, grid and problem_type are given where it is loaded.",
+                "Move it with .to(device, dtype); labels, grid, problem_type are given where it is loaded.",
             )
         return spec
     if isinstance(spec, nn.Module):

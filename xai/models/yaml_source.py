@@ -41,7 +41,8 @@ def load_yaml(
     config, ignored = read_config(path)
     if problem_type is not None and config.problem_type not in (None, problem_type):
         raise ConfigError(
-            f"{path} says problem_type: {config.problem_type}, not {problem_type}.", "Say it once, in the file."
+            f"{path} says problem_type: {config.problem_type}, not {problem_type}.",
+            "Say it once, in the file.",
         )
     config = config.model_copy(update={"problem_type": problem_type or config.problem_type})
     weights = weights or config.weights

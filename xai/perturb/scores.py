@@ -1,6 +1,6 @@
 """What is read from the logits of a state, by what the classifier's head means.
 
-The torch side of `xai.core.ProblemType`: the only formulas from logits to probabilities and odds besides its own.
+The torch side of `xai.core.ProblemType`: the only formulas from logits to probabilities besides its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def correct(logits: Tensor, target: Tensor, problem_type: ProblemType = EXCLUSIV
     """
     if problem_type.independent:
         raise UsageError(
-            "Accuracy asks for the first choice among exclusive classes; this model's labels are independent.",
+            "Accuracy asks for the first choice among exclusive classes; the labels are independent.",
             "Read the probability or the margin of the label instead.",
         )
     return (logits.argmax(dim=1) == target).float()

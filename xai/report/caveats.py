@@ -72,7 +72,7 @@ def _independent(probabilities: Mapping[str, float], predicted: str, label: str 
     """On labels that are true or not one by one: several may be, or none."""
     found = predicted_labels(probabilities, ProblemType.MULTI_LABEL)
     said = []
-    if label in probabilities and label not in found:
+    if label is not None and label in probabilities and label not in found:
         said.append(
             f"The model is wrong here: it gives the true label {words.short(label)} "
             f"{percent(probabilities[label])}, and the maps show what it went by, not what is so."

@@ -103,7 +103,7 @@ class Image(_Part):
         None, description="All labels that the model finds; of exclusive classes the predicted one."
     )
     probabilities: dict[str, float] = Field(
-        description="Most probable classes and those explained; of independent labels they do not add up to 1."
+        description="Most probable classes and those explained; independent labels' do not add up to 1."
     )
     width: int
     height: int
@@ -174,7 +174,9 @@ class Row(_Part):
     method: str
     control: bool = False
     options: dict[str, Any] = {}
-    preset: str | None = Field(None, description="Name of the preset that the method with these options is.")
+    preset: str | None = Field(
+        default=None, description="Name of the preset that the method with these options is."
+    )
 
 
 class Part(_Part):
