@@ -52,7 +52,7 @@ COSTS: list[tuple[str, dict]] = [
     ("chefer", {}),
     ("legrad", {}),
     ("mask_gradient", {}),
-    ("integrated_mask_gradient", {}),
+    ("integrated_mask_gradient", {"n_steps": 48, "internal_batch_size": 32}),
 ]
 
 
@@ -94,7 +94,7 @@ class Profile:
     def __init__(self, sets: list[tuple[nn.Module, Tensor]]):
         slopes, rises, checks = [], [], []
         for model, pixels in sets:
-            method = IntegratedMaskGradient(model)
+            method = IntegratedMaskGradient(model, n_steps=48, internal_batch_size=32)
             default = method.attribute_patches(pixels, TARGET)
             levels = []
             for alpha in np.exp(LOG_LEVELS).tolist():

@@ -158,7 +158,7 @@ def main() -> None:
     raw = create("raw_attention", model)
     found["raw attention, last layer (control)"] = in_batches(pixels, raw.attribute_patches)
     say("maps of the others")
-    plain = IntegratedMaskGradient(model, options.steps)
+    plain = IntegratedMaskGradient(model, options.steps, internal_batch_size=32)
     heads = in_batches(pixels, lambda x: plain.attribute_layers(x, TARGET))
     tried = variants(heads, found)
     say("integrated mask gradient")
@@ -180,7 +180,7 @@ def main() -> None:
         "all_layers": completeness(model, pixels[parts["report"]], heads.sum((1, 2))[parts["report"]])
     }
     for over in ("layers_up", "layers_down"):
-        method = IntegratedMaskGradient(model, options.steps, path_over=over)
+        method = IntegratedMaskGradient(model, options.steps, internal_batch_size=32, path_over=over)
         maps = in_batches(pixels[parts["report"]], lambda x, m=method: m.attribute_patches(x, TARGET))
         complete[over] = completeness(model, pixels[parts["report"]], maps)
         held_out[f"path_over {over}"] = torch.zeros_like(tried[PLAIN]).index_copy(

@@ -19,7 +19,14 @@ from xai.attr.mask_gradient import MaskGradient
 from xai.attr.metric_driven import MetricDrivenAttribution
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
-from xai.attr.presets import DEFAULT_PRESET, PRESETS, Preset
+from xai.attr.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Preset,
+    full_options,
+    preset_of,
+    resolve_method,
+)
 from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
@@ -88,6 +95,9 @@ __all__ = [
     "ViTCX",
     "attribute_many",
     "create",
+    "full_options",
     "list_methods",
+    "preset_of",
     "resolve_layers",
+    "resolve_method",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xai.attention import AttentionCall, Probe, grid_of, probe, record_attention
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
-from xai.attr.target import Target, select_target
+from xai.attr.target import Target, normalise_target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 
 Family = Literal["attention", "gradient", "perturbation", "control"]
@@ -106,7 +106,10 @@ class PatchAttribution(Attribution):
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
-            return self._relevance(pixels, targets, args).detach().to(pixels.dtype)
+            return self._relevance(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
+
+    def _normalised(self, targets: Sequence[Target]) -> list[Target]:
+        return [normalise_target(target, self.model) for target in targets]
 
     @abstractmethod
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
@@ -151,11 +154,14 @@ def list_methods() -> list[MethodInfo]:
 
 
 def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
-    """Make a method by registry name.
+    """Make a method by registry name, or by the name of a preset, whose options stand where none are given.
 
     Raises:
         UsageError: For an unknown name or option; the nearest valid one is named.
     """
+    from xai.attr.presets import resolve_method  # which looks names up here
+
+    name, options = resolve_method(name, options)
     method = METHODS[name]
     valid = list(inspect.signature(method).parameters)[1:]
     for option in options:

@@ -91,6 +91,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         """
         with differentiable():
             pixels, args = prepare(inputs, additional_forward_args)
+            (target,) = self._normalised([target])
             fine = self._pixels(pixels, baselines, target, args, n_steps, method, internal_batch_size)
             spread = like_inputs(inputs, patch_sums(fine, self._grid(pixels)))
             if not return_convergence_delta:

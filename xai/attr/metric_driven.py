@@ -116,7 +116,7 @@ class MetricDrivenAttribution(RemovalAttribution):
         return torch.empty(n).scatter_(0, order, ((1 - self.dense) * magnitude + self.dense * rank).float())
 
     def _value(self, logits: Any) -> Any:
-        return class_values(logits, self.value)
+        return class_values(logits, self.value, self.model)
 
 
 def window_effects(score: Score, grid: PatchGrid, full: float, empty: float) -> Float[Tensor, "patches"]:

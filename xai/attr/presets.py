@@ -1,9 +1,13 @@
 """A method and its options under the name of what they are for."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from xai.attr.base import METHODS
+from xai.core import UsageError, nearest
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ _CHOICES = (
     Preset(
         "faithful",
         "integrated_mask_gradient",
-        {"n_steps": 8, "internal_batch_size": 1},  # points of the path by turns: memory as of one pass
+        {"n_steps": 8},
         "What the answer rests on, for and against: the default.",
     ),
     Preset(
@@ -53,3 +57,39 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 """By name; measured in `reports/clip-forgery`."""
 DEFAULT_PRESET = PRESETS["faithful"]
 """What explains where no method is named."""
+
+
+def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a method, those left out at its defaults.
+
+    Raises:
+        UsageError: An unknown method.
+    """
+    parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
+    return {one.name: one.default for one in parameters if one.default is not one.empty} | dict(options)
+
+
+def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
+    """The preset that a method with these options is, however it was asked for; None if it is none."""
+    said = full_options(method, options)
+    return next(
+        (
+            one.name
+            for one in PRESETS.values()
+            if one.method == method and full_options(method, one.options) == said
+        ),
+        None,
+    )
+
+
+def resolve_method(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Registry name and options of what is named: a method, or a preset with further options.
+
+    Raises:
+        UsageError: The name is neither.
+    """
+    if name in METHODS:
+        return name, dict(options)
+    if name in PRESETS:
+        return PRESETS[name].method, {**PRESETS[name].options, **options}
+    raise UsageError(f"Unknown method {name!r}.", nearest(name, [*METHODS, *PRESETS]))

@@ -88,7 +88,7 @@ def record_pass(
     needs = any(method.needs_gradients for method in methods)
     logits, calls = first._record(seen, pixels, args, layers, gradients=needs)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
-    wanted = [scores(logits, t) for t in targets if needs or t is not None]
+    wanted = [scores(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
     return Record(
         seen=seen,

@@ -12,7 +12,8 @@ from xai.attr.base import MethodInfo, PatchAttribution, register
 from xai.attr.options import check_option
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.variants import accurate, argument_rows, variant_scores
+from xai.attr.values import class_values
+from xai.attr.variants import argument_rows, variant_scores
 from xai.core import PatchGrid, UsageError, derive_seed
 
 
@@ -31,7 +32,7 @@ class RISE(PatchAttribution):
         cells: Cells of the mask grid a side.
         p: Probability that a cell stays visible.
         value: f: `probability`, the paper's, the target's softmax probability (the logistic function of a
-            single logit); or `logit`, the target's score itself.
+            single logit or an independent label's); or `logit`, the target's score itself.
         seed: Another seed gives other masks.
         internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
     """
@@ -82,10 +83,7 @@ class RISE(PatchAttribution):
         return torch.einsum("tbn,nrc->tbrc", weights, shares.to(weights.dtype)) / (self.n_masks * self.p)
 
     def _value(self, logits: Any) -> Any:
-        if self.value == "logit" or not isinstance(logits, Tensor):
-            return logits
-        single = logits.dim() < 2 or logits.shape[1] == 1
-        return accurate(logits).sigmoid() if single else accurate(logits).softmax(1)
+        return class_values(logits, self.value, self.model)
 
 
 class RandomMasks:

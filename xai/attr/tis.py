@@ -93,7 +93,7 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
         return accurate(torch.cat(tokens)[:, grid.prefix : grid.tokens])
 
     def _value(self, logits: Any) -> Any:
-        return class_values(logits, self.value)
+        return class_values(logits, self.value, self.model)
 
 
 def centroids(points: Float[Tensor, "n d"], count: int, iterations: int = 100) -> Float[Tensor, "clusters d"]:

@@ -143,7 +143,7 @@ class ViTCX(PatchAttribution):
         return y[:, :count] - y[:, count:]
 
     def _values(self, pixels: Tensor, args: tuple[Any, ...]) -> Any:
-        return class_values(self.model(pixels, *args), self.value)
+        return class_values(self.model(pixels, *args), self.value, self.model)
 
 
 def cluster_masks(channels: Float[Tensor, "channels patches"], distance: float, most: int) -> Masks:

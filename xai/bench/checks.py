@@ -12,7 +12,7 @@ from xai.bench.context import Context
 from xai.bench.maps import explain
 from xai.bench.plan import metrics_of
 from xai.bench.prepared import Exclusion, Prepared
-from xai.core import Margin, ModelError, Record, UsageError, XaiError
+from xai.core import ModelError, Record, UsageError, XaiError
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.randomization import randomization
@@ -162,7 +162,9 @@ def _explained(
 
 
 def _targets(context: Context, targets: Sequence[int]) -> list[Any]:
-    return [Margin(target) for target in targets] if context.config.explain == "margin" else list(targets)
+    if context.config.explain != "margin":
+        return list(targets)
+    return [context.classifier.problem_type.margin(target) for target in targets]
 
 
 def _pixels(context: Context, images: Sequence[Prepared]) -> Tensor:

@@ -52,6 +52,7 @@ class ModelConfig(_Short):
         device: Instead of the benchmark's.
         dtype: Instead of the benchmark's.
         prompts: One text per class, for CLIP and SigLIP.
+        problem_type: What the logits mean, where the model does not say it.
     """
 
     spec: str | None = None
@@ -61,6 +62,7 @@ class ModelConfig(_Short):
     device: str | None = None
     dtype: Dtype | None = None
     prompts: tuple[str, ...] | None = None
+    problem_type: Literal["single_label_classification", "multi_label_classification"] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelConfig":
@@ -125,11 +127,11 @@ class DataConfig(_Part):
 
 
 class MethodConfig(_Short):
-    """An attribution method, or one word: its registry name.
+    """An attribution method, or one word: its registry name, or a preset's.
 
     Args:
-        method: Registry name.
-        name: Of its row; default the registry name.
+        method: Registry name, or the name of a preset (xai methods).
+        name: Of its row; default the same.
         options: The method's own.
     """
 

@@ -65,6 +65,7 @@ class Context:
             weights=model.weights,
             dtype=model.dtype or self.config.dtype,
             prompts=model.prompts,
+            problem_type=model.problem_type,
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from xai.bench.memory import Batches, Meter
 from xai.bench.prepared import Exclusion, Prepared, by_shape
 from xai.bench.remote import Folder
 from xai.bench.rows import Row, digest
-from xai.core import Margin, ModelError, UsageError, XaiError
+from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
 
 
@@ -145,7 +145,7 @@ class _Job:
 
     def _batch(self, batch: Sequence[Prepared], target: int) -> list[Tensor | None]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
-        wanted: Any = Margin(target) if self.margin else target
+        wanted: Any = self.classifier.problem_type.margin(target) if self.margin else target
         try:
             with self.meter:
                 relevance = self.method.attribute_patches(pixels, wanted)

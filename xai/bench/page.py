@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xai.attr import METHODS, preset_of
 from xai.bench.results import Summary, plain
 from xai.bench.rows import GREEDY
 from xai.bench.shown import Shown, images_by_shard, shown_images
 from xai.bench.store import Store, read_records, read_run
 from xai.bench.summary import summarise
-from xai.core import DataError, derive_seed
+from xai.core import DataError, ProblemType, derive_seed
 
 if TYPE_CHECKING:
     from xai.report.payload import Image, Page
@@ -56,8 +57,15 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         version=__version__,
         model=model_facts(plain(summary.provenance["model"])),
         labels=labels,
+        problem_type=summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL.value),
         rows=[
-            Row(name=row["name"], method=row["method"], control=row["control"], options=plain(row["options"]))
+            Row(
+                name=row["name"],
+                method=row["method"],
+                control=row["control"],
+                options=plain(row["options"]),
+                preset=preset_of(row["method"], row["options"]) if row["method"] in METHODS else None,
+            )
             for row in about["methods"]
         ],
         classes=[label for label in labels if any(label in _classes(one) for one in found)],

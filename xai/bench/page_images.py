@@ -15,7 +15,7 @@ from xai.bench.prepared import Exclusion
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.shown import Shown
 from xai.bench.views import View
-from xai.core import derive_seed
+from xai.core import ProblemType, derive_seed, predicted_labels
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units
@@ -48,6 +48,11 @@ class Run:
     def labels(self) -> list[str]:
         """Class names of the model."""
         return self.about["sessions"][-1]["model"]["labels"]
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What the model's logits mean; runs that do not say it are of exclusive classes."""
+        return ProblemType(self.about["sessions"][-1]["model"].get("problem_type", ProblemType.SINGLE_LABEL))
 
     @property
     def seed(self) -> int:
@@ -102,8 +107,7 @@ def _facts(shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run:
         return _without_view(shown, records, target, run)
     view = shown.view
     logits = np.array(view.logits)
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
+    shares = np.array(list(_probabilities(view, run).values()))
     chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:LISTED]]
     chosen += [i for i in [shown.target] if i is not None and i not in chosen]
     return {
@@ -111,6 +115,7 @@ def _facts(shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run:
         "group": None if view.group == view.id else printable(view.group),
         "label": view.label,
         "predicted": run.labels[int(logits.argmax())],
+        "predicted_labels": list(predicted_labels(_probabilities(view, run), run.problem_type)),
         "probabilities": {run.labels[i]: float(shares[i]) for i in chosen},
         "width": view.width,
         "height": view.height,
@@ -125,6 +130,11 @@ def _facts(shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run:
     }
 
 
+def _probabilities(view: View, run: Run) -> dict[str, float]:
+    """Of all classes, in the order of the logits."""
+    return dict(zip(run.labels, run.problem_type.probabilities(np.array(view.logits)).tolist(), strict=True))
+
+
 def _without_view(
     shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run: Run
 ) -> dict[str, Any]:
@@ -136,8 +146,9 @@ def _without_view(
     if value == "margin":
         share = (1 + math.tanh(share / 2)) / 2  # the logistic function, which overflows for no margin
     known = value in ("margin", "probability") and math.isfinite(share)
-    others = [label for label in run.labels if label != target]
-    sure = not known or share > 0.5 or len(others) > 1
+    # of one independent label's probability nothing follows for the others
+    others = [] if run.problem_type.independent else [label for label in run.labels if label != target]
+    sure = not known or share > 0.5 or len(others) != 1
     return {
         "name": printable(shown.id),
         "group": None if first["group"] == shown.id else printable(first["group"]),
@@ -261,7 +272,11 @@ def _caveats(
     run: Run,
 ) -> Iterator[str]:
     """Sentences, those on the answer first."""
-    yield from answer(facts["probabilities"], facts["predicted"], facts["label"])
+    if shown.view is not None:
+        every = _probabilities(shown.view, run)
+        yield from answer(every, facts["predicted"], facts["label"], run.problem_type)
+    elif not run.problem_type.independent:  # of whose other labels nothing was kept
+        yield from answer(facts["probabilities"], facts["predicted"], facts["label"])
     yield from _kept(records, run)
     yield from _flat(records, run)
     yield from _blank(shown, target, run)

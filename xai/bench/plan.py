@@ -154,7 +154,7 @@ def make_plan(
         DataError: No image.
     """
     protocols = resolve_protocols(config)
-    _check_steps(protocols, classifier)
+    _check_protocols(protocols, classifier)
     source = open_source(config.data, run, each)
     rows = method_rows(config) + control_rows(config)
     identity = _identity(config, classifier, protocols, rows, source)
@@ -210,9 +210,10 @@ def _identity(
     }
 
 
-def _check_steps(protocols: Sequence[Protocol], classifier: Classifier) -> None:
-    """Find out before the work that a model has too few patches for a protocol's steps."""
+def _check_protocols(protocols: Sequence[Protocol], classifier: Classifier) -> None:
+    """Find out before the work that a model lacks what a protocol asks: its value, patches for its steps."""
     for one in protocols:
+        one.check_head(classifier.problem_type)
         grid = classifier.grid
         units = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
         if units is not None:

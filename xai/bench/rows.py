@@ -1,13 +1,12 @@
 """The rows of a benchmark's tables: the methods asked for, and the controls they must beat."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from xai.attr import METHODS
+from xai.attr import full_options, resolve_method
 from xai.bench.config import BenchmarkConfig
 from xai.core import derive_seed
 
@@ -68,8 +67,8 @@ def digest(content: Any, length: int = 12) -> str:
 def _row(
     config: BenchmarkConfig, name: str, method: str, options: Mapping[str, Any], control: bool = False
 ) -> Row:
-    parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
-    full = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(options)
+    method, options = resolve_method(method, options)
+    full = full_options(method, options)
     if "seed" in full and "seed" not in options:
         full["seed"] = config.seed
     said = {"method": method, "options": full, "explain": config.explain}

@@ -17,7 +17,7 @@ from xai.bench.config import BenchmarkConfig
 from xai.bench.context import Context
 from xai.bench.prepared import Prepared, by_shape
 from xai.bench.reading import read_benchmark
-from xai.core import DataError, Margin, UsageError, derive_seed, nearest
+from xai.core import DataError, UsageError, derive_seed, nearest
 from xai.metrics import evaluate
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
@@ -241,7 +241,7 @@ def _scores(
     for target in sorted(set(targets)):
         places = [i for i, one in enumerate(targets) if one == target]
         some = pixels[places].to(classifier.device)
-        maps = attribute_many(methods, some, [Margin(target) if margin else target])
+        maps = attribute_many(methods, some, [classifier.problem_type.margin(target) if margin else target])
         relevance = torch.stack([maps[name][0] for name in methods]).float().cpu()
         scored = evaluate(context.stream, ["srg"], pixels[places], relevance, target, protocol)
         found[places] = scored["srg"].value.T.cpu().numpy()

@@ -21,7 +21,7 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Comma list; xai methods lists them. Default what xai explain draws, then "
+            help="Comma list of methods and presets (xai methods). Default what xai explain draws, then "
             + ", ".join(BESIDE)
             + ".",
             rich_help_panel=opt.METHOD,
@@ -52,6 +52,7 @@ def compare(
     dtype: opt.Dtype = None,
     batch_size: opt.BatchSize = 8,
     prompts: opt.Prompts = None,
+    problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -59,14 +60,17 @@ def compare(
 
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
-    from xai.attr import METHODS
+    from xai.attr import METHODS, resolve_method
     from xai.explanation import choose_method, gather, page_of_comparison, write_comparison
     from xai.explanation import compare as compare_methods
 
     names = BESIDE if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     given = opt.method_options(layers)
-    options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
-    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
+    method_of = {name: METHODS[resolve_method(name, {})[0]] for name in names}
+    options = {name: {key: given[key] for key in given if _takes(method_of[name], key)} for name in names}
+    classifier = opt.load_classifier(
+        model, config, weights, device, dtype, prompts, trust_remote_code, problem_type
+    )
     if methods is None:
         name, chosen = choose_method(classifier, {})
         options = {name: chosen} | options
@@ -90,11 +94,17 @@ def compare(
         show_json(content)
     else:
         rows = [
-            [record["image"]["id"], method, *_strongest(record, comparison.label)]
+            [
+                record["image"]["id"],
+                method,
+                record["preset"] or "",
+                record["method"]["name"],
+                *_strongest(record, comparison.label),
+            ]
             for row in content["images"]
             for method, record in row.items()
         ]
-        show_table(["image", "method", "strongest row", "col", ""], rows)
+        show_table(["image", "map", "preset", "method", "strongest row", "col", ""], rows)
     say_failures(comparison.failures)
     say(f"{len(comparison.rows)} images, {len(options)} methods, class {comparison.label}.")
     say_next(f"open {opened}")

@@ -22,6 +22,7 @@ def doctor(
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     prompts: opt.Prompts = None,
+    problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -34,7 +35,9 @@ def doctor(
 
     if model and model.endswith((".yaml", ".yml")) and config is None:
         model, config = None, Path(model)
-    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
+    classifier = opt.load_classifier(
+        model, config, weights, device, dtype, prompts, trust_remote_code, problem_type
+    )
     findings = examine(classifier)
     if as_json:
         show_json(findings)

@@ -69,6 +69,7 @@ def explain(
     dtype: opt.Dtype = None,
     batch_size: opt.BatchSize = 8,
     prompts: opt.Prompts = None,
+    problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -86,7 +87,7 @@ def explain(
     if name is None and (layers_panel or heads_panel):
         name = "gradient_weighted_attention"  # which has such maps
     explainer = Explainer(
-        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
+        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code, problem_type),
         name,
         target,
         batch_size=batch_size,

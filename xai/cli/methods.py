@@ -1,6 +1,5 @@
 """`xai methods`: what can be chosen with --method."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -18,7 +17,9 @@ FIELDS = (
 
 @guarded
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show this one, a method or a preset, with its options.")
+    ] = None,
     as_json: Json = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all of them as a document (docs/methods.md).")
@@ -26,16 +27,20 @@ def methods(
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """List the attribution methods: what they tell apart, what they cost, where they come from."""
-    from xai.attr import METHODS, PRESETS, list_methods
+    from xai.attr import METHODS, PRESETS, full_options, list_methods, resolve_method
 
     if markdown:
         from xai.attr.catalogue import to_markdown
 
         show(to_markdown().rstrip())
         return
-    chosen = [METHODS[name].info] if name else list_methods()
+    preset = PRESETS.get(name) if name else None
+    method, chosen_options = resolve_method(name, {}) if name else ("", {})
+    chosen = [METHODS[method].info] if name else list_methods()
     if as_json:
-        show_json([{field: asdict(info)[field] for field in FIELDS} for info in chosen])
+        found = [{field: asdict(info)[field] for field in FIELDS} for info in chosen]
+        said = {"preset": preset.name, "options": full_options(method, chosen_options)} if preset else {}
+        show_json([one | said for one in found])
     elif name is None:
         rows = [
             [info.name, info.family, _yes(info.class_sensitive), _yes(info.signed),
@@ -51,16 +56,19 @@ def methods(
         say_next("xai methods NAME shows one with its options; passes are forward + backward per image.")
     else:
         (info,) = chosen
+        if preset is not None:
+            show(f"preset {preset.name}: {preset.purpose}\n")
         show(f"{info.name}: {info.summary}\n")
         show_table(
             ["property", "value"],
             [[field.replace("_", " "), str(getattr(info, field))] for field in FIELDS[1:]],
         )
-        options = list(inspect.signature(METHODS[name]).parameters.values())[1:]
+        options = full_options(method, chosen_options)
         if options:
             show("")
-            show_table(["option", "default"], [[option.name, repr(option.default)] for option in options])
-        say_next(f"xai explain IMAGE --method {info.name}")
+            heading = "default" if preset is None else f"preset {preset.name}"
+            show_table(["option", heading], [[option, repr(value)] for option, value in options.items()])
+        say_next(f"xai explain IMAGE --{'method' if preset is None else 'preset'} {name}")
 
 
 def _shown(options: Mapping[str, Any]) -> str:

@@ -34,6 +34,12 @@ Prompts = Annotated[
     typer.Option("--prompts", help="Text that describes a class, for CLIP and SigLIP; once per class.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
+ProblemType = Annotated[
+    str | None,
+    typer.Option("--problem-type", help="What the logits mean, where the model does not say it: "
+                 "single_label_classification (softmax) or multi_label_classification (sigmoid per label).",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
@@ -90,6 +96,7 @@ def load_classifier(
     dtype: str | None = None,
     prompts: list[str] | None = None,
     trust_remote_code: bool = False,
+    problem_type: str | None = None,
 ) -> "Classifier":
     """Load the model that --model or --config names; the shipped detector if neither does."""
     from xai.core import UsageError
@@ -105,6 +112,7 @@ def load_classifier(
         device=device,
         dtype=dtype,
         prompts=prompts or None,
+        problem_type=problem_type,
         trust_remote_code=trust_remote_code,
     )
 

@@ -1,15 +1,16 @@
 """The few types everyone shares. Knows no other room and never imports torch."""
 
 from xai.core.errors import ConfigError, DataError, ModelError, UsageError, XaiError, nearest
-from xai.core.explanation import Explanation
+from xai.core.explanation import Explanation, predicted_labels
 from xai.core.geometry import Geometry
 from xai.core.grid import PatchGrid
+from xai.core.head import ProblemType, find_problem_type, problem_type_of
 from xai.core.memory import keep_freed_memory
 from xai.core.record import Record
 from xai.core.registry import Registry
 from xai.core.sample import Sample
 from xai.core.seed import derive_seed
-from xai.core.target import Margin
+from xai.core.target import Margin, class_index
 from xai.core.text import valid_text
 
 __all__ = [
@@ -20,13 +21,18 @@ __all__ = [
     "Margin",
     "ModelError",
     "PatchGrid",
+    "ProblemType",
     "Record",
     "Registry",
     "Sample",
     "UsageError",
     "XaiError",
+    "class_index",
     "derive_seed",
+    "find_problem_type",
     "keep_freed_memory",
     "nearest",
+    "predicted_labels",
+    "problem_type_of",
     "valid_text",
 ]

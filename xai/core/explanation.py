@@ -8,6 +8,7 @@ import numpy as np
 
 from xai.core.errors import UsageError, nearest
 from xai.core.geometry import Geometry
+from xai.core.head import ProblemType
 from xai.core.sample import Sample
 
 
@@ -26,6 +27,8 @@ class Explanation:
         model: What was explained (name, fingerprint, dtype, device …), JSON-ready.
         layers: Class name → (layers, heads, rows, cols) that the map is made of, where the method has them
             at no further pass; else empty.
+        problem_type: What the logits mean: exclusive classes, or independent labels.
+        preset: Name of the preset whose method and options these are, None if it is that of none.
 
     Attributes:
         renderer: Draws an explanation as HTML where a notebook shows one. Set by `xai.report` when it is
@@ -43,17 +46,26 @@ class Explanation:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    problem_type: ProblemType = ProblemType.SINGLE_LABEL
+    preset: str | None = None
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Softmax of the logits by class name."""
-        exp = np.exp(self.logits.astype(np.float64) - self.logits.max())
-        return dict(zip(self.labels, (exp / exp.sum()).tolist(), strict=True))
+        """By class name: the softmax of the logits, or of independent labels the sigmoid of each."""
+        return dict(zip(self.labels, self.problem_type.probabilities(self.logits).tolist(), strict=True))
 
     @property
     def predicted(self) -> str:
-        """The class with the largest logit."""
+        """The class with the largest logit; of independent labels the likeliest, see `predicted_labels`."""
         return self.labels[int(self.logits.argmax())]
+
+    @property
+    def predicted_labels(self) -> tuple[str, ...]:
+        """What the model says is there, the likeliest first.
+
+        The predicted class; or all independent labels with a probability of at least one half, maybe none.
+        """
+        return predicted_labels(self.probabilities, self.problem_type)
 
     @property
     def scale(self) -> float:
@@ -77,3 +89,13 @@ class Explanation:
         if name not in self.maps:
             raise UsageError(f"No map for class {name!r}.", nearest(name, self.maps))
         return self.maps[name] / (self.scale or 1.0)
+
+
+def predicted_labels(
+    probabilities: Mapping[str, float], problem_type: ProblemType = ProblemType.SINGLE_LABEL
+) -> tuple[str, ...]:
+    """The likeliest of exclusive classes, or all independent labels of at least one half, likeliest first."""
+    ranked = sorted(probabilities, key=lambda name: -probabilities[name])
+    if not problem_type.independent:
+        return tuple(ranked[:1])
+    return tuple(name for name in ranked if probabilities[name] >= 0.5)

@@ -28,7 +28,7 @@ class Comparison:
 
     Args:
         label: The class explained, or the contrast.
-        rows: Per image: method → explanation, every method present.
+        rows: Per image: method or preset, as it was asked for → explanation, every one present.
         failures: Images that at least one method could not explain.
         seed: Of methods that draw random numbers.
         target: Class index or contrast behind `label`.
@@ -55,7 +55,7 @@ def compare(
 
     Args:
         classifier: What is explained.
-        methods: Registry name → options.
+        methods: Registry name or preset → options.
         sources: At most 50 images.
         target: One class or contrast; default the class predicted for the first image that can be read.
         box_of: Says which crop of an image to explain.

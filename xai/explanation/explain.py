@@ -39,8 +39,8 @@ def explain(
     Args:
         images: Paths, folders, globs, PIL images or samples, one or several.
         model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
-        method: Registry name, see `xai.list_methods()`. Default: gradient-weighted attention if options of
-            its are given, else the preset `faithful`.
+        method: Registry name, see `xai.list_methods()`, or a preset's name. Default: gradient-weighted
+            attention if options of its are given, else the preset `faithful`.
         target: Class name, index, a contrast `"fake-real"`, a `Margin`, or several of them. Default: both
             classes of a two-class model, else the top two of each image.
         out: Folder for pictures, maps and JSON; None writes nothing.

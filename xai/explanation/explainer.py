@@ -40,7 +40,7 @@ class Explainer:
 
     Args:
         classifier: What is explained.
-        method: Registry name of an attribution; None: see `choose_method`.
+        method: Registry name of an attribution, or a preset's name; None: see `choose_method`.
         target: See `Targets.parse`.
         batch_size: Most images at once; halved for the rest of the run when memory runs out.
         seed: Of methods that draw random numbers.
@@ -64,16 +64,18 @@ class Explainer:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
         if method is None:
             method, options = choose_method(classifier, options)
+        method, options = attr.resolve_method(method, options)
         takes = list(inspect.signature(attr.METHODS[method]).parameters)[1:]
         if "seed" in takes:
             options = {"seed": seed, **options}
         self.classifier = classifier
-        self.targets = Targets.parse(target, classifier.labels)
+        self.targets = Targets.parse(target, classifier.labels, classifier.problem_type)
         self.batch_size = batch_size
         self.seed = seed
         self.method_name = method
         self.method = attr.create(method, classifier, **options)
         self.options = {name: getattr(self.method, name) for name in takes}
+        self.preset = attr.preset_of(method, self.options)
         self.model_facts = classifier.describe()
         self._answered = False
 
@@ -189,6 +191,8 @@ class Explainer:
                 method=self.method_name,
                 options=self.options,
                 model=self.model_facts,
+                problem_type=self.classifier.problem_type,
+                preset=self.preset,
             )
             results.append(_checked(explanation))
         return results

@@ -81,6 +81,7 @@ class PageBuilder:
         explainer, name = self.explainer, self.explainer.method_name
         said: dict[str, Any] = {
             "settings": {
+                "preset": explainer.preset,
                 "method": name,
                 "options": dict(explainer.options),
                 "classes": [label for label, _ in explainer.targets.chosen]
@@ -94,7 +95,8 @@ class PageBuilder:
         return explanation_page(
             self.images,
             labels=explainer.classifier.labels,
-            row=Row(name=name, method=name, options=dict(explainer.options)),
+            problem_type=explainer.classifier.problem_type,
+            row=Row(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
             title=title or f"{name} of {without_folders(explainer.classifier.name)}",
             model=model_facts(explainer.model_facts),
             provenance=said | self._check.describe() | provenance(explainer.classifier),
@@ -128,7 +130,13 @@ def page_of_comparison(comparison: Comparison, classifier: Classifier, title: st
     """
     label, first = comparison.label, comparison.rows[0]
     rows = [
-        Row(name=name, method=name, control=_control(name), options=dict(found.options))
+        Row(
+            name=name,
+            method=found.method,
+            control=_control(found.method),
+            options=dict(found.options),
+            preset=found.preset,
+        )
         for name, found in first.items()
     ]
     controls = [row.name for row in rows if row.control]
@@ -151,12 +159,13 @@ def page_of_comparison(comparison: Comparison, classifier: Classifier, title: st
     return comparison_page(
         images,
         labels=classifier.labels,
+        problem_type=classifier.problem_type,
         rows=rows,
         label=label,
         title=title or f"{len(rows)} methods compared on {without_folders(classifier.name)}",
         model=model_facts(classifier.describe()),
         provenance={"settings": settings} | check.describe() | provenance(classifier),
-        cards=[method_card(row.name) for row in rows],
+        cards=[method_card(name) for name in dict.fromkeys(row.method for row in rows)],
         asked=len(comparison.rows) + len(comparison.failures),
     )
 

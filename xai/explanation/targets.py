@@ -1,13 +1,13 @@
 """From what a person calls a target to what a method explains, with a name for the map."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xai.core import Margin, UsageError, nearest
+from xai.core import Margin, ProblemType, UsageError, class_index, nearest
 from xai.perturb import without_graph
 
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
@@ -26,10 +26,16 @@ class Targets:
     chosen: tuple[tuple[str, int | Margin], ...]
 
     @classmethod
-    def parse(cls, wanted: Wanted, labels: tuple[str, ...]) -> "Targets":
+    def parse(
+        cls,
+        wanted: Wanted,
+        labels: tuple[str, ...],
+        problem_type: ProblemType = ProblemType.SINGLE_LABEL,
+    ) -> "Targets":
         """Read class names, indices, `fake-real` (the logit of fake minus that of real) or a `Margin`.
 
-        None means both classes of a two-class model, else the top two of each image.
+        Indices may be NumPy's or torch's, one or an array of several. None means both classes of a two-class
+        model, else the top two of each image. The margin of an independent label over the rest is its logit.
 
         Raises:
             UsageError: A class that the model does not have.
@@ -37,8 +43,8 @@ class Targets:
         if wanted is None:
             every = range(len(labels)) if len(labels) <= 2 else ()
             return cls(labels, tuple((labels[index], index) for index in every))
-        several = [wanted] if isinstance(wanted, str | int | Margin) else wanted
-        return cls(labels, tuple(dict(_parse(one, labels) for one in several).items()))
+        several: Any = [wanted] if _is_one(wanted) else wanted
+        return cls(labels, tuple(dict(_parse(each, labels, problem_type) for each in several).items()))
 
     def target_of(self, name: str) -> int | Margin:
         """The target behind the name of a map."""
@@ -61,7 +67,18 @@ class Targets:
         return [[self.labels[index] for index in row] for row in ranked.tolist()], list(ranked.T)
 
 
-def _parse(wanted: str | int | Margin, labels: tuple[str, ...]) -> tuple[str, int | Margin]:
+def _is_one(wanted: Any) -> bool:
+    """Whether it is one class, and not several; an array of no dimension is one."""
+    return (
+        isinstance(wanted, str | Margin)
+        or getattr(wanted, "ndim", None) == 0
+        or not isinstance(wanted, Iterable)
+    )
+
+
+def _parse(wanted: Any, labels: tuple[str, ...], problem_type: ProblemType) -> tuple[str, int | Margin]:
+    if isinstance(wanted, Margin) and wanted.negative is None and problem_type.independent:
+        wanted = wanted.positive
     if isinstance(wanted, Margin):
         positive = labels[_index(wanted.positive, labels)]
         negative = "rest" if wanted.negative is None else labels[_index(wanted.negative, labels)]
@@ -81,13 +98,18 @@ def _splits(text: str) -> Iterator[tuple[str, str]]:
             yield text[:place], text[place + 1 :]
 
 
-def _index(wanted: str | int, labels: Sequence[str]) -> int:
-    if wanted in labels:
-        return labels.index(str(wanted))
-    if isinstance(wanted, int) or wanted.isdecimal():
-        if int(wanted) < len(labels) and int(wanted) >= 0:
-            return int(wanted)
+def _index(wanted: Any, labels: Sequence[str]) -> int:
+    if isinstance(wanted, str) and wanted in labels:
+        return labels.index(wanted)
+    index = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else class_index(wanted)
+    if index is not None:
+        if 0 <= index < len(labels):
+            return index
         raise UsageError(f"No class {wanted}: the model has {len(labels)} classes, 0 … {len(labels) - 1}.")
+    if not isinstance(wanted, str):
+        raise UsageError(
+            f"Target {wanted!r} is no class.", "Give a class name, its index, a contrast or a Margin."
+        )
     shown = labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
     hint = nearest(wanted, shown or labels[:20])
     raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")

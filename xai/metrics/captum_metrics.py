@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xai.core import UsageError, derive_seed
 from xai.metrics.base import MetricInfo, register
-from xai.metrics.targets import One, per_image, read_scores
+from xai.metrics.targets import One, own_margins, per_image, read_scores
 from xai.perturb import Operator, image_seeds, make_operator
 
 SUBSETS = 50
@@ -72,7 +72,7 @@ def infidelity(
     """
     _at_least_one(samples=samples, batch_size=batch_size)
     maps = _checked(relevance, pixels)
-    targets = per_image(target, len(pixels))
+    targets = own_margins(per_image(target, len(pixels)), classifier)
     chosen = make_operator(operator) if isinstance(operator, str) else operator
     seeds = image_seeds(pixels, seed)
     grid = (maps.shape[2], maps.shape[3])

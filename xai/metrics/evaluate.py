@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention import grid_of
-from xai.core import ModelError, PatchGrid, UsageError
+from xai.core import ModelError, PatchGrid, UsageError, problem_type_of
 from xai.metrics.context import Context
 from xai.metrics.maps import check_relevance
 from xai.metrics.perturbation import Scores, perturbation_metric
@@ -88,6 +88,7 @@ def make_context(
 ) -> Context:
     """Check everything that can be checked before the model runs (once, for targets that it predicts)."""
     said = resolve(protocol)
+    said.check_head(problem_type_of(stream.classifier))
     check_pixels(pixels)
     grid = _grid(stream.classifier, pixels, relevance, said)
     size = (pixels.shape[-2], pixels.shape[-1])

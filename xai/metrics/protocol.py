@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import floor as round_down
 from typing import Any, Literal
 
-from xai.core import UsageError, nearest
+from xai.core import ProblemType, UsageError, nearest
 from xai.perturb import Operator, make_operator
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -48,9 +48,11 @@ class Protocol:
         sign: What of the relevance orders the units: all of it, its absolute value, or its positive part.
         upsampling: How a patch map becomes a pixel map in a pixel protocol. A pixel map becomes a patch map
             by the mean of each patch.
-        value: "margin": the target's logit minus the log-sum-exp of all others, which with two classes is
-            the logit margin; "probability": its sigmoid, which is the softmax probability; "logit";
-            "accuracy": 1 where the target is the model's first choice.
+        value: "margin": the target's log-odds, its logit minus the log-sum-exp of all others, which with two
+            classes is the logit margin, and where labels are independent (multi-label heads) its logit alone;
+            "probability": the sigmoid of that, which is the softmax probability, or the independent label's
+            own; "logit"; "accuracy": 1 where the target is the model's first choice, which independent
+            labels do not have.
         target: The class to follow when none is given: the model's first choice on the image as it is, or
             "label": one must be given.
         auc: "trapezoid" over true shares; "uniform": trapezoid as if all steps were equal (RISE); "mean" of
@@ -138,6 +140,19 @@ class Protocol:
         if len(shares) < 2 or not (_increasing(shares) and shares[0] >= 0 and shares[-1] <= 1):
             raise self._refusal(f"has fractions={fractions!r}", "At least two, increasing, from 0 to 1.")
         return tuple(shares)
+
+    def check_head(self, problem_type: ProblemType) -> None:
+        """Refuse a value that such a head does not have.
+
+        Raises:
+            UsageError: Accuracy, where labels are independent.
+        """
+        if self.value == "accuracy" and problem_type.independent:
+            raise self._refusal(
+                f"follows accuracy, the first choice among exclusive classes, but the labels of a "
+                f"{problem_type} model are independent",
+                f'Use {{"base": "{self.name}", "value": "probability"}}, or value margin.',
+            )
 
     @property
     def hash(self) -> str:

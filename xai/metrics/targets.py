@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xai.core import Margin, UsageError
+from xai.core import Margin, UsageError, class_index, problem_type_of
 
 One = int | Margin | None
 
@@ -15,24 +16,29 @@ def per_image(target: Any, images: int) -> list[One]:
     """Targets of every image from one for all, a sequence, or a tensor.
 
     Args:
-        target: None, a class index, a `Margin`, or a sequence or integer tensor of one per image.
+        target: None, a class index, a `Margin`, or a sequence, integer array or tensor of one per image.
         images: How many.
 
     Raises:
         UsageError: When it is nothing of this.
     """
-    if isinstance(target, Tensor):
+    if isinstance(target, Tensor | np.ndarray):
         target = target.tolist()
-    if isinstance(target, Sequence) and not isinstance(target, str):
-        each: list[Any] = list(target) * images if len(target) == 1 else list(target)
-    else:
-        each = [target] * images
+    several = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+    each: list[Any] = [_plain(one) for one in several] * (images if len(several) == 1 else 1)
     if len(each) != images or not all(_is_target(t) for t in each):
         raise UsageError(
             f"Target {target!r} does not fit {images} images.",
             "Give a class index, a Margin, or one of them per image.",
         )
     return each
+
+
+def own_margins(targets: Sequence[One], classifier: nn.Module) -> list[One]:
+    """Targets of a classifier: the margin of an independent label is its own logit."""
+    if not problem_type_of(classifier).independent:
+        return list(targets)
+    return [t.positive if isinstance(t, Margin) and t.negative is None else t for t in targets]
 
 
 def read_scores(logits: Tensor, targets: Sequence[One]) -> Tensor:
@@ -69,6 +75,12 @@ def _classes(target: One) -> tuple[int, ...]:
     if isinstance(target, Margin):
         return (target.positive,) if target.negative is None else (target.positive, target.negative)
     return () if target is None else (target,)
+
+
+def _plain(target: Any) -> Any:
+    """NumPy's integers as Python's."""
+    index = class_index(target)
+    return target if index is None else index
 
 
 def _is_target(target: Any) -> bool:

@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from xai.attention import find_layout, prefix_tokens
-from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, find_problem_type
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
 
@@ -22,6 +22,10 @@ class Classifier(nn.Module):
     A module with one logit z (a sigmoid head) becomes two classes with logits (−z/2, +z/2): the same
     probability and the same margin, and neither class's map is blank.
 
+    `problem_type` says what the logits mean: exactly one class is true (softmax), or each label by itself
+    (sigmoid). It is read from the module's transformers configuration where that says it, see
+    `xai.core.find_problem_type`. A regression head answers with a number and is refused.
+
     Args:
         module: What is wrapped; returns logits as a tensor or an output with `.logits`. Not changed.
         labels: Class names in the order of the logits.
@@ -29,9 +33,12 @@ class Classifier(nn.Module):
         grid: Patch grid at the standard input size, or (rows, cols) alone; None reads it from the module.
         preprocessing: How an image becomes pixels; None if only tensors will be given.
         facts: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
+        problem_type: "single_label_classification" or "multi_label_classification", where the module does not
+            say it, or says "regression" of one output that is a logit in fact.
 
     Raises:
-        ModelError: When weights hold NaN or infinity.
+        ModelError: When weights hold NaN or infinity, or the head is a regression.
+        UsageError: When labels repeat, or `problem_type` is unknown or contradicts the module.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Classifier(nn.Module):
         grid: Grid | None = None,
         preprocessing: Preprocessing | None = None,
         facts: Mapping[str, Any] | None = None,
+        problem_type: str | None = None,
     ):
         super().__init__()
         self.module = module
@@ -55,6 +63,9 @@ class Classifier(nn.Module):
         self.training = module.training  # of the module; constructing must not look like a change of mode
         if len(set(self.labels)) != len(self.labels):
             raise UsageError(f"Class names must differ; got {', '.join(self.labels)}.")
+        self.problem_type = (
+            find_problem_type(module, name, len(self.labels), problem_type) or ProblemType.SINGLE_LABEL
+        )
         _check_weights(module)
 
     def forward(self, pixels: Tensor, *args: Any) -> Tensor:
@@ -77,6 +88,7 @@ class Classifier(nn.Module):
                 f"{self.name} returned logits of shape {tuple(logits.shape)}, not (batch, classes)."
             )
         if logits.shape[1] == 1:
+            self._refuse_one_label()
             logits = torch.cat([-logits / 2, logits / 2], dim=1)
         if logits.shape[1] != len(self.labels):
             raise ModelError(
@@ -90,6 +102,13 @@ class Classifier(nn.Module):
                 "Check the input tensor, or load with a wider dtype.",
             )
         return logits
+
+    def _refuse_one_label(self) -> None:
+        if self.problem_type.independent:
+            raise ModelError(
+                f"{self.name} answers with one logit, so no labels are independent of each other.",
+                "Leave out problem_type: a single logit is read as its class against everything else.",
+            )
 
     @cached_property
     def input_size(self) -> tuple[int, int] | None:
@@ -156,7 +175,9 @@ class Classifier(nn.Module):
         """
         version = weights_version(self.module)
         if self._fingerprint is None or self._fingerprint[0] != version:
-            said = self.labels, self.preprocessing
+            said: tuple[object, ...] = (self.labels, self.preprocessing)
+            if self.problem_type.independent:  # exclusive classes go without saying, as they always did
+                said = (*said, self.problem_type.value)
             self._fingerprint = version, fingerprint(self.module, _config(self.module), *said)
         return self._fingerprint[1]
 
@@ -178,6 +199,7 @@ class Classifier(nn.Module):
             "family": type(self.module).__name__,
             "fingerprint": self.fingerprint,
             "labels": list(self.labels),
+            "problem_type": self.problem_type.value,
             "grid": {"rows": self.grid.rows, "cols": self.grid.cols, "prefix": self.grid.prefix},
             "input_size": None if self.input_size is None else list(self.input_size),
             "hidden_act": config.get("hidden_act"),

@@ -33,6 +33,8 @@ class DetectorConfig(BaseModel):
         model_name: Family, checked against the one that the keys of the weights show.
         weights: Checkpoint, relative to the YAML file.
         labels: Class names in the order of the logits.
+        problem_type: "single_label_classification" (softmax; the default) or "multi_label_classification"
+            (a sigmoid for each label), as in transformers; "regression" is refused.
         factory: "package.module:Class" of a detector of your own; called with `kwargs`.
         kwargs: Arguments of the factory.
         backbone: "hf:ORG/NAME" or "local:DIR" of the tower, DIR relative to the YAML file; read only where
@@ -58,6 +60,9 @@ class DetectorConfig(BaseModel):
     model_name: Family | None = None
     weights: Path | None = None
     labels: tuple[str, ...] = ("real", "fake")
+    problem_type: (
+        Literal["single_label_classification", "multi_label_classification", "regression"] | None
+    ) = None
     factory: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
     kwargs: dict[str, Any] = {}
     backbone: Any = None  # clip_enhanced files hold other things under this key

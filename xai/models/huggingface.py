@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils.hub import cached_file
 
-from xai.core import ModelError, UsageError
+from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
 from xai.models.hub import complete_from_hub, from_hub
@@ -25,6 +25,7 @@ def load_huggingface(
     grid: Grid | None,
     prompts: Sequence[str] | None,
     trust_remote_code: bool,
+    problem_type: str | None = None,
 ) -> Classifier:
     """A `*ForImageClassification`, CLIP or SigLIP with texts as classes, or a GenD detector.
 
@@ -35,6 +36,8 @@ def load_huggingface(
         grid: Instead of the one read from the model.
         prompts: One text per class, for CLIP and SigLIP; default the labels themselves.
         trust_remote_code: Whether to run code from the model's repository.
+        problem_type: Where the configuration does not say it. SigLIP was trained with a sigmoid for every
+            text: its labels are independent, unless this says that the texts exclude each other.
 
     Raises:
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
@@ -46,7 +49,9 @@ def load_huggingface(
         if raw.get("head") not in ("linear", "LinearNorm"):
             raise ModelError(f"{name} has the unknown GenD head {raw.get('head')!r}.")
         weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
-        gend = DetectorConfig(model_name="gend", head=raw["head"])
+        gend = DetectorConfig.model_validate(
+            {"model_name": "gend", "head": raw["head"], "problem_type": problem_type}
+        )
         return load_detector(gend, weights, name, labels, grid, {"config": place})
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
     classifies = any("ImageClassification" in kind for kind in config.architectures or ())
@@ -67,6 +72,8 @@ def load_huggingface(
         if len(labels) != len(texts):
             raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
         facts["prompts"] = list(texts)
+        if config.model_type == "siglip":
+            problem_type = problem_type or ProblemType.MULTI_LABEL
     elif classifies:
         module = complete_from_hub(
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
@@ -79,4 +86,12 @@ def load_huggingface(
             "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
         )
     preprocessing = read_preprocessing(place, trust_remote_code)
-    return Classifier(module, labels, name=name, grid=grid, preprocessing=preprocessing, facts=facts)
+    return Classifier(
+        module,
+        labels,
+        name=name,
+        grid=grid,
+        preprocessing=preprocessing,
+        facts=facts,
+        problem_type=problem_type,
+    )

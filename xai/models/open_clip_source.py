@@ -7,14 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xai.core import ModelError, UsageError
+from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, Grid
 from xai.models.detector import TextSimilarity
 from xai.models.preprocessing import Preprocessing
 
 
 def load_open_clip(
-    place: str, name: str, labels: Sequence[str] | None, grid: Grid | None, prompts: Sequence[str] | None
+    place: str,
+    name: str,
+    labels: Sequence[str] | None,
+    grid: Grid | None,
+    prompts: Sequence[str] | None,
+    problem_type: str | None = None,
 ) -> Classifier:
     """An open_clip model whose classes are texts.
 
@@ -24,6 +29,7 @@ def load_open_clip(
         labels: Class names; default the texts.
         grid: Instead of the one read from the model.
         prompts: One text per class; default the labels.
+        problem_type: Default independent labels for SigLIP (it has a bias), else exclusive classes.
 
     Raises:
         UsageError: When open_clip is not installed, or there are no texts.
@@ -61,6 +67,7 @@ def load_open_clip(
         grid=grid,
         preprocessing=_preprocessing(open_clip.get_model_preprocess_cfg(model)),
         facts={"prompts": list(texts)},
+        problem_type=problem_type or (None if bias is None else ProblemType.MULTI_LABEL),
     )
 
 

@@ -71,7 +71,15 @@ def load_detector(
         "folded": folded,
         "normalize_features": module.normalize,
     }
-    return Classifier(module, labels, name=name, grid=grid, preprocessing=preprocessing, facts=facts)
+    return Classifier(
+        module,
+        labels,
+        name=name,
+        grid=grid,
+        preprocessing=preprocessing,
+        facts=facts,
+        problem_type=config.problem_type,
+    )
 
 
 def read_preprocessing_keys(

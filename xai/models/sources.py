@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from xai.core import ModelError, UsageError, nearest
+from xai.core import ModelError, ProblemType, UsageError, nearest
 from xai.models.classifier import Classifier, Grid
 from xai.models.labels import class_names
 
@@ -56,6 +56,7 @@ def load(
     weights: str | Path | None = None,
     dtype: str | torch.dtype | None = None,
     prompts: Sequence[str] | None = None,
+    problem_type: str | None = None,
     trust_remote_code: bool = False,
 ) -> Classifier:
     """Load what is to be explained.
@@ -71,30 +72,35 @@ def load(
         weights: Checkpoint for a YAML file, instead of the one named there.
         dtype: Such as "bfloat16"; None keeps that of the weights.
         prompts: One text per class, for CLIP and SigLIP.
+        problem_type: What the logits mean, where neither configuration nor YAML says it:
+            "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a
+            sigmoid for each label). A head that the configuration calls a regression is refused, unless this
+            says that its one output is a logit.
         trust_remote_code: Whether to run code from a hub repository.
 
     Returns:
         A Classifier: preprocessed pixels (B, 3, H, W) → logits (B, classes).
 
     Raises:
-        UsageError: When the spec or an option is wrong.
-        ModelError: When the model or its weights are missing, broken or do not fit.
+        UsageError: When the spec or an option is wrong, or `problem_type` contradicts the model.
+        ModelError: When the model or its weights are missing, broken or do not fit, or it is a regression.
     """
     wanted = _as_dtype(dtype)
+    ProblemType.parse(problem_type, str(spec) if isinstance(spec, str | Path) else type(spec).__name__)
     if isinstance(spec, nn.Module) and (weights or prompts):
         raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
     if isinstance(spec, Classifier):
-        if labels or grid or device or dtype:
+        if labels or grid or device or dtype or problem_type:
             raise UsageError(
                 "A Classifier is returned as it is.",
-                "Move it with .to(device, dtype); labels and grid are given where it is loaded.",
+                "Move it with .to(device, dtype); labels, grid, problem_type are given where it is loaded.",
             )
         return spec
     if isinstance(spec, nn.Module):
         module = deepcopy(spec) if device or dtype else spec  # moving the caller's own would change it
-        classifier = _wrap(module, labels, grid)
+        classifier = _wrap(module, labels, grid, problem_type)
     else:
-        classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code)
+        classifier = _load_spec(str(spec), labels, grid, weights, prompts, problem_type, trust_remote_code)
     try:
         return classifier.to(device=device, dtype=wanted)
     except (RuntimeError, AssertionError, TypeError) as error:
@@ -107,6 +113,7 @@ def _load_spec(
     grid: Grid | None,
     weights: str | Path | None,
     prompts: Sequence[str] | None,
+    problem_type: str | None,
     trust_remote_code: bool,
 ) -> Classifier:
     # each library is imported where it is needed: transformers alone takes seconds
@@ -120,22 +127,23 @@ def _load_spec(
     if is_yaml:
         from xai.models.yaml_source import load_yaml
 
-        return load_yaml(path, spec, labels, grid, None if weights is None else Path(weights).expanduser())
+        checkpoint = None if weights is None else Path(weights).expanduser()
+        return load_yaml(path, spec, labels, grid, checkpoint, problem_type)
     if kind in ("hf", "local") and place:
         from xai.models.huggingface import load_huggingface
 
         if kind == "local" and not Path(place).expanduser().is_dir():
             raise ModelError(f"There is no folder {place}.", "Give local:DIR with config.json and weights.")
         place = str(Path(place).expanduser()) if kind == "local" else place
-        return load_huggingface(place, spec, labels, grid, prompts, trust_remote_code)
+        return load_huggingface(place, spec, labels, grid, prompts, trust_remote_code, problem_type)
     if kind == "timm" and place:
         from xai.models.timm_source import load_timm
 
-        return load_timm(place, spec, labels, grid)
+        return load_timm(place, spec, labels, grid, problem_type)
     if kind == "open_clip" and place:
         from xai.models.open_clip_source import load_open_clip
 
-        return load_open_clip(place, spec, labels, grid, prompts)
+        return load_open_clip(place, spec, labels, grid, prompts, problem_type)
     if path.is_dir():
         raise UsageError(f"{spec} is a folder.", f"Write local:{spec}.")
     if path.is_file():
@@ -143,7 +151,9 @@ def _load_spec(
     raise UsageError(f"Unknown model {spec!r}. {nearest(kind, _KINDS)}", _EXAMPLES)
 
 
-def _wrap(module: nn.Module, labels: Sequence[str] | None, grid: Grid | None) -> Classifier:
+def _wrap(
+    module: nn.Module, labels: Sequence[str] | None, grid: Grid | None, problem_type: str | None
+) -> Classifier:
     if labels is None:
         labels = class_names(getattr(module, "config", None))
         if labels is None:
@@ -151,7 +161,7 @@ def _wrap(module: nn.Module, labels: Sequence[str] | None, grid: Grid | None) ->
                 f"{type(module).__name__} does not name its classes.",
                 'Give them in the order of the logits: labels=["real", "fake"].',
             )
-    return Classifier(module, labels, name=type(module).__name__, grid=grid)
+    return Classifier(module, labels, name=type(module).__name__, grid=grid, problem_type=problem_type)
 
 
 def _as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:

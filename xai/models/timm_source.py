@@ -9,7 +9,13 @@ from xai.models.labels import check_labels
 from xai.models.preprocessing import Preprocessing
 
 
-def load_timm(model_name: str, name: str, labels: Sequence[str] | None, grid: Grid | None) -> Classifier:
+def load_timm(
+    model_name: str,
+    name: str,
+    labels: Sequence[str] | None,
+    grid: Grid | None,
+    problem_type: str | None = None,
+) -> Classifier:
     """A timm model with its pretrained weights and evaluation preprocessing.
 
     Args:
@@ -17,6 +23,7 @@ def load_timm(model_name: str, name: str, labels: Sequence[str] | None, grid: Gr
         name: What the classifier is called.
         labels: Class names; default those of its ImageNet variant.
         grid: Instead of the one read from the model.
+        problem_type: timm does not say it; default exclusive classes.
 
     Raises:
         UsageError: When timm is not installed.
@@ -49,7 +56,14 @@ def load_timm(model_name: str, name: str, labels: Sequence[str] | None, grid: Gr
         ]
     check_labels(labels, model.num_classes, name)
     preprocessing = _preprocessing(resolve_model_data_config(model))
-    return Classifier(model.eval(), labels, name=name, grid=grid, preprocessing=preprocessing)
+    return Classifier(
+        model.eval(),
+        labels,
+        name=name,
+        grid=grid,
+        preprocessing=preprocessing,
+        problem_type=problem_type,
+    )
 
 
 def _preprocessing(data: dict[str, Any]) -> Preprocessing:

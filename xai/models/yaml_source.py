@@ -17,7 +17,12 @@ from xai.models.published import load_detector, read_preprocessing_keys
 
 
 def load_yaml(
-    path: Path, name: str, labels: Sequence[str] | None, grid: Grid | None, weights: Path | None
+    path: Path,
+    name: str,
+    labels: Sequence[str] | None,
+    grid: Grid | None,
+    weights: Path | None,
+    problem_type: str | None = None,
 ) -> Classifier:
     """The detector that a YAML file describes.
 
@@ -27,12 +32,19 @@ def load_yaml(
         labels: Instead of the file's.
         grid: Instead of the one read from the model.
         weights: Checkpoint instead of the file's.
+        problem_type: Where the file does not say it.
 
     Raises:
-        ConfigError: When the file is wrong or says too little.
+        ConfigError: When the file is wrong or says too little, or contradicts `problem_type`.
         ModelError: When the weights are missing, broken or do not fit.
     """
     config, ignored = read_config(path)
+    if problem_type is not None and config.problem_type not in (None, problem_type):
+        raise ConfigError(
+            f"{path} says problem_type: {config.problem_type}, not {problem_type}.",
+            "Say it once, in the file.",
+        )
+    config = config.model_copy(update={"problem_type": problem_type or config.problem_type})
     weights = weights or config.weights
     facts: dict[str, Any] = {"config": str(path), "ignored_config_keys": ignored}
     if config.factory is None:
@@ -46,6 +58,7 @@ def load_yaml(
         grid=grid,
         preprocessing=read_preprocessing_keys(config, {}, None),
         facts={**facts, "family": config.factory, "weights": weights and str(weights)},
+        problem_type=config.problem_type,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xai.core import ModelError, UsageError
+from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.memory import is_out_of_memory
 from xai.perturb.plan import Queue, plan
 from xai.perturb.ranks import image_seeds
@@ -75,7 +75,8 @@ class Stream:
         seeds = image_seeds(pixels, self.seed)
         pixels = pixels.detach().to(device)
         names = sorted({request.score for request in requests})
-        reader = _Reader(names, targets.to(device, torch.long), int(targets.max()))
+        kind = problem_type_of(self.classifier)
+        reader = _Reader(names, targets.to(device, torch.long), int(targets.max()), kind)
         queues, places = plan(requests, len(pixels), device)
         with evaluation_mode(self.classifier), self._modes(device):
             parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader)]
@@ -162,11 +163,13 @@ class _Reader:
         names: Of `SCORES`.
         targets: (B,) class of every image, on the device.
         highest: Of the targets, on the host.
+        problem_type: What the classifier's logits mean.
     """
 
     names: Sequence[str]
     targets: Tensor
     highest: int
+    problem_type: ProblemType
 
     def __call__(self, logits: Tensor, image: Tensor) -> Tensor:
         """(n, scores) float32 of logits (n, classes) of states of the images (n,)."""
@@ -176,7 +179,8 @@ class _Reader:
                 f"The model has {logits.shape[1]} classes: 0 … {logits.shape[1] - 1}.",
             )
         logits, targets = logits.float(), self.targets.index_select(0, image)
-        return torch.stack([SCORES[name](logits, targets) for name in self.names], dim=1)
+        read = [SCORES[name](logits, targets, self.problem_type) for name in self.names]
+        return torch.stack(read, dim=1)
 
 
 @contextmanager

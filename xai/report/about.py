@@ -133,7 +133,7 @@ def _rows(page: Page) -> Table:
         line(
             [
                 row.name,
-                row.method,
+                f"preset {row.preset}: {row.method}" if row.preset else row.method,
                 ", ".join(f"{key} {value}" for key, value in _flat(row.options)) or "defaults",
             ],
             row.control,

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from xai.core import Explanation
+from xai.core import Explanation, ProblemType, predicted_labels
 from xai.report import words
 from xai.report.payload import Box, Removal
 from xai.report.scale import Scale
 from xai.report.text import percent
 
 UNSURE = 0.2  # difference of the two largest probabilities below which a model is not sure
+SAID = 5  # labels named in a sentence
 WHOLE = 0.999  # share of an image from which on nothing of it is left out
 
 
@@ -29,7 +30,8 @@ def caveats_of(
         {row: found for row, found in rows.items() if row not in controls},
     )
     return [
-        *answer(one.probabilities, one.predicted, one.sample.label),
+        *answer(one.probabilities, one.predicted, one.sample.label, one.problem_type),
+        *contrasts(dict.fromkeys(label for found in rows.values() for label in found.maps), one),
         *no_evidence(methods),
         *(no_better(removal) for removal in removals if removal.row not in controls and _no_better(removal)),
         *blind(one.geometry.size, one.geometry.box, one.sample.box is not None),
@@ -37,8 +39,22 @@ def caveats_of(
     ]
 
 
-def answer(probabilities: Mapping[str, float], predicted: str, label: str | None) -> list[str]:
-    """On a wrong answer, and on one that could as well have been another."""
+def answer(
+    probabilities: Mapping[str, float],
+    predicted: str,
+    label: str | None,
+    problem_type: ProblemType = ProblemType.SINGLE_LABEL,
+) -> list[str]:
+    """On a wrong answer, and on one that could as well have been another.
+
+    Args:
+        probabilities: Of all classes that are known.
+        predicted: The likeliest.
+        label: True class, if known.
+        problem_type: Whether the classes exclude each other.
+    """
+    if problem_type.independent:
+        return _independent(probabilities, predicted, label)
     said = []
     if label is not None and label != predicted:
         said.append(
@@ -50,6 +66,45 @@ def answer(probabilities: Mapping[str, float], predicted: str, label: str | None
         found = " and ".join(f"{words.short(name)} ({percent(share)})" for name, share in ranked)
         said.append(f"The model is not sure: {found} are close.")
     return said
+
+
+def _independent(probabilities: Mapping[str, float], predicted: str, label: str | None) -> list[str]:
+    """On labels that are true or not one by one: several may be, or none."""
+    found = predicted_labels(probabilities, ProblemType.MULTI_LABEL)
+    said = []
+    if label is not None and label in probabilities and label not in found:
+        said.append(
+            f"The model is wrong here: it gives the true label {words.short(label)} "
+            f"{percent(probabilities[label])}, and the maps show what it went by, not what is so."
+        )
+    names = ", ".join(words.short(name) for name in found[:SAID])
+    more = f" and {len(found) - SAID} more" if len(found) > SAID else ""
+    said.append(
+        "The labels are independent: each probability is one for itself, and they do not add up to 100 %. "
+        + (
+            f"At 50 % or more: {names}{more}."
+            if found
+            else f"None reaches 50 %; the likeliest is {words.short(predicted)}."
+        )
+    )
+    near = [name for name, share in probabilities.items() if abs(share - 0.5) < UNSURE / 2]
+    if near:
+        shown = ", ".join(f"{words.short(name)} ({percent(probabilities[name])})" for name in near[:SAID])
+        rest = f" and {len(near) - SAID} more" if len(near) > SAID else ""
+        said.append(f"The model is not sure of {shown}{rest}: a label counts as found from 50 %.")
+    return said
+
+
+def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
+    """On maps of one label against another, where both may be true."""
+    if not one.problem_type.independent:
+        return []
+    return [
+        f"{words.short(name)} is a difference of two logits: the map shows what tells the two labels apart, "
+        "while both may be true, or neither."
+        for name in maps
+        if name not in one.labels
+    ]
 
 
 def no_evidence(rows: Mapping[str, Explanation]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai import __version__
-from xai.core import Explanation
+from xai.core import Explanation, ProblemType
 from xai.report.canvas import close_view
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
@@ -84,6 +84,7 @@ def explanation_page(
     fusion: Fusion | None = None,
     asked: int | None = None,
     created: str | None = None,
+    problem_type: ProblemType = ProblemType.SINGLE_LABEL,
 ) -> Page:
     """A page of images explained by one method.
 
@@ -101,6 +102,7 @@ def explanation_page(
         fusion: How the maps are fused from layers and heads, if the images hold them.
         asked: Images asked for; default those shown.
         created: ISO 8601; default now.
+        problem_type: What the model's logits mean.
     """
     of_images = [list(image.maps[row.name]) for image in images]
     classes = list(dict.fromkeys(label for of_image in of_images for label in of_image))
@@ -112,6 +114,7 @@ def explanation_page(
         version=__version__,
         model=dict(model),
         labels=list(labels),
+        problem_type=problem_type.value,
         rows=[row],
         classes=classes,
         compared=in_order(classes, len(labels)) if common and len(classes) > 1 else None,
@@ -135,6 +138,7 @@ def comparison_page(
     cards: Sequence[Card] = (),
     asked: int | None = None,
     created: str | None = None,
+    problem_type: ProblemType = ProblemType.SINGLE_LABEL,
 ) -> Page:
     """A page of images explained by several methods.
 
@@ -149,6 +153,7 @@ def comparison_page(
         cards: Of the methods.
         asked: Images asked for; default those shown.
         created: ISO 8601; default now.
+        problem_type: What the model's logits mean.
     """
     return Page(
         kind="comparison",
@@ -157,6 +162,7 @@ def comparison_page(
         version=__version__,
         model=dict(model),
         labels=list(labels),
+        problem_type=problem_type.value,
         rows=list(rows),
         classes=[label],
         cards=list(cards),
@@ -192,6 +198,7 @@ def _image(
         label=sample.label,
         target=maps[0] if len(maps) == 1 else None,
         predicted=one.predicted,
+        predicted_labels=list(one.predicted_labels),
         probabilities=_probabilities(one, maps),
         width=width,
         height=height,
@@ -218,7 +225,8 @@ def _image(
 def _probabilities(explanation: Explanation, maps: Sequence[str]) -> dict[str, float]:
     """Of the most probable classes and of those explained, the largest first."""
     ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
-    return {name: share for place, (name, share) in enumerate(ranked) if place < LISTED or name in maps}
+    wanted = [*maps, explanation.sample.label] if explanation.problem_type.independent else maps
+    return {name: share for place, (name, share) in enumerate(ranked) if place < LISTED or name in wanted}
 
 
 def _drawn(view: Box) -> tuple[int, int]:

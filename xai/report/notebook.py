@@ -26,7 +26,8 @@ def to_frame(explanation: Explanation) -> str:
     page = explanation_page(
         [image_of(explanation)],
         labels=explanation.labels,
-        row=Row(name=method, method=method, options=options),
+        problem_type=explanation.problem_type,
+        row=Row(name=method, method=method, options=options, preset=explanation.preset),
         title=title,
         model=model_facts(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},

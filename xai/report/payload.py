@@ -99,7 +99,12 @@ class Image(_Part):
     label: str | None = Field(None, description="True class, if known.")
     target: str | None = Field(None, description="Class that was followed, where there is one for all maps.")
     predicted: str
-    probabilities: dict[str, float] = Field(description="Most probable classes and those explained.")
+    predicted_labels: list[str] | None = Field(
+        None, description="All labels that the model finds; of exclusive classes the predicted one."
+    )
+    probabilities: dict[str, float] = Field(
+        description="Most probable classes and those explained; independent labels' do not add up to 1."
+    )
     width: int
     height: int
     sha256: str | None = Field(None, description="Of the image file.")
@@ -169,6 +174,9 @@ class Row(_Part):
     method: str
     control: bool = False
     options: dict[str, Any] = {}
+    preset: str | None = Field(
+        default=None, description="Name of the preset that the method with these options is."
+    )
 
 
 class Part(_Part):
@@ -200,6 +208,10 @@ class Page(_Part):
     version: str = Field(description="Of xai.")
     model: dict[str, Any]
     labels: list[str]
+    problem_type: Literal["single_label_classification", "multi_label_classification"] = Field(
+        default="single_label_classification",
+        description="Whether exactly one class is true (softmax), or each label by itself (sigmoid).",
+    )
     rows: list[Row]
     classes: list[str] = Field(description="Names of the maps, in order: classes and contrasts.")
     compared: tuple[str, str] | None = Field(

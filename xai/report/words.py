@@ -10,6 +10,7 @@ from xai.report.canvas import Canvas
 from xai.report.scale import Scale
 from xai.report.text import percent, printable, shorten
 
+LISTED = 3  # labels named in a line
 LIMITS = "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
 
 
@@ -26,8 +27,12 @@ def short(label: str) -> str:
 
 def verdict(explanation: Explanation) -> str:
     """What the model said, and the truth if it is known."""
-    predicted = explanation.predicted
-    said = f"predicted: {short(predicted)} ({percent(explanation.probabilities[predicted])})"
+    probabilities, found = explanation.probabilities, explanation.predicted_labels
+    shown = [f"{short(name)} ({percent(probabilities[name])})" for name in found or [explanation.predicted]]
+    said = f"predicted: {', '.join(shown[:LISTED])}"
+    if explanation.problem_type.independent:
+        rest = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        said = f"{said}{rest} · independent labels" if found else f"predicted: none · likeliest: {shown[0]}"
     truth = explanation.sample.label
     return said if truth is None else f"{said} · true class: {short(truth)}"
 
@@ -53,7 +58,8 @@ def method(explanation: Explanation, without: Collection[str] = ()) -> str:
     options = ", ".join(
         f"{key} {_plain(value)}" for key, value in explanation.options.items() if key not in without
     )
-    return printable(explanation.method + (f" ({options})" if options else ""))
+    preset = f"preset {explanation.preset}: " if explanation.preset and not without else ""
+    return printable(preset + explanation.method + (f" ({options})" if options else ""))
 
 
 def made_by(explanation: Explanation, without: Collection[str] = ()) -> str:

@@ -133,16 +133,24 @@ function photoWords({ entry, photo, truth }) {
   return said.join(" ");
 }
 
-function answerTable({ probabilities, predicted, label }) {
+/** Several of independent labels can be answers, or none. */
+function answersOf({ predicted, predicted_labels: found }) {
+  return page.problem_type === "multi_label_classification" && found ? found : [predicted];
+}
+
+function answerTable(entry) {
+  const { probabilities, label } = entry;
+  const answers = answersOf(entry);
   const lines = Object.entries(probabilities)
     .sort(([, a], [, b]) => b - a)
     .map(([name, value]) => {
-      const marks = [name === predicted ? "the model's answer" : null, name === label ? "true class" : null];
+      const marks = [answers.includes(name) ? "the model's answer" : null, name === label ? "true class" : null];
       const cell = build("td", { class: "number" }, datum(value, percentText));
       return [readable(name), cell, marks.filter(Boolean).join(", ")];
     });
   const known = label === null ? "the true class is not known" : `true class: ${readable(label)}`;
-  return sheetTable(`Probabilities; ${known}`, ["Class", "Probability", "Note"], lines, "answers");
+  const what = page.problem_type === "multi_label_classification" ? "Probabilities of independent labels" : "Probabilities";
+  return sheetTable(`${what}; ${known}`, ["Class", "Probability", "Note"], lines, "answers");
 }
 
 function factList(entry) {
@@ -261,10 +269,10 @@ function mapsLegend(found) {
 function methodsPart(found) {
   const cards = new Map(page.cards.map((card) => [card.method, card]));
   const rows = page.rows.filter(({ name }) => found.maps[name]);
-  const lines = rows.map(({ name, method, options }) => {
+  const lines = rows.map(({ name, method, options, preset }) => {
     const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
     const { summary, reference } = cards.get(method) ?? {};
-    return [named(name), named(method), set.join("; ") || "defaults", readable(summary ?? "–"), readable(reference ?? "–")];
+    return [named(name), named(preset ? `preset ${preset}: ${method}` : method), set.join("; ") || "defaults", readable(summary ?? "–"), readable(reference ?? "–")];
   });
   const headings = ["Map", "Method", "Options", "What it does", "Reference"];
   return sheetSection(
