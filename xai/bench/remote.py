@@ -105,7 +105,7 @@ class RemotePath:
             files.pipe_file(path, content)
             return
         files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        temporary = f"{PurePosixPath(path).parent}/.writing-{token_hex(8)}"
+        temporary = f"{PurePosixPath(path).parent}/.xai-writing-{token_hex(8)}"
         try:
             files.pipe_file(temporary, content)
             files.mv(temporary, path)

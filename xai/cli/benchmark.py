@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import INTERRUPTED, PARTLY, Debug, guarded
+from xai.cli.guard import PARTLY, Debug, guarded
 from xai.cli.options import Json
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
+from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.bench import Progress, Summary
@@ -81,7 +82,7 @@ def run(
     except KeyboardInterrupt:
         say(f"Interrupted. Finished units are kept in {folder}/.")
         say_next("run the same command again; it goes on where it stopped.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted()) from None
     say(f"{result.units} units ({result.resumed} were done before), {result.forwards} forward passes, "
         f"{result.seconds:.0f} s.")  # fmt: skip
     unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}

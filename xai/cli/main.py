@@ -1,15 +1,32 @@
 """The command `xai`: its commands and its exit codes."""
 
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from xai.cli import benchmark, compare, demo, doctor, explain, forge, methods, models, report, tune
+from xai.cli import (
+    benchmark,
+    compare,
+    demo,
+    doctor,
+    explain,
+    forge,
+    methods,
+    models,
+    report,
+    signals,
+    streams,
+    tune,
+)
+from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK
+from xai.cli.output import say
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
-    "4 some images explained, some failed · 130 interrupted."
+    "4 some images explained, some failed · 130 interrupted · 143 terminated. "
+    "3 also where results cannot be written or printed."
 )
 
 
@@ -55,4 +72,29 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def main() -> None:
     """Entry point of the command `xai` and of `python -m xai`."""
-    app()
+    streams.prepare()
+    signals.catch()
+    begun = sys.stdout
+    code: object = OK
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    except OSError as error:  # the help, to a full disk; a command's own errors are caught by its guard
+        streams.lost(error, begun)
+    try:
+        begun.flush()
+    except OSError as error:
+        streams.lost(error, begun)
+    if code == OK and streams.undelivered() is not None:
+        say("Error: Nothing could be printed.")
+        code = MISSING
+    elif code == BUG and sys.stdout is not begun:  # so typer says that a reader has seen enough
+        code = OK
+    elif signals.received() and code in (
+        BUG,
+        INTERRUPTED,
+        signals.SIGTERM,
+    ):  # typer's words for it, and Ray's
+        code = signals.interrupted()
+    raise SystemExit(code)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from xai.core import ModelError, UsageError, nearest
+from xai.core.files import expanded
 from xai.models.classifier import Classifier, Grid
 from xai.models.labels import class_names
 
@@ -111,7 +112,7 @@ def _load_spec(
 ) -> Classifier:
     # each library is imported where it is needed: transformers alone takes seconds
     kind, _, place = spec.partition(":")
-    path = _DEMO if spec == "demo" else Path(spec).expanduser()
+    path = _DEMO if spec == "demo" else expanded(spec)
     is_yaml = spec == "demo" or path.suffix in (".yaml", ".yml")
     if weights is not None and not is_yaml:
         raise UsageError(f"weights belong to a YAML file, not to {spec}.", _EXAMPLES)
@@ -120,13 +121,13 @@ def _load_spec(
     if is_yaml:
         from xai.models.yaml_source import load_yaml
 
-        return load_yaml(path, spec, labels, grid, None if weights is None else Path(weights).expanduser())
+        return load_yaml(path, spec, labels, grid, None if weights is None else expanded(weights))
     if kind in ("hf", "local") and place:
         from xai.models.huggingface import load_huggingface
 
-        if kind == "local" and not Path(place).expanduser().is_dir():
+        if kind == "local" and not expanded(place).is_dir():
             raise ModelError(f"There is no folder {place}.", "Give local:DIR with config.json and weights.")
-        place = str(Path(place).expanduser()) if kind == "local" else place
+        place = str(expanded(place)) if kind == "local" else place
         return load_huggingface(place, spec, labels, grid, prompts, trust_remote_code)
     if kind == "timm" and place:
         from xai.models.timm_source import load_timm
