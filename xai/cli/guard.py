@@ -50,9 +50,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 say(traceback.format_exc().rstrip())
             raise typer.Exit(_report(error)) from None
         if (lost := streams.undelivered()) is not None:
-            say(
-                f"Error: The results could not be printed: {lost.strerror}. What was written to files is whole."
-            )
+            say(f"Error: The results could not be printed: {lost.strerror}. Files written are whole.")
             raise typer.Exit(MISSING)
 
     return run

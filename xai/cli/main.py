@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version
+from signal import SIGTERM
 from typing import Annotated
 
 import typer
@@ -79,9 +80,12 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        code = end.code
-    except OSError as error:  # the help, to a full disk; a command's own errors are caught by its guard
-        streams.lost(error, begun)
+        # 1 is what typer and rich make of a reader that has seen enough (`--help | head`)
+        broken = isinstance(end.__context__, BrokenPipeError)
+        code = _meant(end.__context__) if broken else end.code
+    except OSError as error:  # while typer printed; a command's own errors are caught by its guard
+        code = _meant(error)
+        streams.lost(error, begun if code == OK else sys.stderr)
     try:
         begun.flush()
     except OSError as error:
@@ -89,12 +93,15 @@ def main() -> None:
     if code == OK and streams.undelivered() is not None:
         say("Error: Nothing could be printed.")
         code = MISSING
-    elif code == BUG and sys.stdout is not begun:  # so typer says that a reader has seen enough
-        code = OK
-    elif signals.received() and code in (
-        BUG,
-        INTERRUPTED,
-        signals.SIGTERM,
-    ):  # typer's words for it, and Ray's
+    elif signals.received() and code in (BUG, INTERRUPTED, SIGTERM):  # what typer and Ray say of a signal
         code = signals.interrupted()
     raise SystemExit(code)
+
+
+def _meant(error: BaseException | None) -> int:
+    """The exit code of the usage error that was to be shown when printing failed; 0 if there was none."""
+    while error is not None:
+        if isinstance(code := getattr(error, "exit_code", None), int):
+            return code
+        error = error.__context__
+    return OK

@@ -3,7 +3,6 @@
 import signal
 from types import FrameType
 
-SIGTERM = signal.SIGTERM
 _received: signal.Signals | None = None
 
 

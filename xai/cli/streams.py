@@ -10,7 +10,7 @@ _undelivered: OSError | None = None
 
 
 def prepare() -> None:
-    """Open what is closed, so that no file of ours gets its number; write what an encoding lacks as escapes."""
+    """Open what is closed, so that no file of ours gets its number; escape what an encoding lacks."""
     for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(descriptor)
