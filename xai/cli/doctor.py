@@ -23,6 +23,7 @@ def doctor(
     dtype: opt.Dtype = None,
     prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    trust_code: opt.TrustCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Check a model: the attention seen, its patch grid, where gradient flows, how images are prepared.
@@ -34,7 +35,9 @@ def doctor(
 
     if model and model.endswith((".yaml", ".yml")) and config is None:
         model, config = None, Path(model)
-    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
+    classifier = opt.load_classifier(
+        model, config, weights, device, dtype, prompts, trust_remote_code, trust_code
+    )
     findings = examine(classifier)
     if as_json:
         show_json(findings)

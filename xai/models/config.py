@@ -33,7 +33,8 @@ class DetectorConfig(BaseModel):
         model_name: Family, checked against the one that the keys of the weights show.
         weights: Checkpoint, relative to the YAML file.
         labels: Class names in the order of the logits.
-        factory: "package.module:Class" of a detector of your own; called with `kwargs`.
+        factory: "package.module:Class" of a detector of your own; called with `kwargs`,
+            where the one who loads it trusts that code.
         kwargs: Arguments of the factory.
         backbone: "hf:ORG/NAME" or "local:DIR" of the tower, DIR relative to the YAML file; read only where
             the weights hold a head alone.

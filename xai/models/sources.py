@@ -58,6 +58,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     prompts: Sequence[str] | None = None,
     trust_remote_code: bool = False,
+    trust_code: bool = False,
 ) -> Classifier:
     """Load what is to be explained.
 
@@ -72,7 +73,8 @@ def load(
         weights: Checkpoint for a YAML file, instead of the one named there.
         dtype: Such as "bfloat16"; None keeps that of the weights.
         prompts: One text per class, for CLIP and SigLIP.
-        trust_remote_code: Whether to run code from a hub repository.
+        trust_remote_code: Whether to run code from a model's repository or folder (Hugging Face).
+        trust_code: Whether to run the `factory` that a YAML file names, which may be any callable.
 
     Returns:
         A Classifier: preprocessed pixels (B, 3, H, W) → logits (B, classes).
@@ -95,7 +97,7 @@ def load(
         module = deepcopy(spec) if device or dtype else spec  # moving the caller's own would change it
         classifier = _wrap(module, labels, grid)
     else:
-        classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code)
+        classifier = _load_spec(str(spec), labels, grid, weights, prompts, trust_remote_code, trust_code)
     try:
         return classifier.to(device=device, dtype=wanted)
     except (RuntimeError, AssertionError, TypeError) as error:
@@ -109,6 +111,7 @@ def _load_spec(
     weights: str | Path | None,
     prompts: Sequence[str] | None,
     trust_remote_code: bool,
+    trust_code: bool,
 ) -> Classifier:
     # each library is imported where it is needed: transformers alone takes seconds
     kind, _, place = spec.partition(":")
@@ -121,7 +124,8 @@ def _load_spec(
     if is_yaml:
         from xai.models.yaml_source import load_yaml
 
-        return load_yaml(path, spec, labels, grid, None if weights is None else expanded(weights))
+        checkpoint = None if weights is None else expanded(weights)
+        return load_yaml(path, spec, labels, grid, checkpoint, trust_code)
     if kind in ("hf", "local") and place:
         from xai.models.huggingface import load_huggingface
 
