@@ -65,8 +65,8 @@ def _not_trusted(config: DetectorConfig, path: Path) -> ConfigError:
     if len(arguments) > SHOWN:
         arguments = f"{arguments[:SHOWN]}…"
     return ConfigError(
-        f"{path} wants to import {module} and run {config.factory}({arguments}), code that can do anything on "
-        "this machine; nothing was run.",
+        f"{path} wants to import {module} and run {config.factory}({arguments}), code that can do "
+        "anything on this machine; nothing was run.",
         "If you trust the file and that code: --trust-code, or trust_code=True in Python.",
     )
 
