@@ -60,7 +60,7 @@ for moment in ("write", "forward"):
         run_benchmark(config, out)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    print(os.WTERMSIG(status), done(), len(list(parts.glob(".writing-*"))))
+    print(os.WTERMSIG(status), done(), len(list(parts.glob(".xai-writing-*"))))
 """
 
 

@@ -72,7 +72,7 @@ def same(run, local):
             assert [read(run / kind / name) for name in names] == [
                 read(local / kind / name) for name in names
             ]
-    assert not list(run.rglob(".writing-*"))
+    assert not list(run.rglob(".xai-writing-*"))
 
 
 def test_the_same_records_as_the_local_engine(cluster, yaml_file, local, tmp_path):

@@ -40,7 +40,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
     result = run_benchmark(yaml_file, run)
     assert result.resumed == 4
     assert status(run).done == result.units == 9
-    assert not list(run.rglob(".writing-*"))
+    assert not list(run.rglob(".xai-writing-*"))
 
     whole = run_benchmark(yaml_file, tmp_path / "whole")
     assert whole.resumed == 0
@@ -154,7 +154,7 @@ def test_a_full_disk_keeps_what_is_done(config, tiny, tmp_path, monkeypatch):
         with pytest.raises(DataError, match="disk.* is full"):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert status(tmp_path).done == 1
-    assert not list(tmp_path.rglob(".writing-*"))
+    assert not list(tmp_path.rglob(".xai-writing-*"))
     assert run_benchmark(config(), tmp_path, classifier=tiny).resumed == 1
 
 

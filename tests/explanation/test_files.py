@@ -146,7 +146,7 @@ def full_disk(monkeypatch, after):
     written = []
     whole = files.replacing
 
-    def replacing(path):
+    def replacing(path, durable=False):
         if len(written) >= after:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(path.name)

@@ -16,6 +16,7 @@ from xai.attention import AttentionCall, Probe, grid_of, probe, record_attention
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target, normalise_target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
+from xai.core.options import checked
 
 Family = Literal["attention", "gradient", "perturbation", "control"]
 
@@ -142,7 +143,8 @@ Method = TypeVar("Method", bound=PatchAttribution)
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Class decorator: enter a method under the name in its `info`."""
+    """Class decorator: enter a method under the name in its `info`, with its options checked by type."""
+    method.__init__ = checked(method.__init__, f"Method {method.info.name!r}")
     METHODS.add(method.info.name)(method)
     return method
 

@@ -79,7 +79,7 @@ class CenterPrior(PatchAttribution):
             (torch.arange(n, device=pixels.device, dtype=torch.float32) + 0.5) / n - 0.5
             for n in (grid.rows, grid.cols)
         )
-        relevance = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * self.sigma**2))
+        relevance = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * self.sigma * self.sigma))
         return relevance.expand(len(targets), len(pixels), grid.rows, grid.cols)
 
 

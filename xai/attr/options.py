@@ -1,13 +1,17 @@
-"""Fusions over heads and layers, and the check of every named option."""
+"""Fusions over heads and layers, and the checks that several methods share."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from xai.core import UsageError, nearest
-from xai.perturb import Operator, image_seeds, make_operator
+from xai.core import UsageError
+from xai.core.options import check_option
+from xai.perturb import Operator, image_seeds, operator_of
+
+__all__ = ["HEAD_FUSIONS", "LAYER_FUSIONS", "check_counts", "check_option", "operator_of", "painted"]
+
+MOST = 1_000_000  # of anything that is counted: steps, samples, images at once
 
 Fusion = Callable[[Tensor, int], Tensor]
 
@@ -26,24 +30,13 @@ LAYER_FUSIONS: dict[str, Fusion] = {
 }
 
 
-def check_option(option: str, value: object, valid: Collection[str | None]) -> None:
-    """Raise a UsageError that names the nearest valid value."""
-    if value not in valid:
-        raise UsageError(f"{option}={value!r} is unknown.", nearest(str(value), map(str, valid)))
-
-
 def check_counts(**counts: int) -> None:
-    """Raise a UsageError unless every count is at least 1."""
+    """Raise a UsageError unless every count is at least 1, and no more than could ever be done."""
+    said = ", ".join(f"{name}={count}" for name, count in counts.items())
     if min(counts.values()) < 1:
-        said = ", ".join(f"{name}={count}" for name, count in counts.items())
         raise UsageError(f"{said}: 1 or more is needed.")
-
-
-def operator_of(said: str | Mapping[str, Any] | Operator) -> Operator:
-    """An operator from its name, a mapping with name and parameters, or itself."""
-    if isinstance(said, Operator):
-        return said
-    return make_operator(said) if isinstance(said, str) else make_operator(**said)
+    if max(counts.values()) > MOST:
+        raise UsageError(f"{said}: {MOST} is the most.")
 
 
 @torch.no_grad()

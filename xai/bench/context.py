@@ -22,7 +22,7 @@ from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load
 from xai.perturb import Stream
 
-_PLAIN = ("config", "folder", "given", "plans")
+_PLAIN = ("config", "folder", "given", "plans", "trust_code")
 
 
 @dataclass
@@ -36,12 +36,14 @@ class Context:
         folder: Of the run: maps and views are kept in it.
         given: The model, if it is not to be loaded as the configuration says.
         plans: Only to plan for workers on other devices: the model is held on the CPU.
+        trust_code: Whether the `factory` of the model's YAML may run, here and where this is sent.
     """
 
     config: BenchmarkConfig
     folder: Folder | None = None
     given: Classifier | None = None
     plans: bool = False
+    trust_code: bool = False
     _shard: tuple[int, tuple[list[Prepared], list[Exclusion]]] | None = field(
         default=None, init=False, repr=False
     )
@@ -66,6 +68,7 @@ class Context:
             dtype=model.dtype or self.config.dtype,
             prompts=model.prompts,
             problem_type=model.problem_type,
+            trust_code=self.trust_code,
         )
 
     @cached_property

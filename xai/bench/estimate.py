@@ -55,7 +55,9 @@ class Estimate:
         }
 
 
-def estimate(config: BenchmarkConfig | str | Path, *, classifier: Classifier | None = None) -> Estimate:
+def estimate(
+    config: BenchmarkConfig | str | Path, *, classifier: Classifier | None = None, trust_code: bool = False
+) -> Estimate:
     """Plan a run and measure its parts on its first image; nothing is written.
 
     Every method is tried once, so a method that cannot explain the model is found here.
@@ -64,7 +66,7 @@ def estimate(config: BenchmarkConfig | str | Path, *, classifier: Classifier | N
         As `run_benchmark`.
     """
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
-    context = Context(config, None, classifier)
+    context = Context(config, None, classifier, trust_code=trust_code)
     plan = make_plan(config, context.classifier)
     images, rows = len(plan.source), len(context.rows)
     with evaluation_mode(context.classifier):

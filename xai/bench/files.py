@@ -1,21 +1,17 @@
-"""Files that are either complete or not there, and one writer at a time."""
+"""Files of a run, on this machine or behind a URL, that are either complete or not there."""
 
-import errno
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from shutil import rmtree
 from typing import Any, TypeVar
 
 from xai.bench.remote import Folder, RemotePath
-from xai.core import DataError, UsageError, valid_text
+from xai.core import DataError, files, valid_text
+from xai.core.files import disk_errors
 
-TEMPORARY = ".writing-"
 READERS = 16  # files waited for at once
 
 Item = TypeVar("Item")
@@ -26,23 +22,13 @@ def write_bytes(path: Folder, content: bytes) -> None:
     """Write a file as a whole: after a crash at any moment there is the old file, the new one, or none.
 
     Raises:
-        DataError: The disk objects.
+        OutputError: The disk objects.
     """
-    with disk_errors(path.parent):
-        if isinstance(path, RemotePath):
+    if isinstance(path, RemotePath):
+        with disk_errors(path):
             path.write_whole(content)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{TEMPORARY}{token_hex(8)}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+    else:
+        files.write_bytes(path, content, durable=True)
 
 
 def write_json(path: Folder, content: Any) -> None:
@@ -67,47 +53,22 @@ def read_json(path: Folder) -> dict[str, Any]:
 
 
 @contextmanager
-def disk_errors(folder: Folder) -> Iterator[None]:
-    """Say what the disk objected to, and that nothing written before is lost."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(
-                f"The disk that holds {folder} is full.",
-                "Every completed unit is intact. Free some space and run the same command again.",
-            ) from None
-        raise DataError(f"Cannot write to {folder}: {error.strerror or error}.") from None
-
-
-@contextmanager
 def only_writer(folder: Folder) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it however the process ends.
+    """Hold the lock of a run's folder, and clear away what killed processes and workers were writing.
 
     A folder behind a URL has no lock: two runs at once do the work twice, and write the same parts.
 
     Raises:
         UsageError: Another process holds it.
+        OutputError: The disk objects.
     """
     if isinstance(folder, RemotePath):
         yield
         return
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
-    with file:
-        if not _try_lock(file.fileno()):
-            file.seek(0)
-            raise UsageError(
-                f"Another process ({file.read().strip() or 'unknown'}) is writing {folder}.",
-                "Wait for it, or choose another folder.",
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
-        _clear(folder)  # of a process that was killed
+    with files.only_writer(folder):
+        _clear(folder)
         yield
-        _clear(folder)  # of a worker that was killed
+        _clear(folder)
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -126,45 +87,10 @@ def remove_folder(folder: Folder) -> None:
 
 def is_locked(folder: Folder) -> bool:
     """Whether some process is writing the folder now; behind a URL nobody can tell."""
-    if isinstance(folder, RemotePath):
-        return False
-    path = folder / ".lock"
-    if not path.exists():
-        return False
-    try:
-        with path.open("r+") as file:
-            return not _try_lock(file.fileno())
-    except OSError:
-        return False
+    return not isinstance(folder, RemotePath) and files.is_locked(folder)
 
 
 def _clear(folder: Path) -> None:
     """Delete what was being written, in the folder and the folders in it."""
-    for pattern in (f"{TEMPORARY}*", f"*/{TEMPORARY}*"):
-        for left in folder.glob(pattern):
-            left.unlink(missing_ok=True)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system can."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for one in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+        files.clear_leftovers(one)

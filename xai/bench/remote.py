@@ -11,9 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from xai.core import UsageError
+from xai.core.files import disk_errors
 
 WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "memory"}
 """Object stores: an object is there whole or not at all; elsewhere a file is written aside and renamed."""
+
+TEMPLATES = "reference"
+"""A file system whose files are templates, which older versions of fsspec run as code."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class RemotePath:
     @cached_property
     def _place(self) -> tuple[Any, str]:
         """File system, and the path within it."""
+        if any(part.partition("://")[0] == TEMPLATES for part in self.url.split("::")):
+            raise UsageError(
+                f"{self.url} is not opened: files behind {TEMPLATES}:// may hold code.",
+                "Give the address of the file itself.",
+            )
         try:
             return _fsspec().core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
@@ -105,7 +114,7 @@ class RemotePath:
             files.pipe_file(path, content)
             return
         files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        temporary = f"{PurePosixPath(path).parent}/.writing-{token_hex(8)}"
+        temporary = f"{PurePosixPath(path).parent}/.xai-writing-{token_hex(8)}"
         try:
             files.pipe_file(temporary, content)
             files.mv(temporary, path)
@@ -163,7 +172,9 @@ def written_through(folder: Folder) -> Iterator[Path]:
         yield Path(temporary)
         for path in sorted(Path(temporary).rglob("*")):
             if path.is_file():
-                (folder / path.relative_to(temporary).as_posix()).write_whole(path.read_bytes())
+                place = folder / path.relative_to(temporary).as_posix()
+                with disk_errors(place):
+                    place.write_whole(path.read_bytes())
 
 
 def _fsspec() -> Any:

@@ -117,6 +117,7 @@ def run_benchmark(
     progress: Callable[[Progress], None] | None = None,
     engine: str = "local",
     ray: RayOptions | None = None,
+    trust_code: bool = False,
 ) -> RunResult:
     """Run a benchmark, or go on with one.
 
@@ -131,6 +132,7 @@ def run_benchmark(
         engine: Who works the units off, with the same records: "local", this process, or "ray", the workers
             of a Ray cluster.
         ray: See `RayOptions`; for the engine ray only.
+        trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
 
     Raises:
         UsageError: Another process writes the folder, an unknown engine, or a cluster without room.
@@ -144,7 +146,7 @@ def run_benchmark(
     begun = perf_counter()
     tell = progress or (lambda state: None)
     with engine_of(engine, ray) as at_work:
-        context = Context(config, store.folder, classifier, plans=at_work.plans)
+        context = Context(config, store.folder, classifier, plans=at_work.plans, trust_code=trust_code)
         plan = make_plan(config, context.classifier, store.folder, at_work.each)
         context.source = plan.source
         with only_writer(store.folder):

@@ -83,6 +83,7 @@ def tune(
     folds: int = 5,
     classifier: Classifier | None = None,
     progress: Callable[[int, int], None] | None = None,
+    trust_code: bool = False,
 ) -> Tuning:
     """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG.
 
@@ -96,6 +97,7 @@ def tune(
         folds: At most the number of groups of images.
         classifier: The model, if it is not to be loaded as the configuration says.
         progress: Called with images done and in all.
+        trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
 
     Raises:
         UsageError: An unknown protocol, or fewer than two folds.
@@ -103,7 +105,7 @@ def tune(
         ModelError: The model cannot be explained.
     """
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
-    context = Context(config, None, classifier)
+    context = Context(config, None, classifier, trust_code=trust_code)
     chosen = _protocol(context, protocol)
     if folds < 2:
         raise UsageError(f"folds={folds}: at least 2 are needed to measure on unseen images.")

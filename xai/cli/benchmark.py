@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import INTERRUPTED, PARTLY, Debug, guarded
-from xai.cli.options import Json
+from xai.cli.guard import PARTLY, Debug, guarded
+from xai.cli.options import Json, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
+from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.bench import Progress, Summary
@@ -55,6 +56,7 @@ def run(
     ray_retries: Annotated[
         int, typer.Option("--ray-retries", help="How often a shard is tried again whose worker died.")
     ] = 2,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -68,7 +70,7 @@ def run(
 
     settings = read_benchmark(config)
     if dry_run:
-        _show_estimate(config, as_json)
+        _show_estimate(config, as_json, trust_code)
         return
     folder = folder_of(out or RESULTS / settings.name)
     said = {"address": ray_address, "workers": ray_workers, "gpus": ray_gpus}
@@ -77,11 +79,13 @@ def run(
         ray = RayOptions(**said, retries=ray_retries)
     try:
         with _progress() as tell:
-            result = run_benchmark(settings, folder, progress=tell, engine=engine, ray=ray)
+            result = run_benchmark(
+                settings, folder, progress=tell, engine=engine, ray=ray, trust_code=trust_code
+            )
     except KeyboardInterrupt:
         say(f"Interrupted. Finished units are kept in {folder}/.")
         say_next("run the same command again; it goes on where it stopped.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted()) from None
     say(f"{result.units} units ({result.resumed} were done before), {result.forwards} forward passes, "
         f"{result.seconds:.0f} s.")  # fmt: skip
     unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
@@ -212,10 +216,10 @@ def metrics(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> Non
     show_table(["metric", "better", "range", "needs", "reference"], rows)
 
 
-def _show_estimate(config: Path, as_json: bool) -> None:
+def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
     from xai.bench import estimate
 
-    cost = estimate(config)
+    cost = estimate(config, trust_code=trust_code)
     content = cost.as_dict()
     if as_json:
         show_json(content)

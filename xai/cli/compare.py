@@ -54,6 +54,7 @@ def compare(
     prompts: opt.Prompts = None,
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    trust_code: opt.TrustCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw several methods side by side, one row per image: method_panel.png, its maps and a JSON record.
@@ -69,7 +70,15 @@ def compare(
     method_of = {name: METHODS[resolve_method(name, {})[0]] for name in names}
     options = {name: {key: given[key] for key in given if _takes(method_of[name], key)} for name in names}
     classifier = opt.load_classifier(
-        model, config, weights, device, dtype, prompts, trust_remote_code, problem_type
+        model,
+        config,
+        weights,
+        device,
+        dtype,
+        prompts,
+        trust_remote_code,
+        problem_type=problem_type,
+        trust_code=trust_code,
     )
     if methods is None:
         name, chosen = choose_method(classifier, {})

@@ -24,6 +24,7 @@ def doctor(
     prompts: opt.Prompts = None,
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    trust_code: opt.TrustCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Check a model: the attention seen, its patch grid, where gradient flows, how images are prepared.
@@ -36,7 +37,15 @@ def doctor(
     if model and model.endswith((".yaml", ".yml")) and config is None:
         model, config = None, Path(model)
     classifier = opt.load_classifier(
-        model, config, weights, device, dtype, prompts, trust_remote_code, problem_type
+        model,
+        config,
+        weights,
+        device,
+        dtype,
+        prompts,
+        trust_remote_code,
+        problem_type=problem_type,
+        trust_code=trust_code,
     )
     findings = examine(classifier)
     if as_json:

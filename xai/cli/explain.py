@@ -71,6 +71,7 @@ def explain(
     prompts: opt.Prompts = None,
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    trust_code: opt.TrustCode = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw where the evidence for each class lies in images.
@@ -87,7 +88,17 @@ def explain(
     if name is None and (layers_panel or heads_panel):
         name = "gradient_weighted_attention"  # which has such maps
     explainer = Explainer(
-        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code, problem_type),
+        opt.load_classifier(
+            model,
+            config,
+            weights,
+            device,
+            dtype,
+            prompts,
+            trust_remote_code,
+            problem_type=problem_type,
+            trust_code=trust_code,
+        ),
         name,
         target,
         batch_size=batch_size,

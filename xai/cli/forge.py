@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import INTERRUPTED, MISSING, PARTLY, Debug, guarded
+from xai.cli.guard import MISSING, PARTLY, Debug, guarded
 from xai.cli.options import Json
 from xai.cli.output import progress, say, say_next, show_json, show_table
+from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.core import DataError
@@ -71,7 +72,7 @@ def forge(
     except KeyboardInterrupt:
         say(f"Interrupted. What is in {out}/ is complete, but for the manifest.")
         say_next("run the same command again; it goes on where it stopped.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted()) from None
     done = [one for one in recipes if forged.is_done(one)]
     _show(forged, done, before, failures, as_json)
     if not done:

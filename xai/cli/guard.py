@@ -1,5 +1,6 @@
 """What happens when a command fails: one message and the documented exit code."""
 
+import errno
 import logging
 import os
 import traceback
@@ -10,9 +11,18 @@ from typing import Any
 
 import typer
 
+from xai.cli import signals, streams
 from xai.cli.output import say
 
 OK, BUG, USAGE, MISSING, PARTLY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+REFUSED = {
+    number
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EACCES", "EPERM", "ENAMETOOLONG", "ENOTDIR", "EISDIR",
+                 "ELOOP", "EMFILE", "ENFILE", "EFBIG", "ESTALE", "ENOMEM")
+    if (number := getattr(errno, name, None)) is not None
+}  # fmt: skip
+"""What a system may object to through no fault of ours; a file that is not there would be one."""
 
 Debug = typer.Option("--debug", help="On an error show where it happened; show library warnings.")
 
@@ -22,23 +32,26 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **options: Any) -> None:
-        from xai.core import keep_freed_memory  # here, so that --help stays light
-
-        keep_freed_memory()
         debug = bool(options.get("debug"))
         if not debug:
             _quieten()
         try:
+            from xai.core import keep_freed_memory  # here, so that --help stays light
+
+            keep_freed_memory()
             command(*args, **options)
         except KeyboardInterrupt:
             say("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, BrokenPipeError):  # BrokenPipeError: `xai … | head`, which typer handles
+            raise typer.Exit(signals.interrupted()) from None
+        except typer.Exit:
             raise
         except Exception as error:
             if debug:
                 say(traceback.format_exc().rstrip())
             raise typer.Exit(_report(error)) from None
+        if (lost := streams.undelivered()) is not None:
+            say(f"Error: The results could not be printed: {lost.strerror}. Files written are whole.")
+            raise typer.Exit(MISSING)
 
     return run
 
@@ -49,6 +62,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, XaiError):
         say(f"Error: {error}")
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        say(f"Error: {error.filename or 'A file'}: {error.strerror}.")
+        return MISSING
+    if isinstance(error, MemoryError):
+        say(f"Error: There is not enough memory: {error}.")
+        return MISSING
     say(f"Internal error: {type(error).__name__}: {error}")
     say("  This is a bug in xai. Run the same command with --debug to see where it happens.")
     return BUG

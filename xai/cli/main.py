@@ -1,15 +1,33 @@
 """The command `xai`: its commands and its exit codes."""
 
+import sys
 from importlib.metadata import version
+from signal import SIGTERM
 from typing import Annotated
 
 import typer
 
-from xai.cli import benchmark, compare, demo, doctor, explain, forge, methods, models, report, tune
+from xai.cli import (
+    benchmark,
+    compare,
+    demo,
+    doctor,
+    explain,
+    forge,
+    methods,
+    models,
+    report,
+    signals,
+    streams,
+    tune,
+)
+from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK
+from xai.cli.output import say
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
-    "4 some images explained, some failed · 130 interrupted."
+    "4 some images explained, some failed · 130 interrupted · 143 terminated. "
+    "3 also where results cannot be written or printed."
 )
 
 
@@ -55,4 +73,35 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def main() -> None:
     """Entry point of the command `xai` and of `python -m xai`."""
-    app()
+    streams.prepare()
+    signals.catch()
+    begun = sys.stdout
+    code: object = OK
+    try:
+        app()
+    except SystemExit as end:
+        # 1 is what typer and rich make of a reader that has seen enough (`--help | head`)
+        broken = isinstance(end.__context__, BrokenPipeError)
+        code = _meant(end.__context__) if broken else end.code
+    except OSError as error:  # while typer printed; a command's own errors are caught by its guard
+        code = _meant(error)
+        streams.lost(error, begun if code == OK else sys.stderr)
+    try:
+        begun.flush()
+    except OSError as error:
+        streams.lost(error, begun)
+    if code == OK and streams.undelivered() is not None:
+        say("Error: Nothing could be printed.")
+        code = MISSING
+    elif signals.received() and code in (BUG, INTERRUPTED, SIGTERM):  # what typer and Ray say of a signal
+        code = signals.interrupted()
+    raise SystemExit(code)
+
+
+def _meant(error: BaseException | None) -> int:
+    """The exit code of the usage error that was to be shown when printing failed; 0 if there was none."""
+    while error is not None:
+        if isinstance(code := getattr(error, "exit_code", None), int):
+            return code
+        error = error.__context__
+    return OK

@@ -45,6 +45,11 @@ TrustRemoteCode = Annotated[
     typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Run the factory that a YAML file names: any code, with its rights.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 Target = Annotated[
     list[str] | None,
     typer.Option("--target", "-t", help="Class name, index, or a contrast such as fake-real; repeatable. "
@@ -97,6 +102,7 @@ def load_classifier(
     prompts: list[str] | None = None,
     trust_remote_code: bool = False,
     problem_type: str | None = None,
+    trust_code: bool = False,
 ) -> "Classifier":
     """Load the model that --model or --config names; the shipped detector if neither does."""
     from xai.core import UsageError
@@ -114,6 +120,7 @@ def load_classifier(
         prompts=prompts or None,
         problem_type=problem_type,
         trust_remote_code=trust_remote_code,
+        trust_code=trust_code,
     )
 
 

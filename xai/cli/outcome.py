@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from xai.cli.guard import INTERRUPTED, MISSING, PARTLY
+from xai.cli.guard import MISSING, PARTLY
 from xai.cli.output import say, say_next, show_json, show_table
+from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.core import XaiError
@@ -136,7 +137,7 @@ class Outcome:
 
     def _exit_code(self) -> int:
         if self.interrupted:
-            return INTERRUPTED
+            return interrupted()
         if not self.records:
             return MISSING
         return PARTLY if self.failures or self.stopped else 0

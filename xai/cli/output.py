@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from xai.cli import streams
+
 
 def say(message: str) -> None:
     """Tell the person something: stderr, since stdout is data."""
@@ -40,10 +42,13 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         show("  ".join(cells).rstrip())
 
 
-def _echo(text: str, err: bool = False) -> None:
+def _echo(text: str, err: bool = False, end: bool = True) -> None:
     from xai.core import valid_text
 
-    typer.echo(valid_text(text), err=err)
+    try:
+        typer.echo(valid_text(text), err=err, nl=end)
+    except OSError as error:
+        streams.lost(error, sys.stderr if err else sys.stdout)
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def live_line() -> Iterator[Callable[[str], None]]:
     """What to say meanwhile, on stderr: one line, rewritten, on a terminal; else a line each time."""
     live = sys.stderr.isatty()
     try:
-        yield lambda text: typer.echo(f"\r\x1b[K{text}" if live else text, nl=not live, err=True)
+        yield lambda text: _echo(f"\r\x1b[K{text}" if live else text, err=True, end=not live)
     finally:
         if live:
-            typer.echo("", err=True)
+            _echo("", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.guard import Debug, guarded
-from xai.cli.options import Json
+from xai.cli.options import Json, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def tune(
     ] = None,
     images: Annotated[int | None, typer.Option("--images", min=2, help="Use at most so many.")] = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
+    trust_code: TrustCode = False,
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -47,6 +48,7 @@ def tune(
             protocol=protocol,
             images=images,
             folds=folds,
+            trust_code=trust_code,
             progress=lambda done, total: tell(f"{done} of {total} images"),
         )
     said = yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True)

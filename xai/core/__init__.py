@@ -1,6 +1,6 @@
 """The few types everyone shares. Knows no other room and never imports torch."""
 
-from xai.core.errors import ConfigError, DataError, ModelError, UsageError, XaiError, nearest
+from xai.core.errors import ConfigError, DataError, ModelError, OutputError, UsageError, XaiError, nearest
 from xai.core.explanation import Explanation, predicted_labels
 from xai.core.geometry import Geometry
 from xai.core.grid import PatchGrid
@@ -20,6 +20,7 @@ __all__ = [
     "Geometry",
     "Margin",
     "ModelError",
+    "OutputError",
     "PatchGrid",
     "ProblemType",
     "Record",

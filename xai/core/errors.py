@@ -42,6 +42,10 @@ class DataError(XaiError):
     exit_code = 3
 
 
+class OutputError(DataError):
+    """Results cannot be written; a run ends here, since whatever follows would fail alike."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Say which valid name was probably meant, then list the valid ones."""
     names = sorted(valid)

@@ -1,25 +1,192 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or not there, whoever is killed; and one writer of a folder at a time."""
 
+import errno
+import os
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
+from time import sleep
 from typing import IO
+
+from xai.core.errors import OutputError, UsageError
+
+TEMPORARY = ".xai-writing-"
+"""Beginning of the names of files that are being written; 16 hex digits follow."""
+
+_OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
+_PATIENCE = 0.5  # seconds: who only asks whether a folder is locked holds the lock for an instant
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file beside `path` that takes its place when the block succeeds and vanishes when it fails."""
-    temporary = path.with_name(f".{token_hex(8)}{path.suffix}")
-    try:
-        with temporary.open("xb") as file:
+def replacing(path: Path, durable: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file beside `path` that takes its place when the block succeeds and vanishes when it fails.
+
+    Missing folders are made. The first file written to a folder by a process also clears away what killed
+    processes left there, see `clear_leftovers`.
+
+    Args:
+        path: Of the file.
+        durable: Whether it shall survive a power cut.
+
+    Raises:
+        OutputError: The disk objects; what stood at `path` is as it was.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_once(path.parent)
+        with _temporary(path) as (file, temporary):
             yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            file.close()
+            temporary.replace(path)
+        if durable:
+            _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all."""
-    with replacing(path) as file:
+def write_bytes(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file as a whole, or not at all; see `replacing`."""
+    with replacing(path, durable) as file:
         file.write(content)
+
+
+@contextmanager
+def disk_errors(path: object) -> Iterator[None]:
+    """Say what the disk objected to when `path`, a file or folder, was to be written."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise OutputError(
+            f"Cannot write to {path}: {error.strerror or error}.",
+            "The disk is full: free some space and run the same command again. What was written is whole."
+            if full
+            else "Choose another folder or file.",
+        ) from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` and `~NAME` replaced.
+
+    Raises:
+        UsageError: Nobody of that name, or a home that is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{path}: whose home folder is meant is not known.", "Write the whole path."
+        ) from None
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what killed processes were writing in a folder; what a living one is writing stays."""
+    try:
+        names = [one.name for one in os.scandir(folder) if _OURS.fullmatch(one.name)]
+    except OSError:
+        return  # whoever writes there is told what is wrong
+    for name in names:
+        _clear(folder / name)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the system lets go of it however the process ends.
+
+    Raises:
+        UsageError: Another process holds it.
+        OutputError: The disk objects.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+")
+    with file:
+        for _ in range(10):
+            if held := _lock(file.fileno()):
+                break
+            sleep(_PATIENCE / 10)
+        if not held:
+            file.seek(0)
+            raise UsageError(
+                f"Another process ({file.read().strip() or 'unknown'}) is writing {folder}.",
+                "Wait for it, or choose another folder.",
+            )
+        with disk_errors(folder):
+            file.truncate(0)
+            file.write(f"process {os.getpid()}\n")
+            file.flush()
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process is writing the folder now."""
+    try:
+        with (folder / ".lock").open("r+") as file:
+            return not _lock(file.fileno())
+    except OSError:
+        return False
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    clear_leftovers(folder)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """An open file that is known as ours by its name, and as in use by its lock; it is gone afterwards."""
+    while True:
+        temporary = path.with_name(f"{TEMPORARY}{token_hex(8)}")
+        file = temporary.open("xb")
+        _lock(file.fileno())
+        if temporary.exists():
+            break
+        file.close()  # somebody cleared it away before it was locked
+    # a second descriptor holds the lock when the first is closed, until the file has its name
+    lock = None if sys.platform == "win32" else os.dup(file.fileno())
+    try:
+        yield file, temporary
+    finally:
+        with suppress(OSError):  # what is left in its buffer does not fit either
+            file.close()
+        temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _clear(path: Path) -> None:
+    with suppress(OSError), path.open("r+b") as file:  # gone meanwhile, another user's, no file …
+        if _lock(file.fileno()):
+            path.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the file is ours alone now; where the file system knows no locks nobody else can tell."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _HELD
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system can."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

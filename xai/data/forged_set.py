@@ -14,7 +14,7 @@ from PIL import Image
 
 from xai import __version__
 from xai.core import DataError, UsageError, valid_text
-from xai.core.files import write_bytes
+from xai.core.files import only_writer, write_bytes
 from xai.data.find import find_images, unique_stems
 from xai.data.forgeries import PHOTOS, Recipe, check_photo, shipped_photos
 from xai.data.manifest import Row, manifest_csv
@@ -100,30 +100,29 @@ class ForgedSet:
             What is wrong with photographs, each once; all that they are no part of is written.
 
         Raises:
-            UsageError: The folder holds something else, see `check_folder`.
-            DataError: The disk objects.
+            UsageError: The folder holds something else, see `check_folder`, or another process writes it.
+            OutputError: The disk objects.
         """
         record = self.record()
         failures: dict[str, DataError] = {}
-        try:
+        self.check_folder(record)  # before anything, the lock too, is put there
+        with only_writer(self.out):
             self.check_folder(record)
             text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-            _write(self.out / RECORD, valid_text(text).encode())
+            write_bytes(self.out / RECORD, valid_text(text).encode())
             if self.licences is not None:
-                _write(self.out / ATTRIBUTION, self.licences.read_bytes())
+                write_bytes(self.out / ATTRIBUTION, self.licences.read_bytes())
             for recipe in self.missing():
                 try:
-                    for path, content in self.files(recipe).items():
-                        _write(path, content)
+                    files = self.files(recipe)
                 except DataError as error:
                     failures.setdefault(str(error), error)
+                else:
+                    for path, content in files.items():
+                        write_bytes(path, content)
                 step()
             if any(map(self.is_done, self.recipes)):
-                _write(self.manifest, self.manifest_text().encode())
-        except OSError as error:
-            raise DataError(
-                f"Cannot write to {self.out}: {error.strerror or error}.", "Choose another folder."
-            ) from None
+                write_bytes(self.manifest, self.manifest_text().encode())
         return list(failures.values())
 
     def files(self, recipe: Recipe) -> dict[Path, bytes]:
@@ -195,11 +194,6 @@ class ForgedSet:
             if self.is_done(one)
         ]
         return manifest_csv(rows, self.out)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, content)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,11 +1,11 @@
 """The use case: explain images with a model, in batches, and write the results."""
 
-from xai.core import Explanation
+from xai.core import Explanation, OutputError
 from xai.explanation.compare import Comparison, compare, write_comparison
 from xai.explanation.examine import examine
 from xai.explanation.explain import Done, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of
-from xai.explanation.failure import Failure, OutputError
+from xai.explanation.failure import Failure
 from xai.explanation.files import writing
 from xai.explanation.inputs import gather
 from xai.explanation.method_file import MethodFile, read_method_file

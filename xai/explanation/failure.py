@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from xai.core import DataError, ModelError, XaiError
+from xai.core import ModelError, XaiError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,3 @@ def forget_frames(error: BaseException) -> None:
 
 class OutOfMemoryError(ModelError):
     """Even one image does not fit into memory."""
-
-
-class OutputError(DataError):
-    """Results cannot be written; a run ends here, since every further image would fail alike."""

@@ -11,8 +11,7 @@ from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
 from xai.core import Explanation, valid_text
-from xai.core.files import write_bytes
-from xai.explanation.failure import OutputError
+from xai.core.files import disk_errors, write_bytes
 from xai.explanation.record import record_of
 
 
@@ -102,10 +101,6 @@ def write_json(path: Path, content: Any) -> None:
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
     """Make the folder; turn what the disk objects into one error."""
-    try:
+    with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {out}: {error.strerror or error}.", "Choose another folder with --out."
-        ) from None

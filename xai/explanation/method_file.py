@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from xai.attr import METHODS
 from xai.core import ConfigError, nearest
+from xai.core.yaml_models import read_model
 
 
 class MethodFile(BaseModel):
@@ -32,18 +32,10 @@ def read_method_file(path: str | Path) -> MethodFile:
     Raises:
         ConfigError: The file is missing or no such YAML, or names an unknown method.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"There is no method file {path}.", "xai tune writes one.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}.") from None
-    try:
-        found = MethodFile.model_validate(content)
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {said}.", "Keys: method, options, tuned.") from None
+    found, file = read_model(path, MethodFile, "method file", "xai tune writes one: method, options, tuned.")
     if found.method not in METHODS:
-        raise ConfigError(f"{path}: unknown method {found.method!r}.", nearest(found.method, METHODS))
+        raise ConfigError(
+            f"{path}:{file.line(('method',))}: unknown method {found.method!r}.",
+            nearest(found.method, METHODS),
+        )
     return found

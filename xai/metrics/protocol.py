@@ -10,7 +10,7 @@ from math import floor as round_down
 from typing import Any, Literal
 
 from xai.core import ProblemType, UsageError, nearest
-from xai.perturb import Operator, make_operator
+from xai.perturb import Operator, operator_of
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "unit": ("patch", "pixel"),
@@ -203,7 +203,7 @@ class Protocol:
                 raise UsageError(f"A protocol has no field {key!r}.", nearest(str(key), [*_FIELDS, "base"]))
         for key in ("operator", "insertion_operator"):
             if changes.get(key) is not None:
-                changes[key] = read_operator(changes[key])
+                changes[key] = operator_of(changes[key])
         if isinstance(changes.get("fractions"), list):
             changes["fractions"] = tuple(changes["fractions"])
         if "base" not in changes:
@@ -266,17 +266,6 @@ class Protocol:
 
 _FIELDS = tuple(field.name for field in fields(Protocol))
 Value = Literal["margin", "probability", "logit", "accuracy"]
-
-
-def read_operator(said: Any) -> Operator:
-    """An operator from a name, or from a mapping of name and parameters."""
-    if isinstance(said, Operator):
-        return said
-    if isinstance(said, str):
-        return make_operator(said)
-    if isinstance(said, Mapping) and isinstance(said.get("name"), str):
-        return make_operator(**dict(said))
-    raise UsageError(f"{said!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
 
 
 def _increasing(numbers: Sequence[float]) -> bool:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from xai.core import ConfigError, nearest
+from xai.core.files import expanded
+from xai.core.yaml_models import read_model
 
 Family = Literal["clip", "effort", "clip_enhanced", "gend", "universalfakedetect"]
 
@@ -35,7 +35,8 @@ class DetectorConfig(BaseModel):
         labels: Class names in the order of the logits.
         problem_type: "single_label_classification" (softmax; the default) or "multi_label_classification"
             (a sigmoid for each label), as in transformers; "regression" is refused.
-        factory: "package.module:Class" of a detector of your own; called with `kwargs`.
+        factory: "package.module:Class" of a detector of your own; called with `kwargs`,
+            where the one who loads it trusts that code.
         kwargs: Arguments of the factory.
         backbone: "hf:ORG/NAME" or "local:DIR" of the tower, DIR relative to the YAML file; read only where
             the weights hold a head alone.
@@ -92,40 +93,15 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
         ConfigError: When the file is missing, no YAML mapping, or holds an unknown key or a wrong value;
             says file:line and the nearest valid key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigError(f"There is no configuration file {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}.") from None
-    if not isinstance(node, yaml.MappingNode) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"{path} must hold `key: value` lines.", "Copy one of the files in configs/.")
-    names = [key.value for key, _ in node.value]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"{path} says {', '.join(twice)} more than once; keep one line each.")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-    known = {key: value for key, value in content.items() if key not in TRAINING_KEYS}
-    try:
-        config = DetectorConfig.model_validate(known)
-    except ValidationError as error:
-        in_order = sorted(error.errors(), key=lambda e: lines.get(str(e["loc"][0]), 0))
-        raise ConfigError("\n".join(_say(path, lines, known, e) for e in in_order)) from None
+    config, file = read_model(
+        path, DetectorConfig, "configuration file", "Copy one of the files in configs/.", TRAINING_KEYS
+    )
     places: dict[str, Any] = {
-        name: path.parent / value.expanduser()
+        name: path.parent / expanded(value)
         for name in ("weights", "clip_path")
         if (value := getattr(config, name)) is not None
     }
     source, _, tower = str(config.backbone).partition(":")
     if source == "local" and tower:
-        places["backbone"] = f"local:{path.parent / Path(tower).expanduser()}"
-    return config.model_copy(update=places), sorted(content.keys() & TRAINING_KEYS)
-
-
-def _say(path: Path, lines: dict[str, int], content: dict[str, Any], error: Any) -> str:
-    key = str(error["loc"][0])
-    where = f"{path}:{lines.get(key, 1)}"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key!r}. {nearest(key, DetectorConfig.model_fields)}"
-    return f"{where}: {key}: {error['msg']}; got {content.get(key)!r}."
+        places["backbone"] = f"local:{path.parent / expanded(tower)}"
+    return config.model_copy(update=places), list(file.unread)

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from xai.core import ModelError
 from xai.models.quiet import quiet_transformers
 
@@ -19,8 +17,11 @@ def from_hub(load: Callable[..., Any], place: str, **options: Any) -> Any:
     try:
         with quiet_transformers():
             return load(place, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # transformers raises whatever a file of another's making brings it to
+        said = str(error).strip() or type(error).__name__
+        reason = said.splitlines()[0]
+        if isinstance(error, TypeError | AttributeError | LookupError):  # whose words alone say little
+            reason = f"{type(error).__name__}: {reason}"
         if "trust_remote_code" in str(error):
             hint = (
                 "It runs code of its own. If you trust that code: trust_remote_code=True/--trust-remote-code."

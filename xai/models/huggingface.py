@@ -44,6 +44,8 @@ def load_huggingface(
         UsageError: When a zero-shot model gets neither labels nor prompts, or the labels are too many or few.
     """
     raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
+    if not trust_remote_code:
+        _refuse_kernels(raw, name)
     if raw.get("model_type") == "GenD":
         # its own code on the hub only wraps a tower that is rebuilt here, so none of it need be run
         if raw.get("head") not in ("linear", "LinearNorm"):
@@ -95,3 +97,15 @@ def load_huggingface(
         facts=facts,
         problem_type=problem_type,
     )
+
+
+def _refuse_kernels(config: dict[str, Any], name: str) -> None:
+    """A configuration may name attention code on the hub, which transformers fetches and runs unasked."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _refuse_kernels(value, name)
+        elif key.endswith("attn_implementation") and isinstance(value, str) and "/" in value:
+            raise ModelError(
+                f"{name} asks for attention code from the hub ({key}: {value}); nothing was run.",
+                "If you trust that code: trust_remote_code=True/--trust-remote-code.",
+            )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from xai.core import ModelError, ProblemType, UsageError, nearest
+from xai.core.files import expanded
 from xai.models.classifier import Classifier, Grid
 from xai.models.labels import class_names
 
@@ -58,6 +59,7 @@ def load(
     prompts: Sequence[str] | None = None,
     problem_type: str | None = None,
     trust_remote_code: bool = False,
+    trust_code: bool = False,
 ) -> Classifier:
     """Load what is to be explained.
 
@@ -76,7 +78,8 @@ def load(
             "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a
             sigmoid for each label). A head that the configuration calls a regression is refused, unless this
             says that its one output is a logit.
-        trust_remote_code: Whether to run code from a hub repository.
+        trust_remote_code: Whether to run code from a model's repository or folder (Hugging Face).
+        trust_code: Whether to run the `factory` that a YAML file names, which may be any callable.
 
     Returns:
         A Classifier: preprocessed pixels (B, 3, H, W) → logits (B, classes).
@@ -100,7 +103,9 @@ def load(
         module = deepcopy(spec) if device or dtype else spec  # moving the caller's own would change it
         classifier = _wrap(module, labels, grid, problem_type)
     else:
-        classifier = _load_spec(str(spec), labels, grid, weights, prompts, problem_type, trust_remote_code)
+        classifier = _load_spec(
+            str(spec), labels, grid, weights, prompts, problem_type, trust_remote_code, trust_code
+        )
     try:
         return classifier.to(device=device, dtype=wanted)
     except (RuntimeError, AssertionError, TypeError) as error:
@@ -115,10 +120,11 @@ def _load_spec(
     prompts: Sequence[str] | None,
     problem_type: str | None,
     trust_remote_code: bool,
+    trust_code: bool,
 ) -> Classifier:
     # each library is imported where it is needed: transformers alone takes seconds
     kind, _, place = spec.partition(":")
-    path = _DEMO if spec == "demo" else Path(spec).expanduser()
+    path = _DEMO if spec == "demo" else expanded(spec)
     is_yaml = spec == "demo" or path.suffix in (".yaml", ".yml")
     if weights is not None and not is_yaml:
         raise UsageError(f"weights belong to a YAML file, not to {spec}.", _EXAMPLES)
@@ -127,14 +133,14 @@ def _load_spec(
     if is_yaml:
         from xai.models.yaml_source import load_yaml
 
-        checkpoint = None if weights is None else Path(weights).expanduser()
-        return load_yaml(path, spec, labels, grid, checkpoint, problem_type)
+        checkpoint = None if weights is None else expanded(weights)
+        return load_yaml(path, spec, labels, grid, checkpoint, problem_type, trust_code)
     if kind in ("hf", "local") and place:
         from xai.models.huggingface import load_huggingface
 
-        if kind == "local" and not Path(place).expanduser().is_dir():
+        if kind == "local" and not expanded(place).is_dir():
             raise ModelError(f"There is no folder {place}.", "Give local:DIR with config.json and weights.")
-        place = str(Path(place).expanduser()) if kind == "local" else place
+        place = str(expanded(place)) if kind == "local" else place
         return load_huggingface(place, spec, labels, grid, prompts, trust_remote_code, problem_type)
     if kind == "timm" and place:
         from xai.models.timm_source import load_timm

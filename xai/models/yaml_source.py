@@ -15,6 +15,8 @@ from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig, read_config
 from xai.models.published import load_detector, read_preprocessing_keys
 
+SHOWN = 200  # characters of a factory's arguments in a message
+
 
 def load_yaml(
     path: Path,
@@ -23,6 +25,7 @@ def load_yaml(
     grid: Grid | None,
     weights: Path | None,
     problem_type: str | None = None,
+    trust_code: bool = False,
 ) -> Classifier:
     """The detector that a YAML file describes.
 
@@ -33,6 +36,7 @@ def load_yaml(
         grid: Instead of the one read from the model.
         weights: Checkpoint instead of the file's.
         problem_type: Where the file does not say it.
+        trust_code: Whether the file's `factory` may run.
 
     Raises:
         ConfigError: When the file is wrong or says too little, or contradicts `problem_type`.
@@ -51,6 +55,8 @@ def load_yaml(
         if weights is None:
             raise ConfigError(f"{path} names no weights.", "Add weights: FILE to it, or pass --weights FILE.")
         return load_detector(config, weights, name, labels, grid, facts)
+    if not trust_code:
+        raise _not_trusted(config, path)
     return Classifier(
         _from_factory(config, path.parent, weights),
         labels or config.labels,
@@ -59,6 +65,18 @@ def load_yaml(
         preprocessing=read_preprocessing_keys(config, {}, None),
         facts={**facts, "family": config.factory, "weights": weights and str(weights)},
         problem_type=config.problem_type,
+    )
+
+
+def _not_trusted(config: DetectorConfig, path: Path) -> ConfigError:
+    module = str(config.factory).partition(":")[0]
+    arguments = ", ".join(f"{key}={value!r}" for key, value in config.kwargs.items())
+    if len(arguments) > SHOWN:
+        arguments = f"{arguments[:SHOWN]}…"
+    return ConfigError(
+        f"{path} wants to import {module} and run {config.factory}({arguments}), code that can do "
+        "anything on this machine; nothing was run.",
+        "If you trust the file and that code: --trust-code, or trust_code=True in Python.",
     )
 
 
@@ -89,12 +107,16 @@ def _from_factory(config: DetectorConfig, folder: Path, weights: Path | None) ->
         ) from error
     except AttributeError:
         raise ConfigError(f"factory: {path} has no {attribute}.") from None
+    except (Exception, SystemExit) as error:  # the module's own
+        raise ConfigError(f"factory: {path} cannot be imported: {type(error).__name__}: {error}.") from error
     finally:
         sys.path.remove(str(folder.resolve()))
     try:
         module = made(**config.kwargs)
     except TypeError as error:
         raise ConfigError(f"factory: {config.factory} cannot be called with kwargs: {error}.") from error
+    except (Exception, SystemExit) as error:  # of code that is not ours
+        raise ConfigError(f"factory: {config.factory} failed: {type(error).__name__}: {error}.") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"factory: {config.factory} made {type(module).__name__}, not a torch module.")
     if weights is not None:

@@ -2,7 +2,7 @@
 
 from xai.perturb.blur import Blur, RiseBlur
 from xai.perturb.imputation import Road
-from xai.perturb.operator import OPERATORS, Operator, PixelOperator, make_operator, on_pixels
+from xai.perturb.operator import OPERATORS, Operator, PixelOperator, make_operator, on_pixels, operator_of
 from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
 from xai.perturb.scores import SCORES
@@ -30,6 +30,7 @@ __all__ = [
     "image_seeds",
     "make_operator",
     "on_pixels",
+    "operator_of",
     "rank_units",
     "tie_fraction",
     "without_graph",

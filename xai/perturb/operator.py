@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import Registry, UsageError, nearest
+from xai.core.options import checked
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ Kind = TypeVar("Kind", bound=Operator)
 
 
 def register(operator: type[Kind]) -> type[Kind]:
-    """Class decorator: enter an operator under its name."""
+    """Class decorator: enter an operator under its name; its parameters are checked by their types."""
+    operator.__init__ = checked(operator.__init__, f"Operator {operator.name!r}")
     OPERATORS.add(operator.name)(operator)
     return operator
 
 
-def make_operator(name: str, **params: Any) -> Operator:
+def make_operator(name: str, /, **params: Any) -> Operator:
     """Make an operator by name.
 
     Raises:
@@ -78,6 +80,22 @@ def make_operator(name: str, **params: Any) -> Operator:
             hint = nearest(param, valid) if valid else "It has none."
             raise UsageError(f"Operator {name!r} has no parameter {param!r}.", hint)
     return operator(**params)
+
+
+def operator_of(said: Any) -> Operator:
+    """An operator from a name, a mapping of name and parameters, or itself.
+
+    Raises:
+        UsageError: It is none of these, or see `make_operator`.
+    """
+    if isinstance(said, Operator):
+        return said
+    if isinstance(said, str):
+        return make_operator(said)
+    if isinstance(said, Mapping) and isinstance(said.get("name"), str):
+        params = {str(key): value for key, value in said.items() if key != "name"}
+        return make_operator(said["name"], **params)
+    raise UsageError(f"{said!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
 
 
 class PixelOperator(Operator):

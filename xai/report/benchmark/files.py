@@ -60,7 +60,6 @@ def write_pictures(
     Returns:
         The PNG files, in that order.
     """
-    out.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in _figures(parts, agreement or {}, stability or {}):
         # saving empties a figure, so it is drawn once for each format
