@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xai.attention import find_layout, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, find_problem_type
 from xai.models.fingerprint import fingerprint, weights_version
+from xai.models.module_weights import check_module, mixed_types
 from xai.models.preprocessing import Preprocessing
 
 Grid = PatchGrid | tuple[int, int]
@@ -37,7 +38,8 @@ class Classifier(nn.Module):
             say it, or says "regression" of one output that is a logit in fact.
 
     Raises:
-        ModelError: When weights hold NaN or infinity, or the head is a regression.
+        ModelError: When weights are quantised, offloaded, not initialised, NaN or infinite, or the head is a
+            regression.
         UsageError: When labels repeat, or `problem_type` is unknown or contradicts the module.
     """
 
@@ -66,7 +68,7 @@ class Classifier(nn.Module):
         self.problem_type = (
             find_problem_type(module, name, len(self.labels), problem_type) or ProblemType.SINGLE_LABEL
         )
-        _check_weights(module)
+        check_module(module)
 
     def forward(self, pixels: Tensor, *args: Any) -> Tensor:
         """Logits (B, classes) of pixels (B, 3, H, W).
@@ -74,7 +76,16 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
         """
-        output = self.module(pixels.to(self.device, self.dtype), *args)
+        try:
+            output = self.module(pixels.to(self.device, self.dtype), *args)
+        except RuntimeError as error:
+            if "dtype" in str(error) and (types := mixed_types(self.module)):
+                said = ", ".join(f"{count} parameters in {name}" for name, count in types.items())
+                raise ModelError(
+                    f"{self.name} mixes floating-point types, which torch does not: {said}.",
+                    'Load it in one: dtype="float32"/--dtype float32.',
+                ) from error
+            raise
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -207,19 +218,9 @@ class Classifier(nn.Module):
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
+            **({"dtypes": types} if (types := mixed_types(self.module)) else {}),
             **self._facts,
         }
-
-
-def _check_weights(module: nn.Module) -> None:
-    broken = [
-        name
-        for name, tensor in module.state_dict().items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
-    ]
-    if broken:
-        shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-        raise ModelError(f"NaN or infinite weights in {shown}.", "The checkpoint is broken; use another one.")
 
 
 def _config(module: nn.Module) -> dict[str, Any]:

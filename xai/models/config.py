@@ -32,6 +32,8 @@ class DetectorConfig(BaseModel):
     Args:
         model_name: Family, checked against the one that the keys of the weights show.
         weights: Checkpoint, relative to the YAML file.
+        weights_key: Dotted path to the weights inside the checkpoint, such as state_dict_ema; default by the
+            rules of docs/weights.md.
         labels: Class names in the order of the logits.
         problem_type: "single_label_classification" (softmax; the default) or "multi_label_classification"
             (a sigmoid for each label), as in transformers; "regression" is refused.
@@ -60,6 +62,7 @@ class DetectorConfig(BaseModel):
 
     model_name: Family | None = None
     weights: Path | None = None
+    weights_key: str | None = Field(default=None, min_length=1)
     labels: tuple[str, ...] = ("real", "fake")
     problem_type: (
         Literal["single_label_classification", "multi_label_classification", "regression"] | None

@@ -7,10 +7,12 @@ from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
 from xai.models.config import DetectorConfig
 from xai.models.detector import Detector
-from xai.models.folding import fold, some
+from xai.models.folding import fold
 from xai.models.heads import build_head
 from xai.models.prompts import build_prompt_variant
+from xai.models.tensors import check_floating, some
 from xai.models.towers import TowerOptions, build_vision_tower, load_projected_tower
+from xai.models.wrappers import forms, unwrapped
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,14 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
         ModelError: When no family has such keys, or keys are missing or left over.
         ConfigError: When the YAML names another family, or lacks what the weights cannot say.
     """
-    state, folded = fold(
-        {key: value for key, value in state.items() if not key.startswith(config.ignore_keys)}
-    )
-    if state.keys() == {"weight", "bias"}:  # UniversalFakeDetect publishes its last layer alone
-        state = {f"fc.{key}": value for key, value in state.items()}
-    fitting = [
-        family
-        for family in FAMILIES
-        if all(any(key.startswith(part) for key in state) for part in family.parts)
-        and (family.folded is None or family.folded in folded)
-        and family.not_folded not in folded
-    ]
-    if not fitting:
+    state, folded = fold(_kept(unwrapped(_kept(state, config)), config))
+    check_floating(state)
+    # a training loop's own attribute (Lightning's `model.`) may stand before all names
+    for inner, _ in forms(state):
+        if fitting := _fitting(part := _named(_kept(inner, config)), folded):
+            state = part
+            break
+    else:
         raise ModelError(
             f"No known detector has such weights: {some(list(state))}.",
             f"Known: {', '.join(dict.fromkeys(family.name for family in FAMILIES))}. "
@@ -70,6 +67,26 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
         )
     family = named[0]
     return family.build(_share(state, family), config).eval(), family.name, folded
+
+
+def _kept(state: State, config: DetectorConfig) -> State:
+    return {key: value for key, value in state.items() if not key.startswith(config.ignore_keys)}
+
+
+def _named(state: State) -> State:
+    """UniversalFakeDetect publishes its last layer alone."""
+    is_layer = state.keys() == {"weight", "bias"} and state["weight"].ndim == 2
+    return {f"fc.{key}": value for key, value in state.items()} if is_layer else state
+
+
+def _fitting(state: State, folded: list[str]) -> list[Family]:
+    return [
+        family
+        for family in FAMILIES
+        if all(any(key.startswith(part) for key in state) for part in family.parts)
+        and (family.folded is None or family.folded in folded)
+        and family.not_folded not in folded
+    ]
 
 
 def _share(state: State, family: Family) -> list[State]:

@@ -1,12 +1,20 @@
 """Fold what fine-tuning put around a tower into plain weights, so that an ordinary tower is explained."""
 
+import re
+
 import torch
 
 from xai.core import ModelError
 from xai.models.checkpoint import State
+from xai.models.tensors import some
 
 _PEFT = "base_model.model."
 _TUNED = ".ln_tuning_layers."
+# parameters of PEFT's other tuners
+_ADAPTER = re.compile(
+    r"(^|\.)((lora|lokr|hada|oft|boft|vera|vblora|ia3|hra|fourierft|randlora|shira|bone|miss|road|poly)_"
+    r"|modules_to_save\.|trainable_tokens_|prompt_embeddings$|prompt_encoder\.)"
+)
 # kept by some residual-SVD code for its training losses; no part of the forward pass
 _SVD_UNUSED = ("U_r", "S_r", "V_r", "weight_original_fnorm", "weight_main_fnorm")
 
@@ -27,11 +35,13 @@ def fold(state: State) -> tuple[State, list[str]]:
     if any(_PEFT in key for key in state):
         folded.append("peft")
         state = {key.replace(_PEFT, "", 1): value for key, value in state.items()}
-    foreign = [key for key in state if ".lora_" in key or ".modules_to_save." in key]
-    if foreign:
+    if foreign := [key for key in state if _ADAPTER.search(key)]:
+        alone = len(foreign) == len(state)
         raise ModelError(
-            f"The checkpoint holds adapters that are not folded here: {some(foreign)}.",
-            "Merge them first (peft: model.merge_and_unload()) and save the merged weights.",
+            f"The checkpoint holds adapters that are not folded here: {some(foreign)}"
+            f"{' — and nothing else: the model that they adapt is missing' if alone else ''}.",
+            "Merge them into their model first (peft: PeftModel.from_pretrained(model, folder)"
+            ".merge_and_unload()) and save the merged weights.",
         )
     if any(_TUNED in key for key in state):
         folded.append("ln_tuning")
@@ -77,8 +87,3 @@ def _fold_svd(state: State) -> State:
         for name in _SVD_UNUSED:
             plain.pop(f"{module}{name}", None)
     return plain
-
-
-def some(keys: list[str]) -> str:
-    """The first keys and how many more there are, for a message."""
-    return ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")

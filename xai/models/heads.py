@@ -35,8 +35,8 @@ def build_head(state: State, width: int, activation: str | None = None) -> nn.Mo
         return _linear(state, width)
     layers: dict[int, State] = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(\d+)\.(weight|bias)", key)
-        if match is None or (match[2] == "weight" and value.ndim != 2):
+        match = re.fullmatch(r"(0|[1-9]\d{0,3})\.(weight|bias)", key)
+        if match is None or value.ndim != (2 if match[2] == "weight" else 1):
             raise ModelError(
                 f"The head is more than Linear layers: {key} {tuple(value.shape)}.",
                 'Load the detector with factory: "package.module:Class" in the YAML.',
@@ -58,6 +58,11 @@ def build_head(state: State, width: int, activation: str | None = None) -> nn.Mo
 
 def _linear(state: State, width: int) -> nn.Linear:
     outputs, inputs = state["weight"].shape
+    if outputs == 0 or ("bias" in state and state["bias"].shape != (outputs,)):
+        shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in sorted(state.items()))
+        raise ModelError(
+            f"The head is no Linear layer: {shapes}.", "The checkpoint is broken; use another one."
+        )
     if inputs != width:
         raise ModelError(f"The head reads {inputs} features; the tower or the layer before gives {width}.")
     linear = nn.Linear(inputs, outputs, bias="bias" in state, dtype=state["weight"].dtype)

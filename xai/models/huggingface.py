@@ -11,7 +11,8 @@ from transformers.utils.hub import cached_file
 from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
-from xai.models.hub import complete_from_hub, from_hub
+from xai.models.folder import check_config, check_folder, weights_size
+from xai.models.hub import check_numbers, complete_from_hub, from_hub
 from xai.models.labels import check_labels, class_names
 from xai.models.processor import read_preprocessing
 from xai.models.published import load_detector
@@ -43,7 +44,9 @@ def load_huggingface(
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
         UsageError: When a zero-shot model gets neither labels nor prompts, or the labels are too many or few.
     """
+    check_folder(place)
     raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
+    check_config(raw, place)
     if not trust_remote_code:
         _refuse_kernels(raw, name)
     if raw.get("model_type") == "GenD":
@@ -77,6 +80,8 @@ def load_huggingface(
         if config.model_type == "siglip":
             problem_type = problem_type or ProblemType.MULTI_LABEL
     elif classifies:
+        if (held := weights_size(place)) is not None and not trust_remote_code:
+            check_numbers(AutoModelForImageClassification, config, held)
         module = complete_from_hub(
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
         )

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from xai.core import ConfigError
+from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
 from xai.models.detector import Detector, TextSimilarity
 from xai.models.heads import build_head
 from xai.models.towers import TowerOptions, build_text_tower, build_vision_tower
 
+_MOST_VECTORS = 75  # CLIP reads 77 tokens, two of which begin and end the text
 _CLASSES = ("a photo of a real face", "a photo of a fake face")
 
 
@@ -40,13 +41,17 @@ def build_prompt_variant(
 
     Raises:
         ConfigError: When the tokenizer folder is missing.
+        ModelError: When the context is none, or a tower's weights do not fit.
     """
     if tokenizer is None or not tokenizer.is_dir():
         raise ConfigError(
             f"The prompt variant needs the CLIP tokenizer; clip_path is {tokenizer}.",
             "Name a folder with vocab.json and merges.txt, or tokenizer.json: clip_path: DIR in the YAML.",
         )
-    (vectors,) = context.values()
+    vectors = next(iter(context.values()))
+    if len(context) != 1 or vectors.ndim != 2 or not 0 < len(vectors) <= _MOST_VECTORS:
+        shapes = ", ".join(f"ctx{key} {tuple(value.shape)}" for key, value in sorted(context.items())[:5])
+        raise ModelError(f"The prompt variant has one learned context (n, width); got {shapes}.")
     placeholder = " ".join(["X"] * len(vectors))
     try:
         tokens = CLIPTokenizer.from_pretrained(tokenizer)(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xai.core import ConfigError
-from xai.models.checkpoint import read_checkpoint
+from xai.models.checkpoint import open_checkpoint
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
 from xai.models.families import build_detector
@@ -56,7 +56,8 @@ def load_detector(
         ConfigError: When the configuration contradicts the weights or says too little.
         ModelError: When the weights are missing, broken or do not fit.
     """
-    module, family, folded = build_detector(read_checkpoint(weights), config)
+    checkpoint = open_checkpoint(weights, config.weights_key, config.ignore_keys)
+    module, family, folded = build_detector(checkpoint.state, config)
     tower: Any = module.tower
     kind = tower.config.model_type
     # the position embeddings of CLIP are not interpolated, those of DINO are
@@ -68,6 +69,7 @@ def load_detector(
         **facts,
         "family": family,
         "weights": str(weights),
+        **checkpoint.facts,
         "folded": folded,
         "normalize_features": module.normalize,
     }

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from xai.core import ConfigError, ModelError
-from xai.models.checkpoint import read_checkpoint
+from xai.core import ConfigError
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig, read_config
+from xai.models.filling import fill
 from xai.models.published import load_detector, read_preprocessing_keys
 
 SHOWN = 200  # characters of a factory's arguments in a message
@@ -57,8 +57,11 @@ def load_yaml(
         return load_detector(config, weights, name, labels, grid, facts)
     if not trust_code:
         raise _not_trusted(config, path)
+    module = _from_factory(config, path.parent)
+    if weights is not None:
+        facts |= fill(module, weights, config)
     return Classifier(
-        _from_factory(config, path.parent, weights),
+        module,
         labels or config.labels,
         name=name,
         grid=grid,
@@ -91,7 +94,7 @@ def _refuse_namesake(package: str, folder: Path) -> None:
         )
 
 
-def _from_factory(config: DetectorConfig, folder: Path, weights: Path | None) -> nn.Module:
+def _from_factory(config: DetectorConfig, folder: Path) -> nn.Module:
     """Import and call the user's class; it may lie beside the YAML file."""
     path, _, attribute = str(config.factory).partition(":")
     _refuse_namesake(path.partition(".")[0], folder)
@@ -119,9 +122,4 @@ def _from_factory(config: DetectorConfig, folder: Path, weights: Path | None) ->
         raise ConfigError(f"factory: {config.factory} failed: {type(error).__name__}: {error}.") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"factory: {config.factory} made {type(module).__name__}, not a torch module.")
-    if weights is not None:
-        try:
-            module.load_state_dict(read_checkpoint(weights))
-        except RuntimeError as error:
-            raise ModelError(f"{weights} does not fit {config.factory}: {error}") from None
     return module.eval()
