@@ -200,9 +200,23 @@ class Open:
 
 
 def read_out(
-    tower: nn.Module, head: nn.Module, style: str, pooled: str, image: Tensor, target: int, rules: Rules
+    tower: nn.Module,
+    head: nn.Module,
+    style: str,
+    pooled: str,
+    image: Tensor,
+    target: int,
+    rules: Rules,
+    *,
+    projection: nn.Module | None = None,
+    power: float | None = None,
+    least: float = 0.0,
 ) -> tuple[Open, Tensor]:
-    """Run and hand relevance down to x0, from class token or mean of patches (`pooled`: cls, mean)."""
+    """Run and hand relevance down to x0, from class token or mean of patches (`pooled`: cls, mean).
+
+    Before the head the feature may be projected, then divided by its p-norm (p = `power`, at least `least`):
+    each entry of what is divided contributes to its own quotient alone, so relevance passes as it is.
+    """
     run = Open(tower, style, rules, heads=tower.config.num_attention_heads)
     top = run.forward(image)
     last = run.part("last")
@@ -211,11 +225,17 @@ def read_out(
         feature = normed[:1]
     else:  # CLIPForImageClassification: mean of the patches, no norm
         feature = top[1:].mean(0, keepdim=True)
-    logits = run.lin(feature, head)
+    projected = feature if projection is None else run.lin(feature, projection)
+    length = 1.0
+    if power is not None:
+        length = max(float((projected.abs() ** power).sum() ** (1 / power)), least)
+    logits = run.lin(projected / length, head)
     start = torch.zeros_like(logits)
     start[0, target] = 1.0 if rules.positive else logits[0, target]
     run.logits = logits[0]
-    to_feature = rules.linear(feature, head, start, rules.gamma)
+    to_feature = rules.linear(projected / length, head, start, rules.gamma)
+    if projection is not None:
+        to_feature = rules.linear(feature, projection, to_feature, rules.gamma)
     r = torch.zeros_like(top)
     if pooled == "cls":
         r[:1] = to_feature

@@ -53,7 +53,7 @@ class _LRP(PatchAttribution):
         x = pixels.requires_grad_()
         with followed(self.model):
             with rules:
-                logits = self.model(x, *args)
+                logits = self.model(x.clone(), *args)  # a leaf cannot be written over
             wanted = [scores(logits, t) for t in targets]
             if not logits.requires_grad:
                 raise ModelError("The logits are cut off from the pixels: no relevance can pass.")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xai.attr.lrp_rules import RuledPass, is_data
+from xai.attr.lrp_rules import RuledPass, is_data, owned, require_constant
 from xai.attr.variants import accurate
 from xai.core import ModelError
 
@@ -45,7 +45,7 @@ class GradientRules(RuledPass):
         return F.scaled_dot_product_attention(query, key, value, **options)
 
     def softmax(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        x = args[0] if args else kwargs["input"]
+        x = args[0]
         if x.dim() > 2:  # else it is over classes
             self._next_to_attention(x)
             self._has_probabilities = True
@@ -71,12 +71,13 @@ class GradientRules(RuledPass):
             gamma = self.gamma
         if func is F.linear:
             self._after_attention = False
-        if gamma == self.gamma_attention == 0:
+        if gamma == self.gamma_attention == 0:  # the bias may be one of the image: a term like the others
             out = apply(x, weight, bias)
         else:
+            require_constant(bias, "bias of a linear layer")
             out = _Gamma.apply(x, weight, bias, apply, gamma)
         if func is not F.linear and self.embedding is None:
-            self.embedding = out
+            self.embedding, out = out, out.clone()  # the model may write over its own
         return out
 
     def elementwise(self, root: Tensor, value: Tensor) -> Tensor:
@@ -129,7 +130,8 @@ class _Scale(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor, factor: Tensor | float) -> Tensor:
         ctx.factor = factor
-        return value.view_as(value)
+        # a share of x stands for x in one operation only, so it may be a view; other values are the model's
+        return value.view_as(value) if value is x else owned(value, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -147,18 +149,18 @@ class _Gamma(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Callable[..., Tensor], gamma: float
     ) -> Tensor:
-        z = apply(x, weight, bias)
-        ctx.save_for_backward(x, weight, bias, z)
+        ctx.save_for_backward(x, weight, bias)
         ctx.run, ctx.gamma = apply, gamma
-        return z
+        return owned(apply(x, weight, bias), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        x, weight, bias, z = ctx.saved_tensors
+        x, weight, bias = ctx.saved_tensors
         raised = ctx.gamma / 2
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             total = ctx.run(x, weight, bias)
+            z = total.detach()
             if raised:
                 magnitude = ctx.run(x.abs(), weight.abs(), None if bias is None else bias.abs())
                 total = total + raised * (total + z.sign() * magnitude)
@@ -174,9 +176,10 @@ def layer_norm(
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    eps: float = 1e-5,
+    eps: float | int = 1e-5,
+    cudnn_enable: bool = True,
 ) -> Tensor:
-    """Layer normalisation, its deviation a constant."""
+    """Layer normalisation, its deviation a constant; torch.layer_norm has `cudnn_enable`, which says how."""
     x = accurate(input)
     centred = x - x.mean(_last(normalized_shape), keepdim=True)
     return _normed(input, centred, normalized_shape, weight, bias, eps)
@@ -186,14 +189,14 @@ def rms_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
-    eps: float | None = None,
+    eps: float | int | None = None,
 ) -> Tensor:
     """Root mean square normalisation, the root a constant."""
     eps = torch.finfo(input.dtype).eps if eps is None else eps
     return _normed(input, accurate(input), normalized_shape, weight, None, eps)
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: Tensor, p: float | int = 2.0, dim: int = 1, eps: float | int = 1e-12) -> Tensor:
     """Lp normalisation, the norm a constant."""
     return input / input.detach().norm(p, dim, keepdim=True).clamp_min(eps)
 
@@ -202,8 +205,14 @@ _NORMS = {"layer_norm": layer_norm, "rms_norm": rms_norm, "normalize": normalize
 
 
 def _normed(
-    like: Tensor, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+    like: Tensor,
+    x: Tensor,
+    shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float | int,
 ) -> Tensor:
+    require_constant(weight, "weight of a normalisation")
     out = x * (x.detach().square().mean(_last(shape), keepdim=True) + eps).rsqrt()
     out = out if weight is None else out * weight
     return (out if bias is None else out + bias).to(like.dtype)

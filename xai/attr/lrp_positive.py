@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai.attention import AttentionCall, attention_rows, row_chunks
-from xai.attr.lrp_rules import RuledPass, is_data, leaves
+from xai.attr.lrp_calls import changes_its_input, name_of
+from xai.attr.lrp_rules import RuledPass, is_data, leaves, owned, require_constant
 from xai.attr.variants import accurate
 from xai.core import ModelError
 
@@ -35,6 +36,12 @@ class RelevanceRules(RuledPass):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if any(is_data(x) for x in leaves((args, kwargs))):  # weights as accurate as the features
+            if changes_its_input(name_of(func)) and _accurately(args[0]) is not args[0]:
+                raise ModelError(
+                    f"The model writes its features into a tensor of {args[0].dtype} ({name_of(func)!r}), "
+                    "which cannot be followed in single precision.",
+                    "Load it in float32.",
+                )
             args, kwargs = _accurately(args), _accurately(kwargs)
         return super().__torch_function__(func, types, args, kwargs)
 
@@ -57,14 +64,17 @@ class RelevanceRules(RuledPass):
         output = _Attention.apply(query, key, value, call)
         if key.shape[-2] == self.tokens:
             self.outputs.append(output)
-        return output
+        return output.clone()  # the model may write over its own
 
     def weighted(self, apply: Any, x: Tensor, weight: Tensor, bias: Tensor | None, func: Any) -> Tensor:
+        require_constant(bias, "bias of a linear layer")
         return _Split.apply(lambda y: apply(y, weight, bias), _positive(apply, weight), 1.0, x)
 
     def scaled(self, func: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         if "mat" not in func.__name__ and func.__name__ not in ("bmm", "mm", "mv", "einsum"):
             return self._passed(func, args, kwargs, x)
+        if sum(isinstance(y, Tensor) for y in _flat(args)) > 2:
+            raise ModelError(f"{func.__name__!r} multiplies features by several tensors: no rule is known.")
         # a linear layer in other words
         at = next(i for i, y in enumerate(_flat(args)) if y is x)
         others = _flat(args)
@@ -91,18 +101,13 @@ class RelevanceRules(RuledPass):
 
     def add(self, func: Any, a: Tensor, b: Tensor) -> Tensor:
         axis = 0 if a.shape[0] == self.batch else 1  # some models put tokens first
-        return _Add.apply(a, b, func(a, b).detach(), axis)
+        return _Add.apply(a, b, func, axis)
 
     def affine(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         def run(x: Tensor) -> Tensor:
             return func(x, *args[1:], **kwargs)
 
         return _Split.apply(run, run, 1.0, args[0])
-
-    def in_place(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func.__name__ not in ("add_", "sub_"):
-            raise ModelError(f"The model runs {func.__name__!r} in place, which cannot be followed.")
-        return super().in_place(func, args, kwargs)
 
     def elementwise(self, root: Tensor, value: Tensor) -> Tensor:
         return _Pass.apply(root, value)
@@ -111,14 +116,16 @@ class RelevanceRules(RuledPass):
         return self._passed(func, args, kwargs, next(x for x in args if is_data(x)))
 
     def softmax(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        return self._passed(func, args, kwargs, args[0] if args else kwargs["input"])
+        return self._passed(func, args, kwargs, args[0])
 
     def norm(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        return self._passed(func, args, kwargs, args[0] if args else kwargs["input"])
+        for parameter in leaves([args[1:], kwargs]):
+            require_constant(parameter, f"parameter of {func.__name__!r}")
+        return self._passed(func, args, kwargs, args[0])
 
     def _passed(self, func: Any, args: Any, kwargs: Any, x: Tensor) -> Tensor:
         with torch.no_grad():
-            value = func(*args, **kwargs)
+            value = accurate(func(*args, **kwargs))
         return _Pass.apply(x, value)
 
 
@@ -144,7 +151,7 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
         ctx.shape = x.shape
-        return value.view_as(value)
+        return owned(value, x)
 
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor, None]:
@@ -158,7 +165,7 @@ class _Split(torch.autograd.Function):
     def forward(ctx: Any, run: Any, parts: Any, share: float, *features: Tensor) -> Tensor:
         ctx.parts, ctx.share = parts, share
         ctx.save_for_backward(*features)
-        return run(*features)
+        return owned(run(*features), *features)
 
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor | None, ...]:
@@ -177,16 +184,16 @@ class _Add(torch.autograd.Function):
     """A sum; relevance by the terms, then weighed so that no term gets more than all of it."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, value: Tensor, axis: int) -> Tensor:
-        ctx.save_for_backward(a, b, value)
-        ctx.axis = axis
-        return value.view_as(value)
+    def forward(ctx: Any, a: Tensor, b: Tensor, run: Callable[..., Tensor], axis: int) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.run, ctx.axis = run, axis
+        return run(a, b)
 
     @staticmethod
     def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        a, b, value = (accurate(x) for x in ctx.saved_tensors)
+        a, b = (accurate(x) for x in ctx.saved_tensors)
         given = accurate(relevance[0])
-        share = divide(given, value)
+        share = divide(given, ctx.run(a, b))
         # the second term of a difference counts with its sign
         terms = [a * share, given - a * share]
         dims = [d for d in range(given.dim()) if d != ctx.axis]
@@ -196,7 +203,7 @@ class _Add(torch.autograd.Function):
         weighed = [t * divide(total * divide(s.abs(), bulk), s) for t, s in zip(terms, sums, strict=True)]
         first, second = (
             w.sum_to_size(x.shape).to(s.dtype)
-            for w, x, s in zip(weighed, (a, b), ctx.saved_tensors[:2], strict=True)
+            for w, x, s in zip(weighed, (a, b), ctx.saved_tensors, strict=True)
         )
         return first, second, None, None
 

@@ -5,6 +5,7 @@ rule of its kind. Nothing is patched: outside of the `with` block, and in other 
 An operation of no known kind is an error, because to let it pass would give a wrong map silently.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,33 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
+from xai.attr.lrp_calls import arranged, changes_its_input, kind_of, name_of, plain_form
 from xai.core import ModelError
 
-# operations by the name that torch gives them, whether called as function, method or operator
-_KINDS = {
-    "structure": "view reshape view_as reshape_as permute transpose movedim swapaxes swapdims t T mT "
-    "flatten unflatten ravel unsqueeze squeeze expand expand_as broadcast_to contiguous clone alias "
-    "to type type_as float double half bfloat16 cat concat concatenate stack hstack vstack chunk split "
-    "split_with_sizes tensor_split unbind __getitem__ index_select select narrow take_along_dim gather "
-    "repeat repeat_interleave tile roll flip pad constant_pad_nd unfold pixel_unshuffle pixel_shuffle "
-    "where masked_fill",
-    "dropout": "dropout dropout1d dropout2d alpha_dropout feature_dropout",
-    "detached": "detach data",
-    "total": "mean sum nanmean avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d interpolate",
-    "sum_of": "add sub __radd__ __rsub__ rsub",
-    "in_place": "add_ sub_ mul_ div_",
-    "product": "mul __rmul__ multiply matmul __rmatmul__ bmm mm mv einsum div true_divide divide",
-    "negative": "neg negative",
-    "linear": "linear conv1d conv2d conv3d",
-    "nonlinear": "gelu silu mish relu relu6 leaky_relu elu selu celu hardswish hardsigmoid hardtanh sigmoid "
-    "tanh erf special_erf softplus pow square clamp clip clamp_min clamp_max",
-    "softmax": "softmax",
-    "norm": "layer_norm rms_norm normalize",
-    "batch_norm": "batch_norm",
-    # roots, norms and deviations only ever scale features: they are constants
-    "constant": "norm linalg_norm linalg_vector_norm var std sqrt rsqrt",
-}
-_RULES = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 _ROOT = "_elementwise_of"
 
 
@@ -59,18 +36,27 @@ class RuledPass(AttentionInterceptor):
         with torch.enable_grad():  # also inside a model that runs its backbone under no_grad
             if func in (F.scaled_dot_product_attention, F.multi_head_attention_forward):
                 return super().__torch_function__(func, types, args, kwargs)
-            name = _name(func)
-            kind = _RULES.get(name)
+            name = name_of(func)
+            kind, plain = kind_of(name)
             if kind is not None:
-                return getattr(self, kind)(func, args, kwargs)
+                return self._by_rule(func, kind, name, plain, *arranged(name, kind, args, kwargs))
             result = func(*args, **kwargs)
-        if name == "__setitem__" or any(map(is_data, leaves(result))):
+        if changes_its_input(name) or any(map(is_data, leaves(result))):
             raise ModelError(
                 f"The model runs {name!r} on its features, for which no propagation rule is known.",
                 "Use a method that needs none, such as chefer, gradient_weighted_attention or "
                 "integrated_gradients.",
             )
         return result
+
+    def _by_rule(self, func: Any, kind: str, name: str, plain: str, args: Any, kwargs: Any) -> Any:
+        rule = getattr(self, kind)
+        if not kwargs.pop("inplace", False) and plain == name:
+            return rule(func, args, kwargs)
+        # in place: the rule for a copy, written over it, so that views and other names of it see the change
+        written, given = args[0], args[0].clone()
+        args[0] = _tagged(given, written) if is_data(written) else given
+        return _written_back(written, rule(func if plain == name else plain_form(plain), args, kwargs))
 
     def project(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return (
@@ -82,36 +68,31 @@ class RuledPass(AttentionInterceptor):
         return func(*args, **kwargs)
 
     def dropout(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if kwargs.get("training", args[2] if len(args) > 2 else True):
+        # torch.dropout calls it train
+        if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True)):
             raise ModelError("The model drops features at random.", "Call model.eval() first.")
-        return args[0] if args else kwargs["input"]
+        return args[0]
 
     def detached(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A cut that is meant for training: the value still depends on the pixels."""
         return args[0].view_as(args[0])
 
-    def in_place(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Of a constant only: the gradient of an addition or a scaling is what the rules need."""
-        if not is_data(args[0]) or is_data(args[1]):
-            raise ModelError(
-                f"The model runs {func.__name__!r} on its features in place, which cannot be followed."
-            )
-        return func(*args, **kwargs)
-
     def sum_of(self, func: Any, args: Any, kwargs: Any) -> Any:
         a, b = args[:2]
-        if kwargs.get("alpha", 1) != 1:
+        if kwargs.get("alpha", 1) != 1 or len(args) > 2:
             raise ModelError("The model adds a multiple of its features (alpha), for which no rule is known.")
         if is_data(a) and is_data(b):
             root = root_of(a)
             return self.of_root(root, func, args, kwargs) if root is root_of(b) else self.add(func, a, b)
         out = self.shifted(func, args, kwargs)
         tensor, other = (a, b) if is_data(a) else (b, a)
-        return _tagged(out, tensor) if _is_number(other) and hasattr(tensor, _ROOT) else out
+        return _tagged(out, tensor) if _is_number(other) and root_of(tensor) is not tensor else out
 
     def product(self, func: Any, args: Any, kwargs: Any) -> Any:
         factors = leaves(args)
         data = [x for x in factors if is_data(x)]
+        if func.__name__ == "einsum" and sum(isinstance(x, Tensor) for x in factors) == 1:
+            return self.affine(lambda x: func(args[0], x), data, {})  # moves or sums
         if len(data) == 1:
             divided = func.__name__ in ("div", "true_divide", "divide")
             if divided and data[0] is not args[0]:
@@ -126,7 +107,7 @@ class RuledPass(AttentionInterceptor):
         return self.bilinear(func, args, kwargs)
 
     def nonlinear(self, func: Any, args: Any, kwargs: Any) -> Any:
-        x = args[0] if args else kwargs["input"]
+        x = args[0]
         if any(is_data(y) for y in leaves((args[1:], kwargs)) if y is not x):
             raise ModelError(f"{func.__name__!r} takes features as its parameter: no rule is known.")
         return self.of_root(root_of(x), func, args, kwargs)
@@ -146,14 +127,10 @@ class RuledPass(AttentionInterceptor):
         return self.affine(func, args, kwargs)
 
     def linear(self, func: Any, args: Any, kwargs: Any) -> Any:
-        given = [*args, *(kwargs.pop(n) for n in ("input", "weight", "bias")[len(args) :] if n in kwargs)]
-        if is_data(given[1]):
-            raise ModelError("The weights of a linear layer depend on the image: no rule is known.")
-        bias = given[2] if len(given) > 2 else None
-        rest = given[3:]
-        return self.weighted(
-            lambda x, w, b=None: func(x, w, b, *rest, **kwargs), given[0], given[1], bias, func
-        )
+        x, weight, *rest = args
+        bias = rest.pop(0) if rest else kwargs.pop("bias", None)
+        require_constant(weight, "weight of a linear layer")
+        return self.weighted(lambda x, w, b=None: func(x, w, b, *rest, **kwargs), x, weight, bias, func)
 
     def negative(self, func: Any, args: Any, kwargs: Any) -> Any:
         return self.scaled(func, args, kwargs, args[0])
@@ -202,7 +179,8 @@ def followed(model: nn.Module) -> Iterator[None]:
     """Parameters frozen meanwhile, so that only what depends on the pixels requires grad.
 
     Raises:
-        ModelError: When parts of the model hide their operations.
+        ModelError: When parts of the model hide their operations, or a backward pass inside the block needs
+            what the model has written over.
     """
     hidden = [type(m).__name__ for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]
     hidden += [type(m).__name__ for m in model.modules() if hasattr(m, "_orig_mod")]
@@ -216,6 +194,14 @@ def followed(model: nn.Module) -> Iterator[None]:
         for parameter in trainable:
             parameter.requires_grad_(False)
         yield
+    except RuntimeError as error:
+        # autograd keeps count of what is written over; of its many messages these words are in all
+        if not re.search("in-?place", str(error)):
+            raise
+        raise ModelError(
+            f"The model writes over features that are needed again, which cannot be followed: {error}",
+            "Use a method that needs no propagation rules, such as chefer or gradient_weighted_attention.",
+        ) from error
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
@@ -226,14 +212,38 @@ def is_data(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
+def require_constant(parameter: Any, what: str) -> None:
+    """Raise a ModelError if a parameter is computed from the image."""
+    if is_data(parameter):
+        raise ModelError(f"The {what} depends on the image: no propagation rule is known.")
+
+
 def root_of(x: Tensor) -> Tensor:
-    """The tensor of which x is an elementwise function; x itself for others."""
-    return getattr(x, _ROOT, x)
+    """The tensor of which x is an elementwise function; x itself for others.
+
+    Only while neither was written over since.
+    """
+    root, versions = getattr(x, _ROOT, (x, None))
+    return root if versions == (x._version, root._version) else x
+
+
+def owned(value: Tensor, *inputs: Tensor) -> Tensor:
+    """What a Function computed, as a tensor that the model may write over: autograd forbids it for views."""
+    places = {x.untyped_storage().data_ptr() for x in inputs}
+    return value.clone() if value.untyped_storage().data_ptr() in places else value.data
 
 
 def _tagged(x: Tensor, source: Tensor) -> Tensor:
-    setattr(x, _ROOT, root_of(source))
+    root = root_of(source)
+    setattr(x, _ROOT, (root, (x._version, root._version)))
     return x
+
+
+def _written_back(x: Tensor, result: Tensor) -> Tensor:
+    root = root_of(result)
+    version = root._version
+    x.copy_(result)
+    return _tagged(x, root) if root is not result and root._version == version else x
 
 
 def _is_number(x: Any) -> bool:
@@ -242,10 +252,6 @@ def _is_number(x: Any) -> bool:
 
 def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {k: v.detach().clone() if is_data(v) else v for k, v in kwargs.items()}
-
-
-def _name(func: Any) -> str:
-    return func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
 
 
 def leaves(value: Any) -> list[Any]:

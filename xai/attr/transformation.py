@@ -121,11 +121,17 @@ class _ProjectionWatcher(AttentionInterceptor):
         return output
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear and self.joined is not None and len(args) > 1:
-            given = args[0].detach()
+        if func is F.linear and self.joined is not None:
+            given, weight = _input_and_weight(*args, **(kwargs or {}))
+            given = given.detach()
             if any(torch.equal(given, joined) for joined in (self.joined, self.joined.transpose(0, 1))):
-                self.weights[-1], self.joined = args[1], None
+                self.weights[-1], self.joined = weight, None
         return super().__torch_function__(func, types, args, kwargs)
+
+
+def _input_and_weight(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Of a call of F.linear, by position or by name."""
+    return input, weight
 
 
 def _values(call: AttentionCall) -> Float[Tensor, "b h n e"]:

@@ -76,15 +76,17 @@ class TransLRP(PatchAttribution):
         """`R_O / O` of every layer, (targets, B, H, N, e), with which `R_A = ½ A ⊙ (R_O / O) Vᵀ`."""
         rules = RelevanceRules(len(pixels), seen.grid.tokens)
         with followed(self.model), rules:
-            logits = self.model(accurate(pixels.detach()).requires_grad_(), *args)
+            # a copy, since a leaf cannot be written over
+            logits = self.model(accurate(pixels.detach()).requires_grad_().clone(), *args)
         outputs = rules.outputs[: seen.layers]
         found = []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):
             leaf = logits.detach().requires_grad_()
             (start,) = torch.autograd.grad(scores(leaf, target).sum(), leaf)
-            found.append(
-                torch.autograd.grad(logits, outputs, start, retain_graph=left > 0, materialize_grads=True)
-            )
+            with followed(self.model):
+                found.append(
+                    torch.autograd.grad(logits, outputs, start, retain_graph=left > 0, materialize_grads=True)
+                )
         return [
             divide(accurate(torch.stack(of_layer)), accurate(output.detach()))
             for output, of_layer in zip(outputs, zip(*found, strict=True), strict=True)
