@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
+from xai.attention.running import refuse_recomputation
 from xai.core import ModelError
 
 # operations by the name that torch gives them, whether called as function, method or operator
@@ -146,6 +147,7 @@ class RuledPass(AttentionInterceptor):
         return self.affine(func, args, kwargs)
 
     def linear(self, func: Any, args: Any, kwargs: Any) -> Any:
+        refuse_recomputation()  # run again during backward, outside of these rules
         given = [*args, *(kwargs.pop(n) for n in ("input", "weight", "bias")[len(args) :] if n in kwargs)]
         if is_data(given[1]):
             raise ModelError("The weights of a linear layer depend on the image: no rule is known.")
