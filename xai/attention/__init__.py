@@ -11,9 +11,12 @@ from xai.attention.repeatable import check_repeatable
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
 from xai.attention.running import (
     as_written,
+    first_line,
     is_checkpointing,
     is_compiled,
+    is_traced,
     refuse_hidden_backward,
+    told_recomputation,
     uncompiled,
 )
 from xai.attention.scaling import scale_attention
@@ -34,10 +37,12 @@ __all__ = [
     "drop_patches",
     "entry_of",
     "find_layout",
+    "first_line",
     "gradient_rows",
     "grid_of",
     "is_checkpointing",
     "is_compiled",
+    "is_traced",
     "mask_patches",
     "prefix_tokens",
     "probe",
@@ -46,5 +51,6 @@ __all__ = [
     "row_chunks",
     "scale_attention",
     "score_rows",
+    "told_recomputation",
     "uncompiled",
 ]

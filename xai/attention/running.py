@@ -27,6 +27,8 @@ _RECOMPUTING = {
     "fairscale.nn.checkpoint.checkpoint_activations",
     "megatron.core.tensor_parallel.random",
 }
+# what no propagation rule leaves in a graph
+_ALWAYS_RULED = ("NativeLayerNorm", "Gelu", "Silu", "Relu", "Tanh", "Sigmoid")
 _REMEDY = (
     "Switch activation checkpointing off, e.g. model.gradient_checkpointing_disable(): a map needs one "
     "image's activations only."
@@ -83,14 +85,29 @@ def as_written(model: nn.Module) -> Iterator[None]:
     try:
         for module, flag in flagged:
             vars(module)[flag] = False
-        with uncompiled():
+        with uncompiled(), told_recomputation():
             yield
-    except CheckpointError as error:
-        first_line = str(error).partition("\n")[0]
-        raise ModelError(f"The model recomputes what it should keep: {first_line}", _REMEDY) from None
     finally:
         for module, flag in flagged:
             vars(module)[flag] = True
+
+
+@contextmanager
+def told_recomputation() -> Iterator[None]:
+    """Inside the block torch's own refusals of activation checkpointing become a ModelError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, CheckpointError) or "use_reentrant" in str(error):
+            raise ModelError(
+                f"The model runs under activation checkpointing: {first_line(error)}", _REMEDY
+            ) from None
+        raise
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without its details."""
+    return str(error).strip().partition("\n")[0]
 
 
 def refuse_recomputation() -> None:
@@ -111,18 +128,26 @@ def refuse_recomputation() -> None:
 
 
 def refuse_hidden_backward(output: Tensor) -> None:
-    """Look through the graph of an output that our own rules were to shape.
+    """Look through the graph of a pass in which every operation was to follow rules of our own.
 
     Raises:
-        ModelError: When a part of it is recomputed during backward, or compiled: no rule acts there.
+        ModelError: A part of it followed none: recomputed during backward, compiled, run in another thread.
     """
     for node in nodes_of(output):
         name = str(node.name())
+        function = getattr(type(node), "_forward_cls", None)  # of a torch.autograd.Function
         if "Checkpoint" in name:
             raise ModelError(f"The model recomputes during backward ({name}).", _REMEDY)
-        if "CompiledFunction" in name:
+        if function is not None and not function.__module__.startswith("xai."):
             raise ModelError(
-                f"A part of the model is compiled ({name}).", "Give the model as it is before torch.compile."
+                f"The model brings a backward pass of its own ({name}), for which no propagation rule is known.",
+                "Use a method that needs none, such as integrated_gradients.",
+            )
+        if name.startswith(_ALWAYS_RULED):
+            raise ModelError(
+                f"A part of the model ({name}) ran out of sight of the propagation rules, e.g. in a thread of "
+                "its own.",
+                "Use a method that needs none, such as integrated_gradients.",
             )
 
 
@@ -136,6 +161,11 @@ def nodes_of(output: Tensor) -> Iterator[Any]:
             met.add(node)
             waiting.extend(following for following, _ in node.next_functions)
             yield node
+
+
+def is_traced(model: nn.Module) -> bool:
+    """Whether a part of the model is a graph: exported, traced or scripted."""
+    return any(isinstance(m, torch.fx.GraphModule | torch.jit.ScriptModule) for m in model.modules())
 
 
 def is_compiled(model: nn.Module) -> list[str]:

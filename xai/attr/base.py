@@ -18,8 +18,10 @@ from xai.attention import (
     Recording,
     check_repeatable,
     grid_of,
+    is_traced,
     probe,
     record_attention,
+    told_recomputation,
     uncompiled,
 )
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
@@ -154,11 +156,10 @@ class PatchAttribution(Attribution):
         """What a finding about the model holds for: the input's size and every module's mode."""
         return tuple(pixels.shape[1:]), hash(tuple((id(m), m.training) for m in self.model.modules()))
 
-    @staticmethod
-    def _first(pixels: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """One image, or all where an argument comes by image."""
+    def _first(self, pixels: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """One image, or all where an argument comes by image or a graph may hold for this batch only."""
         whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
-        return pixels if whole_batch else pixels[:1]
+        return pixels if whole_batch or is_traced(self.model) else pixels[:1]
 
     def _grid(self, pixels: Tensor) -> PatchGrid:
         return grid_of(self.model, pixels)
@@ -276,5 +277,5 @@ def differentiable() -> Iterator[None]:
 
     What `torch.compile` made runs eagerly: hooks and interception do not reach into compiled code.
     """
-    with torch.inference_mode(False), torch.enable_grad(), uncompiled():
+    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), told_recomputation():
         yield

@@ -8,8 +8,9 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout, prefix_tokens
+from xai.attention import find_layout, first_line, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.core.memory import is_out_of_memory
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
 
@@ -63,7 +64,7 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
         """
-        output = self.module(pixels.to(self.device, self.dtype), *args)
+        output = self._run(pixels.to(self.device, self.dtype), *args)
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -90,6 +91,18 @@ class Classifier(nn.Module):
                 "Check the input tensor, or load with a wider dtype.",
             )
         return logits
+
+    def _run(self, pixels: Tensor, *args: Any) -> Any:
+        try:
+            return self.module(pixels, *args)
+        except (AssertionError, RuntimeError) as error:
+            if is_out_of_memory(error) or not is_traced(self.module):
+                raise
+            raise ModelError(
+                f"{self.name} is an exported or traced graph, which failed on pixels of shape "
+                f"{tuple(pixels.shape)}: {first_line(error)}",
+                "Export it with a batch of any size, or give the module that it was made from.",
+            ) from error
 
     @cached_property
     def input_size(self) -> tuple[int, int] | None:
