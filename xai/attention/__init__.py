@@ -3,7 +3,7 @@
 from xai.attention.census import UnseenAttentionError
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.dropping import drop_patches, entry_of
-from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_tokens
+from xai.attention.layout import TokenLayout, check_grid, find_layout, grid_of, prefix_tokens
 from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
@@ -31,6 +31,7 @@ __all__ = [
     "UnseenAttentionError",
     "as_written",
     "attention_rows",
+    "check_grid",
     "check_maskable",
     "check_repeatable",
     "diagnose",

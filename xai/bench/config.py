@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xai.core.grid import GRID_PATTERN
 from xai.data.forgeries import SIDE
 from xai.data.forgery import MAX_STRENGTH
 
@@ -52,6 +53,7 @@ class ModelConfig(_Short):
         device: Instead of the benchmark's.
         dtype: Instead of the benchmark's.
         prompts: One text per class, for CLIP and SigLIP.
+        grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
     """
 
     spec: str | None = None
@@ -61,6 +63,7 @@ class ModelConfig(_Short):
     device: str | None = None
     dtype: Dtype | None = None
     prompts: tuple[str, ...] | None = None
+    grid: str | None = Field(default=None, pattern=GRID_PATTERN)
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelConfig":

@@ -65,6 +65,7 @@ class Context:
             weights=model.weights,
             dtype=model.dtype or self.config.dtype,
             prompts=model.prompts,
+            grid=model.grid,
         )
 
     @cached_property

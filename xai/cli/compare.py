@@ -53,6 +53,7 @@ def compare(
     batch_size: opt.BatchSize = 8,
     prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    grid: opt.Grid = None,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw several methods side by side, one row per image: method_panel.png, its maps and a JSON record.
@@ -66,7 +67,7 @@ def compare(
     names = BESIDE if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     given = opt.method_options(layers)
     options = {name: {key: given[key] for key in given if _takes(METHODS[name], key)} for name in names}
-    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code)
+    classifier = opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code, grid)
     if methods is None:
         name, chosen = choose_method(classifier, {})
         options = {name: chosen} | options

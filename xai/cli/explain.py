@@ -70,6 +70,7 @@ def explain(
     batch_size: opt.BatchSize = 8,
     prompts: opt.Prompts = None,
     trust_remote_code: opt.TrustRemoteCode = False,
+    grid: opt.Grid = None,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw where the evidence for each class lies in images.
@@ -86,7 +87,7 @@ def explain(
     if name is None and (layers_panel or heads_panel):
         name = "gradient_weighted_attention"  # which has such maps
     explainer = Explainer(
-        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code),
+        opt.load_classifier(model, config, weights, device, dtype, prompts, trust_remote_code, grid),
         name,
         target,
         batch_size=batch_size,

@@ -34,6 +34,11 @@ Prompts = Annotated[
     typer.Option("--prompts", help="Text that describes a class, for CLIP and SigLIP; once per class.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
+Grid = Annotated[
+    str | None,
+    typer.Option("--grid", help="ROWSxCOLS[+PREFIX] of the patches, such as 14x14+1 with one token before "
+                 "them, where the model does not say it.", rich_help_panel=MODEL),
+]  # fmt: skip
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
@@ -90,6 +95,7 @@ def load_classifier(
     dtype: str | None = None,
     prompts: list[str] | None = None,
     trust_remote_code: bool = False,
+    grid: str | None = None,
 ) -> "Classifier":
     """Load the model that --model or --config names; the shipped detector if neither does."""
     from xai.core import UsageError
@@ -106,6 +112,7 @@ def load_classifier(
         dtype=dtype,
         prompts=prompts or None,
         trust_remote_code=trust_remote_code,
+        grid=grid,
     )
 
 

@@ -12,6 +12,7 @@ SAY_GRID = (
     "YAML file, grid=PatchGrid(14, 14, 1) in xai.load"
 )
 
+GRID_PATTERN = r"^\d{1,5}x\d{1,5}(\+\d{1,5})?$"
 Array = TypeVar("Array", bound=Any)  # numpy array or torch tensor: both slice and reshape alike
 
 

@@ -8,13 +8,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout, first_line, is_traced, prefix_tokens
+from xai.attention import check_grid, find_layout, first_line, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.core.grid import SAY_GRID, parse_grid
 from xai.core.memory import is_out_of_memory
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
 
-Grid = PatchGrid | tuple[int, int]
+Grid = PatchGrid | tuple[int, int] | str
 
 
 class Classifier(nn.Module):
@@ -27,7 +28,8 @@ class Classifier(nn.Module):
         module: What is wrapped; returns logits as a tensor or an output with `.logits`. Not changed.
         labels: Class names in the order of the logits.
         name: The spec it was loaded from.
-        grid: Patch grid at the standard input size, or (rows, cols) alone; None reads it from the module.
+        grid: Patch grid at the standard input size, or (rows, cols) alone, or both in words: "14x14+1",
+            "14x14"; None reads it from the module.
         preprocessing: How an image becomes pixels; None if only tensors will be given.
         facts: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
 
@@ -49,7 +51,7 @@ class Classifier(nn.Module):
         self.module = module
         self.labels = tuple(labels)
         self.name = name
-        self._given_grid = grid
+        self._given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing
         self._facts = dict(facts or {})
         self._fingerprint: tuple[object, str] | None = None
@@ -127,18 +129,16 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When neither the module nor the caller says it.
         """
-        if isinstance(self._given_grid, PatchGrid):
-            return self._given_grid
         if self._given_grid is not None:
-            return PatchGrid(*self._given_grid, prefix_tokens(self.module))
+            given = self._given_grid
+            grid = given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
+            return grid if self.input_size is None else check_grid(grid, *self.input_size)
         try:
             layout = find_layout(self.module)
         except ModelError as error:
-            raise ModelError(error.message, "Pass grid=PatchGrid(rows, cols, prefix) to xai.load.") from None
+            raise ModelError(error.message, f"Say a grid: {SAY_GRID}.") from None
         if self.input_size is None:
-            raise ModelError(
-                f"{self.name} does not say its input size.", "Pass grid=(rows, cols) to xai.load."
-            )
+            raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {SAY_GRID}.")
         return layout.grid(*self.input_size)
 
     def preprocess(self, image: Image) -> Tensor:

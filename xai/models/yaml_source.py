@@ -34,6 +34,7 @@ def load_yaml(
     """
     config, ignored = read_config(path)
     weights = weights or config.weights
+    grid = grid or config.grid
     facts: dict[str, Any] = {"config": str(path), "ignored_config_keys": ignored}
     if config.factory is None:
         if weights is None:
