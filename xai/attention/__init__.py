@@ -1,12 +1,24 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
+from xai.attention.census import UnseenAttentionError
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.dropping import drop_patches, entry_of
-from xai.attention.layout import TokenLayout, find_layout, grid_of, prefix_tokens
+from xai.attention.layout import TokenLayout, check_grid, find_layout, grid_of, prefix_tokens
 from xai.attention.masking import check_maskable, mask_patches
 from xai.attention.probe import Probe, probe
 from xai.attention.record import AttentionCall, Recording, record_attention
+from xai.attention.repeatable import check_repeatable
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
+from xai.attention.running import (
+    as_written,
+    first_line,
+    is_checkpointing,
+    is_compiled,
+    is_traced,
+    refuse_hidden_backward,
+    told_recomputation,
+    uncompiled,
+)
 from xai.attention.scaling import scale_attention
 
 __all__ = [
@@ -16,19 +28,30 @@ __all__ = [
     "Recording",
     "Rows",
     "TokenLayout",
+    "UnseenAttentionError",
+    "as_written",
     "attention_rows",
+    "check_grid",
     "check_maskable",
+    "check_repeatable",
     "diagnose",
     "drop_patches",
     "entry_of",
     "find_layout",
+    "first_line",
     "gradient_rows",
     "grid_of",
+    "is_checkpointing",
+    "is_compiled",
+    "is_traced",
     "mask_patches",
     "prefix_tokens",
     "probe",
     "record_attention",
+    "refuse_hidden_backward",
     "row_chunks",
     "scale_attention",
     "score_rows",
+    "told_recomputation",
+    "uncompiled",
 ]

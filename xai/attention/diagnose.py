@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import ImageInterceptor
 from xai.attention.layout import grid_of
 from xai.attention.probe import Probe, probe
 from xai.attention.record import record_attention
+from xai.attention.repeatable import check_repeatable
 from xai.attention.rows import attention_rows, gradient_rows
+from xai.attention.running import as_written
 from xai.core import PatchGrid
 
 
@@ -35,15 +37,14 @@ class Diagnosis:
     logit_error: float
 
 
-class ExplicitAttention(AttentionInterceptor):
+class ExplicitAttention(ImageInterceptor):
     """Computes attention by softmax and matrix products, keeping A in the graph: slow, and plain to read."""
 
-    def __init__(self, tokens: int):
-        super().__init__()
-        self.tokens = tokens
+    def __init__(self, tokens: int, images: int | None = None):
+        super().__init__(tokens, images)
         self.maps: list[Tensor] = []
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
         scale = options.get("scale")
@@ -54,10 +55,9 @@ class ExplicitAttention(AttentionInterceptor):
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         attention = scores.softmax(-1)
-        if key.shape[-2] == self.tokens:
-            torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
-            attention = attention if attention.requires_grad else attention.detach().requires_grad_()
-            self.maps.append(attention)
+        torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
+        attention = attention if attention.requires_grad else attention.detach().requires_grad_()
+        self.maps.append(attention)
         return attention @ value
 
 
@@ -68,7 +68,8 @@ def explicit_attention(
 
     `score` maps the logits to one number, y. Memory grows with layers × tokens²: for checks only.
     """
-    with torch.inference_mode(False), torch.enable_grad(), ExplicitAttention(tokens) as explicit:
+    explicit = ExplicitAttention(tokens, len(pixels))
+    with torch.inference_mode(False), torch.enable_grad(), as_written(model), explicit:
         y = score(model(pixels, *args))
     return [a.detach() for a in explicit.maps], list(
         torch.autograd.grad(y, explicit.maps, materialize_grads=True)
@@ -94,10 +95,9 @@ def diagnose(
         return (logits * torch.arange(1, logits.shape[-1] + 1, device=logits.device)).sum()
 
     grid = grid or grid_of(model, pixels)
+    plain = check_repeatable(model, pixels, args)
     seen = probe(model, pixels, args, grid)
-    with torch.no_grad():
-        plain = model(pixels, *args)
-    with record_attention(model, tokens=grid.tokens) as recording:
+    with record_attention(model, tokens=grid.tokens, images=len(pixels), calls=seen.calls) as recording:
         logits = model(pixels, *args)
         y = score(logits)
     calls = [recording.calls[i] for i in range(seen.layers)]

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import ImageInterceptor
 from xai.attention.masking import mask_patches
+from xai.attention.running import as_written
 from xai.core import PatchGrid
 
 
@@ -47,6 +48,7 @@ def drop_patches(model: nn.Module, entry: nn.Module, present: Tensor, grid: Patc
         return tuple(map(gather, args)), {name: gather(value) for name, value in kwargs.items()}
 
     with ExitStack() as stack:
+        stack.enter_context(as_written(model))  # compiled code need not call the hook
         stack.callback(entry.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if least < most:
             filled = torch.arange(most, device=present.device) < counts[:, None]
@@ -59,17 +61,15 @@ def _is_tokens(value: Any, grid: PatchGrid) -> bool:
     return isinstance(value, Tensor) and value.dim() == 3 and value.shape[1] == grid.tokens
 
 
-class _FirstCall(AttentionInterceptor):
+class _FirstCall(ImageInterceptor):
     """Calls back before the first image attention."""
 
     def __init__(self, tokens: int, seen: Callable[[], None]):
-        super().__init__()
-        self.tokens = tokens
+        super().__init__(tokens)
         self.seen = seen
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        if key.shape[-2] == self.tokens:
-            self.seen()
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        self.seen()
         return F.scaled_dot_product_attention(query, key, value, **options)
 
 
@@ -126,6 +126,6 @@ def _find(model: nn.Module, pixels: Tensor, grid: PatchGrid) -> nn.Module | None
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(leave, always_call=True).remove)
-        with torch.no_grad(), _FirstCall(grid.tokens, seen):
+        with torch.no_grad(), as_written(model), _FirstCall(grid.tokens, seen):
             model(pixels)
     return found[0] if found else None

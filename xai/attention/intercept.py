@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from xai.attention.running import refuse_recomputation
 from xai.core import ModelError
+
+# what explains a model whose attention cannot be seen
+ALTERNATIVES = (
+    "Methods that need no attention work: integrated_gradients, occlusion, rise or lime "
+    "(--method integrated_gradients)."
+)
 
 _MHA_SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 _SDPA_SIGNATURE = inspect.Signature(
@@ -65,7 +72,8 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         if query.dim() != 4:
             raise ModelError(
                 f"An attention call has shape {tuple(query.shape)}; "
-                "(batch, heads, tokens, channels) is expected."
+                "(batch, heads, tokens, channels) is expected.",
+                ALTERNATIVES,
             )
         return self.attend(query, key, value, **options)
 
@@ -76,7 +84,8 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         if refused or call["add_zero_attn"] or query.dim() != 3:
             raise ModelError(
                 "The model uses nn.MultiheadAttention in a way that cannot be recorded "
-                f"({', '.join(refused) or 'add_zero_attn or unbatched input'})."
+                f"({', '.join(refused) or 'add_zero_attn or unbatched input'}).",
+                ALTERNATIVES,
             )
         queries, batch, width = query.shape
         heads = call["num_heads"]
@@ -106,6 +115,53 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         biases = [None] * 3 if bias is None else bias.chunk(3)
         return tuple(
             self.project(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
+
+
+class ImageInterceptor(AttentionInterceptor):
+    """Hands every call of image attention to `attend_image`; other attention is passed through.
+
+    Args:
+        tokens: Number of keys by which image attention is told from other attention.
+        images: Number of images in the batch: calls over more or fewer (windows that are folded into the
+            batch, texts) are no image attention. None takes every batch.
+        differentiates: Whether gradients of the calls will be asked for, so that no call may be made under
+            activation checkpointing.
+    """
+
+    def __init__(self, tokens: int, images: int | None = None, *, differentiates: bool = False):
+        super().__init__()
+        self.tokens, self.images, self.differentiates = tokens, images, differentiates
+        self.layers = 0
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        if key.shape[-2] != self.tokens or (self.images is not None and len(query) != self.images):
+            return F.scaled_dot_product_attention(query, key, value, **options)
+        if self.differentiates:
+            refuse_recomputation()
+        self.layers += 1
+        return self.attend_image(self.layers - 1, query, key, value, **options)
+
+    @abstractmethod
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        """Stand in for one call of image attention, counted from 0; see `attend`."""
+
+    def check_layers(self, model: Any, expected: int | None) -> None:
+        """Make sure, after a pass, that all image attention was met.
+
+        Args:
+            model: What ran.
+            expected: How many calls a pass of this size makes, from the probe; None asks for one at least.
+
+        Raises:
+            ModelError: Fewer or more were met: what was to be recorded or changed was so in part only.
+        """
+        if expected is None or expected == self.layers:
+            return
+        raise ModelError(
+            f"{type(model).__name__} made {self.layers} image attention calls in this pass, but {expected} "
+            "when it was looked at first: it does not run the same way each time.",
+            ALTERNATIVES,
         )
 
 

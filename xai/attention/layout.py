@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from xai.core import ModelError, PatchGrid
+from xai.core.grid import SAY_GRID
 
 # learned tokens that stand before the patches, by the names model libraries give them
 _SINGLE = re.compile(r"(^|\.)(cls_token|class_token|class_embedding|dist_token|distillation_token)$")
@@ -32,7 +33,7 @@ class TokenLayout:
             raise ModelError(
                 f"An input of {height}×{width} pixels is smaller than a patch {self.patch_size}."
             )
-        return PatchGrid(rows, cols, self.prefix)
+        return check_grid(PatchGrid(rows, cols, self.prefix), height, width)
 
 
 def find_layout(model: nn.Module) -> TokenLayout:
@@ -47,7 +48,7 @@ def find_layout(model: nn.Module) -> TokenLayout:
     if patch is None:
         raise ModelError(
             f"{type(model).__name__} does not say its patch size.",
-            "Pass grid=(rows, cols) or grid=PatchGrid(rows, cols, prefix) to xai.load.",
+            f"Say a grid: {SAY_GRID}.",
         )
     return TokenLayout(patch, prefix_tokens(model))
 
@@ -61,8 +62,23 @@ def grid_of(model: nn.Module, pixels: Tensor) -> PatchGrid:
         except ModelError:  # it knows no standard size; this input's size may do
             grid = None
         if isinstance(grid, PatchGrid):
-            return grid
+            return check_grid(grid, height, width)
     return find_layout(model).grid(height, width)
+
+
+def check_grid(grid: PatchGrid, height: int, width: int) -> PatchGrid:
+    """The grid, where its cells are of four pixels at least.
+
+    Raises:
+        ModelError: They are smaller: the grid is no patch grid, and every cell would cost a pass.
+    """
+    if 4 * grid.patches > height * width or grid.rows > height or grid.cols > width:
+        raise ModelError(
+            f"A grid of {grid.rows}×{grid.cols} = {grid.patches} cells is too fine for {height}×{width} pixels: "
+            f"a cell has {height * width / grid.patches:.3g} of them, 4 are the least.",
+            f"Say a coarser grid: {SAY_GRID}.",
+        )
+    return grid
 
 
 def _patch_size(module: nn.Module) -> tuple[int, int] | None:

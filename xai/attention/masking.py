@@ -8,24 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
 from xai.attention.probe import Probe
+from xai.attention.record import advice
+from xai.attention.running import as_written
 from xai.core import ModelError, PatchGrid
 
 _ALIGNED = 16  # entries to which a row of the mask is padded in memory: fused kernels copy it otherwise
 
 
-class _Masker(AttentionInterceptor):
-    def __init__(self, presence: Tensor, grid: PatchGrid):
-        super().__init__()
+class _Masker(ImageInterceptor):
+    def __init__(self, presence: Tensor, grid: PatchGrid, images: int | None):
+        super().__init__(grid.tokens, images, differentiates=presence.requires_grad)
         self.presence = presence
         self.grid = grid
         self.hidden: dict[tuple[torch.dtype, int], Tensor] = {}
-        self.calls = 0
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        if key.shape[-2] != self.grid.tokens:
-            return F.scaled_dot_product_attention(query, key, value, **options)
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         if len(self.presence) not in (1, len(query)):
             raise ModelError(
                 f"The presence of patches is given for {len(self.presence)} images; "
@@ -33,8 +32,7 @@ class _Masker(AttentionInterceptor):
             )
         if self.presence.requires_grad:
             torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
-        mask = self._log_presence(query.dtype)
-        self.calls += 1
+        mask = self._log_presence(query.dtype, layer)
         given = options.get("attn_mask")
         if options.get("is_causal"):
             ones = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device)
@@ -46,9 +44,9 @@ class _Masker(AttentionInterceptor):
         options |= {"attn_mask": mask, "is_causal": False}
         return F.scaled_dot_product_attention(query, key, value, **options)
 
-    def _log_presence(self, dtype: torch.dtype) -> Tensor:
+    def _log_presence(self, dtype: torch.dtype, layer: int) -> Tensor:
         """(B, 1, 1, tokens) to be added to the scores of this call; made once where all layers share it."""
-        layer = min(self.calls, self.presence.shape[1] - 1)
+        layer = min(layer, self.presence.shape[1] - 1)
         if (dtype, layer) not in self.hidden:
             presence, grid = self.presence[:, layer], self.grid
             width = -(-grid.tokens // _ALIGNED) * _ALIGNED
@@ -62,7 +60,14 @@ class _Masker(AttentionInterceptor):
 
 
 @contextmanager
-def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterator[None]:
+def mask_patches(
+    model: nn.Module,
+    presence: Tensor,
+    grid: PatchGrid,
+    *,
+    images: int | None = None,
+    calls: int | None = None,
+) -> Iterator[None]:
     """Add log(presence) of every patch to the attention scores of its key, in all image attention.
 
     A patch of presence 1 is as it was, one of presence 0 is not seen by any query: the model runs as if
@@ -75,10 +80,12 @@ def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterato
             one also for calls that follow; B = 1 for all images. Bool, or float in [0, 1], which may require
             grad; the gradient at a presence of exactly 0 is NaN.
         grid: The patch grid; attention over another number of keys than `grid.tokens` is passed through.
+        images: Images that will be given; attention over another batch is passed through. None: any.
+        calls: Image attention calls that a pass makes, `Probe.calls`; None asks for one at least.
 
     Raises:
-        ModelError: When the shapes do not fit, or after the block when no image attention was seen, or less
-            of it than there are layers in `presence`.
+        ModelError: When the shapes do not fit, or after the block when no image attention was seen, less
+            of it than there are layers in `presence`, or another number of calls than `calls`.
     """
     if presence.dim() not in (2, 3) or presence.shape[-1] != grid.patches:
         raise ModelError(
@@ -87,20 +94,20 @@ def mask_patches(model: nn.Module, presence: Tensor, grid: PatchGrid) -> Iterato
         )
     if presence.dtype != torch.bool and not presence.is_floating_point():
         raise ModelError(f"Presence must be bool or floating point; got {presence.dtype}.")
-    masker = _Masker(presence if presence.dim() == 3 else presence[:, None], grid)
+    masker = _Masker(presence if presence.dim() == 3 else presence[:, None], grid, images)
     # the masker may switch gradients on in the middle
-    with torch.set_grad_enabled(torch.is_grad_enabled()), masker:
+    with torch.set_grad_enabled(torch.is_grad_enabled()), as_written(model), masker:
         yield
-    if not masker.calls:
+    if not masker.layers:
         raise ModelError(
             f"{type(model).__name__} ran no attention over {grid.tokens} tokens: no patch was masked.",
-            'Eager attention is not seen: call model.set_attn_implementation("sdpa") first; '
-            "or pass grid=PatchGrid(rows, cols, prefix) that fits the model.",
+            advice(model) or ALTERNATIVES,
         )
-    if masker.calls < masker.presence.shape[1]:
+    if masker.layers < masker.presence.shape[1]:
         raise ModelError(
-            f"Presence is given for {presence.shape[1]} layers; {type(model).__name__} ran {masker.calls}."
+            f"Presence is given for {presence.shape[1]} layers; {type(model).__name__} ran {masker.layers}."
         )
+    masker.check_layers(model, calls)
 
 
 def check_maskable(seen: Probe) -> None:

@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
+from xai.attention.running import as_written
 from xai.core import ModelError
+from xai.core.grid import SAY_GRID
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,32 +50,34 @@ class Recording:
     Args:
         tokens: Number of keys by which image attention is told from other attention (a text tower's).
         calls: Recorded calls by layer index, in the order of execution.
+        images: Number of images in a batch of image attention; None takes every batch.
         seen: (queries, keys) of every attention call, image or not.
         layers: Number of image attention calls.
     """
 
     tokens: int
+    images: int | None = None
     calls: dict[int, AttentionCall] = field(default_factory=dict)
     seen: list[tuple[int, int]] = field(default_factory=list)
     layers: int = 0
 
 
-class _Recorder(AttentionInterceptor):
+class _Recorder(ImageInterceptor):
     def __init__(self, recording: Recording, chosen: Collection[int] | None, gradients: bool):
-        super().__init__()
+        super().__init__(recording.tokens, recording.images, differentiates=gradients)
         self.recording = recording
         self.chosen = chosen
         self.gradients = gradients
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        self.recording.seen.append((query.shape[-2], key.shape[-2]))
+        return super().attend(query, key, value, **options)
+
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         recording = self.recording
-        recording.seen.append((query.shape[-2], key.shape[-2]))
+        recording.layers = self.layers
         output = F.scaled_dot_product_attention(query, key, value, **options)
-        if key.shape[-2] != recording.tokens:
-            return output
-        index = recording.layers
-        recording.layers += 1
-        if self.chosen is not None and index not in self.chosen:
+        if self.chosen is not None and layer not in self.chosen:
             return output
         if self.gradients:
             # the model may run its backbone under no_grad: what follows must be in the graph all the same
@@ -81,7 +85,7 @@ class _Recorder(AttentionInterceptor):
             if not output.requires_grad:
                 output = output.detach().requires_grad_()
         scale = options.get("scale")
-        recording.calls[index] = AttentionCall(
+        recording.calls[layer] = AttentionCall(
             query=query.detach(),
             key=key.detach(),
             value=value.detach(),
@@ -100,71 +104,95 @@ def record_attention(
     tokens: int,
     layers: Collection[int] | None = None,
     gradients: bool = True,
+    images: int | None = None,
+    calls: int | None = None,
 ) -> Iterator[Recording]:
     """Record the attention calls of one forward pass run inside the block.
 
     The parameters are frozen meanwhile and the output of the lowest chosen layer becomes a leaf, so the
-    layers below run as plain inference and a backward pass ends there. Flags, modes and the model are as
-    before afterwards, also after an exception.
+    layers below run as plain inference and a backward pass ends there. Compiled parts run eagerly and flags
+    for activation checkpointing are off. Flags, modes and the model are as before afterwards, also after an
+    exception.
 
     Args:
         model: The module that will be called.
         tokens: Number of image tokens; attention over another number of keys is passed through.
         layers: Layer indices ≥ 0 to record; None records all.
         gradients: Whether the outputs must be part of a graph.
+        images: Number of images that will be given; attention over another batch, such as windows folded
+            into it, is passed through. None takes every batch.
+        calls: Image attention calls that the block makes, `Probe.calls` for one pass; None asks for one.
 
     Raises:
-        ModelError: After the block, when a chosen layer did not run or no image attention was seen.
+        ModelError: After the block, when a chosen layer did not run, no image attention was seen, or another
+            number of calls than `calls`; in it, when a call is made under activation checkpointing.
     """
+    with recorded(model, Recording(tokens, images), layers, gradients) as recorder:
+        yield recorder.recording
+    check_recording(recorder.recording, layers, model)
+    recorder.check_layers(model, calls)
+
+
+@contextmanager
+def recorded(
+    model: nn.Module, recording: Recording, layers: Collection[int] | None, gradients: bool
+) -> Iterator[_Recorder]:
+    """`record_attention` without a look at what came of it."""
     if any(p.is_inference() for p in model.parameters()):
         raise ModelError(
             "The model was built under torch.inference_mode(), so no gradient can pass through it.",
             "Build or load it outside of inference_mode.",
         )
-    recording = Recording(tokens)
     trainable = [p for p in model.parameters() if p.requires_grad]
+    recorder = _Recorder(recording, layers, gradients)
     try:
         for parameter in trainable:
             parameter.requires_grad_(False)
         with (
             torch.inference_mode(False),
             torch.set_grad_enabled(gradients),
-            _Recorder(recording, layers, gradients),
+            as_written(model),
+            recorder,
         ):
-            yield recording
+            yield recorder
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-    _check(recording, layers, model)
 
 
-def _check(recording: Recording, layers: Collection[int] | None, model: nn.Module) -> None:
+def check_recording(recording: Recording, layers: Collection[int] | None, model: nn.Module) -> None:
+    """Make sure that what was asked for is there.
+
+    Raises:
+        ModelError: Naming what was seen instead.
+    """
     if not recording.seen:
-        eager = [
-            m
-            for m in model.modules()
-            if getattr(getattr(m, "config", None), "_attn_implementation", None) == "eager"
-        ]
-        hint = (
-            'It runs eager attention: call model.set_attn_implementation("sdpa") first.'
-            if eager
-            else "It has no attention, or an attention of its own (such as Swin's windows); use a method "
-            "without attention, e.g. integrated_gradients."
-        )
         raise ModelError(
             f"{type(model).__name__} made no call of scaled_dot_product_attention or "
-            "multi_head_attention_forward.",
-            hint,
+            "multi_head_attention_forward: it has no attention, or computes it in another way.",
+            advice(model) or ALTERNATIVES,
         )
     if not recording.layers:
         shapes = ", ".join(sorted({f"{q}×{k}" for q, k in recording.seen}))
+        batch = "" if recording.images is None else f" over the {recording.images} image(s) given"
         raise ModelError(
-            f"The grid has {recording.tokens} tokens, but the {len(recording.seen)} attention calls seen "
-            f"have other sizes (queries × keys: {shapes}).",
-            "Pass grid=PatchGrid(rows, cols, prefix) that fits the model and this input size.",
+            f"The grid has {recording.tokens} tokens, but none of the {len(recording.seen)} attention calls "
+            f"seen has that size{batch} (queries × keys: {shapes}).",
+            f"If another grid fits the model and this input size, say it: {SAY_GRID}. {ALTERNATIVES}",
         )
     missing = sorted(set(layers or ()) - set(recording.calls))
     if missing:
         raise ModelError(
             f"Layers {missing} were asked for (counted from 0), but the model ran {recording.layers}."
         )
+
+
+def advice(model: nn.Module) -> str | None:
+    """How to have a transformers model call fused attention, where it can and does not."""
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if getattr(config, "_attn_implementation", None) == "eager" and getattr(
+            module, "_supports_sdpa", False
+        ):
+            return 'It runs eager attention: call model.set_attn_implementation("sdpa") first.'
+    return None

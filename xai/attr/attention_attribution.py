@@ -75,7 +75,9 @@ class AttentionAttribution(PatchAttribution):
         for part in alphas.split(max(1, self.internal_batch_size // images)):
             more = argument_rows(args, torch.arange(images).repeat(len(part)), images)
             factors = {layer: part.repeat_interleave(images)}
-            with scale_attention(self.model, factors, seen.grid.tokens):
+            with scale_attention(
+                self.model, factors, seen.grid.tokens, images=len(part) * images, calls=seen.calls
+            ):
                 repeated = pixels.repeat(len(part), 1, 1, 1)
                 logits, (call,) = self._record(seen, repeated, more, [layer], gradients=True)
             wanted = [torch.stack([scores(of_step, t) for of_step in logits.split(images)]) for t in targets]

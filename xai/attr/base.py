@@ -3,7 +3,7 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
@@ -12,7 +12,18 @@ from captum.attr import Attribution
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor, nn
 
-from xai.attention import AttentionCall, Probe, grid_of, probe, record_attention
+from xai.attention import (
+    AttentionCall,
+    Probe,
+    Recording,
+    check_repeatable,
+    grid_of,
+    is_traced,
+    probe,
+    record_attention,
+    told_recomputation,
+    uncompiled,
+)
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target, normalise_target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
@@ -72,7 +83,8 @@ class PatchAttribution(Attribution):
                 "Load the model with xai.load(...).",
             )
         super().__init__(forward_func)
-        self._probes: dict[tuple[int, ...], Probe] = {}
+        self._plain: dict[Any, Tensor] = {}
+        self._probes: dict[Any, Probe] = {}
 
     @property
     def model(self) -> nn.Module:
@@ -106,7 +118,7 @@ class PatchAttribution(Attribution):
     ) -> PatchMaps:
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
         with differentiable():
-            pixels, args = prepare(inputs, additional_forward_args)
+            pixels, args = self._ready(inputs, additional_forward_args)
             return self._relevance(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:
@@ -116,14 +128,42 @@ class PatchAttribution(Attribution):
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         """(targets, B, rows, cols) for pixels that are finite, detached and of shape (B, 3, H, W)."""
 
+    def check_model(self, pixels: Tensor, args: tuple[Any, ...] = ()) -> None:
+        """Make sure that the model answers alike each time; found out once per input size and mode.
+
+        Raises:
+            ModelError: It is in training mode with dropout, normalises by the batch, or draws random numbers.
+        """
+        state = self._state(pixels)
+        if state not in self._plain:
+            passes = 1 if self.info.family == "attention" else 2  # the probe's pass is compared as well
+            first = self._first(pixels, args)
+            self._plain[state] = check_repeatable(self.model, first, args, passes=passes)
+
+    def _ready(self, inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[Any, ...]]:
+        """Inputs as `prepare` gives them, for a model that was found to answer alike each time."""
+        pixels, args = prepare(inputs, additional_forward_args)
+        if self.info.family != "control":  # these never call the model
+            self.check_model(pixels, args)
+        return pixels, args
+
     def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
         """How the model attends to inputs of this size; found out once by one extra pass of one image."""
-        size = tuple(pixels.shape[1:])
-        if size not in self._probes:
-            whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
-            first = pixels if whole_batch else pixels[:1]
-            self._probes[size] = probe(self.model, first, args, self._grid(pixels))
-        return self._probes[size]
+        state = self._state(pixels)
+        if state not in self._probes:
+            first = self._first(pixels, args)
+            expected = self._plain.get(state)
+            self._probes[state] = probe(self.model, first, args, self._grid(pixels), expected)
+        return self._probes[state]
+
+    def _state(self, pixels: Tensor) -> Any:
+        """What a finding about the model holds for: the input's size and every module's mode."""
+        return tuple(pixels.shape[1:]), hash(tuple((id(m), m.training) for m in self.model.modules()))
+
+    def _first(self, pixels: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """One image, or all where an argument comes by image or a graph may hold for this batch only."""
+        whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
+        return pixels if whole_batch or is_traced(self.model) else pixels[:1]
 
     def _grid(self, pixels: Tensor) -> PatchGrid:
         return grid_of(self.model, pixels)
@@ -132,10 +172,22 @@ class PatchAttribution(Attribution):
         self, seen: Probe, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int], gradients: bool
     ) -> tuple[Tensor, list[AttentionCall]]:
         """Logits and the chosen layers' recorded calls, from one forward pass."""
-        tokens = seen.grid.tokens
-        with record_attention(self.model, tokens=tokens, layers=layers, gradients=gradients) as recording:
+        with self._recording(seen, len(pixels), layers, gradients) as recording:
             logits = self.model(pixels, *args)
         return logits, [recording.calls[i] for i in layers]
+
+    def _recording(
+        self, seen: Probe, images: int, layers: Sequence[int], gradients: bool = True
+    ) -> AbstractContextManager[Recording]:
+        """Record one forward pass of so many images, which must make the calls that the probe saw."""
+        return record_attention(
+            self.model,
+            tokens=seen.grid.tokens,
+            layers=layers,
+            gradients=gradients,
+            images=images,
+            calls=seen.calls,
+        )
 
 
 METHODS: Registry[type[PatchAttribution]] = Registry("method")
@@ -229,6 +281,9 @@ def _outside_graph(value: Any) -> Any:
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Gradients on, whatever the caller's mode (Captum's NoiseTunnel and metrics call under no_grad)."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Gradients on, whatever the caller's mode (Captum's NoiseTunnel and metrics call under no_grad).
+
+    What `torch.compile` made runs eagerly: hooks and interception do not reach into compiled code.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), told_recomputation():
         yield

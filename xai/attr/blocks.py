@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention import Probe
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import ImageInterceptor
 from xai.attr.base import PatchAttribution
 from xai.core import ModelError
 
@@ -80,18 +80,17 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: P
     )
 
 
-class _Watcher(AttentionInterceptor):
+class _Watcher(ImageInterceptor):
     """Writes down, for every image attention call, the modules that were running."""
 
     def __init__(self, model: nn.Module, tokens: int, paths: list[list[nn.Module]]):
-        super().__init__()
-        self.model, self.tokens, self.paths = model, tokens, paths
+        super().__init__(tokens)
+        self.model, self.paths = model, paths
         self.running: list[nn.Module] = []
         self.handles: list[Any] = []
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        if key.shape[-2] == self.tokens:
-            self.paths.append(list(self.running))
+    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        self.paths.append(list(self.running))
         return F.scaled_dot_product_attention(query, key, value, **options)
 
     def __enter__(self) -> "_Watcher":

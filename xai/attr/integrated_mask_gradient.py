@@ -8,9 +8,9 @@ from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import Probe, mask_patches, record_attention
+from xai.attention import Probe, mask_patches
 from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, differentiable, prepare, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, differentiable, register, scores
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
 from xai.attr.options import check_counts, check_option
 from xai.attr.quadrature import presence_path
@@ -133,7 +133,7 @@ class IntegratedMaskGradient(PatchAttribution):
             raise UsageError("Clamped shares have no sum to compare with.", "Use clamp=None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
         with differentiable():
-            pixels, args = prepare(end_point, additional_forward_args)
+            pixels, args = self._ready(end_point, additional_forward_args)
             (target,) = self._normalised([target])
             return total.flatten(1).sum(1) - self._rise(self._masked(pixels, args), pixels, target, args)
 
@@ -148,7 +148,7 @@ class IntegratedMaskGradient(PatchAttribution):
     ) -> Float[Tensor, "targets b layers heads rows cols"]:
         """`attribute_layers` for several targets, sharing forward passes."""
         with differentiable():
-            pixels, args = prepare(inputs, additional_forward_args)
+            pixels, args = self._ready(inputs, additional_forward_args)
             return self._shares(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
 
     def fuse_layers(
@@ -172,7 +172,7 @@ class IntegratedMaskGradient(PatchAttribution):
     def _rise(self, seen: Probe, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         present = scores(self.model(pixels, *args), target)
         nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=present.device)
-        with mask_patches(self.model, nothing, seen.grid):
+        with mask_patches(self.model, nothing, seen.grid, images=len(pixels), calls=seen.calls):
             return present - scores(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
@@ -234,8 +234,8 @@ class IntegratedMaskGradient(PatchAttribution):
         more = argument_rows(args, torch.arange(batch).repeat(points), batch)
         layers = factors.any(0).nonzero().flatten().tolist()
         with (
-            record_attention(self.model, tokens=seen.grid.tokens, layers=layers) as recording,
-            mask_patches(self.model, presence, seen.grid),
+            self._recording(seen, points * batch, layers) as recording,
+            mask_patches(self.model, presence, seen.grid, images=points * batch, calls=seen.calls),
         ):
             logits = self.model(pixels.repeat(points, 1, 1, 1), *more)
         calls = [recording.calls[i] for i in layers]

@@ -58,7 +58,10 @@ class LeGrad(BlockAttribution):
         chosen = resolve_layers(self.layers, len(blocks.modules))
         # a pooling head is seen anew in each read-out, after the calls of the forward pass itself
         recorded = [seen.layers + i for i in range(len(chosen))] if seen.pooling else chosen
-        with record_attention(self.model, tokens=seen.grid.tokens, layers=recorded) as recording:
+        calls = seen.calls + (len(chosen) if seen.pooling else 0)
+        with record_attention(
+            self.model, tokens=seen.grid.tokens, layers=recorded, images=len(pixels), calls=calls
+        ) as recording:
             with block_outputs(blocks.modules) as outputs:
                 self.model(pixels, *args)
             logits = []

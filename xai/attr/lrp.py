@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from xai.attention import as_written, refuse_hidden_backward
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.gradient import patch_sums
 from xai.attr.lrp_gradient import GradientRules
@@ -51,9 +52,10 @@ class _LRP(PatchAttribution):
             self.gamma, self.gamma_attention, self.gamma_embedding, constant_attention=self.constant_attention
         )
         x = pixels.requires_grad_()
-        with followed(self.model):
+        with followed(self.model), as_written(self.model):
             with rules:
                 logits = self.model(x.clone(), *args)  # a leaf cannot be written over
+            refuse_hidden_backward(logits)
             wanted = [scores(logits, t) for t in targets]
             if not logits.requires_grad:
                 raise ModelError("The logits are cut off from the pixels: no relevance can pass.")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
+from xai.attention.running import refuse_recomputation
 from xai.attr.lrp_calls import arranged, changes_its_input, kind_of, name_of, plain_form
 from xai.core import ModelError
 
@@ -127,6 +128,7 @@ class RuledPass(AttentionInterceptor):
         return self.affine(func, args, kwargs)
 
     def linear(self, func: Any, args: Any, kwargs: Any) -> Any:
+        refuse_recomputation()  # run again during backward, outside of these rules
         x, weight, *rest = args
         bias = rest.pop(0) if rest else kwargs.pop("bias", None)
         require_constant(weight, "weight of a linear layer")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe
 from xai.attr.backward import output_gradients
-from xai.attr.base import PatchAttribution, differentiable, prepare, scores
+from xai.attr.base import PatchAttribution, differentiable, scores
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.core import UsageError
@@ -58,7 +58,7 @@ class RecordedAttribution(PatchAttribution):
             UsageError: The method has no such maps.
         """
         with differentiable():
-            pixels, args = prepare(inputs, additional_forward_args)
+            pixels, args = self._ready(inputs, additional_forward_args)
             record = record_pass([self], pixels, [target], args)
             maps = self._heads(record)[0]
             return record.seen.grid.to_patches(maps).detach().to(pixels.dtype)
@@ -127,7 +127,7 @@ def attribute_many(
     found: dict[str, PatchMaps] = {}
     if shared:
         with differentiable():
-            pixels, args = prepare(inputs, additional_forward_args)
+            pixels, args = next(iter(shared.values()))._ready(inputs, additional_forward_args)
             record = record_pass(list(shared.values()), pixels, targets, args)
             found = {name: one.read(record).detach().to(pixels.dtype) for name, one in shared.items()}
             del record

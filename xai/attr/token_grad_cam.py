@@ -61,7 +61,7 @@ class TokenGradCAM(PatchAttribution):
             self._entries[size] = find_entry(self.model, grid, layers[0], pixels, args)
         entry = self._entries[size]
         with (
-            record_attention(self.model, tokens=grid.tokens, layers=layers) as recording,
+            self._recording(seen, len(pixels), layers) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
         ):
             logits = self.model(pixels, *args)
@@ -127,7 +127,7 @@ def find_entry(model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, ar
     """Follow one image through the modules: which of them makes the layer's attention call?"""
     entered: list[int] = []
     found: list[Entry] = []
-    with record_attention(model, tokens=grid.tokens, layers=[layer], gradients=False) as recording:
+    with record_attention(model, tokens=grid.tokens, layers=[layer], gradients=False, images=1) as recording:
 
         def enter(*_: Any) -> None:
             entered.append(recording.layers)

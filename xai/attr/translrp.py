@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai.attention import Probe, attention_rows, gradient_rows
+from xai.attention import Probe, as_written, attention_rows, gradient_rows, refuse_hidden_backward
 from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.chefer import roll_out
@@ -15,6 +15,7 @@ from xai.attr.lrp_rules import followed
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.attr.variants import accurate
+from xai.core import ModelError
 
 
 @register
@@ -75,9 +76,14 @@ class TransLRP(PatchAttribution):
     ) -> list[Tensor]:
         """`R_O / O` of every layer, (targets, B, H, N, e), with which `R_A = ½ A ⊙ (R_O / O) Vᵀ`."""
         rules = RelevanceRules(len(pixels), seen.grid.tokens)
-        with followed(self.model), rules:
+        with followed(self.model), as_written(self.model), rules:
             # a copy, since a leaf cannot be written over
             logits = self.model(accurate(pixels.detach()).requires_grad_().clone(), *args)
+        refuse_hidden_backward(logits)
+        if len(rules.outputs) != seen.calls:
+            raise ModelError(
+                f"{len(rules.outputs)} attention calls were met by the rules, {seen.calls} by the recorder."
+            )
         outputs = rules.outputs[: seen.layers]
         found = []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attention import record_attention
 from xai.attr.base import MethodInfo, PatchAttribution, register
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.options import check_option
@@ -106,15 +105,15 @@ class ViTCX(PatchAttribution):
 
     def _masks(self, pixels: Pixels, args: tuple[Any, ...], grid: PatchGrid) -> Masks:
         """The masks of one image, from the tokens that enter the layer."""
-        size = tuple(pixels.shape[1:])
+        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
         if size not in self._entries:
-            layers = resolve_layers(self.layer, self._probe(pixels, args).layers)
+            layers = resolve_layers(self.layer, seen.layers)
             if len(layers) > 1:
                 raise UsageError(f"layer={self.layer!r} means the layers {layers}; one is looked at.")
             self._entries[size] = find_entry(self.model, grid, layers[0], pixels, args), layers
         entry, layers = self._entries[size]
         with (
-            record_attention(self.model, tokens=grid.tokens, layers=layers, gradients=False) as recording,
+            self._recording(seen, len(pixels), layers, gradients=False) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
         ):
             self.model(pixels, *args)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from xai.core.grid import GRID_PATTERN
 from xai.data.forgeries import SIDE
 from xai.data.forgery import MAX_STRENGTH
 
@@ -53,6 +54,7 @@ class ModelConfig(_Short):
         dtype: Instead of the benchmark's.
         prompts: One text per class, for CLIP and SigLIP.
         problem_type: What the logits mean, where the model does not say it.
+        grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
     """
 
     spec: str | None = None
@@ -63,6 +65,7 @@ class ModelConfig(_Short):
     dtype: Dtype | None = None
     prompts: tuple[str, ...] | None = None
     problem_type: Literal["single_label_classification", "multi_label_classification"] | None = None
+    grid: str | None = Field(default=None, pattern=GRID_PATTERN)
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelConfig":

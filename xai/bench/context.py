@@ -69,6 +69,7 @@ class Context:
             prompts=model.prompts,
             problem_type=model.problem_type,
             trust_code=self.trust_code,
+            grid=model.grid,
         )
 
     @cached_property

@@ -55,6 +55,7 @@ def compare(
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     trust_code: opt.TrustCode = False,
+    grid: opt.Grid = None,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw several methods side by side, one row per image: method_panel.png, its maps and a JSON record.
@@ -79,6 +80,7 @@ def compare(
         trust_remote_code,
         problem_type=problem_type,
         trust_code=trust_code,
+        grid=grid,
     )
     if methods is None:
         name, chosen = choose_method(classifier, {})

@@ -25,12 +25,15 @@ def doctor(
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     trust_code: opt.TrustCode = False,
+    grid: opt.Grid = None,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Check a model: the attention seen, its patch grid, where gradient flows, how images are prepared.
 
     The attention rebuilt from the recording is compared with attention computed in the open, on one image of
-    seeded noise.
+    seeded noise. Also said: modules in training mode, compiled, or with activation checkpointing; whether
+    answers repeat, and are the same alone and in a batch; attention that cannot be recorded; and which kinds
+    of methods work. Exit code 0: healthy; 3: the attention methods are refused, or the model is.
     """
     from xai.explanation import examine
 
@@ -46,16 +49,30 @@ def doctor(
         trust_remote_code,
         problem_type=problem_type,
         trust_code=trust_code,
+        grid=grid,
     )
     findings = examine(classifier)
     if as_json:
         show_json(findings)
     else:
         show_table(["property", "value"], list(_rows(findings)))
-    worst = max(findings["parity"].values())
+    worst = max(findings["parity"].values(), default=0.0)
     if worst > TOLERANCE[findings["dtype"]]:
         say(f"The recorded attention is off by {worst:.1e} relative: do not trust this model's maps.")
         say_next("load it in float32; if that does not help, report the model.")
+        raise typer.Exit(MISSING)
+    if (findings["batch"] or 0.0) > TOLERANCE[findings["dtype"]]:
+        say(f"An image's logits change by {findings['batch']:.1e} relative with another image beside it.")
+        say_next("explain one image at a time (--batch-size 1), or mend the model.")
+        raise typer.Exit(MISSING)
+    if not findings["methods"]["attention"]:
+        say(f"Attention methods are refused: {findings['attention']['refused']}")
+        kinds = (
+            "pixel gradients and perturbation" if findings["methods"]["pixel_gradients"] else "perturbation"
+        )
+        say_next(
+            f"methods of {kinds} work: xai explain IMAGE --method occlusion with the same model options."
+        )
         raise typer.Exit(MISSING)
     say("Healthy: recorded attention equals attention computed in the open, and gradient reaches it.")
     say_next("xai explain IMAGE with the same model options.")
@@ -66,6 +83,8 @@ def _rows(findings: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, dict):
             yield from _rows(value, f"{name}: ")
+        elif value == []:
+            yield [name, "none"]
         elif isinstance(value, list):
             several = sorted(set(map(_text, value)), key=list(map(_text, value)).index)
             yield [name, several[0] if len(several) == 1 and len(value) > 3 else " ".join(map(_text, value))]

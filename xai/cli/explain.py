@@ -72,6 +72,7 @@ def explain(
     problem_type: opt.ProblemType = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     trust_code: opt.TrustCode = False,
+    grid: opt.Grid = None,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw where the evidence for each class lies in images.
@@ -98,6 +99,7 @@ def explain(
             trust_remote_code,
             problem_type=problem_type,
             trust_code=trust_code,
+            grid=grid,
         ),
         name,
         target,

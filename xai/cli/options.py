@@ -40,6 +40,11 @@ ProblemType = Annotated[
                  "single_label_classification (softmax) or multi_label_classification (sigmoid per label).",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
+Grid = Annotated[
+    str | None,
+    typer.Option("--grid", help="ROWSxCOLS[+PREFIX] of the patches, such as 14x14+1 with one token before "
+                 "them, where the model does not say it.", rich_help_panel=MODEL),
+]  # fmt: skip
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run Python code from the model's repository.",
@@ -103,6 +108,7 @@ def load_classifier(
     trust_remote_code: bool = False,
     problem_type: str | None = None,
     trust_code: bool = False,
+    grid: str | None = None,
 ) -> "Classifier":
     """Load the model that --model or --config names; the shipped detector if neither does."""
     from xai.core import UsageError
@@ -121,6 +127,7 @@ def load_classifier(
         problem_type=problem_type,
         trust_remote_code=trust_remote_code,
         trust_code=trust_code,
+        grid=grid,
     )
 
 

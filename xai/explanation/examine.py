@@ -6,7 +6,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xai.attention import diagnose
+from xai.attention import (
+    Diagnosis,
+    UnseenAttentionError,
+    check_repeatable,
+    diagnose,
+    is_checkpointing,
+    is_compiled,
+    is_traced,
+)
 from xai.core import ModelError
 from xai.models import Classifier
 
@@ -18,17 +26,51 @@ def examine(classifier: Classifier) -> dict[str, Any]:
     attention maps, their gradients, and the logits with and without recording; 0 is perfect.
 
     Returns:
-        JSON-ready: `Classifier.describe()`, `attention`, `gradient_norms` (‖∂y/∂O‖ per layer) and `parity`.
+        JSON-ready: `Classifier.describe()`, `attention`, `gradient_norms` (‖∂y/∂O‖ per layer) and `parity`;
+        `running` (modules in training mode, compiled, with activation checkpointing; whether a part is an
+        exported or scripted graph; whether two passes answer alike), `batch` (how far an image's logits
+        change, relative, with another image beside it; None where a graph holds for one batch size) and
+        `methods`, the kinds that work. Where a part of the attention cannot be recorded, `attention` counts
+        it and says why, and `parity` and `gradient_norms` are empty.
 
     Raises:
-        ModelError: The model's attention cannot be recorded; the message says what was seen.
+        ModelError: The model is random, in training mode with dropout, or no gradient reaches its attention.
     """
     pixels = _noise(classifier)[None].to(classifier.device)
-    seen = diagnose(classifier, pixels)
+    logits = check_repeatable(classifier, pixels)
+    findings = classifier.describe() | {"running": _running(classifier)}
+    gradient = _reaches_pixels(classifier, pixels)
+    try:
+        seen = diagnose(classifier, pixels)
+    except UnseenAttentionError as error:
+        attention: dict[str, Any] = {
+            "layers": error.recorded,
+            "seen": f"{error.recorded} of {error.layers}",
+            "heads": [],
+            "tokens": classifier.grid.tokens,
+            "read_out": None,
+            "refused": f"{error.message} {error.hint or ''}".strip(),
+        }
+        found: dict[str, Any] = {"attention": attention, "gradient_norms": [], "parity": {}}
+    else:
+        found = _found(seen)
     return {
-        **classifier.describe(),
+        **findings,
+        **found,
+        "batch": _batch_change(classifier, pixels, logits),
+        "methods": {
+            "attention": bool(found["parity"]),
+            "pixel_gradients": gradient,
+            "perturbation": True,
+        },
+    }
+
+
+def _found(seen: Diagnosis) -> dict[str, Any]:
+    return {
         "attention": {
             "layers": seen.probe.layers,
+            "seen": f"{seen.probe.layers} of {seen.probe.layers}",
             "heads": list(seen.heads),
             "tokens": seen.probe.grid.tokens,
             "read_out": seen.probe.readout,
@@ -40,6 +82,30 @@ def examine(classifier: Classifier) -> dict[str, Any]:
             "logits": seen.logit_error,
         },
     }
+
+
+def _running(classifier: Classifier) -> dict[str, Any]:
+    module = classifier.module
+    return {
+        "training": [name or "the model" for name, part in module.named_modules() if part.training],
+        "compiled": [name or "the model" for name in is_compiled(module)],
+        "checkpointing": [name or "the model" for name in is_checkpointing(module)],
+        "graph": is_traced(module),
+        "repeatable": True,  # else it was refused
+    }
+
+
+def _reaches_pixels(classifier: Classifier, pixels: torch.Tensor) -> bool:
+    with torch.enable_grad():
+        return classifier(pixels.clone().requires_grad_()).requires_grad
+
+
+@torch.no_grad()
+def _batch_change(classifier: Classifier, pixels: torch.Tensor, logits: torch.Tensor) -> float | None:
+    if is_traced(classifier.module):
+        return None
+    beside = classifier(torch.cat([pixels, pixels.flip(-1)]))[:1]
+    return float((beside - logits).abs().max() / logits.abs().max().clamp_min(1e-12))
 
 
 def _noise(classifier: Classifier) -> torch.Tensor:

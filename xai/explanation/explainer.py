@@ -175,6 +175,7 @@ class Explainer:
 
     def _attribute(self, batch: list[Prepared]) -> list[Explanation | Failure]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
+        self.method.check_model(pixels)  # first of all: in training mode a pass may write into buffers
         logits = logits_of(self.classifier, pixels)
         names, targets = self.targets.resolve(logits)
         maps, layers = self._maps(pixels, targets)

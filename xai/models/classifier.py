@@ -8,13 +8,15 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout, prefix_tokens
+from xai.attention import check_grid, find_layout, first_line, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, find_problem_type
+from xai.core.grid import SAY_GRID, parse_grid
+from xai.core.memory import is_out_of_memory
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.module_weights import check_module, mixed_types
 from xai.models.preprocessing import Preprocessing
 
-Grid = PatchGrid | tuple[int, int]
+Grid = PatchGrid | tuple[int, int] | str
 
 
 class Classifier(nn.Module):
@@ -31,7 +33,8 @@ class Classifier(nn.Module):
         module: What is wrapped; returns logits as a tensor or an output with `.logits`. Not changed.
         labels: Class names in the order of the logits.
         name: The spec it was loaded from.
-        grid: Patch grid at the standard input size, or (rows, cols) alone; None reads it from the module.
+        grid: Patch grid at the standard input size, or (rows, cols) alone, or both in words: "14x14+1",
+            "14x14"; None reads it from the module.
         preprocessing: How an image becomes pixels; None if only tensors will be given.
         facts: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
         problem_type: "single_label_classification" or "multi_label_classification", where the module does not
@@ -58,7 +61,7 @@ class Classifier(nn.Module):
         self.module = module
         self.labels = tuple(labels)
         self.name = name
-        self._given_grid = grid
+        self._given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing
         self._facts = dict(facts or {})
         self._fingerprint: tuple[object, str] | None = None
@@ -76,16 +79,7 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
         """
-        try:
-            output = self.module(pixels.to(self.device, self.dtype), *args)
-        except RuntimeError as error:
-            if "dtype" in str(error) and (types := mixed_types(self.module)):
-                said = ", ".join(f"{count} parameters in {name}" for name, count in types.items())
-                raise ModelError(
-                    f"{self.name} mixes floating-point types, which torch does not: {said}.",
-                    'Load it in one: dtype="float32"/--dtype float32.',
-                ) from error
-            raise
+        output = self._run(pixels.to(self.device, self.dtype), *args)
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -121,6 +115,26 @@ class Classifier(nn.Module):
                 "Leave out problem_type: a single logit is read as its class against everything else.",
             )
 
+    def _run(self, pixels: Tensor, *args: Any) -> Any:
+        try:
+            return self.module(pixels, *args)
+        except (AssertionError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            if "dtype" in str(error) and (types := mixed_types(self.module)):
+                said = ", ".join(f"{count} parameters in {name}" for name, count in types.items())
+                raise ModelError(
+                    f"{self.name} mixes floating-point types, which torch does not: {said}.",
+                    'Load it in one: dtype="float32"/--dtype float32.',
+                ) from error
+            if not is_traced(self.module):
+                raise
+            raise ModelError(
+                f"{self.name} is an exported or traced graph, which failed on pixels of shape "
+                f"{tuple(pixels.shape)}: {first_line(error)}",
+                "Export it with a batch of any size, or give the module that it was made from.",
+            ) from error
+
     @cached_property
     def input_size(self) -> tuple[int, int] | None:
         """(height, width) of the standard input, None when nothing says it."""
@@ -144,18 +158,16 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When neither the module nor the caller says it.
         """
-        if isinstance(self._given_grid, PatchGrid):
-            return self._given_grid
         if self._given_grid is not None:
-            return PatchGrid(*self._given_grid, prefix_tokens(self.module))
+            given = self._given_grid
+            grid = given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
+            return grid if self.input_size is None else check_grid(grid, *self.input_size)
         try:
             layout = find_layout(self.module)
         except ModelError as error:
-            raise ModelError(error.message, "Pass grid=PatchGrid(rows, cols, prefix) to xai.load.") from None
+            raise ModelError(error.message, f"Say a grid: {SAY_GRID}.") from None
         if self.input_size is None:
-            raise ModelError(
-                f"{self.name} does not say its input size.", "Pass grid=(rows, cols) to xai.load."
-            )
+            raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {SAY_GRID}.")
         return layout.grid(*self.input_size)
 
     def preprocess(self, image: Image) -> Tensor:

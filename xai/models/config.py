@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from xai.core.files import expanded
+from xai.core.grid import GRID_PATTERN
 from xai.core.yaml_models import read_model
 
 Family = Literal["clip", "effort", "clip_enhanced", "gend", "universalfakedetect"]
@@ -55,6 +56,7 @@ class DetectorConfig(BaseModel):
         head_activation: Activation between the layers of an MLP head.
         num_attention_heads: Default width / 64.
         hidden_act: Activation of the tower's MLPs; default quick_gelu (CLIP), gelu (DINO).
+        grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
         ignore_keys: Beginnings of weight names that are not part of the forward pass (training heads …).
     """
 
@@ -83,6 +85,7 @@ class DetectorConfig(BaseModel):
     head_activation: str | None = None
     num_attention_heads: int | None = Field(default=None, gt=0)
     hidden_act: str | None = None
+    grid: str | None = Field(default=None, pattern=GRID_PATTERN)
     ignore_keys: tuple[str, ...] = ()
 
 

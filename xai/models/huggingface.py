@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
@@ -17,6 +17,21 @@ from xai.models.labels import check_labels, class_names
 from xai.models.processor import read_preprocessing
 from xai.models.published import load_detector
 from xai.models.zeroshot import ZERO_SHOT, build_zero_shot
+
+
+def use_fused_attention(module: nn.Module) -> dict[str, Any]:
+    """Switch a model whose config.json asks for eager attention to fused attention, where it has both.
+
+    Returns:
+        What was done, for `Classifier.describe`.
+    """
+    config: Any = getattr(module, "config", None)
+    if getattr(config, "_attn_implementation", None) != "eager" or not getattr(
+        module, "_supports_sdpa", False
+    ):
+        return {}
+    cast(Any, module).set_attn_implementation("sdpa")
+    return {"attention_implementation": "sdpa, where config.json says eager: the same attention, fused"}
 
 
 def load_huggingface(
@@ -85,6 +100,7 @@ def load_huggingface(
         module = complete_from_hub(
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
         )
+        facts.update(use_fused_attention(module))
         labels = labels or class_names(config) or ()
         check_labels(labels, config.num_labels, name)
     else:

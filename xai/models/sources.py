@@ -69,7 +69,7 @@ def load(
             returned as it is.
         labels: Class names in the order of the logits; needed for an nn.Module without a config.
         grid: (rows, cols) of the patches, or a PatchGrid with the number of prefix tokens, where the model
-            does not say it.
+            does not say it; also in words, "14x14" or "14x14+1".
         device: Where to put it; None leaves it where it is loaded, on the CPU.
         weights: Checkpoint for a YAML file, instead of the one named there.
         dtype: Such as "bfloat16"; None keeps that of the weights.

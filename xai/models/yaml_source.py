@@ -50,6 +50,7 @@ def load_yaml(
         )
     config = config.model_copy(update={"problem_type": problem_type or config.problem_type})
     weights = weights or config.weights
+    grid = grid or config.grid
     facts: dict[str, Any] = {"config": str(path), "ignored_config_keys": ignored}
     if config.factory is None:
         if weights is None:

@@ -12,9 +12,9 @@ from xai.attention import check_maskable, drop_patches, entry_of, grid_of, mask_
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.perturb.operator import Operator, register
 
-# by input size, of classifiers that were found maskable: patch grid, and the name of the module at which
-# patches can be dropped
-_Found = tuple[PatchGrid, str | None]
+# by input size, of classifiers that were found maskable: patch grid, the name of the module at which patches
+# can be dropped, and the number of image attention calls of a pass
+_Found = tuple[PatchGrid, str | None, int | None]
 _MASKABLE: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], _Found]] = WeakKeyDictionary()
 
 
@@ -41,16 +41,16 @@ class Token(Operator):
         known = _MASKABLE.setdefault(classifier, {})
         if size not in known:
             grid = grid_of(classifier, pixels)
-            _check(classifier, pixels[:1], grid)
+            calls = _check(classifier, pixels[:1], grid)
             entry = entry_of(classifier, pixels, grid)
             names = (name for name, module in classifier.named_modules() if module is entry)
-            known[size] = grid, next(names, None)
+            known[size] = grid, next(names, None), calls
 
     def logits(
         self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
         known = _MASKABLE.get(classifier, {}).get(tuple(pixels.shape[1:]))
-        grid, entry = known or (grid_of(classifier, pixels), None)
+        grid, entry, calls = known or (grid_of(classifier, pixels), None, None)
         if removed.shape[1:] != (grid.rows, grid.cols):
             raise UsageError(
                 f"Operator 'token' removes patches of the {grid.rows}×{grid.cols} grid; "
@@ -59,19 +59,21 @@ class Token(Operator):
             )
         present = ~removed.flatten(1)
         if entry is None:
-            with mask_patches(classifier, present, grid):
+            with mask_patches(classifier, present, grid, images=len(pixels), calls=calls):
                 return classifier(pixels)
         with drop_patches(classifier, classifier.get_submodule(entry), present, grid):
             return classifier(pixels)
 
 
-def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> None:
+def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> int:
+    """How many image attention calls a pass makes, in a model that reads no hidden patch."""
     with torch.inference_mode(False):
         pixels = pixels.clone()
-        check_maskable(probe(classifier, pixels, (), grid))
+        seen = probe(classifier, pixels, (), grid)
+        check_maskable(seen)
         both = torch.cat([pixels, -pixels])
         nothing = torch.zeros(2, grid.patches, dtype=torch.bool, device=pixels.device)
-        with torch.no_grad(), mask_patches(classifier, nothing, grid):
+        with torch.no_grad(), mask_patches(classifier, nothing, grid, images=2, calls=seen.calls):
             one, other = classifier(both).float()
     if not torch.allclose(one, other, rtol=1e-2, atol=1e-3):
         raise ModelError(
@@ -79,3 +81,4 @@ def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> None:
             f"(logits differ by {float((one - other).abs().max()):.3g}): it reads them past its attention.",
             "Use a protocol that replaces pixels, such as vit-mean.",
         )
+    return seen.calls

@@ -1,0 +1,186 @@
+"""Run a model as it is written: nothing compiled, nothing computed a second time during backward.
+
+Compiled code takes attention calls out of our sight, or keeps what it saw of an earlier call; activation
+checkpointing makes the calls again while gradients are computed. Both are ways to run the same function
+faster or in less memory, so they are switched off meanwhile.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Lock
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
+
+from xai.core import ModelError
+
+# where libraries keep on the module that it recomputes: transformers, timm and open_clip, Swin and
+# ConvNeXt, mmcv
+CHECKPOINT_FLAGS = ("gradient_checkpointing", "grad_checkpointing", "use_checkpoint", "with_cp")
+_RECOMPUTING = {
+    "torch.utils.checkpoint",
+    "deepspeed.runtime.activation_checkpointing.checkpointing",
+    "fairscale.nn.checkpoint.checkpoint_activations",
+    "megatron.core.tensor_parallel.random",
+}
+# what no propagation rule leaves in a graph
+_ALWAYS_RULED = ("NativeLayerNorm", "Gelu", "Silu", "Relu", "Tanh", "Sigmoid")
+_REMEDY = (
+    "Switch activation checkpointing off, e.g. model.gradient_checkpointing_disable(): a map needs one "
+    "image's activations only."
+)
+
+
+class _Stance:
+    """How many blocks want everything eager: the compiler's stance is one for all threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.stack = Lock(), 0, ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.stack.enter_context(torch.compiler.set_stance("force_eager"))
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.stack.close()
+
+
+_STANCE = _Stance()
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Inside the block every `torch.compile` is ignored: modules, methods and functions run eagerly."""
+    _STANCE.enter()
+    try:
+        yield
+    finally:
+        _STANCE.leave()
+
+
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model runs eagerly and, where it has a flag for it, without checkpointing.
+
+    The flags are as before afterwards, also after an exception.
+
+    Raises:
+        ModelError: When torch finds that a pass was computed a second time, and not alike.
+    """
+    flagged = [
+        (module, flag)
+        for module in model.modules()
+        for flag in CHECKPOINT_FLAGS
+        if vars(module).get(flag) is True
+    ]
+    try:
+        for module, flag in flagged:
+            vars(module)[flag] = False
+        with uncompiled(), told_recomputation():
+            yield
+    finally:
+        for module, flag in flagged:
+            vars(module)[flag] = True
+
+
+@contextmanager
+def told_recomputation() -> Iterator[None]:
+    """Inside the block torch's own refusals of activation checkpointing become a ModelError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, CheckpointError) or "use_reentrant" in str(error):
+            raise ModelError(
+                f"The model runs under activation checkpointing: {first_line(error)}", _REMEDY
+            ) from None
+        raise
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without its details."""
+    return str(error).strip().partition("\n")[0]
+
+
+def refuse_recomputation() -> None:
+    """To be called inside of a forward pass that is followed by gradients.
+
+    Raises:
+        ModelError: When activation checkpointing is what makes this call.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _RECOMPUTING:
+            raise ModelError(
+                "The model runs its attention under activation checkpointing "
+                f"({frame.f_globals['__name__']}), which would run it a second time during backward.",
+                _REMEDY,
+            )
+        frame = frame.f_back
+
+
+def refuse_hidden_backward(output: Tensor) -> None:
+    """Look through the graph of a pass in which every operation was to follow rules of our own.
+
+    Raises:
+        ModelError: A part of it followed none: recomputed during backward, compiled, run in another thread.
+    """
+    for node in nodes_of(output):
+        name = str(node.name())
+        function = getattr(type(node), "_forward_cls", None)  # of a torch.autograd.Function
+        if "Checkpoint" in name:
+            raise ModelError(f"The model recomputes during backward ({name}).", _REMEDY)
+        if function is not None and not function.__module__.startswith("xai."):
+            raise ModelError(
+                f"The model brings a backward pass of its own ({name}), for which no propagation rule is known.",
+                "Use a method that needs none, such as integrated_gradients.",
+            )
+        if name.startswith(_ALWAYS_RULED):
+            raise ModelError(
+                f"A part of the model ({name}) ran out of sight of the propagation rules, e.g. in a thread of "
+                "its own.",
+                "Use a method that needs none, such as integrated_gradients.",
+            )
+
+
+def nodes_of(output: Tensor) -> Iterator[Any]:
+    """Every node of the autograd graph below an output, each once."""
+    met: set[Any] = set()
+    waiting: list[Any] = [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in met:
+            met.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+            yield node
+
+
+def is_traced(model: nn.Module) -> bool:
+    """Whether a part of the model is a graph: exported, traced or scripted."""
+    return any(isinstance(m, torch.fx.GraphModule | torch.jit.ScriptModule) for m in model.modules())
+
+
+def is_compiled(model: nn.Module) -> list[str]:
+    """Names of the modules that `torch.compile` returned or `Module.compile` changed; "" is the model."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+    ]
+
+
+def is_checkpointing(model: nn.Module) -> list[str]:
+    """Names of the modules whose flag for activation checkpointing is on; "" is the model."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if any(vars(module).get(flag) is True for flag in CHECKPOINT_FLAGS)
+    ]
