@@ -154,7 +154,10 @@ def test_targets_share_the_forward_passes_and_do_not_mix() -> None:
     calls = []
     model.register_forward_hook(lambda *_: calls.append(1))
     targets = [*range(CLASSES), Margin(1)]
-    for method, forwards in ((MaskGradient(model), 1), (IntegratedMaskGradient(model, 6), 1)):
+    for method, forwards in (
+        (MaskGradient(model), 1),
+        (IntegratedMaskGradient(model, 6, internal_batch_size=32), 1),
+    ):
         method.attribute_patches(x, 0)  # finds the layout
         calls.clear()
         together = method.attribute_targets(x, targets)
@@ -174,7 +177,7 @@ def test_arguments_that_are_no_batch_are_passed_on_as_they_are() -> None:
 def test_internal_batches_do_not_change_the_map(size: int) -> None:
     model, x = build("vit"), pixels(2)
     bias = torch.tensor([[0.0, 1.0, 0.0], [0.5, -1.0, 0.0]])
-    whole = IntegratedMaskGradient(model, 6).attribute_patches(x, [1, 0], bias)
+    whole = IntegratedMaskGradient(model, 6, internal_batch_size=32).attribute_patches(x, [1, 0], bias)
     sizes = []
     model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     method = IntegratedMaskGradient(model, 6, internal_batch_size=size)

@@ -57,7 +57,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         version=__version__,
         model=model_facts(plain(summary.provenance["model"])),
         labels=labels,
-        problem_type=summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL.value),
+        problem_type=ProblemType(summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL)),
         rows=[
             Row(
                 name=row["name"],

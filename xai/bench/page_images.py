@@ -29,7 +29,7 @@ LISTED = 5  # classes with their probabilities
 SHARE = 0.2  # of the patches removed, for the sheet
 TIED = 0.5  # share of tied patches from which on luck decides
 CURVES = ("deletion", "morf")  # the same under two names
-SURE = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}  # more than half of the probability
+SURE = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}  # a probability above one half
 
 
 @dataclass(frozen=True)

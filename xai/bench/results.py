@@ -68,7 +68,7 @@ class Answers:
         images: How many.
         clean: Mean value of the images as they are.
         baseline: Mean value with everything removed.
-        kept: Images whose followed class still has more than half of the probability with everything removed:
+        kept: Images whose followed class still has a probability above one half with everything removed:
             deleting evidence cannot take it from them. None where the value does not say it.
     """
 

@@ -20,7 +20,7 @@ data:
 # Registry names (xai methods lists them), or mappings with a row name of their own.
 methods:
   # what xai explain shows by default
-  - faithful
+  - {name: faithful, method: integrated_mask_gradient, options: {n_steps: 8}}
   - gradient_weighted_attention
   - {name: gwa_clamped, method: gradient_weighted_attention, options: {layers: last_4_layers, clamp: fused}}
   - attention_rollout

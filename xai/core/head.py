@@ -64,7 +64,7 @@ class ProblemType(StrEnum):
                 "which is no class and has no probability.",
                 "If its one output is in fact a logit (transformers writes regression by itself where "
                 "num_labels is 1), say so: problem_type single_label_classification, as --problem-type, "
-                "as argument of xai.load, in the YAML, or in the model's config.json.",
+                "as argument of xai.load, or in the YAML; or take problem_type out of its config.json.",
             )
         if said not in set(cls):
             raise UsageError(f"Unknown problem_type {said!r}.", nearest(str(said), [*cls, REGRESSION]))
@@ -151,4 +151,4 @@ def _of_config(module: Any) -> tuple[str, int | None] | None:
 
 
 def _fits(logits: int | None, classes: int | None) -> bool:
-    return classes is None or logits is None or classes == max(logits, 2)
+    return classes is None or logits is None or classes in (logits, max(logits, 2))

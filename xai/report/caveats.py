@@ -80,18 +80,18 @@ def _independent(probabilities: Mapping[str, float], predicted: str, label: str 
     names = ", ".join(words.short(name) for name in found[:SAID])
     more = f" and {len(found) - SAID} more" if len(found) > SAID else ""
     said.append(
-        "The labels are independent: each probability is one for itself, and they do not add up to 100 %. "
+        "The labels are independent: each probability is one for itself, and they do not add up to 100%. "
         + (
-            f"At 50 % or more: {names}{more}."
+            f"At 50% or more: {names}{more}."
             if found
-            else f"None reaches 50 %; the likeliest is {words.short(predicted)}."
+            else f"None reaches 50%; the likeliest is {words.short(predicted)}."
         )
     )
     near = [name for name, share in probabilities.items() if abs(share - 0.5) < UNSURE / 2]
     if near:
         shown = ", ".join(f"{words.short(name)} ({percent(probabilities[name])})" for name in near[:SAID])
         rest = f" and {len(near) - SAID} more" if len(near) > SAID else ""
-        said.append(f"The model is not sure of {shown}{rest}: a label counts as found from 50 %.")
+        said.append(f"The model is not sure of {shown}{rest}: a label counts as found from 50%.")
     return said
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from xai.core import ProblemType
+
 SCHEMA = "xai.report/1"
 
 Kind = Literal["explanation", "comparison", "benchmark"]
@@ -208,8 +210,8 @@ class Page(_Part):
     version: str = Field(description="Of xai.")
     model: dict[str, Any]
     labels: list[str]
-    problem_type: Literal["single_label_classification", "multi_label_classification"] = Field(
-        default="single_label_classification",
+    problem_type: ProblemType = Field(
+        default=ProblemType.SINGLE_LABEL,
         description="Whether exactly one class is true (softmax), or each label by itself (sigmoid).",
     )
     rows: list[Row]

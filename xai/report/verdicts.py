@@ -162,7 +162,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     for protocol, one in summary["answers"].items():
         if one["kept"]:
             yield (
-                f"Under {protocol} the followed class keeps more than half of the probability on "
+                f"Under {protocol} the followed class keeps a probability of more than one half on "
                 f"{one['kept']} of {plural(one['images'], 'image')} with nothing left of the image: "
                 "there, deleting evidence cannot take it away."
             )
