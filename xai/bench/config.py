@@ -25,6 +25,9 @@ Kind = Literal[
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 
 
+MOST = 1_000_000  # of what is listed or drawn before any work: more is a slip of the pen
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,7 +91,7 @@ class ForgeriesConfig(_Part):
     """
 
     photos: str = "shipped"
-    count: int = Field(default=200, gt=0)
+    count: int = Field(default=200, gt=0, le=MOST)
     kinds: tuple[Kind, ...] = Field(default=("upsampling", "noise"), min_length=1)
     pristine: bool = False
     seed: int = 0
@@ -159,7 +162,7 @@ class ControlsConfig(_Part):
         greedy_images: Of so many images a greedy order of occlusion: a strong reference, not a bound.
     """
 
-    random_seeds: int = Field(default=3, ge=0)
+    random_seeds: int = Field(default=3, ge=0, le=1000)
     center_prior: bool = True
     sobel: bool = True
     raw_attention: bool = True
@@ -194,12 +197,12 @@ class ProtocolConfig(_Short):
     unit: Literal["patch", "pixel"] | None = None
     operator: Any = None
     insertion_operator: Any = None
-    steps: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0, le=MOST)
     step_units: Any = None
     fractions: tuple[float, ...] | None = None
     ends: bool | None = None
     ties: Literal["random", "stable"] | None = None
-    tie_draws: int | None = Field(default=None, gt=0)
+    tie_draws: int | None = Field(default=None, gt=0, le=1000)
     sign: Literal["signed", "absolute", "positive"] | None = None
     upsampling: Literal["nearest", "bilinear"] | None = None
     value: Literal["margin", "probability", "logit", "accuracy"] | None = None
@@ -233,8 +236,8 @@ class StatisticsConfig(_Part):
         alpha: Level of the tests.
     """
 
-    resamples: int = Field(default=9999, ge=99)
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    resamples: int = Field(default=9999, ge=99, le=MOST)
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
 
 
 class BenchmarkConfig(_Part):
