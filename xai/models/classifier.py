@@ -9,7 +9,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from xai.attention import find_layout, prefix_tokens
-from xai.core import Geometry, ModelError, PatchGrid, UsageError
+from xai.core import Geometry, ModelError, PatchGrid, UsageError, XaiError
+from xai.core.memory import is_out_of_memory
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.preprocessing import Preprocessing
 
@@ -63,7 +64,7 @@ class Classifier(nn.Module):
         Raises:
             ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
         """
-        output = self.module(pixels.to(self.device, self.dtype), *args)
+        output = self._answer(pixels.to(self.device, self.dtype), *args)
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor):
             raise ModelError(
@@ -91,21 +92,29 @@ class Classifier(nn.Module):
             )
         return logits
 
+    def _answer(self, pixels: Tensor, *args: Any) -> Any:
+        """What the module returns; an error about the input's size in words that say where to mend it."""
+        try:
+            return self.module(pixels, *args)
+        except XaiError:
+            raise
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+            built, given = _stated_size(self.module), tuple(pixels.shape[-2:])
+            if built in (None, given) or is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"{self.name} was built for {built[0]}×{built[1]} pixels and does not take the {given[0]}×"
+                f"{given[1]} (height × width) that it was given: {error}",
+                "Its preprocessing must give the size it was built for: mend size or crop_size in its "
+                "preprocessor_config.json, resolution or resize in its YAML file, or the tensors.",
+            ) from error
+
     @cached_property
     def input_size(self) -> tuple[int, int] | None:
         """(height, width) of the standard input, None when nothing says it."""
         if self.preprocessing is not None and self.preprocessing.input_size is not None:
             return self.preprocessing.input_size
-        for module in self.module.modules():
-            config = getattr(module, "config", None)
-            # transformers says it in the configuration, torchvision, open_clip and timm on the module
-            said = getattr(config, "vision_config", config) or module
-            size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
-            if isinstance(size, int):
-                return size, size
-            if isinstance(size, tuple | list):
-                return size[0], size[1]
-        return None
+        return _stated_size(self.module)
 
     @cached_property
     def grid(self) -> PatchGrid:
@@ -187,6 +196,20 @@ class Classifier(nn.Module):
             "device": str(self.device),
             **self._facts,
         }
+
+
+def _stated_size(module: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the input that a module says it was built for."""
+    for inner in module.modules():
+        config = getattr(inner, "config", None)
+        # transformers says it in the configuration, torchvision, open_clip and timm on the module
+        said = getattr(config, "vision_config", config) or inner
+        size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
+        if isinstance(size, int):
+            return size, size
+        if isinstance(size, tuple | list):
+            return size[0], size[1]
+    return None
 
 
 def _check_weights(module: nn.Module) -> None:
