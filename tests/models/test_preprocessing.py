@@ -1,5 +1,7 @@
 """Pixels equal those of transformers' own processors; the geometry says where they came from."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import tiny_models as tiny
@@ -33,6 +35,30 @@ PROCESSORS = {
     "vit, lanczos": lambda: hf.ViTImageProcessorPil(size={"height": 32, "width": 32}, resample=1),
     "siglip": lambda: hf.SiglipImageProcessorPil(size={"height": 32, "width": 32}),
     "dinov2": lambda: hf.BitImageProcessorPil(size={"shortest_edge": 36}, **CROP),
+    "convnext, cut below 384": lambda: hf.ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.8),
+    "convnext, whole from 384": lambda: hf.ConvNextImageProcessorPil(size={"shortest_edge": 384}),
+    "levit": lambda: hf.LevitImageProcessorPil(size={"shortest_edge": 30}, **CROP),
+    "levit, both sides": lambda: hf.LevitImageProcessorPil(size={"height": 40, "width": 30}, **CROP),
+    "poolformer": lambda: hf.PoolFormerImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.7, **CROP),
+    "poolformer, square": lambda: hf.PoolFormerImageProcessorPil(size={"height": 32, "width": 32}, **CROP),
+    "poolformer, not square": lambda: hf.PoolFormerImageProcessorPil(
+        size={"height": 40, "width": 32}, **CROP
+    ),
+    "efficientnet": lambda: hf.EfficientNetImageProcessorPil(
+        size={"height": 32, "width": 40}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]
+    ),
+    "efficientnet, offset": lambda: hf.EfficientNetImageProcessorPil(
+        size={"height": 32, "width": 32}, rescale_offset=True, rescale_factor=1 / 127.5, include_top=False
+    ),
+    "efficientnet, only the top": lambda: hf.EfficientNetImageProcessorPil(
+        size={"height": 32, "width": 32}, do_normalize=False, image_std=[0.2, 0.3, 0.4]
+    ),
+    "mobilevit": lambda: hf.MobileViTImageProcessorPil(size={"shortest_edge": 36}, **CROP),
+    "mobilevit, rgb": lambda: hf.MobileViTImageProcessorPil(
+        size={"shortest_edge": 36}, do_flip_channel_order=False, do_normalize=True, **CROP
+    ),
+    "one mean for all": lambda: hf.ViTImageProcessorPil(size=32, image_mean=0.4, image_std=0.3),
+    "size in a list": lambda: hf.ViTImageProcessorPil(size=[32, 24], rescale_factor=1 / 128),
     "no normalisation": lambda: hf.ViTImageProcessorPil(
         size={"height": 32, "width": 32}, do_normalize=False, do_rescale=False
     ),
@@ -55,7 +81,9 @@ def test_equals_the_processor(tmp_path, processor):
         got = ours(image)
         assert got.dtype == torch.float32
         assert got.is_contiguous()
-        torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            got, expected.float(), rtol=1e-6, atol=1e-5 if "efficient" in processor else 4e-6
+        )
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
@@ -141,10 +169,82 @@ def test_a_strip_that_would_fill_the_memory_is_refused():
 
 
 def test_processor_with_a_step_of_its_own(tmp_path):
-    """PIL resize, then padding to a square: not what we know, so it is refused, not skipped."""
-    hf.ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.5).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"ConvNextImageProcessorPil .* does not only resize"):
+    """PIL resize, then both sides rounded up: not what we know, so it is refused, not skipped."""
+    hf.TextNetImageProcessorPil(size={"shortest_edge": 40}).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"TextNetImageProcessorPil .* does not only resize") as caught:
         read_preprocessing(str(tmp_path))
+    assert "makes 64×64 (height × width) of an image of 50×37, where these give 54×40" in str(caught.value)
+    assert "size_divisor=32" in str(caught.value)
+    assert f"{tmp_path}/preprocessor_config.json" in str(caught.value)
+
+
+GPT = {"clusters": [[0, 0, 0], [1, 1, 1]]}
+PADDED = {"do_pad": True, "pad_size": {"height": 256, "width": 256}}
+REFUSED = {
+    "colour clusters": (lambda: hf.ImageGPTImageProcessorPil(**GPT), "gives input_ids"),
+    "crop first": (hf.PerceiverImageProcessorPil, "does not only resize"),
+    "longest edge": (hf.DetrImageProcessorPil, "resizes by longest_edge, shortest_edge"),
+    "size divisor": (hf.GLPNImageProcessorPil, "makes 32×32"),
+    "padding": (lambda: hf.ViTImageProcessorPil(**PADDED), "do_pad=True"),
+    "naflex": (hf.Siglip2ImageProcessorPil, r"shape \(256, 768\), not one image"),
+    "pairs": (hf.SuperGlueImageProcessorPil, "cannot prepare an image alone"),
+    "no steps": (hf.Pix2StructImageProcessorPil, "cannot be read"),
+    "no such filter": (lambda: hf.ViTImageProcessorPil(resample=77), "cannot be read"),
+    "one deviation of three": (lambda: hf.ViTImageProcessorPil(image_std=[0.5]), "cannot prepare an image"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_processors_are_refused_by_name(tmp_path, name):
+    make, said = REFUSED[name]
+    processor = make()
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=said) as caught:
+        read_preprocessing(str(tmp_path))
+    assert type(processor).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{", '{"image_processor_type": 3}', '{"size": "large"}', "null"])
+def test_a_broken_processor_file_is_refused(tmp_path, text):
+    hf.ViTConfig(**tiny.TOWER).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(text)
+    with pytest.raises(ModelError):
+        read_preprocessing(str(tmp_path))
+
+
+@pytest.mark.skipif(bool(find_spec("torchvision")), reason="torchvision is here, so that it can be used")
+def test_a_processor_that_needs_torchvision_says_so(tmp_path):
+    hf.DINOv3ViTConfig(**tiny.TOWER).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "DINOv3ViTImageProcessor"}')
+    with pytest.raises(ModelError, match=r"torchvision[\s\S]*ViTImageProcessor, with size"):
+        read_preprocessing(str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [40, 24])
+def test_a_processor_of_another_size_is_refused_with_both_sizes(tmp_path, size):
+    model = tiny.randomize(hf.ViTForImageClassification(hf.ViTConfig(**tiny.TOWER)))
+    sides = {"height": size, "width": size}
+    classifier = xai.load(tiny.save_pretrained(tmp_path, model, size=sides, crop_size=sides))
+    with pytest.raises(ModelError, match=rf"32×32 pixels .* {size}×{size}[\s\S]*preprocessor_config\.json"):
+        xai.explain(noise((50, 50)), classifier)
+
+
+def test_a_model_that_interpolates_its_positions_takes_another_size(tmp_path):
+    model = tiny.randomize(hf.Dinov2ForImageClassification(hf.Dinov2Config(**tiny.TOWER)))
+    sides = {"height": 48, "width": 48}
+    classifier = xai.load(tiny.save_pretrained(tmp_path, model, size=sides, crop_size=sides))
+    (found,) = xai.explain(noise((50, 50)), classifier, method="chefer")
+    assert next(iter(found.maps.values())).shape == (6, 6)
+
+
+def test_without_resizing_each_image_is_right_or_refused(tmp_path):
+    model = tiny.randomize(hf.ViTForImageClassification(hf.ViTConfig(**tiny.TOWER)))
+    spec = tiny.save_pretrained(tmp_path, model, do_resize=False, do_center_crop=False)
+    failures = []
+    found = xai.explain([noise((32, 32)), noise((48, 40))], spec, method="chefer", failures=failures)
+    assert len(found) == 1
+    (failure,) = failures
+    assert "32×32 pixels and does not take the 40×48" in str(failure.error)
 
 
 def test_classifier_uses_its_processor(tmp_path):

@@ -11,7 +11,6 @@ from xai.attention.repeatable import check_repeatable
 from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
 from xai.attention.running import (
     as_written,
-    first_line,
     is_checkpointing,
     is_compiled,
     is_traced,
@@ -38,7 +37,6 @@ __all__ = [
     "drop_patches",
     "entry_of",
     "find_layout",
-    "first_line",
     "gradient_rows",
     "grid_of",
     "is_checkpointing",

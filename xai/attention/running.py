@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from xai.core import ModelError
+from xai.core.text import first_line
 
 # where libraries keep on the module that it recomputes: transformers, timm and open_clip, Swin and
 # ConvNeXt, mmcv
@@ -103,11 +104,6 @@ def told_recomputation() -> Iterator[None]:
                 f"The model runs under activation checkpointing: {first_line(error)}", _REMEDY
             ) from None
         raise
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, without its details."""
-    return str(error).strip().partition("\n")[0]
 
 
 def refuse_recomputation() -> None:

@@ -15,7 +15,7 @@ from xai.bench.prepared import Exclusion
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.shown import Shown
 from xai.bench.views import View
-from xai.core import ProblemType, derive_seed, predicted_labels
+from xai.core import Geometry, ProblemType, derive_seed, predicted_labels
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units
@@ -23,6 +23,7 @@ from xai.report.caveats import answer, blind, no_better
 from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
 from xai.report.text import percent, printable
+from xai.report.words import squashed
 from xai.stats import disagreement, map_agreement
 
 LISTED = 5  # classes with their probabilities
@@ -286,6 +287,7 @@ def _caveats(
             yield no_better(one)
     if shown.view is not None:
         yield from blind((facts["width"], facts["height"]), facts["seen"], facts["box"] is not None)
+        yield from squashed(Geometry((facts["width"], facts["height"]), facts["seen"]), shown.view.input_size)
     failures = {one.method: one.reason for one in run.exclusions.get(shown.id, ()) if one.method != "*"}
     for row, reason in failures.items():
         yield f"{row} failed on this image: {reason}."

@@ -227,6 +227,7 @@ def _fills(
         substrate = operator.prepare(classifier, pixels[None], seeds)
         if substrate is not None:
             colour = (substrate[0, :, 0, 0] * std + mean) / steps.scale
+            colour = colour.flip(0) if steps.bgr else colour
             red, green, blue = colour.round().clamp(0, 255).int().tolist()
             fills[name] = f"#{red:02x}{green:02x}{blue:02x}"
     return fills

@@ -47,6 +47,16 @@ class Geometry:
         left, top, right, bottom = self.box
         return replace(self, size=size, box=(left + dx, top + dy, right + dx, bottom + dy))
 
+    def aspect_change(self, size: tuple[int, int]) -> float:
+        """How many times wider, or higher, than it is the view is shown to the model, 1 where it is as it is.
+
+        Args:
+            size: (height, width) of the model's input, in any unit.
+        """
+        left, top, right, bottom = self.box
+        change = (right - left) / (bottom - top) * size[0] / size[1]
+        return max(change, 1 / change)
+
     def project(self, patches: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Lay a patch map over the original image, bilinear between patch centres.
 

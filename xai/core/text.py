@@ -4,3 +4,9 @@
 def valid_text(text: str) -> str:
     """The text with bytes of file names that are no UTF-8 as escapes; as bytes it is valid UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 500 characters; its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xai.core import Explanation
+from xai.report import words
 
 SCHEMA = "xai.explanation/1"
 
@@ -66,12 +67,13 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
 
 
 def warnings_of(explanation: Explanation) -> list[str]:
-    """What a reader should know: a map that is all zero shows no evidence, not "nothing there"."""
-    return [
+    """What a reader should know: a map that is all zero shows no evidence, an image was seen squashed."""
+    empty = [
         f"no evidence for {name}: the map is all zero"
         for name, values in explanation.maps.items()
         if not values.any()
     ]
+    return empty + words.squashed_for(explanation)
 
 
 @cache

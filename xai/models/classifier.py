@@ -8,10 +8,10 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import check_grid, find_layout, first_line, is_traced, prefix_tokens
-from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, find_problem_type
+from xai.attention import check_grid, find_layout, prefix_tokens
+from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.grid import SAY_GRID, parse_grid
-from xai.core.memory import is_out_of_memory
+from xai.models.failing import FAILURES, reason_of, stated_size
 from xai.models.fingerprint import fingerprint, weights_version
 from xai.models.module_weights import check_module, mixed_types
 from xai.models.preprocessing import Preprocessing
@@ -118,38 +118,20 @@ class Classifier(nn.Module):
     def _run(self, pixels: Tensor, *args: Any) -> Any:
         try:
             return self.module(pixels, *args)
-        except (AssertionError, RuntimeError) as error:
-            if is_out_of_memory(error):
+        except XaiError:
+            raise
+        except FAILURES as error:
+            known = reason_of(error, self.module, self.name, pixels)
+            if known is None:
                 raise
-            if "dtype" in str(error) and (types := mixed_types(self.module)):
-                said = ", ".join(f"{count} parameters in {name}" for name, count in types.items())
-                raise ModelError(
-                    f"{self.name} mixes floating-point types, which torch does not: {said}.",
-                    'Load it in one: dtype="float32"/--dtype float32.',
-                ) from error
-            if not is_traced(self.module):
-                raise
-            raise ModelError(
-                f"{self.name} is an exported or traced graph, which failed on pixels of shape "
-                f"{tuple(pixels.shape)}: {first_line(error)}",
-                "Export it with a batch of any size, or give the module that it was made from.",
-            ) from error
+            raise known from error
 
     @cached_property
     def input_size(self) -> tuple[int, int] | None:
         """(height, width) of the standard input, None when nothing says it."""
         if self.preprocessing is not None and self.preprocessing.input_size is not None:
             return self.preprocessing.input_size
-        for module in self.module.modules():
-            config = getattr(module, "config", None)
-            # transformers says it in the configuration, torchvision, open_clip and timm on the module
-            said = getattr(config, "vision_config", config) or module
-            size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
-            if isinstance(size, int):
-                return size, size
-            if isinstance(size, tuple | list):
-                return size[0], size[1]
-        return None
+        return stated_size(self.module)
 
     @cached_property
     def grid(self) -> PatchGrid:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from xai.core import ModelError
+from xai.core.text import first_line
 from xai.models.quiet import quiet_transformers
 
 _SLACK = 10_000_000  # numbers: heads and position embeddings that a checkpoint may lack
@@ -40,12 +41,6 @@ def from_hub(load: Callable[..., Any], place: str | None, **options: Any) -> Any
         else:
             hint = "Check the name and the network, or use local:DIR for a folder."
         raise ModelError(f"{place or 'The tower'} cannot be loaded: {reason}", hint) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
 
 
 def check_numbers(model_class: Any, config: Any, held: int) -> None:

@@ -20,7 +20,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre-crop (zero-padding what is missing), scale, normalise; each step optional.
+    """Resize, centre-crop (zero-padding what is missing), scale, order channels, normalise; each optional.
 
     Args:
         size: (height, width) to resize to, whatever the aspect; excludes `shortest_edge`.
@@ -32,6 +32,7 @@ class Preprocessing:
         scale: Factor from 8-bit values.
         torchvision_crop: Where the odd pixel of a centre crop falls: as in torchvision's CenterCrop, or as in
             transformers.
+        bgr: Whether channels come out blue first; `mean` and `std` are in that order.
     """
 
     size: tuple[int, int] | None = None
@@ -42,6 +43,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     scale: float = 1 / 255
     torchvision_crop: bool = False
+    bgr: bool = False
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -69,6 +71,7 @@ class Preprocessing:
             left, top = self._offset(resized)
             image = image.crop((left, top, left + width, top + height))  # pads with zeros
         pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+        pixels = pixels[..., ::-1] if self.bgr else pixels
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
@@ -89,6 +92,7 @@ class Preprocessing:
             "resize": resize,
             "crop": None if self.crop is None else list(self.crop),
             "interpolation": self.interpolation,
+            "channels": "BGR" if self.bgr else "RGB",
             "scale": self.scale,
             "mean": list(self.mean),
             "std": list(self.std),

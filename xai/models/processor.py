@@ -1,55 +1,200 @@
 """A Hugging Face image processor's configuration, read into our own preprocessing."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from transformers import AutoImageProcessor
+from transformers.processing_utils import ImagesKwargs
 
-from xai.core import ModelError
+from xai.core import ModelError, XaiError
 from xai.models.hub import from_hub
 from xai.models.preprocessing import Preprocessing
 
-_PROBES = ((37, 50), (601, 317))  # (width, height); odd, small and large: what the two disagree on shows
+# (width, height): odd and even, wide and tall, tiny and large; what the two disagree on shows
+_PROBES = ((37, 50), (601, 317), (317, 600), (5, 4), (224, 224))
+_TOLERANCE = 2e-6  # of values in [0, 1], before they are divided by the deviation; single precision has 6e-8
+_CONVNEXT_WARPS_FROM = 384
 
 
 def read_preprocessing(place: str, trust_remote_code: bool = False) -> Preprocessing:
     """The preprocessing of the processor at `place` (folder or hub name), on the PIL backend.
 
-    It is compared with the processor itself on two images, so a step that we do not know is not skipped
+    It is compared with the processor itself on five images, so a step that we do not know is not skipped
     silently.
 
     Raises:
-        ModelError: When there is no processor, or it does something else than resize, crop, scale, normalise.
+        ModelError: When there is no processor, it cannot be run, or it does something else than resize, crop,
+            scale, normalise and turn RGB into BGR.
     """
-    processor = from_hub(
-        AutoImageProcessor.from_pretrained, place, backend="pil", trust_remote_code=trust_remote_code
-    )
-    preprocessing = _translate(processor, place)
-    for width, height in _PROBES:
-        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-        theirs = np.asarray(processor(image, return_tensors="np")["pixel_values"][0])
-        ours = preprocessing(image).numpy()
-        if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=1e-4):
-            raise ModelError(
-                f"{type(processor).__name__} of {place} does not only resize, centre crop, scale, normalise.",
-                "Preprocess the images yourself and give tensors to xai.load(module, labels=...).",
-            )
+    processor = _load(place, trust_remote_code)
+    try:
+        preprocessing = _translate(processor, place)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _unlike(processor, place, f"says steps that cannot be read ({_brief(error)})") from error
+    for size in _PROBES:
+        _compare(processor, preprocessing, place, size)
     return preprocessing
 
 
+def _load(place: str, trust_remote_code: bool) -> Any:
+    try:
+        return from_hub(
+            AutoImageProcessor.from_pretrained, place, backend="pil", trust_remote_code=trust_remote_code
+        )
+    except XaiError as error:
+        if "dependencies" not in error.message:  # transformers': a processor that knows no PIL
+            raise
+        raise ModelError(error.message, f"Install what it names, or {_otherwise(place)}") from error
+    except ImportError as error:
+        raise ModelError(
+            f"The image processor of {place} cannot be loaded: {_brief(error)}",
+            f"Install what it names, or {_otherwise(place)}",
+        ) from error
+    except Exception as error:  # a broken preprocessor_config.json fails wherever transformers first reads it
+        raise ModelError(
+            f"The image processor of {place} cannot be loaded: {_brief(error)}.",
+            f"Mend {place}/preprocessor_config.json.",
+        ) from error
+
+
 def _translate(processor: Any, place: str) -> Preprocessing:
-    size = dict(processor.size or {}) if processor.do_resize else {}
-    size = {key: value for key, value in size.items() if value is not None}
+    if hasattr(processor, "data_config"):  # timm's own transform, in transformers' clothes
+        from xai.models.timm_source import read_data_config
+
+        return read_data_config(processor.data_config)
+    size = {k: v for k, v in dict(processor.size or {}).items() if v is not None}
+    size = size if processor.do_resize else {}
     crop = dict(processor.crop_size or {}) if getattr(processor, "do_center_crop", None) else {}
     if size.keys() not in ({"shortest_edge"}, {"height", "width"}, set()):
-        raise ModelError(f"The image processor of {place} resizes by {', '.join(size)}, which is not known.")
-    return Preprocessing(
+        raise _unlike(processor, place, f"resizes by {', '.join(size)}")
+    normalises = bool(processor.do_normalize)
+    steps = Preprocessing(
         size=(size["height"], size["width"]) if "height" in size else None,
         shortest_edge=size.get("shortest_edge"),
         crop=(crop["height"], crop["width"]) if crop else None,
-        interpolation=Image.Resampling(processor.resample).name.lower(),
-        mean=tuple(processor.image_mean) if processor.do_normalize else (0.0, 0.0, 0.0),
-        std=tuple(processor.image_std) if processor.do_normalize else (1.0, 1.0, 1.0),
+        interpolation=_filter(processor.resample),
+        mean=_channels(processor.image_mean) if normalises else (0.0, 0.0, 0.0),
+        std=_channels(processor.image_std) if normalises else (1.0, 1.0, 1.0),
         scale=processor.rescale_factor if processor.do_rescale else 1.0,
     )
+    own = _OWN_STEPS.get(_name(processor))
+    return steps if own is None else own(steps, processor)
+
+
+def _convnext(steps: Preprocessing, processor: Any) -> Preprocessing:
+    """Below 384 pixels the share `crop_pct` of the resized image is cut out; from there on nothing is."""
+    side = steps.shortest_edge
+    if side is None:
+        return steps
+    if side >= _CONVNEXT_WARPS_FROM:
+        return replace(steps, size=(side, side), shortest_edge=None)
+    return replace(steps, shortest_edge=int(side / processor.crop_pct), crop=(side, side))
+
+
+def _levit(steps: Preprocessing, processor: Any) -> Preprocessing:
+    edge = steps.shortest_edge
+    return steps if edge is None else replace(steps, shortest_edge=int((256 / 224) * edge))
+
+
+def _poolformer(steps: Preprocessing, processor: Any) -> Preprocessing:
+    share, sides = processor.crop_pct, steps.size
+    if share is None or (sides is None and steps.shortest_edge is None):
+        return steps
+    if sides is not None and sides[0] != sides[1]:
+        return replace(steps, size=(int(sides[0] / share), int(sides[1] / share)))
+    edge = sides[0] if sides is not None else steps.shortest_edge or 0
+    return replace(steps, size=None, shortest_edge=int(edge / share))
+
+
+def _efficientnet(steps: Preprocessing, processor: Any) -> Preprocessing:
+    """Values from −1 with `rescale_offset`; divided by the deviation once more with `include_top`."""
+    offset = 1.0 if processor.rescale_offset and processor.do_rescale else 0.0
+    mean, std = tuple(m + offset for m in steps.mean), steps.std
+    if processor.include_top:
+        std = tuple(s * t for s, t in zip(std, _channels(processor.image_std), strict=True))
+    return replace(steps, mean=mean, std=std)
+
+
+def _mobilevit(steps: Preprocessing, processor: Any) -> Preprocessing:
+    """BGR, and never normalised, whatever `do_normalize` says."""
+    return replace(
+        steps, bgr=bool(processor.do_flip_channel_order), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
+
+
+_OWN_STEPS: dict[str, Callable[[Preprocessing, Any], Preprocessing]] = {
+    "ConvNextImageProcessor": _convnext,
+    "LevitImageProcessor": _levit,
+    "PoolFormerImageProcessor": _poolformer,
+    "EfficientNetImageProcessor": _efficientnet,
+    "MobileViTImageProcessor": _mobilevit,
+}
+
+
+def _compare(processor: Any, preprocessing: Preprocessing, place: str, size: tuple[int, int]) -> None:
+    width, height = size
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    try:
+        given = processor(image, return_tensors="pt" if hasattr(processor, "data_config") else "np")
+    except Exception as error:  # it is foreign code, and some of it wants pairs of images, texts, clusters …
+        raise _unlike(processor, place, f"cannot prepare an image alone ({_brief(error)})") from error
+    if not isinstance(given, Mapping) or "pixel_values" not in given:
+        found = ", ".join(given) if isinstance(given, Mapping) else type(given).__name__
+        raise _unlike(processor, place, f"gives {found}, not pixel_values")
+    theirs, ours = np.asarray(given["pixel_values"][0]), preprocessing(image).numpy()
+    if theirs.ndim != 3:
+        raise _unlike(processor, place, f"gives values of shape {theirs.shape}, not one image (3, H, W)")
+    if theirs.shape != ours.shape:
+        made, expected = (f"{x.shape[1]}×{x.shape[2]}" for x in (theirs, ours))
+        raise _unlike(
+            processor,
+            place,
+            f"does not only resize, centre crop, scale, normalise: it makes {made} (height × width) of an "
+            f"image of {height}×{width}, where these give {expected}",
+        )
+    tolerance = _TOLERANCE / min(1.0, *preprocessing.std) * max(1.0, 255 * preprocessing.scale)
+    if not np.allclose(theirs, ours, rtol=1e-6, atol=tolerance):
+        raise _unlike(processor, place, "does not only resize, centre crop, scale, normalise")
+
+
+def _unlike(processor: Any, place: str, what: str) -> ModelError:
+    """The refusal, with the steps that only this kind of processor has, and the file to mend."""
+    keywords = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", {})
+    names = [n for n in keywords if n not in ImagesKwargs.__annotations__] + ["do_pad"]
+    own = [f"{n}={v}" for n in names if isinstance(v := getattr(processor, n, None), int | float | str) and v]
+    said = f" Steps of its own: {', '.join(own)}." if own else ""
+    return ModelError(
+        f"{type(processor).__name__} of {place} {what}.{said}",
+        f"Preprocess the images yourself and give tensors to xai.load(module, labels=...), or "
+        f"{_otherwise(place)}",
+    )
+
+
+def _otherwise(place: str) -> str:
+    return (
+        "if the model was trained on plainly resized images, name a processor that does that in "
+        f"{place}/preprocessor_config.json: image_processor_type: ViTImageProcessor, with size, image_mean "
+        "and image_std."
+    )
+
+
+def _brief(error: Exception) -> str:
+    """Its first line: foreign messages can be long."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _name(processor: Any) -> str:
+    return type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
+
+
+def _filter(resample: Any) -> str:
+    """Name of the PIL filter; transformers resizes bilinearly where none is named."""
+    return Image.Resampling(2 if resample is None else int(resample)).name.lower()
+
+
+def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
+    return (float(value),) * 3 if isinstance(value, int | float) else tuple(value)

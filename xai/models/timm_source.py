@@ -55,7 +55,7 @@ def load_timm(
             for i in range(model.num_classes)
         ]
     check_labels(labels, model.num_classes, name)
-    preprocessing = _preprocessing(resolve_model_data_config(model))
+    preprocessing = read_data_config(resolve_model_data_config(model))
     return Classifier(
         model.eval(),
         labels,
@@ -66,8 +66,12 @@ def load_timm(
     )
 
 
-def _preprocessing(data: dict[str, Any]) -> Preprocessing:
-    """The evaluation transform: resize by crop_pct, then crop."""
+def read_data_config(data: dict[str, Any]) -> Preprocessing:
+    """The evaluation transform that timm makes of a data configuration: resize by crop_pct, then crop.
+
+    Raises:
+        ModelError: For a way of cropping that is not known.
+    """
     _, height, width = data["input_size"]
     shared = {"interpolation": data["interpolation"], "mean": tuple(data["mean"]), "std": tuple(data["std"])}
     shared["torchvision_crop"] = True

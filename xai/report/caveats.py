@@ -35,6 +35,7 @@ def caveats_of(
         *no_evidence(methods),
         *(no_better(removal) for removal in removals if removal.row not in controls and _no_better(removal)),
         *blind(one.geometry.size, one.geometry.box, one.sample.box is not None),
+        *words.squashed_for(one),
         *signs(methods),
     ]
 

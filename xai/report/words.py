@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from xai.core import Explanation
+from xai.core import Explanation, Geometry
 from xai.report.canvas import Canvas
 from xai.report.scale import Scale
 from xai.report.text import percent, printable, shorten
 
 LISTED = 3  # labels named in a line
 LIMITS = "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
+SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says so: 3:2 to a square is spared
 
 
 def name(explanation: Explanation) -> str:
@@ -84,8 +85,31 @@ def sides(first: str, second: str) -> str:
     return f"blue: more for {short(second)} · orange: more for {short(first)}"
 
 
+def squashed(geometry: Geometry, size: tuple[int, int] | None) -> list[str]:
+    """A sentence on an image whose aspect the preprocessing changed by more than `SQUASHED`, else nothing.
+
+    Args:
+        geometry: Where the model's input lies in the image.
+        size: (height, width) of the input in any unit; None where it follows the image.
+    """
+    if size is None or round(change := geometry.aspect_change(size), 1) <= SQUASHED:
+        return []
+    left, top, right, bottom = geometry.box
+    return [
+        f"The model saw this squashed: {right - left:.0f}×{bottom - top:.0f} pixels (width × height) became "
+        f"{size[1]}×{size[0]}, an aspect changed {change:.1f} times. "
+        "A crop of the part that matters (--box x,y,w,h) keeps it."
+    ]
+
+
+def squashed_for(explanation: Explanation) -> list[str]:
+    """`squashed`, of an explanation's image."""
+    size = explanation.model.get("input_size")
+    return squashed(explanation.geometry, None if size is None else (size[0], size[1]))
+
+
 def conditions(explanation: Explanation, canvas: Canvas) -> list[str]:
-    """Sentences on the area drawn: crop, blind area, true mask; may be none."""
+    """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
     said = []
     if explanation.sample.box is not None:
         said.append("White outline: the crop that the model was given.")
@@ -95,7 +119,7 @@ def conditions(explanation: Explanation, canvas: Canvas) -> list[str]:
         said.append("Dimmed and hatched: not seen by the model.")
     if explanation.sample.mask is not None:
         said.append("Turquoise outline: the area known to be tampered with.")
-    return said
+    return said + squashed_for(explanation)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
