@@ -30,7 +30,7 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         `running` (modules in training mode, compiled, with activation checkpointing; whether a part is an
         exported or scripted graph; whether two passes answer alike), `batch` (how far an image's logits
         change, relative, with another image beside it; None where a graph holds for one batch size) and
-        `methods`, the kinds that work. `attention_seen` counts layers, "6 of 12" where a part of the attention
+        `methods`, the kinds that work. `attention_seen` counts layers, "6 of 12" where a part of it
         cannot be recorded: then `attention_refused` says why, and `parity` and `gradient_norms` are empty.
 
     Raises:
