@@ -15,22 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from xai.attention.intercept import ALTERNATIVES
-from xai.core import ModelError, PatchGrid
-
-
-class UnseenAttentionError(ModelError):
-    """A part of the attention that reads the image cannot be recorded.
-
-    Args:
-        message: What was seen.
-        recorded: Attention layers that can be recorded.
-        layers: Attention layers that read the image.
-    """
-
-    def __init__(self, message: str, recorded: int, layers: int, hint: str | None = ALTERNATIVES):
-        super().__init__(message, hint)
-        self.recorded, self.layers = recorded, layers
+from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
+from xai.core import PatchGrid
 
 
 @dataclass(frozen=True)
@@ -182,14 +168,14 @@ def refuse_scripted_attention(model: nn.Module) -> None:
     """TorchScript that attends hides it from both the interception and, once optimised, the graph.
 
     Raises:
-        ModelError: A scripted or traced part calls attention or a softmax.
+        UnseenAttentionError: A scripted or traced part calls attention or a softmax.
     """
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             code = str(getattr(module, "inlined_graph", ""))
             if any(word in code for word in ("scaled_dot_product", "multi_head", "softmax(")):
-                raise ModelError(
+                raise UnseenAttentionError(
                     f"{name or type(model).__name__} is TorchScript (torch.jit) with attention in it, whose "
                     "calls cannot be intercepted.",
-                    f"Give the module that it was made from. {ALTERNATIVES}",
+                    hint=f"Give the module that it was made from. {ALTERNATIVES}",
                 )

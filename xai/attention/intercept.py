@@ -39,6 +39,20 @@ _SDPA_SIGNATURE = inspect.Signature(
 )
 
 
+class UnseenAttentionError(ModelError):
+    """A part of the attention that reads the image cannot be recorded.
+
+    Args:
+        message: What was seen.
+        recorded: Attention layers that can be recorded.
+        layers: Attention layers that read the image; 0 where they could not be counted.
+    """
+
+    def __init__(self, message: str, recorded: int = 0, layers: int = 0, hint: str | None = ALTERNATIVES):
+        super().__init__(message, hint)
+        self.recorded, self.layers = recorded, layers
+
+
 class AttentionInterceptor(TorchFunctionMode, ABC):
     """Hands every attention call inside the `with` block to `attend`."""
 
@@ -70,10 +84,9 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
                 "Call model.eval() first.",
             )
         if query.dim() != 4:
-            raise ModelError(
+            raise UnseenAttentionError(
                 f"An attention call has shape {tuple(query.shape)}; "
-                "(batch, heads, tokens, channels) is expected.",
-                ALTERNATIVES,
+                "(batch, heads, tokens, channels) is expected."
             )
         return self.attend(query, key, value, **options)
 
@@ -82,10 +95,9 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
         query, key, value = call["query"], call["key"], call["value"]
         refused = [n for n in ("bias_k", "bias_v", "static_k", "static_v") if call[n] is not None]
         if refused or call["add_zero_attn"] or query.dim() != 3:
-            raise ModelError(
+            raise UnseenAttentionError(
                 "The model uses nn.MultiheadAttention in a way that cannot be recorded "
-                f"({', '.join(refused) or 'add_zero_attn or unbatched input'}).",
-                ALTERNATIVES,
+                f"({', '.join(refused) or 'add_zero_attn or unbatched input'})."
             )
         queries, batch, width = query.shape
         heads = call["num_heads"]

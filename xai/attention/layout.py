@@ -74,8 +74,8 @@ def check_grid(grid: PatchGrid, height: int, width: int) -> PatchGrid:
     """
     if 4 * grid.patches > height * width or grid.rows > height or grid.cols > width:
         raise ModelError(
-            f"A grid of {grid.rows}×{grid.cols} = {grid.patches} cells is too fine for {height}×{width} pixels: "
-            f"a cell has {height * width / grid.patches:.3g} of them, 4 are the least.",
+            f"A grid of {grid.rows}×{grid.cols} = {grid.patches} cells is too fine for {height}×{width} "
+            f"pixels: a cell has {height * width / grid.patches:.3g} of them, 4 are the least.",
             f"Say a coarser grid: {SAY_GRID}.",
         )
     return grid

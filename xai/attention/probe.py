@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai.attention.census import Census, UnseenAttentionError, closed, refuse_scripted_attention, say_unseen
-from xai.attention.intercept import ALTERNATIVES
+from xai.attention.census import Census, closed, refuse_scripted_attention, say_unseen
+from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.attention.record import AttentionCall, Recording, advice, check_recording, recorded
 from xai.core import ModelError, PatchGrid
 

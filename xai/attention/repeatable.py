@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from xai.core import ModelError
@@ -112,23 +113,29 @@ def _restore(buffers: list[tuple[str, Tensor, Tensor]]) -> list[str]:
     return [name for name, _, _ in written]
 
 
+def may_vary(model: nn.Module) -> bool:
+    """Whether a look at its modules leaves open that answers vary: training mode, no running statistics."""
+    return any(
+        module.training or (isinstance(module, _BatchNorm) and module.running_mean is None)
+        for module in model.modules()
+    )
+
+
+def random_state(device: torch.device) -> tuple[bytes, ...]:
+    """The state of torch's own generators, to tell later whether a number was drawn from them."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return tuple(state.numpy().tobytes() for state in states)
+
+
 @contextmanager
 def _same_random_state(device: torch.device) -> Iterator[Any]:
     """Gives a function that says whether torch drew random numbers; the states are put back."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = [device] if device.type == "cuda" else []
-
-    def states() -> tuple[Tensor, ...]:
-        return (torch.get_rng_state(), *(torch.cuda.get_rng_state(one) for one in devices))
-
-    before = states()
-
-    def drawn() -> bool:
-        return not all(torch.equal(a, b) for a, b in zip(before, states(), strict=True))
-
-    with torch.random.fork_rng(devices):
+    python, numpy, before = random.getstate(), np.random.get_state(), random_state(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
-            yield drawn
+            yield lambda: random_state(device) != before
         finally:
             random.setstate(python)
             np.random.set_state(numpy)

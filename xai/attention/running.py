@@ -136,13 +136,12 @@ def refuse_hidden_backward(output: Tensor) -> None:
             raise ModelError(f"The model recomputes during backward ({name}).", _REMEDY)
         if function is not None and not function.__module__.startswith("xai."):
             raise ModelError(
-                f"The model brings a backward pass of its own ({name}), for which no propagation rule is known.",
+                f"The model brings a backward pass of its own ({name}), for which there is no rule.",
                 "Use a method that needs none, such as integrated_gradients.",
             )
         if name.startswith(_ALWAYS_RULED):
             raise ModelError(
-                f"A part of the model ({name}) ran out of sight of the propagation rules, e.g. in a thread of "
-                "its own.",
+                f"A part of the model ({name}) ran out of sight of the propagation rules, e.g. in a thread.",
                 "Use a method that needs none, such as integrated_gradients.",
             )
 

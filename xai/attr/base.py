@@ -19,7 +19,9 @@ from xai.attention import (
     check_repeatable,
     grid_of,
     is_traced,
+    may_vary,
     probe,
+    random_state,
     record_attention,
     told_recomputation,
     uncompiled,
@@ -117,8 +119,7 @@ class PatchAttribution(Attribution):
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
     ) -> PatchMaps:
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
-        with differentiable():
-            pixels, args = self._ready(inputs, additional_forward_args)
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
             return self._relevance(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:
@@ -129,23 +130,33 @@ class PatchAttribution(Attribution):
         """(targets, B, rows, cols) for pixels that are finite, detached and of shape (B, 3, H, W)."""
 
     def check_model(self, pixels: Tensor, args: tuple[Any, ...] = ()) -> None:
-        """Make sure that the model answers alike each time; found out once per input size and mode.
+        """Refuse a model whose answers vary by its mode; a pass is made only where its modules leave it open.
 
         Raises:
-            ModelError: It is in training mode with dropout, normalises by the batch, or draws random numbers.
+            ModelError: It is in training mode with dropout, or normalises by the batch.
         """
+        if self.info.family == "control":  # these never call the model
+            return
         state = self._state(pixels)
-        if state not in self._plain:
-            passes = 1 if self.info.family == "attention" else 2  # the probe's pass is compared as well
-            first = self._first(pixels, args)
-            self._plain[state] = check_repeatable(self.model, first, args, passes=passes)
+        if state not in self._plain and may_vary(self.model):
+            self._plain[state] = check_repeatable(self.model, self._first(pixels, args), args)
 
-    def _ready(self, inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[Any, ...]]:
-        """Inputs as `prepare` gives them, for a model that was found to answer alike each time."""
-        pixels, args = prepare(inputs, additional_forward_args)
-        if self.info.family != "control":  # these never call the model
+    @contextmanager
+    def _attributing(
+        self, inputs: Any, additional_forward_args: Any
+    ) -> Iterator[tuple[Pixels, tuple[Any, ...]]]:
+        """Inputs as `prepare` gives them, inside a block in which the model must not draw random numbers.
+
+        Raises:
+            ModelError: After the block, when it drew some and its answers vary.
+        """
+        with differentiable():
+            pixels, args = prepare(inputs, additional_forward_args)
             self.check_model(pixels, args)
-        return pixels, args
+            before = random_state(pixels.device)
+            yield pixels, args
+            if self.info.family != "control" and random_state(pixels.device) != before:
+                check_repeatable(self.model, self._first(pixels, args), args)
 
     def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
         """How the model attends to inputs of this size; found out once by one extra pass of one image."""

@@ -9,7 +9,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
-from xai.attr.base import MethodInfo, PatchAttribution, differentiable, like_inputs, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, like_inputs, register, scores
 from xai.attr.options import check_counts, operator_of, painted
 from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target
@@ -89,8 +89,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             internal_batch_size: Overrides the constructor's.
             return_convergence_delta: Also return (B,) sum of relevance − (y(x) − y(x')).
         """
-        with differentiable():
-            pixels, args = self._ready(inputs, additional_forward_args)
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
             (target,) = self._normalised([target])
             grid = self._grid(pixels)  # a model that does not say it is told before the long part
             fine = self._pixels(pixels, baselines, target, args, n_steps, method, internal_batch_size)

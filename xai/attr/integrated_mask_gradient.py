@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xai.attention import Probe, mask_patches
 from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, differentiable, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, register, scores
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
 from xai.attr.options import check_counts, check_option
 from xai.attr.quadrature import presence_path
@@ -132,8 +132,7 @@ class IntegratedMaskGradient(PatchAttribution):
         if self.clamp is not None:
             raise UsageError("Clamped shares have no sum to compare with.", "Use clamp=None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
-        with differentiable():
-            pixels, args = self._ready(end_point, additional_forward_args)
+        with self._attributing(end_point, additional_forward_args) as (pixels, args):
             (target,) = self._normalised([target])
             return total.flatten(1).sum(1) - self._rise(self._masked(pixels, args), pixels, target, args)
 
@@ -147,8 +146,7 @@ class IntegratedMaskGradient(PatchAttribution):
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
     ) -> Float[Tensor, "targets b layers heads rows cols"]:
         """`attribute_layers` for several targets, sharing forward passes."""
-        with differentiable():
-            pixels, args = self._ready(inputs, additional_forward_args)
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
             return self._shares(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
 
     def fuse_layers(

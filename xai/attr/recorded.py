@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe
 from xai.attr.backward import output_gradients
-from xai.attr.base import PatchAttribution, differentiable, scores
+from xai.attr.base import PatchAttribution, scores
 from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.core import UsageError
@@ -57,8 +57,7 @@ class RecordedAttribution(PatchAttribution):
         Raises:
             UsageError: The method has no such maps.
         """
-        with differentiable():
-            pixels, args = self._ready(inputs, additional_forward_args)
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
             record = record_pass([self], pixels, [target], args)
             maps = self._heads(record)[0]
             return record.seen.grid.to_patches(maps).detach().to(pixels.dtype)
@@ -126,8 +125,8 @@ def attribute_many(
     shared = {name: one for name, one in methods.items() if isinstance(one, RecordedAttribution)}
     found: dict[str, PatchMaps] = {}
     if shared:
-        with differentiable():
-            pixels, args = next(iter(shared.values()))._ready(inputs, additional_forward_args)
+        first = next(iter(shared.values()))
+        with first._attributing(inputs, additional_forward_args) as (pixels, args):
             record = record_pass(list(shared.values()), pixels, targets, args)
             found = {name: one.read(record).detach().to(pixels.dtype) for name, one in shared.items()}
             del record

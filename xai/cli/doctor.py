@@ -66,7 +66,7 @@ def doctor(
         say_next("explain one image at a time (--batch-size 1), or mend the model.")
         raise typer.Exit(MISSING)
     if not findings["methods"]["attention"]:
-        say(f"Attention methods are refused: {findings['attention']['refused']}")
+        say(f"Attention methods are refused: {findings['attention_refused']}")
         kinds = (
             "pixel gradients and perturbation" if findings["methods"]["pixel_gradients"] else "perturbation"
         )

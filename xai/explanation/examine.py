@@ -30,11 +30,12 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         `running` (modules in training mode, compiled, with activation checkpointing; whether a part is an
         exported or scripted graph; whether two passes answer alike), `batch` (how far an image's logits
         change, relative, with another image beside it; None where a graph holds for one batch size) and
-        `methods`, the kinds that work. Where a part of the attention cannot be recorded, `attention` counts
-        it and says why, and `parity` and `gradient_norms` are empty.
+        `methods`, the kinds that work. `attention_seen` counts layers, "6 of 12" where a part of it
+        cannot be recorded: then `attention_refused` says why, and `parity` and `gradient_norms` are empty.
 
     Raises:
-        ModelError: The model is random, in training mode with dropout, or no gradient reaches its attention.
+        ModelError: None of its attention can be recorded, no gradient reaches it, or the model is random or
+            in training mode with dropout.
     """
     pixels = _noise(classifier)[None].to(classifier.device)
     logits = check_repeatable(classifier, pixels)
@@ -43,15 +44,21 @@ def examine(classifier: Classifier) -> dict[str, Any]:
     try:
         seen = diagnose(classifier, pixels)
     except UnseenAttentionError as error:
+        if not error.recorded:
+            raise
         attention: dict[str, Any] = {
             "layers": error.recorded,
-            "seen": f"{error.recorded} of {error.layers}",
             "heads": [],
             "tokens": classifier.grid.tokens,
             "read_out": None,
-            "refused": f"{error.message} {error.hint or ''}".strip(),
         }
-        found: dict[str, Any] = {"attention": attention, "gradient_norms": [], "parity": {}}
+        found: dict[str, Any] = {
+            "attention": attention,
+            "attention_seen": f"{error.recorded} of {error.layers}",
+            "attention_refused": f"{error.message} {error.hint or ''}".strip(),
+            "gradient_norms": [],
+            "parity": {},
+        }
     else:
         found = _found(seen)
     return {
@@ -70,11 +77,11 @@ def _found(seen: Diagnosis) -> dict[str, Any]:
     return {
         "attention": {
             "layers": seen.probe.layers,
-            "seen": f"{seen.probe.layers} of {seen.probe.layers}",
             "heads": list(seen.heads),
             "tokens": seen.probe.grid.tokens,
             "read_out": seen.probe.readout,
         },
+        "attention_seen": f"{seen.probe.layers} of {seen.probe.layers}",
         "gradient_norms": list(seen.gradient_norms),
         "parity": {
             "attention": seen.attention_error,

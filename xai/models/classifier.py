@@ -8,7 +8,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import check_grid, find_layout, prefix_tokens
+from xai.attention import find_layout, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.grid import SAY_GRID, parse_grid
 from xai.models.failing import FAILURES, reason_of, stated_size
@@ -142,8 +142,7 @@ class Classifier(nn.Module):
         """
         if self._given_grid is not None:
             given = self._given_grid
-            grid = given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
-            return grid if self.input_size is None else check_grid(grid, *self.input_size)
+            return given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
         try:
             layout = find_layout(self.module)
         except ModelError as error:
