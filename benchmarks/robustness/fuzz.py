@@ -94,7 +94,11 @@ class Journal:
         one = {"kind": kind, "index": index, **ending.as_dict()}
         if not ending.fault:
             del one["output"]
-        self.done[kind, index] = one
+        self.write(one)
+
+    def write(self, one: dict) -> None:
+        """One line, on disk at once."""
+        self.done[one["kind"], one["index"]] = one
         self._file.write(json.dumps(one) + "\n")
         self._file.flush()
 
@@ -123,7 +127,9 @@ def run(
                 if ending.fault and keep is not None:
                     _keep(folder, keep / folder.name)
                 if ending.code == 1:
-                    ending.where = _where(make_of(valid, seed, kind, int(index)), scratch / f"debug-{folder.name}")
+                    ending.where = _where(
+                        make_of(valid, seed, kind, int(index)), scratch / f"debug-{folder.name}"
+                    )
                 yield kind, int(index), ending
             _remove(folder)
 

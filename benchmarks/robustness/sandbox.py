@@ -181,7 +181,13 @@ def start(
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        os._exit(_child(make, folder, before, modules))
+        code = NOT_MADE
+        try:
+            code = _child(make, folder, before, modules)
+        except BaseException:
+            traceback.print_exc()
+        finally:  # whatever happens, a child never goes on as its parent
+            os._exit(code)
     return pid
 
 
@@ -283,9 +289,22 @@ def run(
     limit: float = LIMIT,
     before: Callable[[], None] | None = None,
     modules: Path | None = None,
+    signal_after: tuple[float, signal.Signals] | None = None,
 ) -> Ending:
-    """One command, waited for."""
-    return next(run_many([(folder, make)], 1, limit=limit, before=before, modules=modules))[1]
+    """One command, waited for; given a signal after so many seconds, if it still runs then."""
+    began = time.monotonic()
+    pid = start(make, folder, before, modules)
+    while time.monotonic() - began < limit:
+        if signal_after is not None and time.monotonic() - began >= signal_after[0]:
+            os.kill(pid, signal_after[1])  # not yet waited for, so the id is still the child's
+            signal_after = None
+        if (found := ending(pid, folder, began, wait=False)) is not None:
+            return found
+        time.sleep(0.002)
+    kill(pid)
+    found = ending(pid, folder, began, wait=True, hang=True)
+    assert found is not None
+    return found
 
 
 def run_many(
@@ -293,8 +312,6 @@ def run_many(
     workers: int,
     *,
     limit: float = LIMIT,
-    before: Callable[[], None] | None = None,
-    modules: Path | None = None,
 ) -> Iterator[tuple[Path, Ending]]:
     """Many commands, so many at once; each as it ends."""
     waiting, running = iter(cases), {}
@@ -302,7 +319,7 @@ def run_many(
         while True:
             while len(running) < workers and (case := next(waiting, None)) is not None:
                 folder, make = case
-                running[start(make, folder, before, modules)] = folder, time.monotonic()
+                running[start(make, folder)] = folder, time.monotonic()
             if not running:
                 return
             for pid, (folder, began) in list(running.items()):

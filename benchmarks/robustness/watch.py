@@ -61,7 +61,7 @@ def watching(folder: Path) -> None:
 
     def look(event: str, arguments: tuple) -> None:
         if event in PROCESSES:
-            if (event, arguments[-1] if len(arguments) < 2 else arguments[1]) not in HARMLESS_PROCESSES:
+            if (event, *arguments[1:2]) not in HARMLESS_PROCESSES:
                 note(f"{event} {arguments[:2]!r}")
         elif event == "pickle.find_class":
             name = f"{arguments[-2]}.{arguments[-1]}"
@@ -96,7 +96,11 @@ def watching(folder: Path) -> None:
         busy = True
         try:
             look(event, arguments)
-        except (OSError, ValueError):  # a path that no file system takes: nothing is written there either
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+        ):  # a path that no file system takes: nothing is written there either
             pass
         finally:
             busy = False
