@@ -1,4 +1,4 @@
-"""Hostile and broken weights: .pth in both of torch's formats, .safetensors; types, shapes, names, wrappers, code."""
+"""Hostile and broken weights, .pth and .safetensors: types, shapes, names, wrappers, damage, code."""
 
 import io
 import json
@@ -16,8 +16,21 @@ from benchmarks.robustness.valid import METHOD, MODEL, Valid
 from benchmarks.robustness.watch import MARKER
 
 SUFFIXES = (".pth",) * 6 + (".pt", ".ckpt", ".bin", ".pth.tar", ".safetensors", "", ".PTH", ".pkl")
-WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "ema", "state_dict_ema", "module", "params", "weights",
-            "teacher", "student", "x", "")  # fmt: skip
+WRAPPERS = (
+    "state_dict",
+    "model",
+    "net",
+    "model_state_dict",
+    "ema",
+    "state_dict_ema",
+    "module",
+    "params",
+    "weights",
+    "teacher",
+    "student",
+    "x",
+    "",
+)
 
 
 def make(rng: Random, valid: Valid, folder: Path) -> list[str]:
@@ -120,8 +133,10 @@ def _renamed(rng: Random, state: dict[Any, Any], every: bool) -> dict[Any, Any]:
         return {f"{prefix}{key}": value for key, value in state.items()}
     if how == 2:
         numbers = ("7", "99999999", "-1", "1e3", "٣", str(10**15), "01")
-        return {(str(key).replace(".1.", f".{rng.choice(numbers)}.") if key == one or how else key): value
-                for key, value in state.items()}  # fmt: skip
+        return {
+            (str(key).replace(".1.", f".{rng.choice(numbers)}.") if key == one or how else key): value
+            for key, value in state.items()
+        }
     if how == 3:
         name: Any = rng.choice((misspelt(rng, str(one)), rng.choice(NAMES), 7, None, (1, 2), b"x", 1.5, True))
         return {(name if key == one else key): value for key, value in state.items()}
@@ -138,28 +153,61 @@ def _renamed(rng: Random, state: dict[Any, Any], every: bool) -> dict[Any, Any]:
 def _dtype(rng: Random, tensor: Any) -> Any:
     import torch
 
-    names = ("float16", "bfloat16", "float64", "int64", "int8", "uint8", "bool", "complex64", "float8_e4m3fn", "int32",
-             "uint16")  # fmt: skip
+    names = (
+        "float16",
+        "bfloat16",
+        "float64",
+        "int64",
+        "int8",
+        "uint8",
+        "bool",
+        "complex64",
+        "float8_e4m3fn",
+        "int32",
+        "uint16",
+    )
     return tensor.to(getattr(torch, rng.choice(names)))
 
 
 def _shape(rng: Random, tensor: Any) -> Any:
-    return rng.choice((
-        lambda t: t.T, lambda t: t.flatten(), lambda t: t[None], lambda t: t[..., None], lambda t: t[:0], lambda t: t.sum(),
-        lambda t: t[: len(t) // 2], lambda t: t.repeat(2, *[1] * (t.ndim - 1)), lambda t: t.flatten()[:1].expand(1 << 20),
-        lambda t: t.flatten()[:1].expand(1 << 33), lambda t: t[::2], lambda t: t.unsqueeze(0).transpose(0, -1),
-    ))(tensor)  # fmt: skip
+    return rng.choice(
+        (
+            lambda t: t.T,
+            lambda t: t.flatten(),
+            lambda t: t[None],
+            lambda t: t[..., None],
+            lambda t: t[:0],
+            lambda t: t.sum(),
+            lambda t: t[: len(t) // 2],
+            lambda t: t.repeat(2, *[1] * (t.ndim - 1)),
+            lambda t: t.flatten()[:1].expand(1 << 20),
+            lambda t: t.flatten()[:1].expand(1 << 33),
+            lambda t: t[::2],
+            lambda t: t.unsqueeze(0).transpose(0, -1),
+        )
+    )(tensor)
 
 
 def _kind(rng: Random, tensor: Any) -> Any:
     import torch
 
-    return rng.choice((
-        lambda t: t.to_sparse(), lambda t: t.to_sparse_csr(), lambda t: t.to("meta"), torch.nn.Parameter,
-        lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8), lambda t: t.numpy(), lambda t: t.tolist(),
-        lambda t: float(t.sum()), lambda t: torch.nested.nested_tensor([t, t]), lambda t: t.untyped_storage(),
-        lambda t: torch.empty(0, device="meta"), lambda t: t.conj(), lambda t: torch.view_as_complex(t.view(-1, 2)),
-    ))(tensor)  # fmt: skip
+    return rng.choice(
+        (
+            lambda t: t.to_sparse(),
+            lambda t: t.to_sparse_csr(),
+            lambda t: t.to("meta"),
+            torch.nn.Parameter,
+            lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+            lambda t: t.numpy(),
+            lambda t: t.tolist(),
+            lambda t: float(t.sum()),
+            lambda t: torch.nested.nested_tensor([t, t]),
+            lambda t: t.untyped_storage(),
+            lambda t: torch.empty(0, device="meta"),
+            lambda t: t.conj(),
+            lambda t: torch.view_as_complex(t.view(-1, 2)),
+        )
+    )(tensor)
 
 
 def _values(rng: Random, tensor: Any) -> Any:
@@ -174,9 +222,15 @@ def odd_safetensors(rng: Random, state: dict[Any, Any]) -> bytes:
     import torch
     from safetensors.torch import save
 
-    kept = {str(key).encode("utf-8", "replace").decode(): value.clone().contiguous() for key, value in state.items()
-            if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel() < 1 << 22
-            and not value.is_meta and not value.is_quantized}  # fmt: skip
+    kept = {
+        str(key).encode("utf-8", "replace").decode(): value.clone().contiguous()
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.numel() < 1 << 22
+        and not value.is_meta
+        and not value.is_quantized
+    }
     try:
         data = save(kept)
     except Exception:  # a type that the format does not know

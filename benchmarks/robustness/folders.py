@@ -26,8 +26,18 @@ TYPES = (
     "deit",
     "x",
 )
-PROCESSORS = ("ViTImageProcessor", "CLIPImageProcessor", "ConvNextImageProcessor", "BitImageProcessor", "DeiTImageProcessor",
-              "LevitImageProcessor", "ImageGPTImageProcessor", "EfficientNetImageProcessor", "X", None)  # fmt: skip
+PROCESSORS = (
+    "ViTImageProcessor",
+    "CLIPImageProcessor",
+    "ConvNextImageProcessor",
+    "BitImageProcessor",
+    "DeiTImageProcessor",
+    "LevitImageProcessor",
+    "ImageGPTImageProcessor",
+    "EfficientNetImageProcessor",
+    "X",
+    None,
+)
 
 
 def make(rng: Random, valid: Valid, folder: Path) -> list[str]:
@@ -45,17 +55,39 @@ def _config(rng: Random, valid: Valid, model: Path) -> None:
     path = model / "config.json"
     content = _read(path)
     if rng.random() < 0.4:
-        content |= rng.choice((
-            {"problem_type": rng.choice(("multi_label_classification", "regression", "x", 7))}, {"num_labels": rng.choice((0, 1, 3))},
-            {"id2label": rng.choice(({"0": "a"}, {"a": "b"}, {"0": "a", "5": "b"}, {"0": "a", "1": "a"}, {}, [], {"0": None, "1": 2}))},
-            {"model_type": rng.choice(TYPES)}, {"architectures": rng.choice(([], None, ["X"], ["ViTModel"], "ViT", [None], [7]))},
-            {"torch_dtype": rng.choice(("float16", "x", 7))}, {"dtype": rng.choice(("bfloat16", "int8", "x"))},
-            {"hidden_act": rng.choice(("relu", "x", None))}, {"patch_size": rng.choice((0, 3, 64, [8, 8], 2**31))},
-            {"image_size": rng.choice((0, 31, [32, 64], 10**9))}, {"num_attention_heads": rng.choice((0, 3, -1, 16))},
-            {"num_hidden_layers": rng.choice((0, 1, 3, -1, 10**6))}, {"hidden_size": rng.choice((0, 15, 10**6, -16))},
-            {"quantization_config": {"quant_method": rng.choice(("bitsandbytes", "gptq", "x"))}}, {"num_channels": rng.choice((1, 4, 0))},
-            {"attn_implementation": "x"}, {"_attn_implementation": rng.choice(("eager", "flash_attention_2", "x"))},
-        ))  # fmt: skip
+        content |= rng.choice(
+            (
+                {"problem_type": rng.choice(("multi_label_classification", "regression", "x", 7))},
+                {"num_labels": rng.choice((0, 1, 3))},
+                {
+                    "id2label": rng.choice(
+                        (
+                            {"0": "a"},
+                            {"a": "b"},
+                            {"0": "a", "5": "b"},
+                            {"0": "a", "1": "a"},
+                            {},
+                            [],
+                            {"0": None, "1": 2},
+                        )
+                    )
+                },
+                {"model_type": rng.choice(TYPES)},
+                {"architectures": rng.choice(([], None, ["X"], ["ViTModel"], "ViT", [None], [7]))},
+                {"torch_dtype": rng.choice(("float16", "x", 7))},
+                {"dtype": rng.choice(("bfloat16", "int8", "x"))},
+                {"hidden_act": rng.choice(("relu", "x", None))},
+                {"patch_size": rng.choice((0, 3, 64, [8, 8], 2**31))},
+                {"image_size": rng.choice((0, 31, [32, 64], 10**9))},
+                {"num_attention_heads": rng.choice((0, 3, -1, 16))},
+                {"num_hidden_layers": rng.choice((0, 1, 3, -1, 10**6))},
+                {"hidden_size": rng.choice((0, 15, 10**6, -16))},
+                {"quantization_config": {"quant_method": rng.choice(("bitsandbytes", "gptq", "x"))}},
+                {"num_channels": rng.choice((1, 4, 0))},
+                {"attn_implementation": "x"},
+                {"_attn_implementation": rng.choice(("eager", "flash_attention_2", "x"))},
+            )
+        )
     else:
         content = changed_tree(rng, content)
     _write(path, content)
@@ -65,14 +97,39 @@ def _processor(rng: Random, valid: Valid, model: Path) -> None:
     path = model / "preprocessor_config.json"
     content = _read(path)
     if rng.random() < 0.5:
-        content |= rng.choice((
-            {"image_processor_type": rng.choice(PROCESSORS)}, {"size": rng.choice((16, {"shortest_edge": 64}, {"height": 0, "width": 0},
-             {"height": 64, "width": 64}, {"longest_edge": 9}, {}, "x", None, -5, {"height": 10**6, "width": 10**6}))},
-            {"do_resize": False}, {"resample": rng.choice((0, 1, 5, 99, "x", None))}, {"do_center_crop": True, "crop_size": rng.choice((8, 32, 99, None))},
-            {"image_mean": rng.choice((0.5, [0.5], [0.5] * 4, "x", None, [None] * 3))}, {"image_std": rng.choice((0, [0, 0, 0], [1e-40] * 3, [float("nan")] * 3))},
-            {"rescale_factor": rng.choice((0, -1, 1e308, "x", None, float("nan")))}, {"do_rescale": False}, {"do_normalize": "no"},
-            {"do_flip_channel_order": True}, {"crop_pct": 0.5}, {"do_convert_rgb": False}, {"do_pad": True},
-        ))  # fmt: skip
+        content |= rng.choice(
+            (
+                {"image_processor_type": rng.choice(PROCESSORS)},
+                {
+                    "size": rng.choice(
+                        (
+                            16,
+                            {"shortest_edge": 64},
+                            {"height": 0, "width": 0},
+                            {"height": 64, "width": 64},
+                            {"longest_edge": 9},
+                            {},
+                            "x",
+                            None,
+                            -5,
+                            {"height": 10**6, "width": 10**6},
+                        )
+                    )
+                },
+                {"do_resize": False},
+                {"resample": rng.choice((0, 1, 5, 99, "x", None))},
+                {"do_center_crop": True, "crop_size": rng.choice((8, 32, 99, None))},
+                {"image_mean": rng.choice((0.5, [0.5], [0.5] * 4, "x", None, [None] * 3))},
+                {"image_std": rng.choice((0, [0, 0, 0], [1e-40] * 3, [float("nan")] * 3))},
+                {"rescale_factor": rng.choice((0, -1, 1e308, "x", None, float("nan")))},
+                {"do_rescale": False},
+                {"do_normalize": "no"},
+                {"do_flip_channel_order": True},
+                {"crop_pct": 0.5},
+                {"do_convert_rgb": False},
+                {"do_pad": True},
+            )
+        )
     else:
         content = changed_tree(rng, content)
     _write(path, content)
@@ -108,8 +165,10 @@ def _weights(rng: Random, valid: Valid, model: Path) -> None:
 
 def _code(rng: Random, valid: Valid, model: Path) -> None:
     """Modules that make the marker when they are imported; nobody passed --trust-remote-code."""
-    touch = f"import pathlib\npathlib.Path({MARKER!r}).touch()\npathlib.Path(__file__).with_name({MARKER!r}).touch()\n"
-    source = touch + "class Thing:\n    pass\n"
+    source = (
+        f"import pathlib\npathlib.Path({MARKER!r}).touch()\n"
+        f"pathlib.Path(__file__).with_name({MARKER!r}).touch()\nclass Thing:\n    pass\n"
+    )
     names = (
         "modeling_x",
         "configuration_x",

@@ -11,8 +11,20 @@ from random import Random
 from benchmarks.robustness.mutate import NAMES, broken_bytes
 from benchmarks.robustness.valid import METHOD, Valid
 
-FORMATS = {"PNG": "png", "JPEG": "jpg", "TIFF": "tif", "GIF": "gif", "WEBP": "webp", "BMP": "bmp", "PPM": "ppm",
-           "JPEG2000": "jp2", "AVIF": "avif", "TGA": "tga", "ICO": "ico", "PCX": "pcx"}  # fmt: skip
+FORMATS = {
+    "PNG": "png",
+    "JPEG": "jpg",
+    "TIFF": "tif",
+    "GIF": "gif",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "PPM": "ppm",
+    "JPEG2000": "jp2",
+    "AVIF": "avif",
+    "TGA": "tga",
+    "ICO": "ico",
+    "PCX": "pcx",
+}
 MODES = (
     "RGB",
     "RGB",
@@ -176,10 +188,15 @@ def _odd_chunks(rng: Random, content: bytes) -> bytes:
         (b"tEXt", b"a\x00" + b"b" * rng.choice((0, 10, 70_000))),
         (b"zTXt", b"a\x00\x00" + zlib.compress(bytes(rng.choice((10, 3_000_000))))),  # text that swells
         (b"iCCP", b"a\x00\x00" + zlib.compress(rng.randbytes(200))),
-        (b"eXIf", rng.randbytes(30)), (b"PLTE", rng.randbytes(rng.choice((3, 4, 768)))),
-        (b"tRNS", rng.randbytes(rng.choice((1, 2, 6)))), (b"acTL", struct.pack(">II", 2**31, 0)),
-        (b"fcTL", rng.randbytes(26)), (b"IDAT", b""), (b"abcd", b""), (b"\x00\x01\x02\x03", b"x"),
-    ]  # fmt: skip
+        (b"eXIf", rng.randbytes(30)),
+        (b"PLTE", rng.randbytes(rng.choice((3, 4, 768)))),
+        (b"tRNS", rng.randbytes(rng.choice((1, 2, 6)))),
+        (b"acTL", struct.pack(">II", 2**31, 0)),
+        (b"fcTL", rng.randbytes(26)),
+        (b"IDAT", b""),
+        (b"abcd", b""),
+        (b"\x00\x01\x02\x03", b"x"),
+    ]
     how = rng.randrange(4)
     if how < 2:
         chunks.insert(rng.randrange(len(chunks)), rng.choice(more))
@@ -204,13 +221,30 @@ def _foreign(rng: Random, content: bytes) -> bytes:
     """What only looks like an image, or is none."""
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/hostname"/></svg>'
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(CODE-RAN) (w) file closefile\n"
-    return rng.choice((b"", b"\x00", svg, eps, b"%PDF-1.4\n", b"GIF89a", b"P6\n99999 99999\n255\n", b"P3 2 2 255 1 1",
-                       b"BM" + bytes(60), b"\xff\xd8\xff\xd9", b"RIFF\x00\x00\x00\x00WEBPVP8 ", content[:8]))  # fmt: skip
+    return rng.choice(
+        (
+            b"",
+            b"\x00",
+            svg,
+            eps,
+            b"%PDF-1.4\n",
+            b"GIF89a",
+            b"P6\n99999 99999\n255\n",
+            b"P3 2 2 255 1 1",
+            b"BM" + bytes(60),
+            b"\xff\xd8\xff\xd9",
+            b"RIFF\x00\x00\x00\x00WEBPVP8 ",
+            content[:8],
+        )
+    )
 
 
 LYING: tuple[Callable[[Random, bytes], bytes], ...] = (
-    *[_lying_size, _lying_depth, _odd_chunks] * 8, _foreign, _foreign, _bomb,
-)  # fmt: skip
+    *[_lying_size, _lying_depth, _odd_chunks] * 8,
+    _foreign,
+    _foreign,
+    _bomb,
+)
 
 
 def _replace_by_special(rng: Random, path: Path) -> None:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.robustness.kills           # 104 kills, 21 pairs, 28 full disks: about 25 minutes
 
-Signals come at seeded moments: before the n-th change of a file, counted by an audit hook, or after a share of
-the command's time. Afterwards the command runs once more: what it leaves must equal an uninterrupted run.
+Signals come at seeded moments: before the n-th change of a file, counted by an audit hook, or after a
+share of the command's time. Afterwards the command runs once more: what it leaves must equal an
+uninterrupted run.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from benchmarks.robustness.tasks import Task, hidden, keys, meanings, tasks, vis
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 KILLS = {"explain": 26, "benchmark": 26, "forge": 16, "report": 12, "tune": 12, "summary": 12}
 PAIRS = {"explain": 3, "benchmark": 6, "forge": 3, "report": 3, "tune": 3, "summary": 3}
-FULL = {name: 4 for name in ("explain", "benchmark", "forge", "report", "tune", "summary", "export")}
+FULL = dict.fromkeys(("explain", "benchmark", "forge", "report", "tune", "summary", "export"), 4)
 SLOW = 120.0  # seconds that a command may take here, where others run beside it
 WRITING = set("wax+")
 
@@ -95,9 +96,12 @@ class Bench:
             if ending.code:
                 raise SystemExit(f"{name} ended with {ending.code}:\n{ending.output}")
             self._whole[name] = Whole(
-                ending.seconds, int(counter.read_text()), sum(path.stat().st_size for path in visible(place)),
-                meanings(place), keys(place),
-            )  # fmt: skip
+                ending.seconds,
+                int(counter.read_text()),
+                sum(path.stat().st_size for path in visible(place)),
+                meanings(place),
+                keys(place),
+            )
         return self._whole[name]
 
 
@@ -128,28 +132,39 @@ def _before_change(place: Path, at: int, sign: signal.Signals) -> None:
 
 def kill(bench: Bench, name: str, rng: Random) -> dict:
     """One to two kills, then the command again."""
+    moments: list[tuple[str, int | float]] = []
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        sign = rng.choice(SIGNALS).name
+        by_change = rng.random() < 0.6
+        moments.append((sign, rng.randrange(1, bench.whole(name).changes + 1) if by_change else rng.random()))
+    return kill_at(bench, name, moments)
+
+
+def kill_at(bench: Bench, name: str, moments: list[tuple[str, int | float]]) -> dict:
+    """Kills at given moments, then the command again.
+
+    Args:
+        bench: Where it runs.
+        name: Of the task.
+        moments: Signal and moment: the number of a change of a file, or a share of the time.
+    """
     task, whole = bench.tasks[name], bench.whole(name)
     place = bench.fresh("killed", task)
-    moments, codes, faults, left = [], [], [], 0
-    for _ in range(rng.choice((1, 1, 1, 2))):
-        sign = rng.choice(SIGNALS)
-        if rng.random() < 0.6:
-            at = rng.randrange(1, whole.changes + 1)
-            ending = bench.run(task, place, partial(_before_change, place, at, sign))
-            moments.append(f"{sign.name} before change {at} of {whole.changes}")
+    said, codes, faults, left = [], [], [], 0
+    for sign_name, moment in moments:
+        sign = signal.Signals[sign_name]
+        if isinstance(moment, int):
+            ending = bench.run(task, place, partial(_before_change, place, moment, sign))
+            said.append(f"{sign_name} before change {moment} of {whole.changes}")
         else:
-            share = rng.random()
-            ending = bench.run(task, place, signal_after=(share * whole.seconds, sign))
-            moments.append(f"{sign.name} after {share:.2f} of the time")
+            ending = bench.run(task, place, signal_after=(moment * whole.seconds, sign))
+            said.append(f"{sign_name} after {moment:.2f} of the time")
         codes.append(ending.code)
         faults += _fault_of_code(ending, sign)
-        faults += _half_written(place, whole)
+        faults += _half_written(place)
         left = max(left, len(hidden(place)))
-    return _resumed(bench, task, place, whole, faults) | {
-        "moments": moments,
-        "codes": codes,
-        "hidden_after": left,
-    }
+    found = _resumed(bench, task, place, whole, faults)
+    return found | {"moments": said, "codes": codes, "hidden_after": left}
 
 
 def _fault_of_code(ending: Ending, sign: signal.Signals) -> list[str]:
@@ -163,7 +178,7 @@ def _fault_of_code(ending: Ending, sign: signal.Signals) -> list[str]:
     )
 
 
-def _half_written(place: Path, whole: Whole) -> list[str]:
+def _half_written(place: Path) -> list[str]:
     broken = [name for name, said in meanings(place).items() if str(said).startswith("broken")]
     return [f"half written: {name}" for name in broken]
 
@@ -203,11 +218,14 @@ def pair(bench: Bench, name: str, rng: Random) -> dict:
         sandbox.ending(pid, folder, began, wait=True) for pid, folder in zip(pids, folders, strict=True)
     ]
     codes = [one.code for one in endings if one is not None]
-    faults = [f"one of two ended with {one.code}: {one.fault or one.said}" for one in endings
-              if one is not None and one.code not in (0, 2)]  # fmt: skip
+    faults = [
+        f"one of two ended with {one.code}: {one.fault or one.said}"
+        for one in endings
+        if one is not None and one.code not in (0, 2)
+    ]
     if 0 not in codes:
         faults.append("neither of two finished")
-    faults += _half_written(place, whole)
+    faults += _half_written(place)
     return _resumed(bench, task, place, whole, faults) | {"moments": [f"{delay:.2f} s apart"], "codes": codes}
 
 
@@ -227,12 +245,12 @@ def full(bench: Bench, name: str, rng: Random) -> dict:
         ending = bench.run(task, place)
         faults = [] if ending.code in DOCUMENTED else [f"full disk ended with {ending.code}: {ending.fault}"]
         faults += ["hang"] if ending.hang else []
-        faults += _half_written(place, whole)
+        faults += _half_written(place)
         left = len(hidden(place))
         _mount(place, 256 << 20, "remount,")
         found = _resumed(bench, task, place, whole, faults)
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
+        _system("umount", "-l", str(place))
     return found | {
         "moments": [f"room for {share:.2f} of the results"],
         "codes": [ending.code],
@@ -241,11 +259,11 @@ def full(bench: Bench, name: str, rng: Random) -> dict:
 
 
 def _mount(place: Path, size: int, how: str = "") -> None:
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", str(place)],
-        check=True,
-        capture_output=True,
-    )  # noqa: S607
+    _system("mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", str(place))
+
+
+def _system(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
 
 
 def can_mount(base: Path) -> bool:
@@ -254,21 +272,28 @@ def can_mount(base: Path) -> bool:
     place.mkdir(exist_ok=True)
     try:
         _mount(place, 1 << 20)
-        subprocess.run(["umount", str(place)], check=True, capture_output=True)  # noqa: S607
+        _system("umount", str(place))
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
 
 
 TRIALS: dict[str, tuple[Callable[[Bench, str, Random], dict], dict[str, int]]] = {
-    "kill": (kill, KILLS), "pair": (pair, PAIRS), "full": (full, FULL),
-}  # fmt: skip
+    "kill": (kill, KILLS),
+    "pair": (pair, PAIRS),
+    "full": (full, FULL),
+}
 
 
 def planned(only: Iterable[str]) -> list[tuple[str, str, int]]:
     """Trial, task and number; the trials of a task together, since they share its uninterrupted run."""
-    return [(trial, name, number) for trial in TRIALS if trial in only for name, count in TRIALS[trial][1].items()
-            for number in range(count)]  # fmt: skip
+    return [
+        (trial, name, number)
+        for trial in TRIALS
+        if trial in only
+        for name, count in TRIALS[trial][1].items()
+        for number in range(count)
+    ]
 
 
 def one(bench: Bench, seed: int, trial: str, name: str, number: int) -> dict:
@@ -300,8 +325,11 @@ def main() -> None:
         if "full" in trials and not can_mount(base):
             trials.discard("full")
             print("Full disks are left out: mounting needs root.")
-        journal = Journal(options.out / f"kills-{options.seed}.jsonl", {"seed": options.seed, "sources": sources()},
-                          options.fresh)  # fmt: skip
+        journal = Journal(
+            options.out / f"kills-{options.seed}.jsonl",
+            {"seed": options.seed, "sources": sources()},
+            options.fresh,
+        )
         for trial, name, number in planned(trials):
             if (f"{trial}:{name}", number) in journal.done:
                 continue

@@ -7,13 +7,95 @@ from random import Random
 from typing import Any
 
 DEEP = (3, 40, 400, 3000, 100_000)
-NAMES = ("a", "path", "x y", "ä", "名前", "‮abc", "..", "../x", "~nobody/x", "/dev/null", "no/such/file", "C:\\x\\y.png",
-         "a\x00b", "a\nb", "a\tb", "%s{0}{x}", "{{ 7*7 }}", "$(touch CODE-RAN)", "`x`", "<b>", "'", '"', "a,b", "a;b",
-         "😀", "\udc80", "con", "-", "--help", "x" * 300, "x" * 5000, "file:///x", "*", "[", "{0..9}", "hf:x", "local:.",
-         "os:system", "None", "nan", "1e400", "0x10", "1_000", "true", "2026-13-45", "", " ", ".", "fake", "real",
-         "all_layers", "mean", "cpu", "cuda:99", "float16", "margin", "demo")  # fmt: skip
-NUMBERS = (0, 1, -1, 2, 3, 7, 31, 33, 255, 256, 65_536, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30),
-           0.0, -0.0, 0.5, 1e-320, 1e-9, 1e9, 1e308, float("inf"), float("-inf"), float("nan"))  # fmt: skip
+NAMES = (
+    "a",
+    "path",
+    "x y",
+    "ä",
+    "名前",
+    "‮abc",
+    "..",
+    "../x",
+    "~nobody/x",
+    "/dev/null",
+    "no/such/file",
+    "C:\\x\\y.png",
+    "a\x00b",
+    "a\nb",
+    "a\tb",
+    "%s{0}{x}",
+    "{{ 7*7 }}",
+    "$(touch CODE-RAN)",
+    "`x`",
+    "<b>",
+    "'",
+    '"',
+    "a,b",
+    "a;b",
+    "😀",
+    "\udc80",
+    "con",
+    "-",
+    "--help",
+    "x" * 300,
+    "x" * 5000,
+    "file:///x",
+    "*",
+    "[",
+    "{0..9}",
+    "hf:x",
+    "local:.",
+    "os:system",
+    "None",
+    "nan",
+    "1e400",
+    "0x10",
+    "1_000",
+    "true",
+    "2026-13-45",
+    "",
+    " ",
+    ".",
+    "fake",
+    "real",
+    "all_layers",
+    "mean",
+    "cpu",
+    "cuda:99",
+    "float16",
+    "margin",
+    "demo",
+)
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    31,
+    33,
+    255,
+    256,
+    65_536,
+    2**31 - 1,
+    2**31,
+    2**63 - 1,
+    2**63,
+    2**64,
+    10**30,
+    -(10**30),
+    0.0,
+    -0.0,
+    0.5,
+    1e-320,
+    1e-9,
+    1e9,
+    1e308,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+)
 
 
 def odd_value(rng: Random, depth: int = 0) -> Any:
@@ -51,8 +133,18 @@ def odd_yaml_value(rng: Random) -> Any:
     """As `odd_value`, and what YAML knows beyond JSON."""
     if rng.random() < 0.85:
         return odd_value(rng)
-    return rng.choice((datetime.date(1, 1, 1), datetime.datetime(2026, 1, 1, 12), b"\x00\xff", {"a", "b"}, {1: 2},
-                       {None: 1}, {True: 1, 1.5: 2}, {datetime.date(2020, 1, 1): 1}))  # fmt: skip
+    return rng.choice(
+        (
+            datetime.date(1, 1, 1),
+            datetime.datetime(2026, 1, 1, 12),
+            b"\x00\xff",
+            {"a", "b"},
+            {1: 2},
+            {None: 1},
+            {True: 1, 1.5: 2},
+            {datetime.date(2020, 1, 1): 1},
+        )
+    )
 
 
 def places(tree: Any, path: tuple = ()) -> list[tuple]:
@@ -107,8 +199,17 @@ def misspelt(rng: Random, word: str) -> str:
     if not word:
         return "x"
     at = rng.randrange(len(word))
-    return rng.choice((word[:at] + word[at + 1 :], word + "s", word.upper(), f" {word}", f"{word}\x00",
-                       word.replace("_", "-"), word[:at] + rng.choice("xé_.1") + word[at:]))  # fmt: skip
+    return rng.choice(
+        (
+            word[:at] + word[at + 1 :],
+            word + "s",
+            word.upper(),
+            f" {word}",
+            f"{word}\x00",
+            word.replace("_", "-"),
+            word[:at] + rng.choice("xé_.1") + word[at:],
+        )
+    )
 
 
 def broken_bytes(rng: Random, content: bytes, other: bytes = b"") -> bytes:

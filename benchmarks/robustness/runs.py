@@ -23,10 +23,15 @@ def make(rng: Random, valid: Valid, folder: Path) -> list[str]:
     if rng.random() < 0.5:
         other.reverse()
     suffix = rng.choice(("csv", "csv", "parquet"))
-    commands = [["benchmark", "summary", str(run)], ["benchmark", "status", str(run)], ["benchmark", "compare", *other],
-                ["benchmark", "export", str(run), "--out", f"records.{suffix}"], ["report", str(run), "--out", "page.html"],
-                ["report", str(run), "--data-only", "--out", "page.json"],
-                ["benchmark", "run", str(valid.bench), "--out", str(run)]]  # fmt: skip
+    commands = [
+        ["benchmark", "summary", str(run)],
+        ["benchmark", "status", str(run)],
+        ["benchmark", "compare", *other],
+        ["benchmark", "export", str(run), "--out", f"records.{suffix}"],
+        ["report", str(run), "--out", "page.html"],
+        ["report", str(run), "--data-only", "--out", "page.json"],
+        ["benchmark", "run", str(valid.bench), "--out", str(run)],
+    ]
     command = rng.choices(commands, (2, 2, 3, 3, 4, 2, 2))[0]
     return [*command, "--json"] if rng.random() < 0.2 and command[1] != "export" else command
 

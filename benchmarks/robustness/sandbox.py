@@ -1,7 +1,7 @@
 """One command line in a forked process of its own: limits, what it did that it must not do, how it ended.
 
-Importing torch and transformers takes seconds, so it is done once here and inherited. Nothing may have started
-a thread in this process before it forks: everything that computes runs in children.
+Importing torch and transformers takes seconds, so it is done once here and inherited. Nothing may have
+started a thread in this process before it forks: everything that computes runs in children.
 """
 
 import faulthandler
@@ -60,7 +60,7 @@ class Ending:
 
     @property
     def fault(self) -> str:
-        """What is wrong with it, in one line without numbers and paths, so that equal faults are equal; or ''."""
+        """What is wrong with it, in one line without numbers and paths, so that equal ones are equal."""
         if self.code == NOT_MADE:
             return f"fuzzer: {plain(last_line(self.output))}"
         if self.marker:

@@ -15,8 +15,20 @@ from benchmarks.robustness.tables import odd_column
 from benchmarks.robustness.valid import LARGE, SMALL, Valid, shard_rows, tar_bytes, tar_members
 from benchmarks.robustness.watch import MARKER
 
-TYPES = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE,
-         tarfile.CONTTYPE, b"x", b"g", b"L", b"Z", b"\x00")  # fmt: skip
+TYPES = (
+    tarfile.SYMTYPE,
+    tarfile.LNKTYPE,
+    tarfile.CHRTYPE,
+    tarfile.FIFOTYPE,
+    tarfile.DIRTYPE,
+    tarfile.GNUTYPE_SPARSE,
+    tarfile.CONTTYPE,
+    b"x",
+    b"g",
+    b"L",
+    b"Z",
+    b"\x00",
+)
 
 
 def make(rng: Random, valid: Valid, folder: Path) -> list[str]:
@@ -114,16 +126,37 @@ def _odd_json(rng: Random) -> bytes:
         return rng.choice(("[", '{"a":', "[[],")).encode() * rng.choice(DEEP)
     said = {"label": "fake", "group": "a", "kind": "noise"}
     if rng.random() < 0.3:
-        return rng.choice((b"", b"{", b"[]", b"7", b"\xff", b'{"label": 1e999}', b'{"label": ' + b"9" * 5000 + b"}", b"NaN",
-                           b'{"label": "\\ud800"}', b'{"label": 1, "label": 2}', b'"x"'))  # fmt: skip
+        return rng.choice(
+            (
+                b"",
+                b"{",
+                b"[]",
+                b"7",
+                b"\xff",
+                b'{"label": 1e999}',
+                b'{"label": ' + b"9" * 5000 + b"}",
+                b"NaN",
+                b'{"label": "\\ud800"}',
+                b'{"label": 1, "label": 2}',
+                b'"x"',
+            )
+        )
     return json.dumps(changed_tree(rng, said)).encode("utf-8", "surrogatepass")
 
 
 def _lying_header(rng: Random, data: bytes) -> bytes:
     """A size that is not the member's, the checksum right again."""
     header = bytearray(data[:512])
-    header[124:136] = rng.choice((b"77777777777\x00", b"00000000000\x00", b"xxxxxxxxxxx\x00", b"\x80" + b"\xff" * 11,
-                                  b"\xff" * 12, b"00000000001\x00"))  # fmt: skip
+    header[124:136] = rng.choice(
+        (
+            b"77777777777\x00",
+            b"00000000000\x00",
+            b"xxxxxxxxxxx\x00",
+            b"\x80" + b"\xff" * 11,
+            b"\xff" * 12,
+            b"00000000001\x00",
+        )
+    )
     header[148:156] = b" " * 8
     header[148:156] = f"{sum(header):06o}\x00 ".encode()
     return bytes(header) + data[512:]

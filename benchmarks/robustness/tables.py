@@ -48,8 +48,12 @@ def boxes(rng: Random, valid: Valid, folder: Path) -> list[str]:
 
 
 def _odd_box(rng: Random) -> str:
-    sides = [rng.choice(("0", "1", "5", "-1", "1e9", "1e400", "nan", "inf", "x", "", " 3", "3.7", "９", "1_0", "0x5"))
-             for _ in range(rng.choice((4, 4, 4, 3, 5, 1)))]  # fmt: skip
+    sides = [
+        rng.choice(
+            ("0", "1", "5", "-1", "1e9", "1e400", "nan", "inf", "x", "", " 3", "3.7", "９", "1_0", "0x5")
+        )
+        for _ in range(rng.choice((4, 4, 4, 3, 5, 1)))
+    ]
     return rng.choice((",", ",", ",", ";", ", ", " ")).join(sides)
 
 
@@ -109,8 +113,12 @@ def csv_bytes(rng: Random, rows: list[dict[str, Any]]) -> bytes:
     columns = list(rows[0]) if rows else list(COLUMNS)
     text = io.StringIO()
     ends = rng.choice(("\n", "\n", "\n", "\r\n", "\r", "\n\n"))
-    writer = csv.writer(text, delimiter=rng.choice((",",) * 8 + (";", "\t", "|", " ")), lineterminator=ends,
-                        quoting=rng.choice((csv.QUOTE_MINIMAL,) * 4 + (csv.QUOTE_ALL,)))  # fmt: skip
+    writer = csv.writer(
+        text,
+        delimiter=rng.choice((",",) * 8 + (";", "\t", "|", " ")),
+        lineterminator=ends,
+        quoting=rng.choice((csv.QUOTE_MINIMAL,) * 4 + (csv.QUOTE_ALL,)),
+    )
     if rng.random() < 0.95:
         writer.writerow(columns)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Commands that write results, and what their folders hold: for tests of kills, of two at once, of a full disk."""
+"""Commands that write results, and what their folders hold: for kills, two at once, a full disk."""
 
 import hashlib
 import json
@@ -48,14 +48,43 @@ def tasks(valid: Valid) -> dict[str, Task]:
         )
 
     made = [
-        Task("explain", lambda place: ["explain", str(valid.photos), *model, *METHOD, "--out", str(place / "out"), "--report"]),
+        Task(
+            "explain",
+            lambda place: [
+                "explain",
+                str(valid.photos),
+                *model,
+                *METHOD,
+                "--out",
+                str(place / "out"),
+                "--report",
+            ],
+        ),
         Task("benchmark", lambda place: ["benchmark", "run", str(valid.bench), "--out", str(place / "run")]),
-        Task("forge", lambda place: ["forge", str(valid.photos), "--size", "32", "--count", "18", "--out", str(place / "out")]),
+        Task(
+            "forge",
+            lambda place: [
+                "forge",
+                str(valid.photos),
+                "--size",
+                "32",
+                "--count",
+                "18",
+                "--out",
+                str(place / "out"),
+            ],
+        ),
         Task("report", lambda place: ["report", str(valid.run), "--out", str(place / "page.html")]),
-        Task("tune", lambda place: ["tune", str(valid.bench), "--out", str(place / "tuned.yaml"), "--folds", "2"]),
+        Task(
+            "tune",
+            lambda place: ["tune", str(valid.bench), "--out", str(place / "tuned.yaml"), "--folds", "2"],
+        ),
         Task("summary", lambda place: ["benchmark", "summary", str(place / "run")], copied),
-        Task("export", lambda place: ["benchmark", "export", str(valid.run), "--out", str(place / "records.parquet")]),
-    ]  # fmt: skip
+        Task(
+            "export",
+            lambda place: ["benchmark", "export", str(valid.run), "--out", str(place / "records.parquet")],
+        ),
+    ]
     return {task.name: task for task in made}
 
 
@@ -66,8 +95,11 @@ def visible(place: Path) -> list[Path]:
 
 def hidden(place: Path) -> list[str]:
     """Temporary files; a run's lock is none, it stays."""
-    return sorted(path.name for path in place.rglob("*") if path.is_file() and _hidden(path, place)
-                  and path.name != ".lock")  # fmt: skip
+    return sorted(
+        path.name
+        for path in place.rglob("*")
+        if path.is_file() and _hidden(path, place) and path.name != ".lock"
+    )
 
 
 def _hidden(path: Path, place: Path) -> bool:

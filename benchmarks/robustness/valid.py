@@ -27,26 +27,41 @@ TUNED = {
 }
 SMALL = {
     "methods": ["attention_rollout"],
-    "controls": {"random_seeds": 1, "center_prior": False, "sobel": False, "raw_attention": False,
-                 "greedy_images": 0},
+    "controls": {
+        "random_seeds": 1,
+        "center_prior": False,
+        "sobel": False,
+        "raw_attention": False,
+        "greedy_images": 0,
+    },
     "protocols": [{"base": "vit-token", "name": "t2", "steps": 2, "target": "predicted"}],
     "metrics": ["srg"],
     "checks": {"metrics": []},
     "statistics": {"resamples": 99},
-}  # fmt: skip
+}
 LARGE = {
-    "methods": ["attention_rollout", {"name": "gwa", "method": "gradient_weighted_attention",
-                                      "options": {"clamp": None}}],
-    "controls": {"random_seeds": 2, "center_prior": True, "sobel": False, "raw_attention": False,
-                 "greedy_images": 0},
-    "protocols": [{"base": "vit-token", "name": "token", "steps": 2}, {"base": "vit-mean", "name": "mean", "steps": 2}],
+    "methods": [
+        "attention_rollout",
+        {"name": "gwa", "method": "gradient_weighted_attention", "options": {"clamp": None}},
+    ],
+    "controls": {
+        "random_seeds": 2,
+        "center_prior": True,
+        "sobel": False,
+        "raw_attention": False,
+        "greedy_images": 0,
+    },
+    "protocols": [
+        {"base": "vit-token", "name": "token", "steps": 2},
+        {"base": "vit-mean", "name": "mean", "steps": 2},
+    ],
     "metrics": ["srg", "deletion", "rank_accuracy"],
     "checks": {"metrics": ["class_sensitivity"], "images": 1},
     "statistics": {"resamples": 99},
     "seed": 0,
     "batch_size": 8,
     "shard_size": 2,
-}  # fmt: skip
+}
 
 
 class Valid:
@@ -116,8 +131,13 @@ class Valid:
         self.detector.parent.mkdir(exist_ok=True)
         torch.manual_seed(0)
         config = hf.CLIPVisionConfig(
-            hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1, image_size=SIZE, patch_size=8
-        )  # fmt: skip
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=1,
+            image_size=SIZE,
+            patch_size=8,
+        )
         parts = nn.ModuleDict({"backbone": hf.CLIPVisionModel(config), "head": nn.Linear(64, 2)})
         torch.save(parts.state_dict(), self.weights)
         self.detector.write_text(yaml.safe_dump(MODEL, sort_keys=False))
@@ -128,13 +148,28 @@ class Valid:
 
         torch.manual_seed(0)
         config = hf.ViTConfig(
-            hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE, patch_size=8,
-            id2label={0: "real", 1: "fake"}, label2id={"real": 0, "fake": 1},
-        )  # fmt: skip
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=SIZE,
+            patch_size=8,
+            id2label={0: "real", 1: "fake"},
+            label2id={"real": 0, "fake": 1},
+        )
+        hf.utils.logging.disable_progress_bar()
         hf.ViTForImageClassification(config).save_pretrained(self.hf)
-        steps = {"image_processor_type": "ViTImageProcessor", "do_resize": True, "do_normalize": True,
-                 "do_rescale": True, "rescale_factor": 1 / 255, "resample": 2, "image_mean": [0.5, 0.5, 0.5],
-                 "image_std": [0.5, 0.5, 0.5], "size": {"height": SIZE, "width": SIZE}}  # fmt: skip
+        steps = {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "resample": 2,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+            "size": {"height": SIZE, "width": SIZE},
+        }
         (self.hf / "preprocessor_config.json").write_text(json.dumps(steps, indent=1))
 
     def _write_shards(self) -> None:
@@ -147,7 +182,7 @@ class Valid:
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """`0.png` … with masks `0_mask.png` … and `manifest.csv`: smooth colour, so that forging them works too."""
+    """`0.png` … with masks `0_mask.png` … and `manifest.csv`: smooth colour, so that forging works too."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)

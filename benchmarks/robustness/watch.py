@@ -9,10 +9,31 @@ from pathlib import Path
 MARKER = "CODE-RAN"
 """File that every payload makes, in the folder of its case."""
 
-PROCESSES = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
-             "pty.spawn", "os.startfile", "socket.connect", "socket.sendto", "ctypes.cdata/buffer")  # fmt: skip
-CHANGES = {"os.rename": (0, 1), "os.remove": (0,), "os.mkdir": (0,), "os.link": (1,), "os.symlink": (1,),
-           "os.truncate": (0,), "os.chmod": (0,), "shutil.rmtree": (0,), "os.rmdir": (0,)}  # fmt: skip
+PROCESSES = (
+    "os.system",
+    "subprocess.Popen",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "pty.spawn",
+    "os.startfile",
+    "socket.connect",
+    "socket.sendto",
+    "ctypes.cdata/buffer",
+)
+CHANGES = {
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.mkdir": (0,),
+    "os.link": (1,),
+    "os.symlink": (1,),
+    "os.truncate": (0,),
+    "os.chmod": (0,),
+    "shutil.rmtree": (0,),
+    "os.rmdir": (0,),
+}
 LOADERS = (
     "/yaml/",
     "/pickle.py",
@@ -73,9 +94,8 @@ def watching(folder: Path) -> None:
         elif event in ("exec", "compile"):
             named = getattr(arguments[0], "co_filename", None) if event == "exec" else arguments[1]
             caller = sys._getframe(2).f_code.co_filename  # the one that asked for it
-            if (
-                is_foreign(named)
-                or (not isinstance(named, str) or named.startswith("<"))
+            if is_foreign(named) or (
+                (not isinstance(named, str) or named.startswith("<"))
                 and any(part in caller for part in LOADERS)
             ):
                 note(f"{event} of {named} by {caller}")

@@ -10,22 +10,77 @@ from benchmarks.robustness.mutate import DEEP, NAMES, broken_bytes, changed_tree
 from benchmarks.robustness.valid import LARGE, METHOD, MODEL, SMALL, TUNED, Valid
 from benchmarks.robustness.watch import MARKER
 
-SCALARS = ("2026-99-99", "2026-02-30T25:61:61", "9" * 5000, "0x" + "f" * 5000, "1:99:99", "190:20:30", "0b2", ".inf",
-           "-.NaN", "!!bool maybe", "!!int x", "!!float x", "!!timestamp x", "!!binary ###", "!!null 1", "!!set [a]",
-           "!!omap {a: 1}", "!!pairs [a]", "!!str [a]", "!unknown x", "!!python/name:os.system", "*nobody", "&a *a", "@x",
-           "`x", "%x", "|", ">", "? a", "- ", "{", "[", "'", '"', "\t", "1e999", "0o9", "_", "1_", "~", "yes", "No",
-           "<<", "=", "\\x", '"\\ud800"', '"\\x"', "--- a", "...")  # fmt: skip
+SCALARS = (
+    "2026-99-99",
+    "2026-02-30T25:61:61",
+    "9" * 5000,
+    "0x" + "f" * 5000,
+    "1:99:99",
+    "190:20:30",
+    "0b2",
+    ".inf",
+    "-.NaN",
+    "!!bool maybe",
+    "!!int x",
+    "!!float x",
+    "!!timestamp x",
+    "!!binary ###",
+    "!!null 1",
+    "!!set [a]",
+    "!!omap {a: 1}",
+    "!!pairs [a]",
+    "!!str [a]",
+    "!unknown x",
+    "!!python/name:os.system",
+    "*nobody",
+    "&a *a",
+    "@x",
+    "`x",
+    "%x",
+    "|",
+    ">",
+    "? a",
+    "- ",
+    "{",
+    "[",
+    "'",
+    '"',
+    "\t",
+    "1e999",
+    "0o9",
+    "_",
+    "1_",
+    "~",
+    "yes",
+    "No",
+    "<<",
+    "=",
+    "\\x",
+    '"\\ud800"',
+    '"\\x"',
+    "--- a",
+    "...",
+)
 
 
 def detector(rng: Random, valid: Valid, folder: Path) -> list[str]:
     """A detector's YAML; the weights it names are right."""
     content = MODEL | {"weights": str(valid.weights)}
     if rng.random() < 0.3:
-        content |= rng.choice((
-            {"resize_to": 36}, {"normalize_features": True}, {"head_activation": "relu"}, {"hidden_act": "gelu"},
-            {"num_attention_heads": 2}, {"ignore_keys": ["x"]}, {"backbone": "local:x"}, {"clip_path": "x"},
-            {"factory": "torch.nn:Identity"}, {"factory": "no.such:Thing", "kwargs": {"a": 1}},
-        ))  # fmt: skip
+        content |= rng.choice(
+            (
+                {"resize_to": 36},
+                {"normalize_features": True},
+                {"head_activation": "relu"},
+                {"hidden_act": "gelu"},
+                {"num_attention_heads": 2},
+                {"ignore_keys": ["x"]},
+                {"backbone": "local:x"},
+                {"clip_path": "x"},
+                {"factory": "torch.nn:Identity"},
+                {"factory": "no.such:Thing", "kwargs": {"a": 1}},
+            )
+        )
     path = written(rng, folder / "d.yaml", content)
     if rng.random() < 0.6:
         return ["doctor", str(path)]
@@ -37,10 +92,17 @@ def method(rng: Random, valid: Valid, folder: Path) -> list[str]:
     content = TUNED
     if rng.random() < 0.5:
         cheap = {
-            "attention_rollout": {"discard_ratio": 0.1}, "chefer": {}, "legrad": {}, "mask_gradient": {},
-            "grad_cam": {"layers": [-1]}, "rise": {"n_masks": 8}, "input_x_gradient": {}, "raw_attention": {"layers": [0]},
-            "integrated_mask_gradient": {"n_steps": 2}, "occlusion": {},
-        }  # fmt: skip
+            "attention_rollout": {"discard_ratio": 0.1},
+            "chefer": {},
+            "legrad": {},
+            "mask_gradient": {},
+            "grad_cam": {"layers": [-1]},
+            "rise": {"n_masks": 8},
+            "input_x_gradient": {},
+            "raw_attention": {"layers": [0]},
+            "integrated_mask_gradient": {"n_steps": 2},
+            "occlusion": {},
+        }
         name = rng.choice(list(cheap))
         content = {"method": name, "options": cheap[name]}
     path = written(rng, folder / "m.yaml", content)
@@ -60,11 +122,15 @@ def method(rng: Random, valid: Valid, folder: Path) -> list[str]:
 
 def benchmark(rng: Random, valid: Valid, folder: Path) -> list[str]:
     """A benchmark's YAML: asked what it would cost, tuned by, or run where it is small."""
-    data = rng.choice((
-        {"manifest": str(valid.manifest)}, {"images": [str(valid.photos / "?.png")]}, {"shards": [str(valid.tar)]},
-        {"manifest": str(valid.manifest), "limit": 2},
-        {"forgeries": {"photos": str(valid.photos), "count": 2, "kinds": ["noise"], "size": 32}},
-    ))  # fmt: skip
+    data = rng.choice(
+        (
+            {"manifest": str(valid.manifest)},
+            {"images": [str(valid.photos / "?.png")]},
+            {"shards": [str(valid.tar)]},
+            {"manifest": str(valid.manifest), "limit": 2},
+            {"forgeries": {"photos": str(valid.photos), "count": 2, "kinds": ["noise"], "size": 32}},
+        )
+    )
     small = rng.random() < 0.4
     content = {
         "name": "b",
@@ -93,8 +159,18 @@ def written(rng: Random, path: Path, content: dict[str, Any]) -> Path:
     if how >= 0.85:
         data = broken_bytes(rng, data)
     elif rng.random() < 0.05:
-        data = rng.choice((b"\xef\xbb\xbf" + data, text.encode("utf-16", "surrogatepass"), data + b"\x00", b"",
-                           data.replace(b"\n", b"\r\n"), b"\xff" + data, b"\t" + data, b"---\n" + data + b"---\na: 1\n"))  # fmt: skip
+        data = rng.choice(
+            (
+                b"\xef\xbb\xbf" + data,
+                text.encode("utf-16", "surrogatepass"),
+                data + b"\x00",
+                b"",
+                data.replace(b"\n", b"\r\n"),
+                b"\xff" + data,
+                b"\t" + data,
+                b"---\n" + data + b"---\na: 1\n",
+            )
+        )
     path.write_bytes(data)
     return path
 
@@ -116,8 +192,28 @@ def _odd_text(rng: Random, content: dict[str, Any]) -> str:
     if how < 4:
         lines[at] = f"{head}{colon} {rng.choice(SCALARS)}"
     elif how == 4:
-        lines.insert(at, rng.choice((lines[at], "\tname: x", "? [a, b]\n: 1", "<<: {a: 1}", "<<: 1", "<<: [*x]", "'': 1",
-                                     "null: 1", "1: 1", "[1]: 2", "{a: 1}: 2", "&a a: *a", "# ä", "a b c", ": x")))  # fmt: skip
+        lines.insert(
+            at,
+            rng.choice(
+                (
+                    lines[at],
+                    "\tname: x",
+                    "? [a, b]\n: 1",
+                    "<<: {a: 1}",
+                    "<<: 1",
+                    "<<: [*x]",
+                    "'': 1",
+                    "null: 1",
+                    "1: 1",
+                    "[1]: 2",
+                    "{a: 1}: 2",
+                    "&a a: *a",
+                    "# ä",
+                    "a b c",
+                    ": x",
+                )
+            ),
+        )
     elif how == 5:
         depth = rng.choice(DEEP)
         opened, closed = rng.choice((("[", "]"), ("{a: ", "}"), ("- ", ""), ("[", "")))
