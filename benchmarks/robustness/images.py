@@ -99,6 +99,8 @@ def encoded(rng: Random) -> tuple[bytes, str]:
 
     for _ in range(20):  # not every format takes every mode
         name, mode = rng.choice(list(FORMATS)), rng.choice(MODES)
+        if name == "AVIF":  # PIL's encoder dies of other modes and of odd metadata: not what is tried here
+            mode = "RGB"
         size = rng.choice(SIDES), rng.choice(SIDES)
         if rng.random() < 0.05:
             size = rng.choice(((1, 5000), (5000, 1), (2000, 2), (3000, 2000)))
@@ -118,6 +120,8 @@ def save_options(rng: Random, name: str, image) -> dict:
     from PIL import Image
 
     options: dict = {}
+    if name == "AVIF":
+        return options
     if rng.random() < 0.4:
         exif = Image.Exif()
         exif[0x0112] = rng.choice((1, 2, 3, 4, 5, 6, 7, 8, 0, 9, 65_535))  # orientation
@@ -133,7 +137,7 @@ def save_options(rng: Random, name: str, image) -> dict:
     if name == "TIFF":
         compressions = ("raw", "tiff_lzw", "tiff_deflate", "packbits", "jpeg", "tiff_adobe_deflate", "group4")
         options["compression"] = rng.choice(compressions)
-    if name in ("GIF", "TIFF", "WEBP", "PNG", "AVIF") and rng.random() < 0.3:
+    if name in ("GIF", "TIFF", "WEBP", "PNG") and rng.random() < 0.3:
         frames = [image.resize(rng.choice(((4, 4), image.size))) for _ in range(rng.choice((1, 3)))]
         options |= {"save_all": True, "append_images": frames, "duration": rng.choice((0, 10)), "loop": 0}
     if image.mode == "P" and rng.random() < 0.7:

@@ -85,8 +85,8 @@ def page(content: dict) -> str:
     lines = [
         "# Hostile and broken input, kills",
         "",
-        f"{cases} cases of {len(kinds)} kinds against the command line, seed {content['seed']}: {failed} failed. "
-        f"{signals} signals: {lost} records or files lost, {doubled} doubled.",
+        f"{cases} cases of {len(kinds)} kinds against the command line, seed {content['seed']}: "
+        f"{failed} failed. {signals} signals: {lost} records or files lost, {doubled} doubled.",
         "",
         f"A case fails where its exit code is none of {', '.join(map(str, DOCUMENTED))}, where a signal "
         f"ends it, where it takes more than {LIMIT:.0f} s, where a traceback is shown, where a payload ran "
@@ -99,10 +99,9 @@ def page(content: dict) -> str:
     ]
     for kind, one in kinds.items():
         codes = " | ".join(str(one["codes"].get(code, 0)) for code in ("0", "2", "3", "4"))
-        lines.append(
-            f"| {kind.replace('_', ' ')} | {one['cases']} | {codes} | {one['failed']} | {one['hangs']} | "
-            f"{one['code_run']} | {one['messages']} | {one['slowest_seconds']:.1f} s | {one['peak_mb']:.0f} MB |"
-        )
+        counts = " | ".join(str(one[key]) for key in ("failed", "hangs", "code_run", "messages"))
+        cost = f"{one['slowest_seconds']:.1f} s | {one['peak_mb']:.0f} MB"
+        lines.append(f"| {kind.replace('_', ' ')} | {one['cases']} | {codes} | {counts} | {cost} |")
     lines += ["", "## Killed, two at once, on a full disk", ""]
     if not any(name.startswith("full") for name in trials):
         lines += ["Full disks were left out: mounting a small one needs root.", ""]
@@ -112,7 +111,8 @@ def page(content: dict) -> str:
         "seeded change of a file, or after a seeded share of the command's time. Temporary files: hidden "
         "ones after the signal or the full disk, and after the next run.",
         "",
-        "| trial | command | trials | exit codes | lost | doubled | half written | temporary | left | failed |",
+        "| trial | command | trials | exit codes | lost | doubled | half written | temporary | left "
+        "| failed |",
         "|---|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, one in trials.items():

@@ -45,6 +45,7 @@ class Ending:
         seen: What the audit hook saw that a reader of data must not do.
         marker: Whether a payload ran.
         hang: Whether it was killed since it took too long.
+        made: Whether its input was made and the command began; if not, the fault is the fuzzer's.
         where: Line of the product where an error came from, or where it was when it hung.
     """
 
@@ -56,13 +57,14 @@ class Ending:
     seen: list[str] = field(default_factory=list)
     marker: bool = False
     hang: bool = False
+    made: bool = True
     where: str = ""
 
     @property
     def fault(self) -> str:
         """What is wrong with it, in one line without numbers and paths, so that equal ones are equal."""
-        if self.code == NOT_MADE:
-            return f"fuzzer: {plain(last_line(self.output))}"
+        if not self.made:
+            return f"the fuzzer could not make it: {self.code}, {plain(last_line(self.output))}"
         if self.marker:
             return "code ran: the payload's marker is there"
         if self.seen:
@@ -198,6 +200,7 @@ def _child(make: Make, folder: Path, before: Callable[[], None] | None, modules:
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ["TMPDIR"] = str(folder / "tmp")
+    _limit()
     try:
         arguments = [str(one) for one in make(folder)]
         (folder / "command.json").write_text(json.dumps(arguments))
@@ -207,7 +210,6 @@ def _child(make: Make, folder: Path, before: Callable[[], None] | None, modules:
         return NOT_MADE
     os.chdir(folder / "work")
     stacks = (folder / "stacks.txt").open("w")
-    _limit()
     before_modules = set(sys.modules)
     watching(folder)
     faulthandler.dump_traceback_later(LIMIT - 1, file=stacks)
@@ -278,6 +280,7 @@ def ending(pid: int, folder: Path, began: float, *, wait: bool, hang: bool = Fal
         seen=seen.read_text("utf-8", "replace").splitlines() if seen.exists() else [],
         marker=any(folder.rglob(MARKER)),
         hang=hang,
+        made=(folder / "command.json").exists(),
         where=deepest(stacks.read_text(), newest_first=True) if hang and stacks.exists() else "",
     )
 

@@ -18,7 +18,7 @@ from benchmarks.robustness.kills import Bench, kill_at
 from benchmarks.robustness.tasks import tasks
 from benchmarks.robustness.watch import MARKER
 
-SEED, EACH = 0, 5
+SEED, EACH = 0, 4
 MOMENTS = (("explain", "SIGKILL"), ("benchmark", "SIGKILL"), ("forge", "SIGTERM"), ("report", "SIGINT"))
 
 

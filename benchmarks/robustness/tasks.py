@@ -1,8 +1,10 @@
 """Commands that write results, and what their folders hold: for kills, two at once, a full disk."""
 
+import gzip
 import hashlib
 import json
 import re
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +20,12 @@ CHANGES = ("run.json", "summary.json", "summary.md", ".svg")
 """Ends of the names of files that hold measured times or drawn ids: they must be whole, no more."""
 
 
-CREATED = re.compile(rb'"created":"[^"]*"')
+PACKED = re.compile(rb"H4sI[A-Za-z0-9+/=]+")
+"""Content of a page: gzip as base64."""
+MEASURED = re.compile(
+    rb'"(?:created|seconds|start|end)":(?:"[^"]*"|[\d.e+-]+)|\d{4}-\d\d-\d\dT[\d:.+Z-]+|sha256-[\w+/=]+'
+)
+"""What differs between two equal pages: times, and checksums of what holds them."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def meaning(path: Path) -> Any:
             image.load()
     elif path.suffix == ".html":
         _must(content.rstrip().endswith(b"</html>"))
-        content = CREATED.sub(b"", content)
+        content = MEASURED.sub(b"", PACKED.sub(_unpacked, content))
     elif path.suffix == ".svg":
         _must(content.rstrip().endswith(b"</svg>"))
     elif path.suffix == ".safetensors":
@@ -137,6 +144,10 @@ def _tensors(content: bytes) -> Any:
     return {
         name: (values.shape, hashlib.sha256(values.tobytes()).hexdigest()) for name, values in kept.items()
     }
+
+
+def _unpacked(found: re.Match[bytes]) -> bytes:
+    return gzip.decompress(b64decode(found[0]))
 
 
 def _must(whole: bool) -> None:

@@ -81,7 +81,11 @@ def detector(rng: Random, valid: Valid, folder: Path) -> list[str]:
                 {"factory": "no.such:Thing", "kwargs": {"a": 1}},
             )
         )
-    path = written(rng, folder / "d.yaml", content)
+    path = folder / "d.yaml"
+    if rng.random() < 0.04:
+        path.write_text(_factory(rng, folder))
+    else:
+        written(rng, path, content)
     if rng.random() < 0.6:
         return ["doctor", str(path)]
     return ["explain", str(valid.photo), "--config", str(path), *METHOD, "--out", "out"]
@@ -131,10 +135,14 @@ def benchmark(rng: Random, valid: Valid, folder: Path) -> list[str]:
             {"forgeries": {"photos": str(valid.photos), "count": 2, "kinds": ["noise"], "size": 32}},
         )
     )
+    model = valid.detector
+    if rng.random() < 0.02:
+        model = folder / "d.yaml"
+        model.write_text(_factory(rng, folder))
     small = rng.random() < 0.4
     content = {
         "name": "b",
-        "model": {"config": str(valid.detector)},
+        "model": {"config": str(model)},
         "data": data,
         **(SMALL if small else LARGE),
     }
@@ -238,6 +246,21 @@ def _aliases(rng: Random, key: str) -> str:
     rows = ["x0: &x0 [a, a]"]
     rows += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * width)}]" for n in range(1, depth)]
     return "\n".join([*rows, f"{key}: *x{depth - 1}"])
+
+
+def _factory(rng: Random, folder: Path) -> str:
+    """A detector that is a call of any function, or a module beside the file: both make the marker."""
+    (folder / "beside.py").write_text(f"import pathlib\npathlib.Path({MARKER!r}).touch()\nThing = dict\n")
+    called = rng.choice(
+        (
+            f'factory: "os:system"\nkwargs: {{command: "touch {MARKER}"}}\n',
+            f'factory: "subprocess:call"\nkwargs: {{args: [touch, {MARKER}]}}\n',
+            f'factory: "builtins:open"\nkwargs: {{file: {MARKER}, mode: w}}\n',
+            'factory: "beside:Thing"\nkwargs: {a: 1}\n',
+            'factory: "beside:no.such"\n',
+        )
+    )
+    return called + "labels: [a, b]\nresolution: 32\n"
 
 
 def _code(rng: Random) -> tuple[str, ...]:

@@ -68,6 +68,10 @@ def test_faults_are_told_apart(code, output, fault):
     assert Ending(code, output=output).fault == fault
 
 
+def test_an_input_that_was_not_made_is_the_fuzzers_fault():
+    assert Ending(-11, made=False).fault.startswith("the fuzzer could not make it")
+
+
 def test_cases_are_the_same_for_the_same_seed():
     tree = {"a": [1, 2, {"b": "c"}], "d": 0.5}
     first, again = ([repr(mutate.changed_tree(Random(n), tree)) for n in range(50)] for _ in range(2))
