@@ -269,7 +269,7 @@ def ending(pid: int, folder: Path, began: float, *, wait: bool, hang: bool = Fal
     done, status, usage = os.wait4(pid, 0 if wait else os.WNOHANG)
     if not done:
         return None
-    output = (folder / "output.txt").read_bytes().decode("utf-8", "replace") if folder.exists() else ""
+    output = (folder / "output.txt").read_bytes().decode("utf-8", "replace")
     seen, stacks = folder / "seen.txt", folder / "stacks.txt"
     return Ending(
         code=os.waitstatus_to_exitcode(status),
@@ -297,8 +297,11 @@ def run(
     """One command, waited for; given a signal after so many seconds, if it still runs then."""
     began = time.monotonic()
     pid = start(make, folder, before, modules)
+    command: float | None = None  # when it began
     while time.monotonic() - began < limit:
-        if signal_after is not None and time.monotonic() - began >= signal_after[0]:
+        if command is None and (folder / "command.json").exists():
+            command = time.monotonic()
+        if signal_after and command and time.monotonic() - command >= signal_after[0]:
             os.kill(pid, signal_after[1])  # not yet waited for, so the id is still the child's
             signal_after = None
         if (found := ending(pid, folder, began, wait=False)) is not None:
