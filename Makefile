@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo example test test-browser test-interop check format install bench peers clean
+.PHONY: demo example test test-browser test-interop check format install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -57,6 +57,19 @@ peers: .venv-peers/.installed  ## ours beside captum, grad-cam, LeGrad, torchcam
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-interop.txt -r benchmarks/peers.txt
 	touch $@
+
+# seeded, go on after an interruption; OPTIONS='--only KIND:INDEX' shows one case, OPTIONS=--fresh begins anew
+fuzz: install  ## 10 400 hostile or broken inputs against the command line; Linux
+	$(BIN)/python -m benchmarks.robustness.fuzz $(OPTIONS)
+
+kills: install  ## signals, two processes on one folder, full disks (as root); the same command again
+	$(BIN)/python -m benchmarks.robustness.kills $(OPTIONS)
+
+# failures are published too: the page is written whatever the two found
+robustness: install  ## both, and reports/robustness.md
+	-$(BIN)/python -m benchmarks.robustness.fuzz $(OPTIONS)
+	-$(BIN)/python -m benchmarks.robustness.kills $(OPTIONS)
+	$(BIN)/python -m benchmarks.robustness.publish
 
 clean:
 	rm -rf .venv .venv-interop .venv-peers attention_results
