@@ -10,7 +10,7 @@ from xai.core.registry import Registry
 from xai.core.sample import Sample
 from xai.core.seed import derive_seed
 from xai.core.target import Margin
-from xai.core.text import valid_text
+from xai.core.text import printable, valid_text
 
 __all__ = [
     "ConfigError",
@@ -28,5 +28,6 @@ __all__ = [
     "derive_seed",
     "keep_freed_memory",
     "nearest",
+    "printable",
     "valid_text",
 ]

@@ -4,3 +4,9 @@
 def valid_text(text: str) -> str:
     """The text with bytes of file names that are no UTF-8 as escapes; as bytes it is valid UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: object) -> str:
+    """The text on one line, for messages: control and other invisible characters as escapes."""
+    shown = valid_text(str(text))
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
