@@ -91,7 +91,7 @@ def _first(context: Context, plan: Plan) -> Prepared:
         if ready:
             return ready[0]
         reasons += [one.reason for one in excluded]
-    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0]}.")
+    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
 
 
 def _time_maps(context: Context, image: Prepared) -> dict[str, float]:

@@ -16,7 +16,7 @@ from xai.bench.rows import digest
 from xai.bench.shards import KINDS, Content, content_of, open_shard
 from xai.core import ConfigError, DataError, Sample
 from xai.data.lazy import Entry
-from xai.data.paths import fault_of, shown
+from xai.data.paths import fault_of, is_folder, shown
 
 INDEX = "shards.json"
 MOST = 1_000_000  # files that one pair of braces may stand for
@@ -177,7 +177,7 @@ def _expand(pattern: str) -> Sequence[Folder]:
     if isinstance(path, RemotePath):
         return path.matches(KINDS)
     fault = fault_of(path)
-    if fault is not None and fault.startswith("is a folder"):
+    if is_folder(path):
         return sorted(one for one in path.iterdir() if one.suffix.lower() in KINDS) or [path]
     if fault is None or not has_magic(pattern):
         return [path]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xai.core import printable, valid_text
 from xai.data.image import SUFFIXES, UNREADABLE
-from xai.data.paths import expanded, fault_of, resolved
+from xai.data.paths import expanded, fault_of, is_folder, resolved
 
 LONGEST = 150
 """Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
@@ -86,7 +86,7 @@ def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
     fault = fault_of(pattern)
     if fault is None:
         return [pattern]
-    if fault.startswith("is a folder"):
+    if is_folder(pattern):
         return _images_below(pattern, exclude) or [pattern]
     if fault != "no such file" or not has_magic(str(pattern)):
         return [pattern]

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from xai.core import DataError
-from xai.data.paths import fault_of, shown
+from xai.data.paths import fault_of, is_folder, shown
 from xai.data.sniff import MOST, what_it_is
 
 # formats of photographs; above all not EPS and PDF, which PIL would hand to an interpreter
@@ -141,7 +141,7 @@ def _check_file(path: Path) -> None:
         if path.stat().st_size == 0:
             raise DataError(f"{shown(path)}: the file is empty.")
         return
-    if fault.startswith("is a folder"):
+    if is_folder(path):
         raise DataError(f"{shown(path)}: no image in this folder.", f"Looked for {' '.join(SUFFIXES)}.")
     if fault == "no such file" and any(sign in str(path) for sign in "*?["):
         fault = "nothing matches"

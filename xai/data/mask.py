@@ -162,7 +162,7 @@ def _of_colour(colour: np.ndarray, lossy: bool) -> Mask:
     """(H, W, 3): grey, or one colour on black."""
     if (colour == colour[..., :1]).all():
         return _of_grey(colour[..., 0], lossy)
-    painted = colour.any(-1)
+    painted = np.asarray(colour.any(-1))
     if _colours(colour[painted]) == 1 and not painted.all():
         return painted
     raise DataError(f"the colours {_said_colours(colour)} do not say what is inside.", HINT)
@@ -197,7 +197,7 @@ def _of_soft(values: np.ndarray, found: np.ndarray, lossy: bool) -> Mask | None:
         return bright
     edge = ~(black | bright)
     if black.any() and (not edge.any() or (len(found) > 3 and _is_edge(values, edge, black, bright, lossy))):
-        return values >= white / 2
+        return np.asarray(values >= white / 2)
     return None
 
 

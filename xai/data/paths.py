@@ -13,6 +13,7 @@ KINDS_OF_FILE = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_A_FOLDER = "is a folder"
 MOST_SHOWN = 160  # characters of a path in a message
 
 
@@ -64,6 +65,11 @@ def fault_of(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return None
     return next((f"is {words}, not a file" for test, words in KINDS_OF_FILE if test(mode)), "not a file")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; never an error."""
+    return (fault_of(path) or "").startswith(_A_FOLDER)
 
 
 def check_file(path: Path) -> None:
