@@ -1,5 +1,6 @@
 """Boxes are read, matched to their image and checked against it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,41 @@ def test_check_box():
     check_box((0, 0, 10, 20), (10, 20), "x.png")
     with pytest.raises(DataError, match=r"x\.png: the box 1,0,10,20 .* \(10 × 20 pixels\)"):
         check_box((1, 0, 10, 20), (10, 20), "x.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("image;x;y;w;h\nsub\\a.png;1;2;3;4\n", "utf-8"),
+        ("image\tx\ty\tw\th\nsub/a.png\t1\t2\t3\t4\n", "utf-16"),
+    ],
+)
+def test_other_systems_tables_are_read(tmp_path, text, encoding):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.png").touch()
+    (tmp_path / "boxes.csv").write_bytes(text.encode(encoding))
+    assert read_boxes(tmp_path / "boxes.csv")(tmp_path / "sub/a.png") == (1, 2, 3, 4)
+
+
+def test_rows_of_files_that_cannot_be_harm_no_other(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    odd = ["loop.png", "a\0.png", "~no-such-user-x/a.png", "x" * 300]
+    rows = "".join(f"{name},1,1,1,1\n" for name in odd)
+    box_of = read_boxes(write(tmp_path, f"image,x,y,w,h\n{rows}b.png,1,2,3,4\n"))
+    assert box_of(tmp_path / "b.png") == (1, 2, 3, 4)
+    with pytest.raises(DataError, match="no box"):
+        box_of(tmp_path / "c\0.png")
+
+
+@pytest.mark.parametrize(
+    "box", [(float("nan"), 0, 1, 1), (0, 0, float("inf"), 1), (0, 0, 10**400, 1), (0, 0, 1e300, 1)]
+)
+def test_check_box_refuses_what_is_no_box(box):
+    with pytest.raises(DataError, match="does not lie inside"):
+        check_box(box, (10, 20), "x.png")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "boxes.csv")
+    with pytest.raises(ConfigError, match="is a named pipe"):
+        read_boxes(tmp_path / "boxes.csv")

@@ -1,8 +1,11 @@
 """Files, folders and globs become images; every image gets a name of its own."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from xai.data import find_images, unique_stems
+from xai.data import find_images, unique_ids, unique_stems
 
 
 @pytest.fixture
@@ -66,3 +69,38 @@ def test_unique_stems_leaves_files_of_other_images_alone(tmp_path):
 @pytest.mark.parametrize("stem", ["layer", "face_layer", "Head"])
 def test_a_stem_that_reads_like_a_panel_gets_a_suffix(tmp_path, stem):
     assert unique_stems([tmp_path / f"{stem}.png"])[tmp_path / f"{stem}.png"] != stem
+
+
+def test_names_stay_unique_and_leave_room_for_what_is_appended(tmp_path):
+    names = ["x" * 251, "x" * 250 + "y", "é" * 125, "é" * 100, "short"]
+    paths = [tmp_path / f"{name}.png" for name in names]
+    stems = unique_stems(paths)
+    assert stems[paths[4]] == "short" and len(set(stems.values())) == 5
+    assert all(len(os.fsencode(stem)) <= 150 for stem in stems.values())
+    assert stems[paths[2]].startswith("é" * 70 + "-")
+    assert unique_stems(paths[::-1]) == stems
+
+
+def test_a_loop_a_missing_home_and_a_nul_stay_in_the_list(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    patterns = [
+        tmp_path / "loop.png",
+        Path("~no-such-user-x/a.png"),
+        tmp_path / "a\0*.png",
+        tmp_path / ("x" * 300),
+    ]
+    assert find_images(patterns) == patterns
+    assert len(set(unique_stems(patterns).values())) == 4
+
+
+def test_photographs_of_kinds_that_are_not_read_are_listed(tmp_path):
+    for name in ("a.HEIC", "b.jxl", "c.mov"):
+        (tmp_path / name).touch()
+    assert names(find_images([tmp_path]), tmp_path) == ["a.HEIC", "b.jxl"]
+
+
+def test_ids_hold_no_control_characters_and_stay_apart(tmp_path):
+    paths = [tmp_path / name for name in ("a\n.png", "a\\n.png", "b.png")]
+    ids = unique_ids(paths)
+    assert len(set(ids.values())) == 3 and all(one.isprintable() for one in ids.values())
+    assert ids[paths[2]] == "b"

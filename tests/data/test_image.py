@@ -1,7 +1,9 @@
 """Every kind of image file becomes upright RGB or one clear error."""
 
+import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 from xai.core import DataError
 from xai.data import read_image
+from xai.data.image import read_turned, to_rgb
 
 
 def gradient(mode="RGB", size=(8, 6)):
@@ -132,3 +135,86 @@ def test_broken_files_are_one_data_error_with_the_path(tmp_path, kind, message):
 def test_a_glob_without_match_says_so(tmp_path):
     with pytest.raises(DataError, match="nothing matches"):
         read_image(tmp_path / "*.png")
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), r"HEIC(.|\n)*pillow-heif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix" + bytes(40), "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2" + bytes(40), "video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom" + bytes(40), "raw file"),
+        (b"\xff\x0a\xfa\x1f" + bytes(40), "JPEG XL"),
+        (b"8BPS\0\1" + bytes(40), "Photoshop"),
+        (b"%PDF-1.7\n" + bytes(40), "PDF"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "SVG"),
+        (b"<!DOCTYPE html><title>404</title>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\x1aE\xdf\xa3" + bytes(40), "Matroska"),
+    ],
+)
+def test_what_is_no_readable_image_is_named_by_its_content(tmp_path, head, words):
+    (tmp_path / "photo.jpg").write_bytes(head)
+    with pytest.raises(DataError, match=f"photo.jpg: not an image in a known format but (.|\n)*{words}"):
+        try:
+            read_image(tmp_path / "photo.jpg")
+        except DataError as error:
+            raise DataError(str(error)) from None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "NUL", "long", "device"])
+def test_what_is_no_file_is_never_opened(tmp_path, kind):
+    path = {"pipe": tmp_path / "p.png", "loop": tmp_path / "l.png", "NUL": tmp_path / "a\0.png"}.get(
+        kind, tmp_path / ("x" * 300) if kind == "long" else Path("/dev/zero")
+    )
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "loop":
+        path.symlink_to(path.name)
+    words = {
+        "pipe": "named pipe",
+        "loop": "symbolic links",
+        "NUL": "NUL",
+        "long": "too long",
+        "device": "device",
+    }
+    with pytest.raises(DataError, match=words[kind]):
+        read_image(path)
+
+
+def test_white_of_12_bits_and_of_a_tiff_whose_white_is_0(tmp_path):
+    values = np.array([[0, 2048, 4095, 4095]], np.uint16)
+    packed = bytes([0x00, 0x08, 0x00, 0xFF, 0xFF, 0xFF])  # the same, two values in three bytes
+    tags = [(256, 3, 4), (257, 3, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1),
+            (278, 3, 1), (279, 4, 6)]  # fmt: skip
+    entries = b"".join(
+        struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, kind, value in tags
+    )
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    (tmp_path / "12.tif").write_bytes(b"II*\0" + struct.pack("<I", 14) + packed + directory)
+    assert np.asarray(read_image(tmp_path / "12.tif"))[0, :, 0].tolist() == [0, 128, 255, 255]
+    Image.fromarray(values * 16).save(tmp_path / "0.tif", tiffinfo={262: 0})
+    assert np.asarray(read_image(tmp_path / "0.tif"))[0, :, 0].tolist() == [255, 127, 0, 0]
+
+
+def test_16_bit_pgm_and_premultiplied_grey(tmp_path):
+    (tmp_path / "x.pgm").write_bytes(b"P5\n2 1\n65535\n\xff\xff\x00\x00")
+    assert np.asarray(read_image(tmp_path / "x.pgm"))[0, :, 0].tolist() == [255, 0]
+    grey = Image.new("LA", (1, 1), (200, 128)).convert("La")
+    assert to_rgb(grey, None).getpixel((0, 0)) == to_rgb(grey.convert("LA"), None).getpixel((0, 0))
+
+
+def test_a_tiff_that_begins_with_a_preview_is_not_read_as_it(tmp_path):
+    gradient().save(tmp_path / "x.tif", tiffinfo={254: 1})
+    with pytest.raises(DataError, match=r"x\.tif: a camera's raw file, or a TIFF that begins with a preview"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_a_mask_can_ask_how_an_image_was_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient().save(tmp_path / "x.jpg", exif=exif)
+    gradient().save(tmp_path / "x.tif", tiffinfo={274: 6})  # PIL turns it while it loads it
+    for name in ("x.jpg", "x.tif"):
+        image, orientation = read_turned(tmp_path / name)
+        assert (image.size, orientation) == ((6, 8), 6)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from hashlib import sha256
 
 import numpy as np
@@ -186,3 +187,17 @@ def test_an_unwritable_folder_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="Choose another folder"):
         explain(Sample("x", photo()), classifier(), out=tmp_path / "file" / "out")
+
+
+def test_long_names_of_images_and_classes_leave_no_image_out(tmp_path):
+    names_of = ["x" * 251, "é" * 125, "short"]
+    for number, name in enumerate(names_of):
+        photo(number).save(tmp_path / f"{name}.png")
+    model = classifier(labels=("real" * 60, "偽" * 80))
+    out = tmp_path / "out"
+    explanations = explain(sorted(tmp_path.glob("*.png")), model, out=out)
+    assert len(explanations) == 3
+    assert len(list(out.glob("*_explanation.json"))) == 3
+    assert max(len(os.fsencode(name)) for name in names(out)) <= 255
+    again = explain(sorted(tmp_path.glob("*.png")), model, out=out)
+    assert len(again) == 3 and len(list(out.glob("*_explanation.json"))) == 3, "the same names in every run"

@@ -31,6 +31,7 @@ class Estimate:
         seconds_per_map: By row, per image.
         seconds: Of the whole run, without the checks.
         device: Where it was measured.
+        unusable: Images known not to be usable, and why.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Estimate:
     seconds_per_map: dict[str, float]
     seconds: float
     device: str
+    unusable: tuple[tuple[str, str], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -52,6 +54,7 @@ class Estimate:
             "seconds_per_map": self.seconds_per_map,
             "seconds": self.seconds,
             "device": self.device,
+            "unusable": [{"image": name, "reason": reason} for name, reason in self.unusable],
         }
 
 
@@ -77,7 +80,8 @@ def estimate(
     forwards = sum(count * (images * rows + greedy) + greedy * greedy_forwards() for count in each)
     kinds = len({one.target for one in context.protocols.values()})
     seconds = forwards * per_forward + kinds * images * sum(timed.values())
-    return Estimate(plan, rows, forwards, per_forward, timed, seconds, str(context.classifier.device))
+    device, unusable = str(context.classifier.device), tuple(plan.source.faults())
+    return Estimate(plan, rows, forwards, per_forward, timed, seconds, device, unusable)
 
 
 def _first(context: Context, plan: Plan) -> Prepared:
@@ -89,7 +93,7 @@ def _first(context: Context, plan: Plan) -> Prepared:
         if ready:
             return ready[0]
         reasons += [one.reason for one in excluded]
-    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0]}.")
+    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
 
 
 def _time_maps(context: Context, image: Prepared) -> dict[str, float]:

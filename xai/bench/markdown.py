@@ -25,6 +25,7 @@ def to_markdown(summary: Summary) -> str:
     blocks = [
         f"# {summary.name}",
         f"{summary.images} images, {len(summary.methods)} rows.{part}",
+        *[f"**Warning:** {one}" for one in summary.warnings],
         "## Verdicts",
         *_verdicts(summary),
         "## Rankings",

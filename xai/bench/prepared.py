@@ -18,6 +18,7 @@ from xai.models import Classifier
 if TYPE_CHECKING:
     from xai.bench.views import Look, View
 
+EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
 COVERED = 0.5  # share of an input pixel that must lie in the mask
 
 
@@ -36,6 +37,7 @@ class Prepared:
         digest: sha256 of the pixels.
         logits: (classes,) the model's answer.
         view: What a page shows of it, if that was asked for.
+        extent: Whether its mask is `empty`, `full` or marks a `part` of it; None without a mask.
     """
 
     index: int
@@ -48,6 +50,7 @@ class Prepared:
     digest: str
     logits: Tensor
     view: "View | None" = None
+    extent: str | None = None
 
     @property
     def hash(self) -> str:
@@ -110,6 +113,18 @@ def prepare(
     return sorted(answered, key=lambda one: one.index), excluded
 
 
+def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
+    """Whether a mask marks something: `empty`, `full` or `part`.
+
+    Args:
+        mask: (H, W) bool of the image.
+        seen: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing there.
+    """
+    if not seen.any():
+        return EMPTY
+    return FULL if mask.all() else PART
+
+
 def by_shape(images: Sequence[Prepared]) -> list[list[Prepared]]:
     """Images whose pixels can be stacked, in order of appearance."""
     groups: dict[torch.Size, list[Prepared]] = {}
@@ -160,11 +175,12 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look
         image = image.crop((x, y, x + width, y + height))
         geometry = classifier.geometry(image.size).within(sample.image.size, (x, y))
     pixels = classifier.preprocess(image)
-    mask = None
+    mask, extent = None, None
     if sample.mask is not None:
         if sample.mask.shape != sample.image.size[::-1]:
             raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
-        mask = torch.from_numpy(input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2])))
+        seen = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
+        mask, extent = torch.from_numpy(seen), extent_of(sample.mask, seen)
     digest = sha256(pixels.numpy().tobytes()).hexdigest()
     return Prepared(
         index=index,
@@ -178,6 +194,7 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look
         logits=torch.empty(0),
         # now, while the image is at hand: a shard of photographs may not fit into memory
         view=None if look is None else look(index, entry, sample, geometry, pixels, digest),
+        extent=extent,
     )
 
 

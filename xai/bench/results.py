@@ -112,6 +112,7 @@ class Summary:
         methods: Rows with their options.
         exclusions: What is missing, and why.
         provenance: Of the last session.
+        warnings: Sentences a reader must know about the data.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Summary:
     methods: Sequence[Mapping[str, Any]]
     exclusions: tuple[Exclusion, ...]
     provenance: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; what is undefined is None."""

@@ -165,7 +165,8 @@ def run_benchmark(
     if not records:
         reasons = [one.reason for one in exclusions] + [str(one.failure) for one in count.failed]
         raise DataError(
-            f"None of {len(plan.source)} images could be used: {[*reasons, 'there are none'][0]}."
+            f"None of {len(plan.source)} images could be used: "
+            f"{[*reasons, 'there are none'][0].removesuffix('.')}."
         )
     return RunResult(
         folder=store.folder,

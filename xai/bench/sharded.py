@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from glob import glob
+from glob import glob, has_magic
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from xai.bench.rows import digest
 from xai.bench.shards import KINDS, Content, content_of, open_shard
 from xai.core import ConfigError, DataError, Sample
 from xai.data.lazy import Entry
+from xai.data.paths import fault_of, is_folder, shown
 
 INDEX = "shards.json"
+MOST = 1_000_000  # files that one pair of braces may stand for
 Each = Callable[[Callable[[Folder], Content], Sequence[Folder]], Sequence[Content]]
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -75,6 +77,9 @@ class Sharded:
 
     def digest(self) -> str:
         return digest([[one.name, one.content.sha256] for one in self.files], 24)
+
+    def faults(self) -> Sequence[tuple[str, str]]:
+        return ()
 
     def window(self, start: int, stop: int) -> "Sharded":
         begin, end = bisect_right(self._ends, start) - 1, bisect_right(self._ends, stop - 1)
@@ -152,8 +157,10 @@ def _stamp(path: Folder) -> str:
         if isinstance(path, RemotePath):
             return path.stamp()
         status = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}."
+        ) from None
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
@@ -161,14 +168,19 @@ def _expand(pattern: str) -> Sequence[Folder]:
     """Files, in order."""
     if (braces := _RANGE.search(pattern)) is not None:
         low, high = braces.groups()
+        if max(len(low), len(high)) > 9 or int(high) - int(low) >= MOST:
+            raise ConfigError(f"{shown(pattern)} stands for more than {MOST} files.", "Is it a slip?")
         numbers = range(int(low), int(high) + 1)
         before, after = pattern[: braces.start()], pattern[braces.end() :]
         return [path for one in numbers for path in _expand(f"{before}{one:0{len(low)}d}{after}")]
     path = folder_of(pattern)
     if isinstance(path, RemotePath):
         return path.matches(KINDS)
-    if path.is_dir():
+    fault = fault_of(path)
+    if is_folder(path):
         return sorted(one for one in path.iterdir() if one.suffix.lower() in KINDS) or [path]
+    if fault is None or not has_magic(pattern):
+        return [path]
     return [Path(one) for one in sorted(glob(pattern, recursive=True))] or [path]  # noqa: PTH207 - Path.glob refuses absolute ones
 
 

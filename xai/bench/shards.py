@@ -3,27 +3,29 @@
 import importlib
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from xai.bench.remote import Folder
-from xai.core import ConfigError, DataError, Sample, valid_text
-from xai.data.image import FORMATS, SUFFIXES, to_rgb
+from xai.core import ConfigError, DataError, Sample, XaiError, printable
+from xai.data.image import SUFFIXES, read_turned
+from xai.data.mask import Shown, read_mask
+from xai.data.paths import check_file, shown
+from xai.data.table import text_of, values_of
 
 KINDS = (".tar", ".parquet")
 COLUMNS = ("path", "image", "label", "mask", "group", "kind")
 SAID = ("label", "group", "kind")  # in `key.json`
 MASK, CLASS, JSON = "mask.png", "cls", "json"
 LARGEST = 1 << 30  # bytes of one member of a tar
+LARGEST_TEXT = 1 << 24  # of one that holds JSON or a label: parsed, it takes some hundred times as much
 
 
 class Shard(Protocol):
@@ -65,10 +67,8 @@ def open_shard(path: Folder, sha256: str) -> Shard:
         ConfigError: Neither a tar nor Parquet.
         DataError: It cannot be read.
     """
-    try:
+    with _broken(path):
         return (TarShard if _kind(path) == ".tar" else ParquetShard)(path)
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from None
 
 
 def content_of(path: Folder) -> Content:
@@ -78,19 +78,33 @@ def content_of(path: Folder) -> Content:
         ConfigError, DataError: As `open_shard`; or two samples of one name.
     """
     kind, whole = _kind(path), sha256()
-    try:
+    if isinstance(path, Path):
+        check_file(path)  # a pipe has no end
+    with _broken(path):
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 whole.update(block)
         shard = TarShard(path) if kind == ".tar" else ParquetShard(path)
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from None
     names: set[str] = set()
     for number in range(len(shard)):
         if (name := shard.name(number)) in names:
             raise DataError(f"{path}: two samples are named {name!r}.", "Names are unique within a shard.")
         names.add(name)
     return Content(len(shard), whole.hexdigest())
+
+
+@contextmanager
+def _broken(path: Folder) -> Iterator[None]:
+    """What goes wrong with a file, as one DataError: tarfile and pyarrow raise anything over broken bytes."""
+    try:
+        yield
+    except XaiError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
+    except (Exception, RecursionError, MemoryError) as error:
+        said = str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read: {said}.") from None
 
 
 class TarShard:
@@ -107,15 +121,24 @@ class TarShard:
         self._path, self._file = path, path.open("rb")
         self._samples: list[tuple[str, dict[str, tuple[int, int]]]] = []
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
+            last = -1
             while (member := tar.next()) is not None:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # it would keep them all
+                if member.size < 0 or tar.offset <= last:  # tarfile would go round for ever
+                    raise DataError(f"{path}: the header of {shown(member.name)!r} leads backwards.")
+                last = tar.offset
                 self._add(member)
+            self._file.seek(tar.offset)
+            if self._file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                # where a header is broken tarfile stops without a word, as if nothing came after it
+                raise DataError(f"{path}: broken at byte {tar.offset}, or cut off there.")
 
     def _add(self, member: tarfile.TarInfo) -> None:
         """A member that belongs to the sample of its key; links and sparse files are none."""
         folder, _, base = member.name.rpartition("/")
         key, _, ending = base.partition(".")
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not key or not ending:
+        plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+        if not plain or not key or not ending:
             return
         name = f"{folder}/{key}" if folder else key
         if not self._samples or self._samples[-1][0] != name:
@@ -126,28 +149,31 @@ class TarShard:
         return len(self._samples)
 
     def name(self, number: int) -> str:
-        return valid_text(self._samples[number][0].removeprefix("./"))
+        return printable(self._samples[number][0].removeprefix("./"))
 
     def sample(self, number: int, id: str) -> Sample:
         parts = self._samples[number][1]
         images = [ending for ending in parts if f".{ending}" in SUFFIXES]
         if not images:
             raise DataError(f"{id}: no image among {', '.join(sorted(parts))} in {self._path}.")
-        image = decode(self._read(parts[images[0]], id), id)
-        said = _said(self._read(parts[JSON], id), id) if JSON in parts else {}
-        if CLASS in parts:
-            said.setdefault(
-                "label", valid_text(self._read(parts[CLASS], id).decode("utf-8", "replace").strip())
-            )
-        mask = _mask(self._read(parts[MASK], id), id, image) if MASK in parts else None
+        image, orientation = read_turned(self._read(parts[images[0]], id), id)
+        said = _said(self._read(parts[JSON], id, LARGEST_TEXT), id) if JSON in parts else {}
+        if CLASS in parts and "label" not in said:
+            label = self._read(parts[CLASS], id, LARGEST_TEXT).decode("utf-8", "replace").strip()
+            said |= _texts({"label": label}, id)
+        mask = None
+        if MASK in parts:
+            mask = read_mask(self._read(parts[MASK], id), Shown(image.size, orientation), f"{id}: the mask")
         return Sample(
             id, image, None, said.get("label"), mask, group=said.get("group"), kind=said.get("kind")
         )
 
-    def _read(self, place: tuple[int, int], id: str) -> bytes:
+    def _read(self, place: tuple[int, int], id: str, largest: int = LARGEST) -> bytes:
         offset, size = place
-        if size > LARGEST:
-            raise DataError(f"{id}: {size} bytes in {self._path}, more than an image may have.")
+        if size > largest:
+            raise DataError(
+                f"{id}: a part of {size} bytes in {self._path}, more than the {largest} it may have."
+            )
         self._file.seek(offset)
         content = self._file.read(size)
         if len(content) < size:
@@ -188,8 +214,8 @@ class ParquetShard:
 
     def name(self, number: int) -> str:
         if self._names is None:
-            said = self._read(["path"])["path"].to_pylist() if "path" in self._columns else [None] * len(self)
-            self._names = [valid_text(one) if one else str(place) for place, one in enumerate(said)]
+            said = values_of(self._read(["path"])["path"]) if "path" in self._columns else [None] * len(self)
+            self._names = [_name(one, place) for place, one in enumerate(said)]
         return self._names[number]
 
     def sample(self, number: int, id: str) -> Sample:
@@ -197,14 +223,24 @@ class ParquetShard:
         if self._held is None or self._held[0] != group:
             self._held = None  # two at once would be twice the memory
             self._held = group, self._read(self._columns, group)
-        row = self._held[1].slice(number - int(self._starts[group]), 1).to_pylist()[0]
+        row = self._row(self._held[1].slice(number - int(self._starts[group]), 1), id)
         picture, said = _bytes(row["image"], id), _bytes(row.get("mask"), id)
         if picture is None:
             raise DataError(f"{id}: no image in its row of {self._path}.")
-        image = decode(picture, id)
-        mask = None if said is None else _mask(said, id, image)
-        label, kin, kind = (None if row.get(name) is None else valid_text(str(row[name])) for name in SAID)
-        return Sample(id, image, None, label, mask, group=kin, kind=kind)
+        texts = _texts(row, id)
+        image, orientation = read_turned(picture, id)
+        seen = Shown(image.size, orientation)
+        mask = None if said is None else read_mask(said, seen, f"{id}: the mask")
+        return Sample(
+            id, image, None, texts.get("label"), mask, group=texts.get("group"), kind=texts.get("kind")
+        )
+
+    def _row(self, table: Any, id: str) -> dict[str, Any]:
+        """The cells of a table of one row."""
+        try:
+            return {name: values_of(table[name])[0] for name in table.column_names}
+        except Exception as error:  # pyarrow raises whatever the broken bytes make it
+            raise DataError(f"{id}: its row of {self._path} cannot be read: {error}.") from None
 
     def _read(self, columns: list[str], group: int | None = None) -> Any:
         try:
@@ -213,27 +249,6 @@ class ParquetShard:
             return self._table.read_row_group(group, columns)
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise DataError(f"{self._path} is broken: {error}.") from None
-
-
-def decode(content: bytes, name: str) -> Image.Image:
-    """An image from its bytes, as `xai.data.read_image` reads it from a file.
-
-    Raises:
-        DataError: It is none, or a broken or too large one.
-    """
-    try:
-        with catch_warnings():
-            simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=FORMATS) as image:
-                return to_rgb(ImageOps.exif_transpose(image), image.format)
-    except DataError as error:
-        raise DataError(f"{name}: {error.message}", error.hint) from None
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{name}: too many pixels.", "Save it smaller, or cut out the part to explain."
-        ) from None
-    except Exception as error:  # PIL's decoders raise whatever the broken bytes make them
-        raise DataError(f"{name}: broken image ({error}).") from error
 
 
 def _kind(path: Folder) -> str:
@@ -249,22 +264,30 @@ def _said(content: bytes, id: str) -> dict[str, str]:
     """Label, group and kind, where a sample's JSON says them."""
     try:
         said = json.loads(content)
+    except RecursionError:
+        raise DataError(f"{id}: its JSON is nested too deeply.") from None
     except ValueError as error:
         raise DataError(f"{id}: its JSON cannot be read: {error}.") from None
     if not isinstance(said, Mapping):
         raise DataError(f"{id}: its JSON holds no object.")
-    return {name: valid_text(str(said[name])) for name in SAID if said.get(name) is not None}
+    return _texts(said, id)
 
 
-def _mask(content: bytes, id: str, image: Image.Image) -> np.ndarray:
-    mask = np.asarray(decode(content, f"the mask of {id}").convert("L")) >= 128
-    if mask.shape != image.size[::-1]:
-        raise DataError(
-            f"{id}: the mask has {mask.shape[1]} × {mask.shape[0]} pixels, "
-            f"its image {image.width} × {image.height}.",
-            "A mask must have the size of its image.",
-        )
-    return mask
+def _texts(said: Mapping[str, Any], id: str) -> dict[str, str]:
+    """Label, group and kind of a sample, as far as they are given."""
+    try:
+        found = {name: text_of(said.get(name), name) for name in SAID}
+    except ValueError as error:
+        raise DataError(f"{id}: {error}.") from None
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _name(cell: Any, place: int) -> str:
+    """What a row of the column path is called: its text, or its place."""
+    try:
+        return printable(text_of(cell, "path") or place)
+    except ValueError:
+        return str(place)
 
 
 def _bytes(cell: Any, id: str) -> bytes | None:

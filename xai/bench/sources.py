@@ -13,10 +13,11 @@ from xai.bench.remote import Folder
 from xai.bench.rows import digest
 from xai.bench.sharded import Each, open_shards
 from xai.bench.tabled import open_manifest
-from xai.core import DataError, Sample, valid_text
-from xai.data import find_images, read_image, unique_stems
+from xai.core import DataError, Sample
+from xai.data import find_images, read_image, unique_ids
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
 from xai.data.lazy import Entry
+from xai.data.paths import fault_of
 
 MISSING = "missing"
 _USUAL = {"size": SIDE, "strength": 1.0}
@@ -37,6 +38,10 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """Of the content of all."""
+        ...
+
+    def faults(self) -> Sequence[tuple[str, str]]:
+        """Images that are known not to be usable before any is read, and why."""
         ...
 
     def window(self, start: int, stop: int) -> "Source":
@@ -71,6 +76,10 @@ class Listed:
 
     def digest(self) -> str:
         return digest(self.content(0, self.total), 24)
+
+    def faults(self) -> Sequence[tuple[str, str]]:
+        faults = ((one.id, one.path and fault_of(one.path)) for one in self.known)
+        return [(name, fault) for name, fault in faults if fault]
 
     def window(self, start: int, stop: int) -> "Listed":
         return Listed(self.entries(start, stop), self.content(start, stop), start, self.total)
@@ -107,7 +116,7 @@ def list_entries(data: DataConfig) -> Sequence[Entry]:
         entries = forged_samples(**asked.model_dump()).entries
     else:
         paths = find_images(data.images or ())
-        names = {path: valid_text(stem) for path, stem in unique_stems(paths).items()}  # records hold text
+        names = unique_ids(paths)
         entries = [Entry(names[path], partial(_read, names[path], path), path) for path in paths]
     if not entries:
         raise DataError("The data hold no image.")
@@ -131,6 +140,8 @@ def sha256_of(path: Path | None) -> str | None:
     """Hex digest of a file; None for no file, `MISSING` for one that cannot be read."""
     if path is None:
         return None
+    if fault_of(path) is not None:  # a pipe would never end
+        return MISSING
     try:
         with path.open("rb") as file:
             whole = sha256()

@@ -3,13 +3,14 @@
 import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xai.bench.files import in_threads, read_json, write_bytes
+from xai.bench.masks import Counts, added
 from xai.bench.prepared import Exclusion
 from xai.bench.remote import Folder, folder_of, names_in
 from xai.core import DataError, Record, UsageError, nearest
@@ -33,12 +34,14 @@ class Outcome:
         exclusions: What is missing, and why.
         forwards: Forward passes of perturbed images.
         seconds: Wall time.
+        masks: What the masks of the unit's images mark, see `xai.bench.masks`.
     """
 
     records: tuple[Record, ...]
     exclusions: tuple[Exclusion, ...] = ()
     forwards: int = 0
     seconds: float = 0.0
+    masks: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Store:
@@ -101,6 +104,7 @@ class Store:
             "exclusions": [asdict(one) for one in outcome.exclusions],
             "forwards": outcome.forwards,
             "seconds": outcome.seconds,
+            "masks": dict(outcome.masks),
         }
         schema = _schema().with_metadata({"xai": json.dumps(about)})
         table = pa.Table.from_pylist([record.as_dict() for record in outcome.records], schema=schema)
@@ -134,6 +138,17 @@ class Store:
         parts = in_threads(self.about, self._done())
         found = dict.fromkeys(Exclusion(**one) for part in parts for one in part["exclusions"])
         return list(found), sum(part["records"] for part in parts)
+
+    def masks(self, partial: str) -> Counts:
+        """What the masks of the images mark, of one unit per shard; older versions did not say.
+
+        Args:
+            partial: Protocol of units that look at some images of a shard only.
+        """
+        done = self.keys()
+        units = [one for one in self.units() if one["key"] in done and one["protocol"] != partial]
+        shards = {one.get("shard", one["key"]): one["key"] for one in units}
+        return added(part.get("masks", {}) for part in in_threads(self.about, shards.values()))
 
     def exclusions(self) -> list[Exclusion]:
         """Everything left out of the parts that are done, each once."""

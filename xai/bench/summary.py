@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from xai.bench.masks import mask_warnings
+from xai.bench.plan import CHECKS
 from xai.bench.remote import Folder
 from xai.bench.results import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.rows import GREEDY, RANDOM
@@ -64,6 +66,7 @@ def summarise(
         methods=about["methods"],
         exclusions=tuple(store.exclusions()),
         provenance=about["sessions"][-1],
+        warnings=tuple(mask_warnings(store.masks(CHECKS))),
     )
 
 

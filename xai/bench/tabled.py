@@ -17,7 +17,7 @@ from xai.data.lazy import Entry
 from xai.data.manifest import Row, load_samples, read_manifest
 
 TABLE = "images.parquet"
-TEXTS = ("id", "label", "group", "kind", "where", "digest")
+TEXTS = ("id", "label", "group", "kind", "where", "fault", "digest")
 PATHS = ("path", "mask")  # as bytes: a file name need not be text
 CHECKED_AT_ONCE = 4096  # files
 
@@ -47,6 +47,10 @@ class Tabled:
 
     def digest(self) -> str:
         return digest(self.content(0, self.total), 24)
+
+    def faults(self) -> Sequence[tuple[str, str]]:
+        pairs = zip(*(self.table[name].to_pylist() for name in ("id", "where", "fault")), strict=True)
+        return [(name, f"{where}: {fault}") for name, where, fault in pairs if fault is not None]
 
     def window(self, start: int, stop: int) -> "Tabled":
         part = self._slice(start, stop)
@@ -104,11 +108,12 @@ def _made(path: Path, limit: int | None, told: Callable[[Entry, Path | None], st
             "group": row.group,
             "kind": row.kind,
             "where": row.where,
+            "fault": row.fault,
         }
         cells["stamps"] = _stamps(
             cells["path"], cells["mask"]
         )  # before it is read: what changes meanwhile tells
-        cells["digest"] = told(entry, row.mask)
+        cells["digest"] = told(entry, row.mask) if row.fault is None else digest([entry.id, row.fault], 16)
         for name, cell in cells.items():
             columns[name].append(cell)
     pa = arrow()
@@ -126,8 +131,8 @@ def _kept(path: Folder, said: dict[str, Any]) -> Any:
         known = json.loads(table.schema.metadata[b"xai"])
     except Exception:  # pyarrow raises whatever the broken bytes make it
         return None
-    if known != said:
-        return None
+    if known != said or {*TEXTS, *PATHS, "stamps"} != {*table.column_names}:
+        return None  # of other data, or of an older version
     for part in table.select([*PATHS, "stamps"]).to_batches(CHECKED_AT_ONCE):
         files = zip(*(column.to_pylist() for column in part.columns), strict=True)
         if any(_stamps(image, mask) != stamps for image, mask, stamps in files):
@@ -140,15 +145,16 @@ def _stamps(image: bytes, mask: bytes | None) -> str:
 
 
 def _stamp(path: bytes) -> str:
-    """Size and times of a file; nothing for one that is not there."""
+    """Size and times of a file; nothing for one that is not there, or for a path that is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - of a name in bytes
-    except OSError:
+    except (OSError, ValueError):
         return ""
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _entry(cells: dict[str, Any]) -> Entry:
     image, mask = (None if cells[name] is None else Path(os.fsdecode(cells[name])) for name in PATHS)
-    row = Row(Path(image or ""), cells["label"], mask, cells["group"], cells["kind"], cells["where"])
+    texts = (cells[name] for name in ("group", "kind", "where", "fault"))
+    row = Row(Path(image or ""), cells["label"], mask, *texts)
     return Entry(cells["id"], partial(row.load, cells["id"]), row.path, row.label, row.group, row.kind)

@@ -9,6 +9,7 @@ from torch import Tensor
 from xai.bench.assemble import Sheet
 from xai.bench.checks import check_records
 from xai.bench.context import Context
+from xai.bench.masks import count_masks
 from xai.bench.plan import CHECKS, MAPS, Unit, metrics_of
 from xai.bench.prepared import Prepared, by_shape
 from xai.bench.rows import digest, greedy_row
@@ -66,7 +67,8 @@ def _run(context: Context, unit: Unit) -> Outcome:
     names = {entry.id for entry in context.source.entries(unit.start, unit.stop)}
     excluded = [one for one in excluded if one.image in names]
     forwards = context.stream.forwards - before
-    return Outcome(tuple(records), tuple(excluded), forwards, perf_counter() - start)
+    masks = count_masks(one for one in context.images(unit.shard)[0] if one.index in unit.images)
+    return Outcome(tuple(records), tuple(excluded), forwards, perf_counter() - start, masks)
 
 
 def _perturbed(

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 Run = Annotated[str, typer.Argument(help="Folder of a run: a path, or a URL that fsspec knows.")]
 RESULTS = Path("attention_results")
-MAX_LISTED = 5  # failed units; the others are counted
+MAX_LISTED = 5  # failed units, images that cannot be used; the others are counted
 
 
 @app.command()
@@ -226,6 +226,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         return
     show_table(["quantity", "value"], [
         ["images", str(content["images"])],
+        *([["of them cannot be used", str(len(cost.unusable))]] if cost.unusable else []),
         ["methods and controls", str(cost.rows)],
         ["units", str(content["units"])],
         ["forward passes of perturbed images", str(cost.forwards)],
@@ -233,6 +234,10 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         ["device", cost.device],
         ["estimated time, checks not counted", _duration(cost.seconds)],
     ])  # fmt: skip
+    for name, reason in cost.unusable[:MAX_LISTED]:
+        say(f"{name} cannot be used: {reason}.")
+    if len(cost.unusable) > MAX_LISTED:
+        say(f"… and {len(cost.unusable) - MAX_LISTED} more.")
     say_next(f"xai benchmark run {config}")
 
 
@@ -252,6 +257,8 @@ def _summarise(where: str, as_json: bool) -> None:
         show_json(found.as_dict())
     else:
         _show_verdicts(found)
+    for one in found.warnings:
+        say(f"Warning: {one}")
     say(f"Wrote {run / 'summary.md'}, and pictures to {run / 'pictures'}/.")
     say_next(f"xai report {run}")
 

@@ -11,7 +11,7 @@ from xai.core.registry import Registry
 from xai.core.sample import Sample
 from xai.core.seed import derive_seed
 from xai.core.target import Margin, class_index
-from xai.core.text import valid_text
+from xai.core.text import printable, valid_text
 
 __all__ = [
     "ConfigError",
@@ -34,6 +34,7 @@ __all__ = [
     "keep_freed_memory",
     "nearest",
     "predicted_labels",
+    "printable",
     "problem_type_of",
     "valid_text",
 ]

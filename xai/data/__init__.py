@@ -1,7 +1,7 @@
 """Images in: files, boxes, and what is known about them. Never imports torch."""
 
 from xai.data.boxes import check_box, parse_box, read_boxes
-from xai.data.find import find_images, unique_stems
+from xai.data.find import find_images, unique_ids, unique_stems
 from xai.data.forgeries import forged_samples, shipped_photos
 from xai.data.image import read_image
 from xai.data.lazy import Entry, LazySamples
@@ -22,5 +22,6 @@ __all__ = [
     "read_manifest",
     "shipped_photos",
     "shipped_samples",
+    "unique_ids",
     "unique_stems",
 ]

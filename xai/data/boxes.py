@@ -1,10 +1,11 @@
 """Which part of an image to explain: one box for all, or a CSV file with one row per image."""
 
-import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from xai.core import ConfigError, DataError, UsageError
+from xai.data.paths import resolved, shown, written
+from xai.data.table import read_csv
 
 Box = tuple[int, int, int, int]
 COLUMNS = ("image", "x", "y", "w", "h")
@@ -26,10 +27,10 @@ def parse_box(text: str) -> Box:
 
 
 def read_boxes(path: str | Path) -> Callable[[Path], Box]:
-    """Read a CSV file with the columns image, x, y, w, h.
+    """Read a CSV file with the columns image, x, y, w, h, in pixels of the upright image.
 
-    Image names are relative to the CSV file's folder or to the working folder; a bare file name also fits
-    an image of that name anywhere.
+    Commas, semicolons or tabs; UTF-8, or UTF-16 with a byte order mark. Image names are relative to the CSV
+    file's folder or to the working folder; a bare file name also fits an image of that name anywhere.
 
     Returns:
         A function from image path to its box; DataError for an image without a row.
@@ -39,29 +40,29 @@ def read_boxes(path: str | Path) -> Callable[[Path], Box]:
     """
     path = Path(path)
     boxes: dict[Path, Box] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"{path}: no column {', '.join(missing)}.", "Columns: image,x,y,w,h")
-            for row in reader:
-                name = Path(row["image"] or "")
-                if name in boxes:
-                    raise ConfigError(
-                        f"{path}:{reader.line_num}: {name} is listed twice.", "One box per image."
-                    )
-                boxes[name] = _box_of(row, f"{path}:{reader.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"Cannot read boxes from {path}: {error}") from None
-    resolved = {}
+    lines = read_csv(path, COLUMNS, "boxes from")
+    header = next(lines)
+    if missing := [name for name in COLUMNS if name not in header.cells]:
+        raise ConfigError(f"{path}: no column {', '.join(missing)}.", "Columns: image,x,y,w,h")
+    if header.fault:
+        raise ConfigError(f"{path}: {header.fault}.", "Columns: image,x,y,w,h")
+    for line in lines:
+        where = f"{path}:{line.number}"
+        if line.fault is not None:
+            raise ConfigError(f"{where}: {line.fault}")
+        name = written(path.parent, line.cells["image"])
+        name = name.relative_to(path.parent) if name.is_relative_to(path.parent) else name
+        if name in boxes:
+            raise ConfigError(f"{where}: {shown(name)} is listed twice.", "One box per image.")
+        boxes[name] = _box_of(line.cells, where)
+    known = {}
     for name, box in boxes.items():
-        resolved |= {name.resolve(): box, (path.parent / name).resolve(): box}
+        known |= {resolved(name): box, resolved(path.parent / name): box}
 
     def box_of(image: Path) -> Box:
-        box = resolved.get(image.resolve()) or boxes.get(Path(image.name))
+        box = known.get(resolved(image)) or boxes.get(Path(image.name))
         if box is None:
-            raise DataError(f"{image}: no box in {path}.", f"Add a row {image.name},x,y,w,h.")
+            raise DataError(f"{shown(image)}: no box in {path}.", f"Add a row {shown(image.name)},x,y,w,h.")
         return box
 
     return box_of
@@ -70,16 +71,16 @@ def read_boxes(path: str | Path) -> Callable[[Path], Box]:
 def check_box(box: tuple[float, float, float, float], size: tuple[int, int], name: object) -> None:
     """Raise a DataError unless the box lies inside an image of `size` (width, height)."""
     x, y, w, h = box
-    positive = x >= 0 and y >= 0 and w >= 1 and h >= 1
+    positive = x >= 0 and y >= 0 and w >= 1 and h >= 1  # never of a NaN
     if not (positive and x + w <= size[0] and y + h <= size[1]):
-        given = ",".join(f"{side:g}" for side in box)
+        given = ",".join(f"{side:g}" if abs(side) < 1e15 else "a huge number" for side in box)
         raise DataError(
             f"{name}: the box {given} (x,y,w,h) does not lie inside the image ({size[0]} × {size[1]} pixels)."
         )
 
 
-def _box_of(row: dict[str, str | None], where: str) -> Box:
+def _box_of(row: Mapping[str, str], where: str) -> Box:
     try:
-        return parse_box(",".join(row[name] or "" for name in COLUMNS[1:]))
+        return parse_box(",".join(row[name] for name in COLUMNS[1:]))
     except UsageError as error:
         raise ConfigError(f"{where}: {error.message}") from None

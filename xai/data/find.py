@@ -3,18 +3,24 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from glob import glob
+from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
 
-from xai.data.image import SUFFIXES
+from xai.core import printable, valid_text
+from xai.data.image import SUFFIXES, UNREADABLE
+from xai.data.paths import expanded, fault_of, is_folder, resolved
+
+LONGEST = 150
+"""Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
 
 
 def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> list[Path]:
     """List the image files that files, folders and globs stand for, each once, in the order given.
 
     A folder stands for the images in it and below, by suffix, sorted; hidden files and folders are
-    passed over. A file that is named is taken whatever its suffix.
+    passed over. A file that is named is taken whatever its suffix. Photographs of kinds that cannot be read
+    (HEIC, JPEG XL) are listed too, so that reading them says so.
 
     Args:
         patterns: Paths and globs (`**` goes through folders).
@@ -25,8 +31,8 @@ def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> 
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        for path in _expand(Path(pattern).expanduser(), exclude and exclude.resolve()):
-            found.setdefault(path.resolve(), path)
+        for path in _expand(expanded(pattern), exclude and resolved(exclude)):
+            found.setdefault(resolved(path), path)
     return list(found.values())
 
 
@@ -38,7 +44,8 @@ def unique_stems(
     A stem that several of the paths share (in whatever case: some file systems do not tell `A` from
     `a`), that belongs to the files of another image already, or that could be read as the name of
     another image's panel (`x_layer`, `x_head`) gets a suffix: the first eight digits of the sha256 of the
-    image's resolved path. The suffix depends on that path alone, so it is the same in every run.
+    image's resolved path. The suffix depends on that path alone, so it is the same in every run. A stem of
+    more than 150 bytes is cut, between two characters, and gets that suffix too.
 
     Args:
         paths: Distinct image paths.
@@ -47,21 +54,44 @@ def unique_stems(
     count = Counter(path.stem.casefold() for path in paths)
     names = {}
     for path in paths:
-        stem, resolved = path.stem, path.resolve()
-        shared = count[stem.casefold()] > 1 or f"_{stem}".casefold().endswith(("_layer", "_head"))
-        if shared or owner(stem) not in (None, resolved):
-            stem = f"{stem}-{sha256(str(resolved).encode(errors='surrogateescape')).hexdigest()[:8]}"
+        stem, place = _cut(path.stem), resolved(path)
+        shared = count[path.stem.casefold()] > 1 or f"_{stem}".casefold().endswith(("_layer", "_head"))
+        if shared or stem != path.stem or owner(stem) not in (None, place):
+            stem = f"{stem}-{sha256(os.fsencode(place)).hexdigest()[:8]}"
         names[path] = stem
     return names
 
 
+def unique_ids(paths: Sequence[Path]) -> dict[Path, str]:
+    """`unique_stems` for records and tables: bytes that are no text and control characters are escaped."""
+    return {
+        path: valid_text(stem)
+        if printable(stem) == valid_text(stem)
+        else f"{printable(stem)}-{sha256(os.fsencode(path)).hexdigest()[:8]}"
+        for path, stem in unique_stems(paths).items()
+    }
+
+
+def _cut(stem: str) -> str:
+    """The stem, or as many of its characters as leave room for what is appended to it."""
+    if len(os.fsencode(stem)) <= LONGEST:
+        return stem
+    room = LONGEST - 9
+    while len(os.fsencode(stem)) > room:
+        stem = stem[: min(len(stem) - 1, room)]
+    return stem
+
+
 def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
-    if pattern.is_dir():
+    fault = fault_of(pattern)
+    if fault is None:
+        return [pattern]
+    if is_folder(pattern):
         return _images_below(pattern, exclude) or [pattern]
-    if pattern.exists():
+    if fault != "no such file" or not has_magic(str(pattern)):
         return [pattern]
     matches = (Path(match) for match in sorted(glob(str(pattern), recursive=True)))  # noqa: PTH207 - Path.glob refuses absolute ones
-    files = [path for path in matches if path.is_file() and not _inside(path, exclude)]
+    files = [path for path in matches if fault_of(path) is None and not _inside(path, exclude)]
     return files or [pattern]
 
 
@@ -76,8 +106,8 @@ def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *UNREADABLE)
 
 
 def _inside(path: Path, exclude: Path | None) -> bool:
-    return exclude is not None and path.resolve().is_relative_to(exclude)
+    return exclude is not None and resolved(path).is_relative_to(exclude)

@@ -13,8 +13,9 @@ from PIL import Image
 from xai.core import DataError, Sample, UsageError, derive_seed, nearest
 from xai.data.find import find_images, unique_stems
 from xai.data.forgery import KINDS, MAX_STRENGTH, forge
-from xai.data.image import FORMATS, read_image
+from xai.data.image import SUFFIXES, opened, read_image
 from xai.data.lazy import Entry, LazySamples
+from xai.data.paths import expanded, fault_of, is_folder
 
 PHOTOS = Path(__file__).parent / "photos"
 SIDE = 224
@@ -138,7 +139,7 @@ def forged_samples(
         DataError: No photograph, or one that is broken or smaller than the crops.
     """
     check_kinds(count, kinds)
-    sources = shipped_photos() if photos == "shipped" else _photos_below(Path(photos).expanduser())
+    sources = shipped_photos() if photos == "shipped" else _photos_below(expanded(photos))
     for path in sources.values():
         check_photo(path, size)
     recipes = plan_forgeries(sources, count, kinds, seed, pristine, size, strength)
@@ -206,11 +207,8 @@ def check_photo(path: Path, size: int = SIDE) -> None:
     Raises:
         DataError: Not an image, or smaller than crops of `size`.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            extent = image.size
-    except Exception:  # PIL's decoders raise whatever the broken bytes make them
-        extent = read_image(path).size  # one clear DataError
+    with opened(path) as image:
+        extent = image.size
     if min(extent) < size:
         raise DataError(
             f"{path}: {extent[0]} × {extent[1]} pixels are too few for crops of {size} × {size}.",
@@ -248,11 +246,12 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _photos_below(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(
             f"{folder}: no such folder of photographs.", "'shipped' stands for the package's own."
         )
-    paths = [path for path in find_images([folder]) if path.is_file()]
+    found = find_images([folder])
+    paths = [path for path in found if fault_of(path) is None and path.suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError(f"{folder}: no photograph in this folder.")
     return {name: path for path, name in unique_stems(paths).items()}

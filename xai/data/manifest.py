@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from xai.core import ConfigError, DataError, Sample, UsageError, nearest
-from xai.data.find import unique_stems
-from xai.data.image import read_image
+from xai.core import ConfigError, DataError, Sample, UsageError
+from xai.data.find import unique_ids
+from xai.data.image import read_turned
 from xai.data.lazy import Entry, LazySamples
+from xai.data.mask import Shown, read_mask
+from xai.data.paths import expanded, fault_of, resolved, shown, written
+from xai.data.table import LONGEST, Line, check_columns, read_csv, read_parquet
 
 COLUMNS = ("path", "label", "mask", "group", "kind")
 MAX_LISTED = 5
@@ -27,10 +29,12 @@ class Row:
     Args:
         path: The image, relative to the working folder or absolute.
         label: True class name, if given.
-        mask: Image of the size of `path` that is white where it was tampered with, if given.
+        mask: Image that says which pixels of `path` were tampered with, if given; see `xai.data.mask`. It
+            follows the image as it is shown, turned by its EXIF orientation.
         group: Video, identity or photograph that the image belongs to, if given.
         kind: How the image was manipulated, or `pristine`, if given.
         where: File and line, for messages.
+        fault: Why the row cannot be used, None if nothing is known against it.
     """
 
     path: Path
@@ -39,56 +43,67 @@ class Row:
     group: str | None = None
     kind: str | None = None
     where: str = ""
+    fault: str | None = None
 
     def load(self, id: str) -> Sample:
         """Read the image and its mask.
 
         Raises:
-            DataError: Either cannot be read, or they differ in size.
+            DataError: The row has a fault, either file cannot be read, or the mask does not say what is
+                inside or differs in size.
         """
-        image = read_image(self.path)
-        mask = None if self.mask is None else np.asarray(read_image(self.mask).convert("L")) >= 128
-        if mask is not None and mask.shape != image.size[::-1]:
-            raise DataError(
-                f"{self.where}: the mask {self.mask} has {mask.shape[1]} × {mask.shape[0]} pixels, "
-                f"its image {self.path} {image.width} × {image.height}.",
-                "A mask must have the size of its image.",
-            )
+        if self.fault is not None:
+            raise DataError(f"{self.where}: {self.fault}.")
+        image, orientation = read_turned(self.path)
+        mask = None
+        if self.mask is not None:
+            name = f"{self.where}: the mask {shown(self.mask)}".removeprefix(": ")
+            mask = read_mask(self.mask, Shown(image.size, orientation), name)
         return Sample(id, image, self.path, self.label, mask, group=self.group, kind=self.kind)
 
 
 def read_manifest(path: str | Path) -> list[Row]:
     """Read a manifest; the files it names are looked for but not opened.
 
-    Only the column path is needed. Paths are relative to the manifest's folder; an empty cell: not known.
+    Only the column path is needed. Paths are relative to the manifest's folder; an empty cell: not known. A
+    backslash stands for a slash where only that leads to a file. A row whose files are not there, or whose
+    cells hold no paths or texts, keeps its place and has a `fault`; only where all have, it is an error.
 
     Args:
-        path: `.csv` (UTF-8, comma, first line names the columns) or `.parquet` (needs pyarrow).
+        path: `.csv` (UTF-8, or UTF-16 with a byte order mark; commas, semicolons or tabs; the first line
+            names the columns) or `.parquet` (needs pyarrow).
 
     Raises:
-        ConfigError: No such manifest, another format, an unknown or a missing column, an image listed twice.
-        DataError: No row, or an image or a mask that does not exist, with the row's number.
+        ConfigError: No such manifest, another format, an unknown or a missing column, a row with more cells
+            than columns or without a path, an image listed twice.
+        UsageError: Parquet without pyarrow.
+        DataError: No row, or none that can be used, with the rows' numbers.
     """
-    path = Path(path).expanduser()
-    readers = {".csv": _csv_rows, ".parquet": _parquet_rows}
-    if path.suffix.lower() not in readers:
-        raise ConfigError(f"{path}: a manifest ends in .csv or .parquet.", f"Columns: {', '.join(COLUMNS)}.")
-    rows: list[Row] = []
-    lines: dict[Path, str] = {}
-    for line, cells in readers[path.suffix.lower()](path):
-        row = _row(path, line, cells)
-        if (earlier := lines.setdefault(row.path.resolve(), row.where)) != row.where:
-            raise ConfigError(f"{row.where}: {row.path} is listed already at {earlier}.", "One row an image.")
-        rows.append(row)
+    path = expanded(path)
+    if path.suffix.lower() == ".csv":
+        lines = read_csv(path, COLUMNS[:1], "the manifest")
+    elif path.suffix.lower() == ".parquet":
+        lines = read_parquet(path, ("path", "mask"), "the manifest", _parquet(path))
+    else:
+        raise ConfigError(
+            f"{shown(path)}: a manifest ends in .csv or .parquet.", f"Columns: {', '.join(COLUMNS)}."
+        )
+    check_columns(path, next(lines), COLUMNS)
+    rows = list(_rows(path, lines))
     if not rows:
         raise DataError(f"{path}: no row.", "Write one row an image below the line with the column names.")
-    _check_files(rows)
+    faults = [f"{row.where}: {row.fault}" for row in rows if row.fault is not None]
+    if len(faults) == len(rows):
+        more = f"\n… and {len(faults) - MAX_LISTED} more" if len(faults) > MAX_LISTED else ""
+        raise DataError(
+            "\n".join(faults[:MAX_LISTED]) + more, "Paths are relative to the folder of the manifest."
+        )
     return rows
 
 
 def load_samples(rows: Sequence[Row]) -> LazySamples:
     """Samples of the rows, read when asked for; ids are the file names' stems, made unique where shared."""
-    names = unique_stems([row.path for row in rows])
+    names = unique_ids([row.path for row in rows])
     return LazySamples(
         [
             Entry(name, partial(row.load, name), row.path, row.label, row.group, row.kind)
@@ -113,71 +128,58 @@ def _relative(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()).as_posix()
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _parquet(path: Path) -> Any:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="")
-            _check_columns(path, reader.fieldnames or ())
-            for cells in reader:
-                if "" in cells:
-                    raise ConfigError(
-                        f"{path}:{reader.line_num}: more cells than columns.",
-                        "A value with a comma needs quotation marks.",
-                    )
-                yield reader.line_num, {name: cell or "" for name, cell in cells.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"Cannot read the manifest {path}: {error}") from None
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise UsageError(
             f"{path}: reading Parquet needs pyarrow.", "pip install 'vit-xai[bench]', or save it as CSV."
         ) from None
-    try:
-        table = parquet.read_table(path)
-    except Exception as error:  # pyarrow raises whatever the broken bytes make it
-        raise ConfigError(f"Cannot read the manifest {path}: {error}") from None
-    _check_columns(path, table.column_names)
-    for number, cells in enumerate(table.to_pylist(), start=1):
-        yield (
-            number,
-            {name: "" if cell is None or cell != cell else str(cell) for name, cell in cells.items()},
-        )
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in COLUMNS:
-            raise ConfigError(f"{path}: unknown column {name!r}.", nearest(name, COLUMNS))
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{path}: a column is there twice.", f"Columns: {', '.join(COLUMNS)}.")
-    if "path" not in names:
-        raise ConfigError(
-            f"{path}: no column 'path'.", f"Columns: {', '.join(COLUMNS)}; only path is needed."
-        )
+def _rows(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
+    """The rows of the lines, no image twice."""
+    earlier: dict[Path, str] = {}
+    for line in lines:
+        row = _row(path, line)
+        if (first := earlier.setdefault(resolved(row.path), row.where)) != row.where:
+            raise ConfigError(
+                f"{row.where}: {shown(row.path)} is listed already at {first}.", "One row an image."
+            )
+        yield row
 
 
-def _row(manifest: Path, line: int, cells: dict[str, str]) -> Row:
-    where = f"{manifest}:{line}"
-    label, mask, group, kind = (cells.get(name, "").strip() or None for name in COLUMNS[1:])
-    if not cells["path"].strip():
+def _row(manifest: Path, line: Line) -> Row:
+    where, cells = f"{manifest}:{line.number}", line.cells
+    label, group, kind = (cells.get(name, "").strip() or None for name in ("label", "group", "kind"))
+    image, mask = (cells.get(name, "").strip() for name in ("path", "mask"))
+    if not image and line.fault is None:
         raise ConfigError(f"{where}: no path.", "Each row names an image.")
-    image = manifest.parent / Path(cells["path"].strip()).expanduser()
-    return Row(image, label, manifest.parent / Path(mask).expanduser() if mask else None, group, kind, where)
-
-
-def _check_files(rows: Sequence[Row]) -> None:
-    missing = [
-        f"{row.where}: no such {kind} {path}"
-        for row in rows
-        for kind, path in (("image", row.path), ("mask", row.mask))
-        if path is not None and not path.is_file()
-    ]
-    if missing:
-        more = f"\n… and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""
-        raise DataError(
-            "\n".join(missing[:MAX_LISTED]) + more, "Paths are relative to the folder of the manifest."
+    # nothing lies below a file: the name of a row without a path is no image's
+    path = written(manifest.parent, image) if image else manifest / f"row-{line.number}"
+    over = written(manifest.parent, mask) if mask else None
+    faults = [line.fault] if line.fault else [*_faults("image", path, line), *_faults("mask", over, line)]
+    for name, text in (("label", label), ("group", group), ("kind", kind)):
+        if text is not None and len(text) > LONGEST:
+            faults.append(f"{len(text)} characters in the column {name}, more than {LONGEST}")
+    if faults:
+        return Row(
+            path, label and label[:LONGEST], None, group and group[:LONGEST], None, where, "; ".join(faults)
         )
+    return Row(path, label, over, group, kind, where)
+
+
+def _faults(what: str, path: Path | None, line: Line) -> Iterator[str]:
+    """What is wrong with a row's image or mask."""
+    fault = None if path is None else fault_of(path)
+    if fault is None:
+        return
+    why = ""
+    if "\\" in str(path):
+        why = " (nor with slashes for its backslashes)"
+    elif line.first < line.number:
+        why = f" (the row goes over the lines {line.first} to {line.number}: is a quotation mark missing?)"
+    said = (
+        f"no such {what} {shown(path)}" if fault == "no such file" else f"the {what} {shown(path)}: {fault}"
+    )
+    yield said + why

@@ -7,6 +7,7 @@ from PIL import Image
 
 from xai.core import Sample, XaiError
 from xai.data import check_box, find_images, read_image, unique_stems
+from xai.data.paths import resolved
 from xai.explanation.failure import Failure
 from xai.explanation.files import owner_of
 
@@ -21,7 +22,7 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | I
     for source in several:
         if isinstance(source, str | Path):
             for path in find_images([source], exclude=out):
-                sources.setdefault(path.resolve(), path)
+                sources.setdefault(resolved(path), path)
         else:
             sources[id(source)] = source
     return list(sources.values())

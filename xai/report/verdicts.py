@@ -159,6 +159,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     done, total = summary["units"]
     if done < total:
         yield f"The run is not finished: {done} of {total} units are done."
+    yield from summary.get("warnings", ())
     for protocol, one in summary["answers"].items():
         if one["kept"]:
             yield (
