@@ -15,7 +15,8 @@ def class_values(logits: Any, value: str, model: nn.Module | None = None) -> Any
     """Probability, log-odds or logit of every class; what is no tensor passes, as `scores` refuses it.
 
     The model says whether its classes exclude each other (softmax, also without a model) or are independent
-    labels (sigmoid). A single logit is that of a yes: its probability is the logistic function of it, its log-odds itself.
+    labels (sigmoid). A single logit is that of a yes: its probability is the logistic function of it, its
+    log-odds itself.
     """
     if value == "logit" or not isinstance(logits, Tensor):
         return logits
