@@ -1,4 +1,4 @@
-"""A benchmark of a model with independent labels: targets, values, records and page follow each label alone."""
+"""A benchmark of a model with independent labels: values, records and page follow each label alone."""
 
 import numpy as np
 import pytest
