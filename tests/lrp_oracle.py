@@ -228,7 +228,7 @@ def read_out(
     projected = feature if projection is None else run.lin(feature, projection)
     length = 1.0
     if power is not None:
-        length = max(float((projected.abs() ** power).sum() ** (1 / power)), least)
+        length = max(float((projected.detach().abs() ** power).sum() ** (1 / power)), least)
     logits = run.lin(projected / length, head)
     start = torch.zeros_like(logits)
     start[0, target] = 1.0 if rules.positive else logits[0, target]

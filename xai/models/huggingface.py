@@ -16,7 +16,7 @@ from xai.models.hub import check_numbers, complete_from_hub, from_hub
 from xai.models.labels import check_labels, class_names
 from xai.models.processor import read_preprocessing
 from xai.models.published import load_detector
-from xai.models.zeroshot import ZERO_SHOT, build_zero_shot
+from xai.models.zeroshot import OTHER_ZERO_SHOT, ZERO_SHOT, build_zero_shot
 
 
 def use_fused_attention(module: nn.Module) -> dict[str, Any]:
@@ -76,6 +76,13 @@ def load_huggingface(
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
     classifies = any("ImageClassification" in kind for kind in config.architectures or ())
     facts: dict[str, Any] = {}
+    if config.model_type in OTHER_ZERO_SHOT and (prompts or not classifies):
+        raise ModelError(
+            f"{name} is a {config.model_type} model. Of the zero-shot models, whose classes are texts, this "
+            f"kind is not built here; supported: {', '.join(ZERO_SHOT)}.",
+            "Wrap it as a module, pixels in and logits per text out, the texts encoded once, and give it to "
+            "xai.load(module, labels=...).",
+        )
     if prompts or (config.model_type in ZERO_SHOT and not classifies):
         texts = prompts or labels
         if not texts:
@@ -106,7 +113,9 @@ def load_huggingface(
     else:
         raise ModelError(
             f"{name} is no image classifier but {', '.join(config.architectures or [config.model_type])}.",
-            "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
+            "It is in timm's own format: write timm:local-dir:DIR or timm:hf-hub:ORG/NAME."
+            if config.model_type == "timm_wrapper"
+            else "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
         )
     preprocessing = read_preprocessing(place, trust_remote_code)
     return Classifier(

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, Grid
@@ -61,7 +61,7 @@ def load_open_clip(
         bias = getattr(model, "logit_bias", None)
     head = TextSimilarity(features, scale, torch.zeros_like(scale) if bias is None else bias.detach())
     return Classifier(
-        nn.Sequential(model.visual, head).eval(),
+        nn.Sequential(_ImageTower(model.visual), head).eval(),
         labels or texts,
         name=name,
         grid=grid,
@@ -69,6 +69,19 @@ def load_open_clip(
         facts={"prompts": list(texts)},
         problem_type=problem_type or (None if bias is None else ProblemType.MULTI_LABEL),
     )
+
+
+class _ImageTower(nn.Module):
+    """The image tower's pooled feature alone: CoCa's, and others by option, return tokens beside it."""
+
+    def __init__(self, visual: nn.Module):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, width)."""
+        output = self.visual(pixels)
+        return output[0] if isinstance(output, tuple) else output
 
 
 def _preprocessing(data: dict[str, Any]) -> Preprocessing:

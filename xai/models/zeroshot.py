@@ -11,6 +11,11 @@ from xai.models.detector import TextSimilarity
 from xai.models.hub import complete_from_hub, from_hub
 
 ZERO_SHOT = ("clip", "siglip")
+# of transformers' model types, those that compare an image with texts, but in ways that are not built here
+OTHER_ZERO_SHOT = frozenset({
+    "align", "altclip", "blip", "blip-2", "bridgetower", "chinese_clip", "clipseg", "flava", "groupvit",
+    "metaclip_2", "owlv2", "owlvit", "siglip2", "tipsv2", "videoprism", "vision-text-dual-encoder", "xclip",
+})  # fmt: skip
 
 
 class ZeroShot(nn.Module):
