@@ -182,6 +182,8 @@ class Classifier(nn.Module):
             said: tuple[object, ...] = (self.labels, self.preprocessing)
             if self.problem_type.independent:  # exclusive classes go without saying, as they always did
                 said = (*said, self.problem_type.value)
+            if self.preprocessing is not None and self.preprocessing.bgr:
+                said = (*said, "bgr")
             self._fingerprint = version, fingerprint(self.module, _config(self.module), *said)
         return self._fingerprint[1]
 

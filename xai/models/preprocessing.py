@@ -1,6 +1,6 @@
 """From an image to the model's input, and back to where it lay: PIL resize, crop, scale, normalise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     scale: float = 1 / 255
     torchvision_crop: bool = False
-    bgr: bool = False
+    bgr: bool = field(default=False, repr=False)  # what is written of older models says nothing of it
 
     @property
     def input_size(self) -> tuple[int, int] | None:
