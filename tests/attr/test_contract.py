@@ -232,3 +232,19 @@ def test_information_is_complete(name: str) -> None:
 def test_unknown_options_name_the_nearest(name: str) -> None:
     with pytest.raises(UsageError, match="no option 'head_fuson'"):
         create(name, build("clip"), head_fuson="mean")
+
+
+WRONG = ([[1]], {"a": 1}, {1: 2}, object(), float("nan"), float("inf"), 10**30, -1e6, True, b"x", "no")
+
+
+def test_options_of_wrong_types_and_values_are_told(name: str) -> None:
+    """Whatever an option is given, it is refused or it works: nothing else is raised."""
+    for option, parameter in list(signature(METHODS[name]).parameters.items())[1:]:
+        refused = 0
+        for value in WRONG:
+            try:
+                create(name, build("clip"), **{**OPTIONS.get(name, {}), option: value})
+            except UsageError as error:
+                assert option in str(error) or "operator" in str(error) or "layer" in str(error)
+                refused += 1
+        assert refused >= 7, (option, parameter)

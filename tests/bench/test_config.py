@@ -127,7 +127,7 @@ def test_wrong_lines_are_named(tmp_path, change, line, words):
         ("name: two", "name: random_0", 2, ["'random_0' is the name of a control"]),
         ("vit-token", "vit-tokens", 5, ["Unknown protocol 'vit-tokens'", "'vit-token'"]),
         ("steps: 7", "stpes: 7", 5, ["unknown key 'stpes' in protocols[1]", "'steps'"]),
-        ("steps: 7", "operator: {name: blur, kernel: x}", 5, ["wrong type"]),
+        ("steps: 7", "operator: {name: blur, kernel: x}", 5, ["kernel='x'", "a whole number"]),
         ("steps: 7", "name: maps", 5, ["'maps' is the name of other records"]),
         ("steps: 7", "operator: blurr", 5, ["blurr", "'blur'"]),
         ("{base: vit-mean, steps: 7}", "vit-token", 5, ["two protocols are named 'vit-token'"]),

@@ -298,7 +298,7 @@ def test_an_unwritable_folder_shows_before_the_work(tmp_path, xai_command, detec
     photo().save(tmp_path / "x.png")
     run = xai_command("explain", "x.png", "--config", detector, "--out", "x.png/out")
     assert (run.code, run.stdout) == (3, "")
-    assert "Choose another folder with --out." in run.stderr
+    assert "Choose another folder or file." in run.stderr
 
 
 def test_a_bug_is_a_short_message_and_a_traceback_only_with_debug(

@@ -95,6 +95,36 @@ def test_what_cannot_be_written_is_one_message(xai_command, finished, tmp_path):
         assert "Traceback" not in run.stderr
 
 
+def test_a_full_disk_leaves_the_summary_that_was_there(xai_command, finished, tmp_path, monkeypatch):
+    import errno
+    import os
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    assert xai_command("benchmark", "summary", run).code == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = xai_command("benchmark", "summary", run)
+    assert said.code == 3 and "The disk is full" in said.stderr and "Internal" not in said.stderr
+    assert xai_command("benchmark", "export", run, "--out", tmp_path / "new" / "all.csv").code == 3
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_missing_folders_are_made(xai_command, finished, tmp_path):
+    assert xai_command("benchmark", "export", finished, "--out", "no/such/all.csv").code == 0
+    assert xai_command("report", finished, "--data-only", "--out", "nor/this/page.json").code == 0
+    assert xai_command("benchmark", "init", "nor/that/b.yaml").code == 0
+    assert all(
+        (tmp_path / one).is_file() for one in ("no/such/all.csv", "nor/this/page.json", "nor/that/b.yaml")
+    )
+
+
 def test_a_full_disk_is_one_message_and_leaves_no_half_page(xai_command, finished, tmp_path, monkeypatch):
     import errno
 

@@ -36,13 +36,15 @@ def report(
     from xai.bench import page_of_run
     from xai.bench.page import SAMPLED
     from xai.core import UsageError
+    from xai.core.files import disk_errors
     from xai.report import write_data, write_page
 
     if all_images and images is not None:
         raise UsageError("--images and --all-images contradict each other.", "Give one of them.")
     page = page_of_run(run, images=None if all_images else images or SAMPLED)
     path = out or run / ("report.json" if data_only else "report.html")
-    (write_data if data_only else write_page)(page, path)
+    with disk_errors(path):
+        (write_data if data_only else write_page)(page, path)
     size, (shown, total) = path.stat().st_size, page.shown
     say(f"Wrote {path}: {page.title}, {shown} of {total} images, {size / MEGABYTE:.1f} MB.")
     if as_json:

@@ -107,11 +107,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+")
     with file:
-        for _ in range(10):
-            if held := _lock(file.fileno()):
-                break
-            sleep(_PATIENCE / 10)
-        if not held:
+        if not _lock_soon(file.fileno()):
             file.seek(0)
             raise UsageError(
                 f"Another process ({file.read().strip() or 'unknown'}) is writing {folder}.",
@@ -164,6 +160,15 @@ def _clear(path: Path) -> None:
     with suppress(OSError), path.open("r+b") as file:  # gone meanwhile, another user's, no file …
         if _lock(file.fileno()):
             path.unlink(missing_ok=True)
+
+
+def _lock_soon(descriptor: int) -> bool:
+    """As `_lock`, for who can wait a moment."""
+    for _ in range(10):
+        if _lock(descriptor):
+            return True
+        sleep(_PATIENCE / 10)
+    return False
 
 
 def _lock(descriptor: int) -> bool:

@@ -81,7 +81,7 @@ def _is(value: Any, declared: Any) -> bool:
 def _is_number(value: Any, declared: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, Integral if declared is int else Real):
         return False
-    return -(2**63) <= value < 2**63 if isinstance(value, Integral) else math.isfinite(value)
+    return -(2**63) <= int(value) < 2**63 if isinstance(value, Integral) else math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:
