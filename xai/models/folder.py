@@ -42,7 +42,9 @@ def check_folder(place: str) -> None:
         hint = (
             f"Did you mean local:{below[0].parent}?" if below else "Give a folder that save_pretrained wrote."
         )
-        raise ModelError(f"{place} holds no config.json, so what model it is cannot be seen.", hint)
+        raise ModelError(
+            f"{place} cannot be loaded: it holds no config.json, so what model it is cannot be seen.", hint
+        )
     check_config(read_json(folder / "config.json"), place)
     _check_shards(folder)
 

@@ -181,7 +181,8 @@ def _layers(state: State) -> int:
     found = {match[1] for key in state if (match := re.search(r"layers?\.(\d+)\.", key))}
     if found != {str(number) for number in range(len(found))} or not found:
         shown = sorted(found, key=lambda number: (len(number), number))
-        said = ", ".join(number[:20] for number in (*shown[:3], *shown[-2:])) if found else "not there"
+        ends = [*shown[:3], *(shown[3:])[-2:]]
+        said = ", ".join(number[:20] for number in ends) or "not at all"
         raise ModelError(
             f"The tower's {len(found)} layers are numbered {said}; expected 0, 1, 2 … without a gap.",
             "The checkpoint is incomplete or broken; use another one.",
