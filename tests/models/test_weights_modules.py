@@ -198,6 +198,22 @@ def test_an_adapter_beside_a_model(tmp_path):
         xai.load(spec)
 
 
+@pytest.mark.parametrize("has_config", [True, False])
+def test_an_adapter_on_the_hub(tmp_path, monkeypatch, has_config):
+    """Without a network: transformers answers as it does for such a repository."""
+    (tmp_path / "adapter_config.json").write_text(
+        '{"peft_type": "IA3", "base_model_name_or_path": "org/base"}'
+    )
+
+    config = {"model_type": "vit"} if has_config else {}
+    monkeypatch.setattr(hf.PreTrainedConfig, "get_config_dict", lambda place: (config, {}))
+    found = str(tmp_path / "adapter_config.json")
+    monkeypatch.setattr("xai.models.folder.cached_file", lambda place, name, **_: found)
+    message = "a model and a IA3 adapter" if has_config else r"adapter alone \(IA3\), trained on org/base"
+    with pytest.raises(ModelError, match=message):
+        xai.load("hf:org/adapter")
+
+
 @pytest.mark.parametrize("method", ["gptq", "bitsandbytes", None])
 def test_a_quantised_folder(tmp_path, method):
     spec = saved(tmp_path, quantization_config={"quant_method": method, "bits": 4})
@@ -234,14 +250,17 @@ def test_a_config_that_is_none(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers: 1000000000; no model has so many"),
-        ({"num_hidden_layers": 10**30}, "no model has so many"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers: 1000000000; no model has that"),
+        ({"num_hidden_layers": 10**30}, "no model has that"),
         (
             {"hidden_size": 10**6},
             r"describes ViTForImageClassification with .* weights; the checkpoint holds",
         ),
         ({"image_size": 10**6}, "describes ViTForImageClassification"),
-        ({"num_attention_heads": 0}, "cannot be loaded"),
+        ({"num_attention_heads": 0}, "num_attention_heads: 0; no model has that"),
+        ({"num_attention_heads": -1}, "num_attention_heads: -1"),
+        ({"hidden_dropout_prob": float("nan")}, "hidden_dropout_prob: nan"),
+        ({"num_labels": 10**9}, "num_labels: 1000000000"),
         ({"architectures": "ViTForImageClassification"}, "expected a list of class names"),
         ({"architectures": [3]}, "expected a list of class names"),
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "does not hold the weights"),
