@@ -26,7 +26,10 @@ def fingerprint(module: nn.Module, config: Mapping[str, Any], *said: object) -> 
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         for part in _parts(tensor.detach()):
-            data: Any = part.cpu().contiguous().flatten().view(torch.uint8).numpy()
+            flat = part.cpu().contiguous().flatten()
+            if flat.stride(0) != 1:  # one number of an expanded view counts as contiguous
+                flat = flat.clone(memory_format=torch.contiguous_format)
+            data: Any = flat.view(torch.uint8).numpy()
             digest.update(data)
     return digest.hexdigest()
 

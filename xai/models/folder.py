@@ -6,33 +6,62 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError
+from xai.models.hub import from_hub
 
 _LARGEST = 5_000_000  # bytes of config.json; the largest have some 100 kB of class names
 _DEEPEST_MODEL = 1000  # layers
+_MOST_CLASSES = 1_000_000  # transformers makes a name for each
+_COUNTS = {
+    "hidden_size", "image_size", "intermediate_size", "num_attention_heads", "num_channels",
+    "num_hidden_layers", "patch_size",
+}  # fmt: skip
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|blocks)$|^depths?$")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ADAPTER = "adapter_config.json"
 
 
-def check_folder(place: str) -> None:
-    """Refuse what transformers would load as something else, or fail on without saying why.
+def read_config(place: str) -> dict[str, Any]:
+    """The keys of a model's `config.json`, after all that can be seen without loading it.
 
     Args:
         place: Folder or hub name.
 
     Raises:
-        ModelError: For an adapter, alone or beside a model (transformers puts it on top where PEFT is
-            installed); quantised weights; a `config.json` that is none; absurd numbers of layers; a shard
-            that is missing.
+        ModelError: When there is none; for an adapter, alone or beside a model (transformers puts it on top
+            where PEFT is installed); quantised weights; a `config.json` that is broken or has absurd
+            numbers; a missing shard.
     """
-    folder = Path(place)
-    if not folder.is_dir():
-        if adapter := _hub_file(place, _ADAPTER):
-            raise _adapter(place, Path(adapter), beside=_hub_file(place, "config.json") is not None)
+    is_folder = Path(place).is_dir()
+    if is_folder:
+        _check_folder(place)
+    raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
+    if not is_folder:
+        _refuse_hub_adapter(place, beside=bool(raw))  # {} where the repository has no config.json
+    check_config(raw, place)
+    return raw
+
+
+def _refuse_hub_adapter(place: str, beside: bool) -> None:
+    try:
+        found = cached_file(
+            place,
+            _ADAPTER,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    except (OSError, ValueError):  # loading says what is wrong with the name
         return
+    if found:
+        raise _adapter(place, Path(found), beside)
+
+
+def _check_folder(place: str) -> None:
+    folder = Path(place)
     if (adapter := folder / _ADAPTER).is_file():
         raise _adapter(place, adapter, beside=(folder / "config.json").is_file())
     if not (folder / "config.json").is_file():
@@ -42,8 +71,10 @@ def check_folder(place: str) -> None:
         hint = (
             f"Did you mean local:{below[0].parent}?" if below else "Give a folder that save_pretrained wrote."
         )
-        raise ModelError(f"{place} holds no config.json, so what model it is cannot be seen.", hint)
-    check_config(read_json(folder / "config.json"), place)
+        raise ModelError(
+            f"{place} cannot be loaded: it holds no config.json, so what model it is cannot be seen.", hint
+        )
+    read_json(folder / "config.json")
     _check_shards(folder)
 
 
@@ -61,9 +92,12 @@ def check_config(config: dict[str, Any], place: str) -> None:
             "Give the floating-point model that it was made from, or model.dequantize() and save_pretrained.",
         )
     for key, value in _numbers(config):
-        if _LAYERS.search(key) and value > _DEEPEST_MODEL:
+        deep = _LAYERS.search(key) and value > _DEEPEST_MODEL
+        many = key == "num_labels" and value > _MOST_CLASSES
+        if deep or many or value != value or (key in _COUNTS and value < 1):
             raise ModelError(
-                f"{place}/config.json says {key}: {str(value)[:20]}; no model has so many.", "It is broken."
+                f"{place}/config.json says {key}: {str(value)[:20]}; no model has that.",
+                "The file is broken, or not this model's.",
             )
     names = config.get("architectures")
     if not (names is None or (isinstance(names, list) and all(isinstance(one, str) for one in names))):
@@ -100,20 +134,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}; expected an object with keys.", way)
     return content
-
-
-def _hub_file(place: str, name: str) -> str | None:
-    """Where a file of a hub repository lies in the cache, None when it has none or cannot be reached."""
-    try:
-        return cached_file(
-            place,
-            name,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-    except (OSError, ValueError):  # loading says what is wrong with the name
-        return None
 
 
 def _adapter(place: str, path: Path, beside: bool) -> ModelError:

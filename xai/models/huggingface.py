@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, Grid
 from xai.models.config import DetectorConfig
-from xai.models.folder import check_config, check_folder, weights_size
+from xai.models.folder import read_config, weights_size
 from xai.models.hub import check_numbers, complete_from_hub, from_hub
 from xai.models.labels import check_labels, class_names
 from xai.models.processor import read_preprocessing
@@ -59,9 +59,7 @@ def load_huggingface(
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
         UsageError: When a zero-shot model gets neither labels nor prompts, or the labels are too many or few.
     """
-    check_folder(place)
-    raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
-    check_config(raw, place)
+    raw = read_config(place)
     if not trust_remote_code:
         _refuse_kernels(raw, name)
     if raw.get("model_type") == "GenD":

@@ -104,13 +104,13 @@ def choose(content: Mapping[Any, Any], source: str) -> tuple[Nested, list[Nested
 def unread_averages(content: Mapping[Any, Any], path: tuple[str, ...]) -> list[str]:
     """Names along the way to the chosen weights that hold an average in another form, such as a list."""
     names = []
-    for step in (*path, None):
+    for step in path:
         names += [
             str(name)
             for name, value in content.items()
-            if str(name) != step and is_average(str(name)) and _holds_tensors(value)
+            if str(name) != step and is_average(str(name)) and _holds_tensors(value) and not _is_found(value)
         ]
-        content = content.get(step, {}) if step is not None else {}
+        content = next(value for name, value in content.items() if str(name) == step)
     return names
 
 
@@ -179,6 +179,10 @@ def _say_which(found: list[Nested]) -> str:
 
 def _places(found: list[Nested]) -> str:
     return ", ".join(one.place or "(top level)" for one in found[:10])
+
+
+def _is_found(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(find_nested(value))
 
 
 def _holds_tensors(value: Any, depth: int = 2) -> bool:

@@ -24,7 +24,7 @@ from transformers.activations import ACT2FN
 
 from xai.core import ConfigError, ModelError, nearest
 from xai.models.checkpoint import State
-from xai.models.folder import check_folder
+from xai.models.folder import read_config
 from xai.models.hub import check_numbers, complete_from_hub, from_hub, loading_problems
 
 _HEAD_WIDTH = 64  # of every published CLIP, DINOv2 and DINOv3
@@ -94,8 +94,7 @@ def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:
     source, _, rest = place.partition(":")
     if source not in ("local", "hf") or not rest:
         raise ConfigError(f"backbone: {place!r} is neither local:DIR nor hf:ORG/NAME.")
-    check_folder(rest)
-    raw, _ = from_hub(CLIPVisionConfig.get_config_dict, rest)
+    raw = read_config(rest)
     config = from_hub(CLIPVisionConfig.from_pretrained, rest)
     # a whole CLIP says it once for both towers
     config.projection_dim = raw.get("projection_dim", config.projection_dim)
@@ -181,7 +180,8 @@ def _layers(state: State) -> int:
     found = {match[1] for key in state if (match := re.search(r"layers?\.(\d+)\.", key))}
     if found != {str(number) for number in range(len(found))} or not found:
         shown = sorted(found, key=lambda number: (len(number), number))
-        said = ", ".join(number[:20] for number in (*shown[:3], *shown[-2:])) if found else "not there"
+        ends = [*shown[:3], *(shown[3:])[-2:]]
+        said = ", ".join(number[:20] for number in ends) or "not at all"
         raise ModelError(
             f"The tower's {len(found)} layers are numbered {said}; expected 0, 1, 2 … without a gap.",
             "The checkpoint is incomplete or broken; use another one.",
