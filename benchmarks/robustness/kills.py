@@ -17,14 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from benchmarks.robustness import sandbox
 from benchmarks.robustness.fuzz import RESULTS, Journal, prepared, sources
-from benchmarks.robustness.sandbox import DOCUMENTED, Ending
+from benchmarks.robustness.sandbox import Ending
 from benchmarks.robustness.tasks import Task, hidden, keys, meanings, tasks, visible
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -32,6 +32,7 @@ KILLS = {"explain": 26, "benchmark": 26, "forge": 16, "report": 12, "tune": 12, 
 PAIRS = {"explain": 3, "benchmark": 6, "forge": 3, "report": 3, "tune": 3, "summary": 3}
 FULL = dict.fromkeys(("explain", "benchmark", "forge", "report", "tune", "summary", "export"), 4)
 SLOW = 120.0  # seconds that a command may take here, where others run beside it
+PAGE = 4096  # bytes in which a small disk counts
 WRITING = set("wax+")
 
 
@@ -167,15 +168,16 @@ def kill_at(bench: Bench, name: str, moments: list[tuple[str, int | float]]) -> 
     return found | {"moments": said, "codes": codes, "hidden_after": left}
 
 
+def _told(ending: Ending) -> str:
+    """What was wrong or said; the results lie outside the command's folder here, which is no fault."""
+    return replace(ending, seen=[]).fault or ending.said
+
+
 def _fault_of_code(ending: Ending, sign: signal.Signals) -> list[str]:
     if ending.hang:
         return ["hang"]
     allowed = {signal.SIGKILL: (-9, 0), signal.SIGTERM: (-15, 143, 0), signal.SIGINT: (130, 0)}[sign]
-    return (
-        []
-        if ending.code in allowed
-        else [f"{sign.name} ended with {ending.code}: {ending.fault or ending.said}"]
-    )
+    return [] if ending.code in allowed else [f"{sign.name} ended with {ending.code}: {_told(ending)}"]
 
 
 def _half_written(place: Path) -> list[str]:
@@ -187,7 +189,7 @@ def _resumed(bench: Bench, task: Task, place: Path, whole: Whole, faults: list[s
     """The command once more; what differs from an uninterrupted run, what is left."""
     ending = bench.run(task, place)
     if ending.code:
-        faults.append(f"the run after it ended with {ending.code}: {ending.fault or ending.said}")
+        faults.append(f"the run after it ended with {ending.code}: {_told(ending)}")
     found, said = keys(place), meanings(place)
     lost = sum((whole.keys - found).values())  # pyright: ignore[reportOperatorIssue]
     doubled = sum((found - whole.keys).values())
@@ -219,7 +221,7 @@ def pair(bench: Bench, name: str, rng: Random) -> dict:
     ]
     codes = [one.code for one in endings if one is not None]
     faults = [
-        f"one of two ended with {one.code}: {one.fault or one.said}"
+        f"one of two ended with {one.code}: {_told(one)}"
         for one in endings
         if one is not None and one.code not in (0, 2)
     ]
@@ -232,30 +234,27 @@ def pair(bench: Bench, name: str, rng: Random) -> dict:
 def full(bench: Bench, name: str, rng: Random) -> dict:
     """A disk that fills while the command writes; then room, and the command again."""
     task, whole = bench.tasks[name], bench.whole(name)
-    place = bench.base / "disk"
-    place.mkdir(exist_ok=True)
-    share = rng.uniform(0.02, 0.9)
-    size = max(8192, int(share * whole.size))
-    _mount(place, 64 << 20)
+    disk = bench.base / "disk"
+    place, share = disk / "results", rng.uniform(0.02, 0.9)
+    disk.mkdir(exist_ok=True)
+    _mount(disk, 64 << 20)
     try:
+        place.mkdir()
         task.prepare(place)
-        taken = sum(path.stat().st_size for path in visible(place))
-        blocks = sum(-(-path.stat().st_size // 4096) for path in visible(place)) * 4096
-        _mount(place, max(blocks, taken) + size, "remount,")
+        taken = sum(-(-path.stat().st_size // PAGE) for path in visible(place))
+        (disk / "filler").write_bytes(bytes(PAGE))  # a disk of no size would be one without limit
+        _mount(disk, PAGE * (taken + 1 + int(share * whole.size / PAGE)), "remount,")
         ending = bench.run(task, place)
-        faults = [] if ending.code in DOCUMENTED else [f"full disk ended with {ending.code}: {ending.fault}"]
+        faults = [] if ending.code in (3, 4, 0) else [f"full disk ended with {ending.code}: {_told(ending)}"]
         faults += ["hang"] if ending.hang else []
         faults += _half_written(place)
         left = len(hidden(place))
-        _mount(place, 256 << 20, "remount,")
+        _mount(disk, 256 << 20, "remount,")
         found = _resumed(bench, task, place, whole, faults)
     finally:
-        _system("umount", "-l", str(place))
-    return found | {
-        "moments": [f"room for {share:.2f} of the results"],
-        "codes": [ending.code],
-        "hidden_after": left,
-    }
+        _system("umount", "-l", str(disk))
+    moments = [f"room for {share:.2f} of the results"]
+    return found | {"moments": moments, "codes": [ending.code], "hidden_after": left}
 
 
 def _mount(place: Path, size: int, how: str = "") -> None:
