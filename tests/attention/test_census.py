@@ -1,6 +1,7 @@
 """All attention between image and logits is counted; what is not recorded is named, heads are understood."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -63,6 +64,8 @@ def test_attention_that_is_not_recorded_is_counted(make, grid, said, method) -> 
         attr.create(method, classifier).attribute_patches(images(), target=1)
     assert "--method integrated_gradients" in str(caught.value)
     assert "occlusion" in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - a worker hands it over
+    assert (str(again), again.layers) == (str(caught.value), caught.value.layers)
 
 
 def test_examine_says_how_much_it_saw() -> None:

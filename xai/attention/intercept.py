@@ -52,6 +52,9 @@ class UnseenAttentionError(ModelError):
         super().__init__(message, hint)
         self.recorded, self.layers = recorded, layers
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.message, self.recorded, self.layers, self.hint)
+
 
 class AttentionInterceptor(TorchFunctionMode, ABC):
     """Hands every attention call inside the `with` block to `attend`."""

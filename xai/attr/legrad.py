@@ -58,7 +58,8 @@ class LeGrad(BlockAttribution):
         chosen = resolve_layers(self.layers, len(blocks.modules))
         # a pooling head is seen anew in each read-out, after the calls of the forward pass itself
         recorded = [seen.layers + i for i in range(len(chosen))] if seen.pooling else chosen
-        calls = seen.calls + (len(chosen) if seen.pooling else 0)
+        heads = seen.calls - len(blocks.modules)  # calls that are in no block, made in each read-out anew
+        calls = seen.calls + len(chosen) * heads
         with record_attention(
             self.model, tokens=seen.grid.tokens, layers=recorded, images=len(pixels), calls=calls
         ) as recording:
