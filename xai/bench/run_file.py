@@ -1,5 +1,6 @@
 """What `run.json` and the notes beside its records must look like: checked once, when they are read."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +12,7 @@ from xai.metrics.protocol import CHOICES
 
 RESTORE = "Restore it from a copy, or run the benchmark into another folder."
 AGAIN = "Delete it and run the same xai benchmark run again."
+_TYPE = re.compile(r"^(constrained-int|list\[.*)$")  # what pydantic calls a choice of a union, no key
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -159,8 +161,9 @@ def check(model: type[BaseModel], content: Any, path: Folder, hint: str) -> None
 
 
 def fault(error: ValidationError) -> str:
-    """The first fault, with its place."""
-    first = error.errors(include_url=False)[0]
-    place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in first["loc"])
-    text = first["msg"].removeprefix("Value error, ").rstrip(".")
+    """The first of the innermost faults, with its place."""
+    one = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
+    names = (name for name in one["loc"] if isinstance(name, int) or _TYPE.search(name) is None)
+    place = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names)
+    text = one["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{place.removeprefix('.')[:200]}: {text[:1].lower()}{text[1:]}".removeprefix(": ")
