@@ -12,6 +12,8 @@ from xai.bench.remote import Folder, RemotePath
 from xai.core import DataError, files, valid_text
 from xai.core.files import disk_errors
 
+DEEPEST = 100  # levels of JSON
+LARGEST = 10**300  # whole number, which floating point still has
 READERS = 16  # files waited for at once
 
 Item = TypeVar("Item")
@@ -41,14 +43,17 @@ def read_json(path: Folder) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        DataError: Missing or broken.
+        DataError: Missing or broken: no JSON object, nested more than 100 deep, numbers too large,
+            or text that is no Unicode.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no JSON object.")
+    if (wrong := _fault(content)) is not None:
+        raise DataError(f"{path} is broken: it holds {wrong}.")
     return content
 
 
@@ -88,6 +93,21 @@ def remove_folder(folder: Folder) -> None:
 def is_locked(folder: Folder) -> bool:
     """Whether some process is writing the folder now; behind a URL nobody can tell."""
     return not isinstance(folder, RemotePath) and files.is_locked(folder)
+
+
+def _fault(content: Any) -> str | None:
+    """What JSON may hold and no run writes: it could not be shown, or written again."""
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        if any(isinstance(one, str) and not one.isascii() and valid_text(one) != one for one in level):
+            return "text that is no Unicode"
+        if any(isinstance(one, int) and abs(one) > LARGEST for one in level):
+            return "a number that is too large"
+        inner = [[*one, *one.values()] if isinstance(one, dict) else one for one in level]
+        level = [value for one in inner if isinstance(one, list) for value in one]
+        if not level:
+            return None
+    return f"more than {DEEPEST} levels of lists in lists"
 
 
 def _clear(folder: Path) -> None:

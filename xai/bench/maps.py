@@ -1,11 +1,13 @@
 """The maps of one shard: computed once, kept in a file, read by every later unit."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -19,6 +21,10 @@ from xai.bench.remote import Folder
 from xai.bench.rows import Row, digest
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
+
+MAPS_NAME = re.compile(r".+/\d{1,9}", re.DOTALL)  # of a tensor: row, place among the shapes of the images
+_COST = TypeAdapter(dict[str, tuple[float, int]])
+_FAILURES = TypeAdapter(list[tuple[str, str, str]])
 
 
 @dataclass(frozen=True)
@@ -185,10 +191,18 @@ def _read(path: Folder, key: str) -> Maps | None:
         return None
     relevance = {}
     for name, values in tensors.items():
+        if not MAPS_NAME.fullmatch(name) or values.ndim != 3 or values.dtype != torch.float32:
+            return None
         row, _, group = name.rpartition("/")
         relevance[row, int(group)] = values
-    cost = {name: Cost(*one) for name, one in json.loads(about["cost"]).items()}
-    return Maps(relevance, cost, tuple((i, r, why) for i, r, why in json.loads(about["failures"])))
+    try:
+        cost = _COST.validate_json(about.get("cost", ""))
+        failures = _FAILURES.validate_json(about.get("failures", ""))
+    except ValidationError:
+        return None
+    if {row for row, _ in relevance} != {*cost}:
+        return None
+    return Maps(relevance, {name: Cost(*one) for name, one in cost.items()}, tuple(failures))
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -9,13 +9,13 @@ from typing import Any
 from xai.bench.config import BenchmarkConfig
 from xai.bench.context import Context
 from xai.bench.engines import Done, RayOptions, Work, engine_of
-from xai.bench.files import only_writer, read_json, remove_folder, write_json
+from xai.bench.files import only_writer, remove_folder, write_json
 from xai.bench.plan import Plan, device_of, differences, make_plan
 from xai.bench.prepared import Exclusion
 from xai.bench.provenance import SCHEMA, now, provenance
 from xai.bench.reading import read_benchmark
 from xai.bench.remote import Folder, RemotePath, names_in
-from xai.bench.store import PLAN_FILE, Store, arrow
+from xai.bench.store import PLAN_FILE, Store, arrow, read_run
 from xai.bench.views import views_path
 from xai.core import ConfigError, DataError
 from xai.models import Classifier
@@ -225,15 +225,15 @@ def _open(
     """Begin the run's file, or check that it is of the same run; note the session if it will measure."""
     sessions: list[dict[str, Any]] = []
     if store.run_file.exists():
-        before = read_json(store.run_file)
-        changed = differences(before.get("identity", {}), plan.identity)
+        before = read_run(store.folder)
+        changed = differences(before["identity"], plan.identity)
         if changed and store.keys():
             raise ConfigError(
                 f"{store.folder} holds a run with other settings. Changed: {'; '.join(changed)}.",
                 "Choose another folder, or restore the settings; name, statistics, batch_size and device "
                 "may change.",
             )
-        sessions = [] if changed else before.get("sessions", [])
+        sessions = [] if changed else before["sessions"]
         if changed:
             remove_folder(store.folder / "views")  # of the run that was begun with other settings
     elif store.keys():

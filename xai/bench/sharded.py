@@ -8,7 +8,9 @@ from functools import partial
 from glob import glob, has_magic
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from xai.bench.files import in_threads, read_json, write_json
 from xai.bench.remote import Folder, RemotePath, folder_of
@@ -20,7 +22,20 @@ from xai.data.paths import fault_of, is_folder, shown
 
 INDEX = "shards.json"
 MOST = 1_000_000  # files that one pair of braces may stand for
+
+
+class _Known(BaseModel):
+    """What is kept of a file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stamp: str
+    samples: Annotated[int, Field(ge=0)]
+    sha256: str
+
+
 Each = Callable[[Callable[[Folder], Content], Sequence[Folder]], Sequence[Content]]
+_INDEX = TypeAdapter(dict[str, _Known])
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -143,8 +158,15 @@ def open_shards(
 
 
 def _known(run: Folder | None) -> dict[str, Any]:
-    """What an earlier call found out."""
-    return read_json(run / INDEX) if run is not None and (run / INDEX).exists() else {}
+    """What an earlier call found out; nothing where its file is broken: all is looked at again then."""
+    if run is None or not (run / INDEX).exists():
+        return {}
+    try:
+        known = read_json(run / INDEX)
+        _INDEX.validate_python(known)
+    except (DataError, ValidationError):
+        return {}
+    return known
 
 
 def _before(known: dict[str, Any], path: Folder) -> str | None:

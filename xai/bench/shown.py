@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from xai.bench.maps import MAPS_NAME
+from xai.bench.run_file import AGAIN
 from xai.bench.store import Store
 from xai.bench.views import View, read_views, views_path
+from xai.core import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +52,18 @@ def shown_images(
         recorded: Images that have records, in their order: all that is known where there are no views.
         kind: "predicted" or "label".
         labels: Class names of the model.
+
+    Raises:
+        DataError: The views are of a model with other classes.
     """
     views = read_views(views_path(run, shard))
     tensors = _tensors(run / "maps" / f"{shard:05d}-{kind}.safetensors")
+    if views is not None and any(len(one.logits) != len(labels) for one in views):
+        raise DataError(
+            f"{views_path(run, shard)} does not fit the run: answers of another number of classes than "
+            f"{len(labels)}.",
+            AGAIN,
+        )
     if views is None:
         yield from _without_views(recorded, tensors)
         return
@@ -100,6 +112,11 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError):
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, TypeError):  # the last for a type that numpy lacks
         return {}
+    whole = all(
+        MAPS_NAME.fullmatch(name) and values.ndim == 3 and values.size and values.dtype == np.float32
+        for name, values in found.items()
+    )
+    return found if whole else {}

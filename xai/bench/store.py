@@ -9,10 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xai.bench.columns import read_columns, records_fault
 from xai.bench.files import in_threads, read_json, write_bytes
 from xai.bench.masks import Counts, added
 from xai.bench.prepared import Exclusion
 from xai.bench.remote import Folder, folder_of, names_in
+from xai.bench.run_file import AGAIN, RESTORE, Notes, RunFile, check
 from xai.core import DataError, Record, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
 PLANNED = ("key", "shard", "start", "stop", "protocol", "forwards")
 TEXTS = ("key", "protocol")
+MAY_BE_NULL = ("label", "kind")
+UNIQUE = ["image", "method", "metric", "protocol", "protocol_hash"]  # one score each
 PLANNED_AT_ONCE = 50_000  # units of a plan in memory while it is written
 FORMATS = ("csv", "parquet")
 
@@ -70,7 +74,7 @@ class Store:
             DataError: The disk objects.
         """
         pa, buffer, rest = arrow(), BytesIO(), iter(units)
-        schema = pa.schema([(name, pa.string() if name in TEXTS else pa.int64()) for name in PLANNED])
+        schema = _plan_schema()
         with importlib.import_module("pyarrow.parquet").ParquetWriter(buffer, schema) as writer:
             while some := list(islice(rest, PLANNED_AT_ONCE)):
                 columns = {name: [getattr(unit, name) for unit in some] for name in PLANNED}
@@ -82,7 +86,14 @@ class Store:
         said = read_run(self.folder)["plan"]["units"]
         if isinstance(said, list):
             return said
-        return self._read(self.folder / PLAN_FILE, None).to_pylist()
+        path, pa = self.folder / PLAN_FILE, arrow()
+        table = self._read(path, _plan_schema().remove_metadata())
+        keys = table["key"]
+        if len(keys) != said or pa.compute.count_distinct(keys).as_py() != said:
+            raise DataError(
+                f"{path} is broken: it lists {len(keys)} units, and {RUN_FILE} says {said}.", AGAIN
+            )
+        return table.to_pylist()
 
     def keys(self) -> set[str]:
         """Keys of the units that are done, from one listing."""
@@ -118,9 +129,11 @@ class Store:
         try:
             with path.open("rb") as file:
                 footer = importlib.import_module("pyarrow.parquet").read_metadata(file)
-            return json.loads(footer.metadata[b"xai"]) | {"records": footer.num_rows}
+            said = json.loads((footer.metadata or {}).get(b"xai", b"null"))
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
+        check(Notes, said, path, AGAIN)
+        return said | {"records": footer.num_rows}
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """All records as one Arrow table, in the order of the plan."""
@@ -155,13 +168,16 @@ class Store:
         return self.totals()[0]
 
     def _records(self, key: str, schema: Any) -> Any:
-        # with the schema, columns that a part of an older version lacks are null
-        return self._read(self.part(key), schema)
+        """Of one part; the kind of manipulation is null where an older version wrote it."""
+        path = self.part(key)
+        table = self._read(path, schema, nulls=MAY_BE_NULL, lacks=("kind",))
+        if (wrong := records_fault(table)) is not None:
+            raise DataError(f"{path} is broken: {wrong}.", AGAIN)
+        return table
 
-    def _read(self, path: Folder, schema: Any) -> Any:
+    def _read(self, path: Folder, schema: Any, **may: Sequence[str]) -> Any:
         try:
-            with path.open("rb") as file:
-                return importlib.import_module("pyarrow.parquet").read_table(file, schema=schema)
+            return read_columns(path, schema, **may).replace_schema_metadata(None)
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
 
@@ -171,15 +187,17 @@ class Store:
 
 
 def read_run(run: str | Folder) -> dict[str, Any]:
-    """What `run.json` says.
+    """What `run.json` says, checked: all that is read of it is there, and of its type.
 
     Raises:
-        DataError: The folder holds no run.
+        DataError: The folder holds no run, or its file is broken.
     """
     path = folder_of(run) / RUN_FILE
     if not path.exists():
         raise DataError(f"{run} holds no benchmark run.", "xai benchmark run CONFIG --out RUN makes one.")
-    return read_json(path)
+    about = read_json(path)
+    check(RunFile, about, path, RESTORE)
+    return about
 
 
 def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any:
@@ -198,7 +216,15 @@ def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any
         if column not in names:
             raise UsageError(f"Records have no column {column!r}.", nearest(column, names))
     extra("pandas")
-    return Store(run).table(columns).to_pandas()
+    frame = Store(run).table(columns).to_pandas()
+    if {*UNIQUE} <= {*frame.columns} and (twice := frame.duplicated(UNIQUE)).any():
+        one = frame[twice].iloc[0]
+        raise DataError(
+            f"{run} has two scores of {one['method']!r} on {one['image']!r} by {one['metric']} under "
+            f"{one['protocol']}: a file in its folder parts is there twice, or was changed.",
+            "Delete the folder parts and run the same xai benchmark run again.",
+        )
+    return frame
 
 
 def export(run: str | Folder, path: str | Path) -> int:
@@ -260,7 +286,12 @@ def _schema() -> Any:
     return pa.schema([(f.name, types.get(f.name, types.get(f.type, pa.string()))) for f in fields(Record)])
 
 
+def _plan_schema() -> Any:
+    pa = arrow()
+    return pa.schema([(name, pa.string() if name in TEXTS else pa.int64()) for name in PLANNED])
+
+
 def _broken(path: Folder, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} is missing.", "Run the same xai benchmark run again; it is written anew.")
-    return DataError(f"{path} is broken: {error}.", "Delete it and run the same command again.")
+    return DataError(f"{path} is broken: {error}.", AGAIN)

@@ -14,6 +14,7 @@ from xai.bench.results import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.rows import GREEDY, RANDOM
 from xai.bench.store import Store, read_records, read_run
 from xai.bench.tables import Table, tables
+from xai.core import DataError
 from xai.metrics import METRICS
 from xai.stats import (
     Agreement,
@@ -51,6 +52,7 @@ def summarise(
     store, records = Store(run), read_records(run)
     found = list(tables(records))
     curves = records[records["curve"].map(len) > 0]
+    _check_curves(run, curves)
     parts = tuple(_part(table, curves, settings) for table in found)
     units, done = store.units(), store.keys()
     return Summary(
@@ -68,6 +70,17 @@ def summarise(
         provenance=about["sessions"][-1],
         warnings=tuple(mask_warnings(store.masks(CHECKS))),
     )
+
+
+def _check_curves(run: str | Folder, curves: Any) -> None:
+    """Curves that are averaged have the same number of points."""
+    points = curves["curve"].map(len).groupby([curves["metric"], curves["protocol_hash"]]).nunique()
+    if (points > 1).any():
+        metric, protocol = points.index[points > 1][0]
+        raise DataError(
+            f"{run}: the curves of {metric} under protocol hash {protocol} differ in their number of points.",
+            "A file in its folder parts was changed: delete it and run the same xai benchmark run again.",
+        )
 
 
 def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:

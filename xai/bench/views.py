@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from math import ceil, floor
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
+from pydantic import AfterValidator, Field, TypeAdapter
 from torch import Tensor
 
+from xai.bench.columns import read_columns
 from xai.bench.files import write_bytes
 from xai.bench.remote import Folder
 from xai.bench.sources import MISSING, sha256_of
@@ -25,7 +27,19 @@ from xai.perturb import Operator, image_seeds
 SCHEMA = "xai.views/1"
 LONGEST = 320  # side of a picture in pixels
 ONE_COLOUR = ("mean", "minimum", "constant")  # operators that paint a removed patch in one colour
-Box = tuple[float, float, float, float]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, lt=2**31)]
+Box = tuple[Number, Number, Number, Number]
+
+
+def _not_empty(box: Box) -> Box:
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError("a part of an image has left < right and top < bottom")
+    return box
+
+
+Part = Annotated[Box, AfterValidator(_not_empty)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 @dataclass(frozen=True)
@@ -58,20 +72,21 @@ class View:
     name: str
     group: str
     label: str | None
-    width: int
-    height: int
-    input_size: tuple[int, int]
-    seen: Box
-    view: Box
+    width: Side
+    height: Side
+    input_size: tuple[Side, Side]
+    seen: Part
+    view: Part
     box: Box | None
     sha256: str | None
     input_hash: str
-    logits: tuple[float, ...]
+    logits: tuple[Number, ...]
     picture: bytes
     mask: bytes | None
-    fills: Mapping[str, str]
+    fills: Mapping[str, Colour]
 
 
+_VIEW = TypeAdapter(View)
 Look = Callable[[int, Entry, Sample, Geometry, Tensor, str], View]
 
 
@@ -146,27 +161,22 @@ def write_views(path: Folder, views: Sequence[View]) -> None:
 
 def read_views(path: Folder) -> list[View] | None:
     """Views of a shard; None where there is no such file, or a broken one, or one of another version."""
-    table = _table(path)
-    if table is None:
+    if not path.exists():
         return None
-    rows = table.to_pylist()
-    return [View(**{name: _restored(name, value) for name, value in row.items()}) for row in rows]
+    try:
+        table = read_columns(path, _schema(), nulls=("label", "mask", "box", "sha256"))
+        if (table.schema.metadata or {}).get(b"xai") != SCHEMA.encode():
+            return None
+        rows = [{name: _restored(name, value) for name, value in row.items()} for row in table.to_pylist()]
+        views = [_VIEW.validate_python(row) for row in rows]
+    except Exception:  # pyarrow raises whatever the broken bytes make it
+        return None
+    return views if len({one.id for one in views}) == len(views) else None
 
 
 def are_whole(path: Folder) -> bool:
     """Whether `read_views` will read them."""
-    return _table(path) is not None
-
-
-def _table(path: Folder) -> Any:
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as file:
-            table = _parquet().read_table(file, page_checksum_verification=True)
-    except Exception:  # pyarrow raises whatever the broken bytes make it
-        return None
-    return table if (table.schema.metadata or {}).get(b"xai") == SCHEMA.encode() else None
+    return read_views(path) is not None
 
 
 def _restored(name: str, value: Any) -> Any:
