@@ -25,7 +25,7 @@ from benchmarks.robustness.watch import MARKER, watching
 LIMIT = 20.0  # seconds that a command may take
 MEMORY = 3 << 30  # bytes that a command may ask for beyond what it inherits
 FILE = 1 << 30  # bytes of the largest file that it may write
-DOCUMENTED = (0, 2, 3, 4, 130)
+DOCUMENTED = (0, 2, 3, 4, 130, 143)
 NOT_MADE = 121  # exit code of a child whose input could not be made: a fault of the fuzzer
 TAIL = 12_000  # characters of the output that are kept
 

@@ -219,6 +219,7 @@ class Activated(nn.Module):
         super().__init__()
         self.patch_size, self.activation = 8, activation
         self.embed, self.head = nn.Conv2d(3, WIDTH, 8, 8), nn.Linear(WIDTH, 3)
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.activation(self.embed(x)).mean((2, 3)))

@@ -91,6 +91,7 @@ class Staged(nn.Module):
         self.patch_size, self.stage = 8, stage
         self.embed, self.layer = nn.Conv2d(3, WIDTH, 8, 8), nn.Linear(WIDTH, WIDTH)
         self.head = nn.Linear(WIDTH, 3)
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.embed(x).flatten(2).transpose(1, 2)

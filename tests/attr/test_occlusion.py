@@ -22,6 +22,7 @@ class PatchSum(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, 16, generator=torch.Generator().manual_seed(3)))
         self.largest_batch = self.images = 0
+        self.eval()
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
         self.images += len(x)

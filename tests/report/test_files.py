@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xai.core import UsageError
+from xai.core import OutputError, UsageError
 from xai.report import file_slug, save
 
 LABELS = [
@@ -113,7 +113,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="No space"):
         save(figure(), path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]

@@ -58,10 +58,10 @@ def check_repeatable(
     with _same_random_state(pixels.device) as drawn:
         try:
             with torch.no_grad(), _BatchStatistics():
-                answers = [model(pixels, *args)]
+                answers = [model(pixels.clone(), *args)]  # a model may write over what it is given
                 if drawn() or (training and passes > 1):
                     passes = max(passes, _AGAIN)
-                answers += [model(pixels, *args) for _ in range(passes - 1)]
+                answers += [model(pixels.clone(), *args) for _ in range(passes - 1)]
         except _OfBatchError:
             _restore(buffers)
             raise ModelError(

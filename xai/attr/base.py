@@ -207,7 +207,7 @@ Method = TypeVar("Method", bound=PatchAttribution)
 
 def register(method: type[Method]) -> type[Method]:
     """Class decorator: enter a method under the name in its `info`, with its options checked by type."""
-    method.__init__ = checked(method.__init__, f"Method {method.info.name!r}")
+    method.__init__ = checked(method.__init__, f"Method {method.info.name!r}", ("forward_func",))
     METHODS.add(method.info.name)(method)
     return method
 

@@ -21,12 +21,13 @@ _WORDS = {
 }
 
 
-def checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+def checked(function: Callable[..., Any], what: str, unchecked: Collection[str] = ()) -> Callable[..., Any]:
     """The function, which refuses arguments that are not of the types it declares.
 
     Args:
         function: Its first argument is passed on as it is: `self`.
         what: Of whom they are options, for messages: "Method 'rise'".
+        unchecked: Arguments that are no options; the function says itself what is wrong with them.
 
     Returns:
         The same with the same signature; raises UsageError.
@@ -38,7 +39,7 @@ def checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:
         hints = typing.get_type_hints(function)
         given = signature.bind_partial(*args, **options)
         for name, value in list(given.arguments.items())[1:]:
-            if name in hints:
+            if name in hints and name not in unchecked:
                 check_type(f"{what}: {name}", value, hints[name])
                 given.arguments[name] = _plain(value)
         return function(*given.args, **given.kwargs)
