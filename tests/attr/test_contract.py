@@ -11,7 +11,7 @@ from torch import Tensor
 from vit_zoo import build, pixels
 
 from xai.attr import METHODS, create, list_methods
-from xai.core import Margin, UsageError
+from xai.core import Margin, ModelError, UsageError
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
@@ -123,6 +123,14 @@ def test_drawing_random_numbers_is_as_declared(name: str) -> None:
             for seed in (0, 1)
         )
         assert torch.equal(first, other) == METHODS[name].info.deterministic
+
+
+def test_a_model_built_in_inference_mode_is_refused_where_gradients_are_needed(name: str) -> None:
+    with torch.inference_mode():
+        model = build("clip")
+    if METHODS[name].info.needs_gradients:
+        with pytest.raises(ModelError, match="built under torch.inference_mode"):
+            make(name, model).attribute(pixels(), target=1)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -6,6 +6,7 @@ import torch
 import vit_zoo as zoo
 from tiny_detector import classifier, photo, write_photos
 
+import xai
 from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention
 from xai.core import DataError, Explanation, Margin, ModelError, Sample, UsageError
 from xai.explanation import Explainer, Failure, explain
@@ -272,3 +273,9 @@ def test_a_model_without_a_class_token_is_explained_in_one_pass_and_told_so(capl
     assert explainer.method_name == PRESETS["one_pass"].method
     assert explainer.options.items() >= PRESETS["one_pass"].options.items()
     assert "has no class token" in caplog.text
+
+
+@pytest.mark.parametrize("given", [torch.zeros(1, 3, 32, 32), [np.zeros((32, 32, 3))], None, 3])
+def test_what_is_no_image_is_refused_by_its_type(given):
+    with pytest.raises(UsageError, match="is no image to explain"):
+        xai.explain(given, "demo")

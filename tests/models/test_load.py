@@ -157,3 +157,11 @@ def test_sources_are_listed():
         "open_clip",
     ]
     assert all(source.summary for source in list_sources())
+
+
+@pytest.mark.parametrize(
+    "given", [None, {"weight": 1}, lambda pixels: pixels], ids=["None", "dict", "function"]
+)
+def test_what_is_neither_a_name_nor_a_module_is_refused_by_its_type(given):
+    with pytest.raises(UsageError, match=rf"this is a {type(given).__name__}\."):
+        xai.load(given, labels=["real", "fake"])

@@ -189,6 +189,7 @@ REFUSED = {
     "naflex": (hf.Siglip2ImageProcessorPil, r"shape \(256, 768\), not one image"),
     "pairs": (hf.SuperGlueImageProcessorPil, "cannot prepare an image alone"),
     "no steps": (hf.Pix2StructImageProcessorPil, "cannot be read"),
+    "no deviation": (lambda: hf.ViTImageProcessorPil(image_std=[0.5, 0, 0.5]), "image_std of"),
     "no such filter": (lambda: hf.ViTImageProcessorPil(resample=77), "cannot be read"),
     "one deviation of three": (lambda: hf.ViTImageProcessorPil(image_std=[0.5]), "cannot prepare an image"),
 }

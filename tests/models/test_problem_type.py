@@ -187,3 +187,11 @@ def test_exclusive_classes_have_the_fingerprint_that_they_always_had():
         Pooled(2, 4).eval(), found.labels, name="x", preprocessing=found.preprocessing, problem_type=SINGLE
     )
     assert explicit.fingerprint == found.fingerprint
+
+
+@pytest.mark.parametrize("said", ["multi_label", ["multi_label_classification"], 3])
+def test_a_configuration_that_says_no_problem_type_is_refused(said):
+    module = Logits([1.0, 2.0], problem_type=said)
+    with pytest.raises(UsageError, match="Unknown problem_type") as caught:
+        xai.load(module, ["a", "b"])
+    assert "ProblemType" not in str(caught.value)

@@ -296,3 +296,13 @@ class CastsItself(nn.Module):
 def test_a_module_that_casts_by_itself_still_runs():
     classifier = xai.load(CastsItself(), labels=["real", "fake"])
     assert classifier(tiny.pixels()).shape == (2, 2)
+
+
+def test_an_average_kept_as_a_list_by_a_callback_is_named(tmp_path):
+    detector = tiny.BenchDetector(tiny.clip_tower())
+    average = [p.detach() * 2 for p in detector.parameters()]
+    content = {"state_dict": detector.state_dict(), "callbacks": {"Smoothing": {"ema_weights": average}}}
+    with pytest.warns(UserWarning, match=r"callbacks\.Smoothing\.ema_weights"):
+        classifier = xai.load(write(tmp_path, content))
+    assert classifier.describe()["weights_beside"] == ["callbacks.Smoothing.ema_weights"]
+    assert_equal(classifier, detector)

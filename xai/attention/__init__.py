@@ -15,6 +15,7 @@ from xai.attention.running import (
     is_compiled,
     is_traced,
     refuse_hidden_backward,
+    refuse_inference,
     told_recomputation,
     uncompiled,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "random_state",
     "record_attention",
     "refuse_hidden_backward",
+    "refuse_inference",
     "row_chunks",
     "scale_attention",
     "score_rows",

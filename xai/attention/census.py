@@ -49,6 +49,7 @@ class Census(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.inputs: dict[Any, list[Any]] = {}  # node of an attention output -> nodes of its inputs
+        self.values: dict[Any, Tensor] = {}  # node of an attention output -> values, in the graph
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -58,6 +59,7 @@ class Census(TorchFunctionMode):
         if func is F.scaled_dot_product_attention and output.grad_fn is not None:
             given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
             self.inputs[output.grad_fn] = [x.grad_fn for x in given]
+            self.values[output.grad_fn] = kwargs["value"] if "value" in kwargs else args[2]
         return output
 
     def unseen(
@@ -100,6 +102,31 @@ class Census(TorchFunctionMode):
             inputs = self.inputs.get(node) or [following for following, _ in node.next_functions]
             waiting.extend((following, after) for following in inputs)
         return found, reached
+
+    def first_values(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Values of those recorded calls whose values depend on no other attention."""
+        nodes = [x.grad_fn for x in outputs if x.grad_fn in self.values]
+        first: list[Tensor] = []
+        below: set[Any] = set()  # what was walked already, and leads to no attention
+        for node in nodes:
+            value = self.values[node]
+            if value.grad_fn is not None and self._is_first(value.grad_fn, below):
+                first.append(value)
+        return first
+
+    def _is_first(self, start: Any, below: set[Any]) -> bool:
+        met: set[Any] = set()
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in met or node in below:
+                continue
+            if node in self.inputs:
+                return False
+            met.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+        below |= met
+        return True
 
 
 def _attention_of(node: Any, images: int) -> Unseen | None:

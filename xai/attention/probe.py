@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai.attention.alignment import check_alignment
 from xai.attention.census import Census, closed, refuse_scripted_attention, say_unseen
 from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.attention.record import AttentionCall, Recording, advice, check_recording, recorded
@@ -93,6 +94,7 @@ def probe(
             "The model may detach its features or compute them under torch.inference_mode().",
         )
     _check_calls(model, calls, reached, grid)
+    check_alignment(model, census.first_values([call.output for call in calls]), leaf, grid)
     if expected is not None:
         _check_logits(logits.detach(), expected)
     # distinct weights: the logits of a two-class margin head would cancel in a plain sum

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
-from xai.attention.running import as_written
+from xai.attention.running import as_written, refuse_inference
 from xai.core import ModelError
 from xai.core.grid import SAY_GRID
 
@@ -138,11 +138,7 @@ def recorded(
     model: nn.Module, recording: Recording, layers: Collection[int] | None, gradients: bool
 ) -> Iterator[_Recorder]:
     """`record_attention` without a look at what came of it."""
-    if any(p.is_inference() for p in model.parameters()):
-        raise ModelError(
-            "The model was built under torch.inference_mode(), so no gradient can pass through it.",
-            "Build or load it outside of inference_mode.",
-        )
+    refuse_inference(model)
     trainable = [p for p in model.parameters() if p.requires_grad]
     recorder = _Recorder(recording, layers, gradients)
     try:

@@ -106,6 +106,19 @@ def told_recomputation() -> Iterator[None]:
         raise
 
 
+def refuse_inference(model: nn.Module) -> None:
+    """Make sure that gradients can pass through the model.
+
+    Raises:
+        ModelError: It was built under `torch.inference_mode`: torch keeps its parameters out of every graph.
+    """
+    if any(p.is_inference() for p in model.parameters()):
+        raise ModelError(
+            "The model was built under torch.inference_mode(), so no gradient can pass through it.",
+            "Build or load it outside of inference_mode.",
+        )
+
+
 def refuse_recomputation() -> None:
     """To be called inside of a forward pass that is followed by gradients.
 

@@ -23,6 +23,7 @@ from xai.attention import (
     probe,
     random_state,
     record_attention,
+    refuse_inference,
     told_recomputation,
     uncompiled,
 )
@@ -133,10 +134,13 @@ class PatchAttribution(Attribution):
         """Refuse a model whose answers vary by its mode; a pass is made only where its modules leave it open.
 
         Raises:
-            ModelError: It is in training mode with dropout, or normalises by the batch.
+            ModelError: It is in training mode with dropout, or normalises by the batch; or the method needs
+                gradients and it was built under `torch.inference_mode`.
         """
         if self.info.family == "control":  # these never call the model
             return
+        if self.info.needs_gradients:
+            refuse_inference(self.model)
         state = self._state(pixels)
         if state not in self._plain and may_vary(self.model):
             self._plain[state] = check_repeatable(self.model, self._first(pixels, args), args)

@@ -67,7 +67,9 @@ class ProblemType(StrEnum):
                 "as argument of xai.load, or in the YAML; or take problem_type out of its config.json.",
             )
         if said not in set(cls):
-            raise UsageError(f"Unknown problem_type {said!r}.", nearest(str(said), [*cls, REGRESSION]))
+            raise UsageError(
+                f"Unknown problem_type {said!r}.", nearest(str(said), [*map(str, cls), REGRESSION])
+            )
         return cls(said)
 
 
@@ -144,10 +146,10 @@ def _said(module: Any, classes: int | None) -> Iterator[tuple[str, int | None]]:
 def _of_config(module: Any) -> tuple[str, int | None] | None:
     config = getattr(module, "config", None)
     kind = config.get("problem_type") if isinstance(config, dict) else getattr(config, "problem_type", None)
-    if not isinstance(kind, str):
+    if kind is None:
         return None
     logits = getattr(config, "num_labels", None)
-    return kind, logits if isinstance(logits, int) else None
+    return str(kind), logits if isinstance(logits, int) else None
 
 
 def _fits(logits: int | None, classes: int | None) -> bool:

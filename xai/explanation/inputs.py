@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from xai.core import Sample, XaiError
+from xai.core import Sample, UsageError, XaiError
 from xai.data import check_box, find_images, read_image, unique_stems
 from xai.data.paths import resolved
 from xai.explanation.failure import Failure
@@ -16,16 +16,32 @@ BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
 
 def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | Image.Image | Sample]:
-    """Expand folders and globs into files, each once; leave pictures and samples as they are."""
+    """Expand folders and globs into files, each once; leave pictures and samples as they are.
+
+    Raises:
+        UsageError: For anything else, such as tensors.
+    """
     several = [images] if isinstance(images, str | Path | Image.Image | Sample) else images
+    if not isinstance(several, Iterable):
+        raise _no_image(images)
     sources: dict[Path | int, Path | Image.Image | Sample] = {}
     for source in several:
         if isinstance(source, str | Path):
             for path in find_images([source], exclude=out):
                 sources.setdefault(resolved(path), path)
-        else:
+        elif isinstance(source, Image.Image | Sample):
             sources[id(source)] = source
+        else:
+            raise _no_image(source)
     return list(sources.values())
+
+
+def _no_image(given: object) -> UsageError:
+    return UsageError(
+        f"{type(given).__name__} is no image to explain.",
+        "Give a path, a PIL image or an xai.core.Sample, or several of them; methods of "
+        "xai.attr.create(NAME, classifier) take preprocessed tensors.",
+    )
 
 
 def read_samples(

@@ -106,12 +106,20 @@ def unread_averages(content: Mapping[Any, Any], path: tuple[str, ...]) -> list[s
     names = []
     for step in path:
         names += [
-            str(name)
-            for name, value in content.items()
-            if str(name) != step and is_average(str(name)) and _holds_tensors(value) and not _is_found(value)
+            place for name, value in content.items() if str(name) != step for place in _unread(name, value)
         ]
         content = next(value for name, value in content.items() if str(name) == step)
     return names
+
+
+def _unread(name: Any, value: Any, depth: int = 3) -> list[str]:
+    """Places of averages at or below a name, as callbacks keep them, that are no state dict."""
+    if is_average(str(name)) and _holds_tensors(value) and not _is_found(value):
+        return [str(name)]
+    if not depth or not isinstance(value, Mapping) or _STATES_OF_TRAINING.search(str(name)):
+        return []
+    inner = {k: v for k, v in value.items() if not isinstance(v, Tensor)}  # an optimizer's exp_avg is one
+    return [f"{name}.{place}" for k, v in inner.items() for place in _unread(k, v, depth - 1)]
 
 
 def look_up(content: Mapping[Any, Any], key: str, source: str) -> Nested:

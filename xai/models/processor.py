@@ -71,6 +71,8 @@ def _translate(processor: Any, place: str) -> Preprocessing:
     if size.keys() not in ({"shortest_edge"}, {"height", "width"}, set()):
         raise _unlike(processor, place, f"resizes by {', '.join(size)}")
     normalises = bool(processor.do_normalize)
+    if normalises and not all(_channels(processor.image_std)):
+        raise _unlike(processor, place, f"divides by an image_std of {processor.image_std}")
     steps = Preprocessing(
         size=(size["height"], size["width"]) if "height" in size else None,
         shortest_edge=size.get("shortest_edge"),

@@ -89,6 +89,12 @@ def load(
         ModelError: When the model or its weights are missing, broken or do not fit, or it is a regression.
     """
     wanted = _as_dtype(dtype)
+    if not isinstance(spec, str | Path | nn.Module):
+        raise UsageError(
+            f"A model is named, or given as a torch.nn.Module; this is a {type(spec).__name__}.",
+            "A function, such as torch.compile makes of what is compiled already, or a state dict is none: "
+            f"give the module itself. {_EXAMPLES}",
+        )
     ProblemType.parse(problem_type, str(spec) if isinstance(spec, str | Path) else type(spec).__name__)
     if isinstance(spec, nn.Module) and (weights or prompts):
         raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
