@@ -4,8 +4,8 @@
 # Run: bash findings/auto_class_ignores_attn_implementation.sh   (exit status 0: as described)
 # Versions: transformers 5.23.0, torch 2.13.0.
 #
-# Situation: a config.json has the entry "_attn_implementation" (checkpoints exist whose authors wrote it,
-# to choose a default). The caller asks for another implementation by the documented argument.
+# Situation: a config.json has the entry "_attn_implementation". The caller asks for another implementation by
+# the documented argument.
 #
 # One would expect: the argument of the call wins over the stored entry, in the Auto class as in the model's
 # own class, for this spelling of the entry as for "attn_implementation".
