@@ -49,3 +49,12 @@ def test_an_image_that_is_scaled_inside_is_explained(method) -> None:
     classifier = xai.load(Before(lambda x: x * 2 - 0.5, both=True), LABELS, grid=(4, 4))
     maps = attr.create(method, classifier).attribute_patches(torch.randn(2, 3, 32, 32), target=1)
     assert maps.shape == (2, 4, 4)
+
+
+def test_copies_in_the_batch_are_not_answered_with_another_grid() -> None:
+    copies = Before(lambda x: torch.cat([x, x.flip(-1)]))
+    with pytest.raises(ModelError, match="attends over another batch") as caught:
+        attr.create(METHODS[0], xai.load(copies, LABELS, grid=(4, 4))).attribute(
+            torch.randn(2, 3, 32, 32), target=1
+        )
+    assert "--grid" not in str(caught.value)

@@ -174,13 +174,22 @@ def check_recording(recording: Recording, layers: Collection[int] | None, model:
         raise ModelError(
             f"The grid has {recording.tokens} tokens, but none of the {len(recording.seen)} attention calls "
             f"seen has that size{batch} (queries × keys: {shapes}).",
-            f"If another grid fits the model and this input size, say it: {SAY_GRID}. {ALTERNATIVES}",
+            _other_grid(recording),
         )
     missing = sorted(set(layers or ()) - set(recording.calls))
     if missing:
         raise ModelError(
             f"Layers {missing} were asked for (counted from 0), but the model ran {recording.layers}."
         )
+
+
+def _other_grid(recording: Recording) -> str:
+    if any(keys == recording.tokens for _, keys in recording.seen):
+        return (
+            "The grid fits, but the model attends over another batch: it gives its tower copies, crops or "
+            f"frames of an image at once, or one image after the other. {ALTERNATIVES}"
+        )
+    return f"If another grid fits the model and this input size, say it: {SAY_GRID}. {ALTERNATIVES}"
 
 
 def advice(model: nn.Module) -> str | None:
