@@ -284,3 +284,8 @@ def test_wrapping_keeps_the_mode(training):
     module = detector().train(training)
     assert xai.load(module, labels=["a", "b"]).training is training
     assert module.backbone.training is training
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(UsageError, match="torch.nn.Module; this is a function"):
+        Classifier(lambda x: x, ["real", "fake"], name="x")

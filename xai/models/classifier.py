@@ -58,6 +58,8 @@ class Classifier(nn.Module):
         problem_type: str | None = None,
     ):
         super().__init__()
+        if not isinstance(module, nn.Module):  # a function, such as torch.compile makes of a compiled module
+            raise UsageError(f"A classifier wraps a torch.nn.Module; this is a {type(module).__name__}.")
         self.module = module
         self.labels = tuple(labels)
         self.name = name
