@@ -287,3 +287,11 @@ def test_a_missing_shard(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(ModelError, match="no weight_map"):
         xai.load(f"local:{tmp_path}")
+
+
+def test_a_link_to_weights_that_are_gone(tmp_path):
+    spec = saved(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone.safetensors")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        xai.load(spec)

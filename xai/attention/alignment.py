@@ -20,7 +20,7 @@ _THERE = 0.5  # … where this share comes from another one
 def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, grid: PatchGrid) -> None:
     """See which pixels the token of the upper right corner is made of.
 
-    No turn, reflection or transposition of the image leaves that corner in its place.
+    No turn or reflection of the image leaves that corner in its place, but the one about its own diagonal.
 
     Args:
         model: For messages.

@@ -113,7 +113,7 @@ def weights_size(place: str) -> int | None:
     if not folder.is_dir():
         return None
     files = (file for ending in ("*.safetensors", "*.bin") for file in folder.glob(ending))
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in files if file.is_file())  # a link may lead nowhere
 
 
 def read_json(path: Path) -> dict[str, Any]:
