@@ -195,6 +195,8 @@ def start(
 
 def _child(make: Make, folder: Path, before: Callable[[], None] | None, modules: Path | None) -> int:
     os.setsid()
+    # a shell starts its background jobs deaf to this signal, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     output = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)

@@ -60,9 +60,16 @@ def test_files_are_whole_where_nothing_can_be_printed(tmp_path, detector):
     assert len(list((tmp_path / "out").glob("*_explanation.json"))) == 2
 
 
+def _hear_interrupts():
+    """A shell starts its background jobs deaf to SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(arguments, out):
     """A command that has begun to write its results."""
-    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts
+    )
     deadline = time.monotonic() + 100
     while not list(out.glob("*.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

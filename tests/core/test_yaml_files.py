@@ -128,6 +128,12 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
         read_yaml(tmp_path / "wide", "thing file", "Hint.")
 
 
+@pytest.mark.parametrize("text", ["{a: 1}: 2", "? [a, b]\n: 3"])
+def test_a_key_that_is_no_word_is_refused_beside_keys_that_are_not_read(tmp_path, text):
+    with pytest.raises(ConfigError, match="f.yaml:2: "):
+        read(tmp_path, f"lr: 1\n{text}", unread=("lr",))
+
+
 def test_keys_that_are_not_read_may_hold_anything(tmp_path):
     file = read(tmp_path, "a: 1\nlr: 1_000\nopt: {x: 010, x: 2, 3: !foo y}\nb: 2", unread=("lr", "opt", "z"))
     assert file.content == {"a": 1, "b": 2}

@@ -84,8 +84,8 @@ def read_yaml(path: str | Path, what: str, hint: str, unread: Collection[str] = 
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{path} must hold `key: value` lines.", hint)
         reading = _Reading(path)
-        passed = [key.value for key, _ in node.value if key.value in unread]
-        node.value = [pair for pair in node.value if pair[0].value not in unread]
+        passed = [key.value for key, _ in node.value if _is_one_of(key, unread)]
+        node.value = [pair for pair in node.value if not _is_one_of(pair[0], unread)]
         content = reading.mapping(node, ())
     except yaml.reader.ReaderError as error:
         said = text[: error.position].count("\n") + 1
@@ -100,6 +100,10 @@ def read_yaml(path: str | Path, what: str, hint: str, unread: Collection[str] = 
         said = ", ".join(part.replace("\n", " ") for part in parts if part)
         raise ConfigError(f"{where}: cannot be read as YAML: {said}.") from None
     return YamlFile(path, content, tuple(sorted(set(passed))), reading.lines)
+
+
+def _is_one_of(key: yaml.Node, names: Collection[str]) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value in names
 
 
 def _content(path: Path, what: str, hint: str) -> bytes:
