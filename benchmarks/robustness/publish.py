@@ -1,11 +1,16 @@
 """reports/robustness.md and .json from the journals of `fuzz` and `kills`.
 
-python -m benchmarks.robustness.publish
+    python -m benchmarks.robustness.publish
+    python -m benchmarks.robustness.publish --again FOLDER   # where faults were mended and kinds run again
+
+The journals of a folder given with --again are of a later state of the sources: their cases stand in the
+tables, and what failed before them is listed as found and mended. Each state is named by a digest.
 """
 
 import argparse
 import json
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -126,37 +131,87 @@ def page(content: dict) -> str:
             f"| {WORDS[trial]} | {task} | {one['trials']} | {codes} | {' | '.join(map(str, said))} |"
         )
     lines += ["", "## Failures", ""]
-    if content["failures"]:
-        lines += ["| cases | what | where | such as |", "|--:|---|---|---|"]
-        for one in content["failures"]:
-            what = one["fault"].replace("|", "\\|").replace("`", "'")
-            lines.append(f"| {one['cases']} | `{what}` | {one['where']} | {', '.join(one['such_as'])} |")
-    else:
-        lines.append("None.")
+    lines += table_of(content["failures"])
+    if content["mended"]:
+        lines += [
+            "",
+            "## Found and mended",
+            "",
+            "In the earlier state; the kinds concerned were run again.",
+            "",
+        ]
+        lines += table_of(content["mended"])
+    states = "; ".join(
+        f"{what}: {', '.join(f'{count} of {state}' for state, count in found.items())}"
+        for what, found in content["states"].items()
+    )
+    lines += ["", f"States of the sources, by digest: {states}."]
     versions = ", ".join(f"{name} {one}" for name, one in content["versions"].items())
     lines += ["", f"Made by `make robustness`. {content['machine']}; {versions}."]
     return "\n".join(lines) + "\n"
 
 
+def table_of(groups: list[dict]) -> list[str]:
+    """Failures as a table."""
+    if not groups:
+        return ["None."]
+    lines = ["| cases | what | where | such as |", "|--:|---|---|---|"]
+    for one in groups:
+        what = one["fault"].replace("|", "\\|").replace("`", "'")
+        lines.append(f"| {one['cases']} | `{what}` | {one['where']} | {', '.join(one['such_as'])} |")
+    return lines
+
+
 WORDS = {"kill": "signal", "pair": "two at once", "full": "full disk"}
 
 
-def read(path: Path) -> list[dict]:
-    """A journal's lines, which must be of the sources that are here."""
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-    if lines[0]["sources"] != sources():
-        raise SystemExit(f"{path} is of other sources than those here: run make robustness again.")
-    return list({(line["kind"], line["index"]): line for line in lines[1:]}.values())
+@dataclass
+class Journals:
+    """What journals of one program say, the later ones in place of the earlier.
+
+    Args:
+        rows: By kind and index.
+        mended: Rows that failed and were run again.
+        states: Digest of the sources -> how many rows of it stand in the tables.
+    """
+
+    rows: dict[tuple[str, int], dict] = field(default_factory=dict)
+    mended: list[dict] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+
+    def add(self, path: Path) -> None:
+        """Read a journal, if it is there."""
+        if not path.exists():
+            return
+        header, *lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        rows = {(line["kind"], line["index"]): line | {"state": header["sources"]} for line in lines}
+        self.mended += [self.rows[key] for key in rows if key in self.rows and self.rows[key]["fault"]]
+        self.rows |= rows
+        self.states = dict(Counter(row["state"] for row in self.rows.values()))
+
+
+def gathered(folders: list[Path], name: str) -> Journals:
+    """The journals of that name, from the earliest folder to the latest, which is of the sources here."""
+    found = Journals()
+    for folder in folders:
+        found.add(folder / name)
+    if not found.rows:
+        raise SystemExit(f"No {name} in {', '.join(map(str, folders))}: run make robustness.")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--journals", type=Path, default=RESULTS)
+    parser.add_argument("--again", type=Path, nargs="*", default=[], help="folders of later journals")
     parser.add_argument("--out", type=Path, default=ROOT / "reports", help="folder of the two files")
     options = parser.parse_args()
-    cases = read(options.journals / f"fuzz-{options.seed}.jsonl")
-    trials = read(options.journals / f"kills-{options.seed}.jsonl")
+    folders = [options.journals, *options.again]
+    fuzz, kills = (gathered(folders, f"{name}-{options.seed}.jsonl") for name in ("fuzz", "kills"))
+    if sources() not in fuzz.states | kills.states:
+        raise SystemExit("All journals are of other sources than those here: run make robustness again.")
+    cases, trials = (list(found.rows.values()) for found in (fuzz, kills))
     content = {
         "seed": options.seed,
         "machine": processor(),
@@ -164,6 +219,8 @@ def main() -> None:
         "fuzz": fuzzed(cases),
         "trials": tried(trials),
         "failures": failures(cases + trials),
+        "mended": failures(fuzz.mended + kills.mended),
+        "states": {"fuzz": fuzz.states, "kills": kills.states},
     }
     write_bytes(options.out / "robustness.json", (json.dumps(content, indent=1) + "\n").encode())
     write_bytes(options.out / "robustness.md", page(content).encode())
