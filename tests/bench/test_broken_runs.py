@@ -46,6 +46,7 @@ def part_of(run):
         (lambda about: about.update(name=None), "name: input should be a valid string"),
         (lambda about: about["config"].pop("statistics"), "config.statistics: field required"),
         (lambda about: about["config"]["statistics"].update(alpha=7), "config.statistics.alpha"),
+        (lambda about: about["config"]["statistics"].pop("alpha"), "config: statistics lacks alpha"),
         (lambda about: about["sessions"][-1]["model"].update(labels="fake"), r"sessions\[0\].model.labels"),
         (lambda about: about["sessions"][-1]["model"]["grid"].update(rows=0), r"model.grid.rows"),
         (lambda about: about["sessions"][-1]["model"].update(problem_type="x"), "problem_type is one of"),

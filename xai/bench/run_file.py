@@ -121,6 +121,12 @@ class _Config(_Said):
     checks: dict[str, Any]
     shard_size: Size
 
+    @model_validator(mode="after")
+    def _all_said(self) -> "_Config":
+        if lacking := sorted(StatisticsConfig.model_fields.keys() - self.statistics.model_fields_set):
+            raise ValueError(f"statistics lacks {', '.join(lacking)}")
+        return self
+
 
 class RunFile(_Said):
     """What `run.json` says, as far as anything is read of it."""
