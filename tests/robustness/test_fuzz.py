@@ -100,8 +100,21 @@ def test_the_page_says_what_failed():
     trial |= {"doubled": 0, "hidden_after": 1, "hidden_left": 0}
     content = {"seed": 0, "machine": "m", "versions": {"torch": "2"}, "fuzz": publish.fuzzed(cases)}
     content |= {"trials": publish.tried([trial]), "failures": publish.failures([*cases, trial])}
+    content |= {"mended": [], "states": {"fuzz": {"abc": 3}, "kills": {"def": 1}}}
     text = publish.page(content)
+    assert "by digest: fuzz: 3 of abc; kills: 1 of def." in text and "mended" not in text
     assert "3 cases of 1 kinds against the command line, seed 0: 1 failed. 1 signals: 0" in text
     assert "| boxes | 3 | 1 | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 0.5 s | 500 MB |" in text
     assert "| signal | forge | 1 | -9 × 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
     assert "| 1 | `Internal error: KeyError: '…'` | xai/data/boxes.py:3 | boxes:2 |" in text
+
+
+def test_what_failed_before_it_was_mended_is_published_as_such(tmp_path):
+    for folder, state, fault in (("first", "abc", "exit 1"), ("again", "def", "")):
+        (tmp_path / folder).mkdir()
+        lines = [{"seed": 0, "sources": state}, {"kind": "run", "index": 7, "fault": fault}]
+        (tmp_path / folder / "fuzz-0.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = publish.gathered([tmp_path / "first", tmp_path / "again"], "fuzz-0.jsonl")
+    assert [row["fault"] for row in found.rows.values()] == [""]
+    assert publish.failures(found.mended)[0]["such_as"] == ["run:7"]
+    assert found.states == {"def": 1}
