@@ -4,19 +4,18 @@ The names below load on first use, so that `import xai` and `xai --help` stay li
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.attr import list_methods as list_methods
+    from xai.core.versions import __version__ as __version__
     from xai.explanation import Explanation as Explanation
     from xai.explanation import explain as explain
     from xai.models import Classifier as Classifier
     from xai.models import load as load
 
-__version__ = version("vit-xai")
-
 _ROOMS = {
+    "__version__": "xai.core.versions",
     "load": "xai.models",
     "Classifier": "xai.models",
     "explain": "xai.explanation",

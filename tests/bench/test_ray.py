@@ -30,10 +30,10 @@ from xai.bench.ray_worker import Report, Worker
 from xai.bench.runner import _work
 from xai.bench.shards import content_of
 from xai.bench.store import Store
-from xai.bench.versions import decisive
 from xai.bench.views import read_views
 from xai.cli.main import app
 from xai.core import DataError, ModelError, UsageError, XaiError
+from xai.core.versions import decisive
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),

@@ -35,8 +35,8 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         DataError: No run, one without any finished unit, or a broken part.
         UsageError: pandas, pyarrow or SciPy is not installed.
     """
-    from xai import __version__
     from xai.bench.page_cards import cards
+    from xai.core.versions import __version__
     from xai.report.facts import model_facts
     from xai.report.payload import Page, Row  # a run need not wait for what draws
 

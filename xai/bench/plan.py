@@ -12,7 +12,7 @@ from xai.bench.remote import Folder
 from xai.bench.rows import Row, control_rows, digest, method_rows
 from xai.bench.sharded import Each
 from xai.bench.sources import Source, open_source
-from xai.bench.versions import decisive
+from xai.core.versions import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier

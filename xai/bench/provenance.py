@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from xai.bench.config import BenchmarkConfig
-from xai.bench.versions import version_of, versions
+from xai.core.versions import version_of, versions
 from xai.models import Classifier
 
 SCHEMA = "xai.benchmark/1"

@@ -16,8 +16,8 @@ from xai.bench.engines import Done, RayOptions, Work
 from xai.bench.plan import device_of
 from xai.bench.ray_worker import Report, Worker, answered
 from xai.bench.store import Store
-from xai.bench.versions import decisive
 from xai.core import ModelError, UsageError
+from xai.core.versions import decisive
 
 TICK = 2.0  # seconds after which the size of the cluster is looked at again
 STARTS = 3  # workers that die one after the other before any is ready: something is wrong with all of them

@@ -8,8 +8,8 @@ from typing import Any
 from xai.bench.context import Context
 from xai.bench.engines import Done, Work, complete
 from xai.bench.store import Store
-from xai.bench.versions import decisive
 from xai.core import ModelError, XaiError, keep_freed_memory
+from xai.core.versions import decisive
 
 
 @dataclass(frozen=True)

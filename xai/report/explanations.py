@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from xai import __version__
 from xai.core import Explanation, ProblemType
+from xai.core.versions import __version__
 from xai.report.canvas import close_view
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack

@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xai import __version__
 from xai.core import UsageError
 from xai.core.files import replacing
+from xai.core.versions import __version__
 
 LONGEST = 80  # bytes of a slug: leaves room for the stem beside it
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows
