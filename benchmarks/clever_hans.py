@@ -52,8 +52,8 @@ from benchmarks.train_clip_detector import TRAINED, read_portraits
 from benchmarks.train_demo_detector import interval
 from benchmarks.watermark import Watermark, place_watermark
 from xai.bench import BenchmarkConfig, read_benchmark, run_benchmark
-from xai.bench.config import DataConfig, ModelConfig
-from xai.bench.results import plain
+from xai.bench.config.schema import DataConfig, ModelConfig
+from xai.bench.results.model import plain
 from xai.core import UsageError, XaiError
 from xai.data.manifest import Row, manifest_csv
 from xai.metrics import METRICS

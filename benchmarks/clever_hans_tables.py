@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from xai.bench import Summary, read_records, summarise
-from xai.bench.tables import Table, tables
+from xai.bench.results.score_tables import Table, tables
 from xai.core import DataError
 from xai.metrics import METRICS, average_precision, pointing_game
 from xai.stats import Comparison, adjust, analyse, compare_paired

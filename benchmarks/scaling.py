@@ -24,13 +24,13 @@ from measure import processor
 from scaling_simulation import Cluster, simulate, tables
 
 from xai.bench import BenchmarkConfig, Context, RayOptions, make_plan, run_benchmark
-from xai.bench.engines import Work, engine_of
-from xai.bench.plan import Units
-from xai.bench.ray_worker import Report, Worker
-from xai.bench.remote import names_in
-from xai.bench.sharded import Sharded, ShardFile
-from xai.bench.shards import Content, content_of, open_shard
-from xai.bench.store import Store
+from xai.bench.data.remote import names_in
+from xai.bench.data.shard_files import Content, content_of, open_shard
+from xai.bench.data.shard_source import Sharded, ShardFile
+from xai.bench.run.engines import Work, engine_of
+from xai.bench.run.plan import Units
+from xai.bench.run.ray_worker import Report, Worker
+from xai.bench.run.store import Store
 from xai.core.files import write_bytes
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -147,7 +147,7 @@ def sizes(run: Path, images: int) -> dict:
 
 def scheduler(folder: Path, shards: int) -> dict:
     """What the engine costs a shard: wall time with two workers that do nothing, and the driver's CPU."""
-    import xai.bench.ray_engine as module
+    import xai.bench.run.ray_engine as module
 
     config = BenchmarkConfig.model_validate(CONFIG | {"data": {"forgeries": {"count": 4}}})
     context = Context(config, folder / "idle", plans=True)

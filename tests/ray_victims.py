@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from xai.bench.ray_worker import Worker
+from xai.bench.run.ray_worker import Worker
 
 DRIVER = """
 import os, signal, sys

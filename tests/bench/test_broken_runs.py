@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from xai.bench import export, page_of_run, read_records, run_benchmark, status, summarise
-from xai.bench.files import read_json
-from xai.bench.sharded import INDEX, _known
-from xai.bench.views import are_whole, read_views, views_path
+from xai.bench.data.files import read_json
+from xai.bench.data.shard_source import INDEX, _known
+from xai.bench.run.image_snapshots import are_whole, read_views, views_path
 from xai.core import DataError
 
 

@@ -3,7 +3,7 @@ import torch
 
 from xai import attr, metrics
 from xai.bench import read_records, run_benchmark
-from xai.bench.store import Store
+from xai.bench.run.store import Store
 from xai.core import Margin, ModelError
 from xai.data import read_image
 from xai.metrics import captum_metrics
@@ -65,7 +65,7 @@ def test_a_model_that_cannot_be_checked_is_said_and_costs_nothing_else(config, t
     def failing(*args, **options):
         raise ModelError("no sequence of blocks")
 
-    monkeypatch.setattr("xai.bench.checks.randomization", failing)
+    monkeypatch.setattr("xai.bench.run.checks.randomization", failing)
     checks = {"metrics": ["class_sensitivity", "randomization"], "images": 2}
     run_benchmark(config(checks=checks), tmp_path, classifier=tiny)
     frame = read_records(tmp_path)
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_checked_is_said_and_costs_nothing_else(config, t
 
 
 def test_a_method_that_fails_in_a_check_is_an_exclusion(config, tiny, tmp_path, monkeypatch):
-    import xai.bench.checks as module
+    import xai.bench.run.checks as module
 
     explained, calls = module._explained, []
 

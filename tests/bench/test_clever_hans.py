@@ -11,7 +11,7 @@ from tiny_detector import Pooled, classifier
 from benchmarks.clever_hans_report import markdown
 from benchmarks.clever_hans_tables import DETECTORS, Findings, read_maps, verdict
 from xai.bench import read_benchmark, run_benchmark
-from xai.bench.results import plain
+from xai.bench.results.model import plain
 from xai.core import DataError, UsageError
 from xai.metrics import average_precision
 from xai.models import Classifier, Preprocessing

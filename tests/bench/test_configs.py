@@ -6,7 +6,7 @@ import pytest
 
 from xai.attr import METHODS
 from xai.bench import read_benchmark
-from xai.bench.names import problems, resolve_protocols
+from xai.bench.config.names import problems, resolve_protocols
 from xai.data import forged_samples
 from xai.metrics import METRICS
 

@@ -19,9 +19,9 @@ from xai.bench import (
     summarise,
     to_markdown,
 )
-from xai.bench.rows import digest
-from xai.bench.sources import open_source, sha256_of
-from xai.bench.store import Outcome, Store
+from xai.bench.config.method_configurations import digest
+from xai.bench.data.sources import open_source, sha256_of
+from xai.bench.run.store import Outcome, Store
 from xai.core import Record
 from xai.report import to_html
 from xai.stats.results import LEADING

@@ -7,14 +7,14 @@ import pytest
 from bench_runs import records
 
 from xai.bench import Context, make_plan, read_records, run_benchmark, status
-from xai.bench.plan import Units
-from xai.bench.remote import RemotePath, folder_of, names_in, written_through
-from xai.bench.rows import digest
-from xai.bench.sharded import Sharded, ShardFile
-from xai.bench.shards import Content
-from xai.bench.sources import open_source, sha256_of
-from xai.bench.store import Store
-from xai.bench.tabled import TABLE
+from xai.bench.config.method_configurations import digest
+from xai.bench.data.manifest_table import TABLE
+from xai.bench.data.remote import RemotePath, folder_of, names_in, written_through
+from xai.bench.data.shard_files import Content
+from xai.bench.data.shard_source import Sharded, ShardFile
+from xai.bench.data.sources import open_source, sha256_of
+from xai.bench.run.plan import Units
+from xai.bench.run.store import Store
 from xai.core import DataError, UsageError
 from xai.data.manifest import load_samples, read_manifest
 
@@ -68,7 +68,7 @@ def test_a_manifest_is_read_once(config, tiny, photos, tmp_path, monkeypatch):
             listed.id, listed.path, listed.label, listed.group, listed.kind
         )  # fmt: skip
         assert (found.make().mask is None) == (listed.make().mask is None)
-    monkeypatch.setattr("xai.bench.tabled.read_manifest", None)
+    monkeypatch.setattr("xai.bench.data.manifest_table.read_manifest", None)
     again = open_source(data, tmp_path)
     assert again.content(0, 5) == source.content(0, 5) and again.digest() == source.digest()
     window = pickle.loads(pickle.dumps(again.window(2, 4)))  # noqa: S301 - our own

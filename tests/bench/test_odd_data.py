@@ -15,9 +15,9 @@ from sample_shards import add
 from tiny_detector import photo
 
 from xai.bench import estimate, page_of_run, run_benchmark, summarise
-from xai.bench.markdown import to_markdown
-from xai.bench.masks import mask_warnings
-from xai.bench.sharded import open_shards
+from xai.bench.data.shard_source import open_shards
+from xai.bench.results.markdown import to_markdown
+from xai.bench.run.masks import mask_warnings
 from xai.core import ConfigError, DataError
 from xai.report.findings import findings_of
 

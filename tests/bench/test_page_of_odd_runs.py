@@ -13,7 +13,7 @@ from pyarrow import Table, parquet
 
 from xai.attr import METHODS
 from xai.bench import page_of_run, read_records, run_benchmark
-from xai.bench.views import read_views, views_path, write_views
+from xai.bench.run.image_snapshots import read_views, views_path, write_views
 from xai.core import DataError
 from xai.data import read_image
 from xai.report import to_html

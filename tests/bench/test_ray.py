@@ -25,12 +25,12 @@ from xai.bench import (
     status,
     summarise,
 )
-from xai.bench.engines import engine_of
-from xai.bench.ray_worker import Report, Worker
-from xai.bench.runner import _work
-from xai.bench.shards import content_of
-from xai.bench.store import Store
-from xai.bench.views import read_views
+from xai.bench.data.shard_files import content_of
+from xai.bench.run.engines import engine_of
+from xai.bench.run.image_snapshots import read_views
+from xai.bench.run.ray_worker import Report, Worker
+from xai.bench.run.runner import _work
+from xai.bench.run.store import Store
 from xai.cli.main import app
 from xai.core import DataError, ModelError, UsageError, XaiError
 from xai.core.versions import decisive
@@ -92,7 +92,7 @@ def test_the_same_records_as_the_local_engine(cluster, yaml_file, local, tmp_pat
 
 
 def test_a_worker_killed_in_the_middle_of_a_write(cluster, yaml_file, local, tmp_path, monkeypatch):
-    monkeypatch.setattr("xai.bench.ray_engine.Worker", DiesOnce)
+    monkeypatch.setattr("xai.bench.run.ray_engine.Worker", DiesOnce)
     result = run_benchmark(yaml_file, tmp_path / "run", engine="ray", ray=WORKERS)
     assert (tmp_path / "run" / "died").exists()
     assert result.failed == ()
@@ -117,7 +117,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(cluster, yaml_file, local, 
     run = tmp_path / "run"
     command = ["benchmark", "run", str(yaml_file), "--out", str(run), "--engine", "ray", "--ray-workers", "1"]
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.ray_engine.Worker", DiesOverOneShard)
+        patch.setattr("xai.bench.run.ray_engine.Worker", DiesOverOneShard)
         found = CliRunner().invoke(app, [*command, "--ray-retries", "1"])
     assert found.exit_code == 4, found.stderr
     assert "(images 2 to 3, vit-token) given up after 2 attempts: its worker was lost" in found.stderr

@@ -21,8 +21,8 @@ from xai.bench import (
     status,
     summarise,
 )
-from xai.bench.files import only_writer
-from xai.bench.store import Store
+from xai.bench.data.files import only_writer
+from xai.bench.run.store import Store
 from xai.core import ConfigError, DataError, UsageError
 
 
@@ -53,7 +53,7 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
     sessions = read_run(tmp_path)["sessions"]
-    monkeypatch.setattr("xai.bench.engines.run_unit", None)
+    monkeypatch.setattr("xai.bench.run.engines.run_unit", None)
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.resumed == result.units == 3
     assert read_run(tmp_path)["sessions"] == sessions  # only those that measured something
@@ -62,7 +62,7 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run["sessions"][-1]["end"] = None
     (tmp_path / "run.json").write_text(json.dumps(run))
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr("xai.bench.runner._close", Mock(side_effect=KeyboardInterrupt))
+        broken.setattr("xai.bench.run.runner._close", Mock(side_effect=KeyboardInterrupt))
         run_benchmark(config(), tmp_path, classifier=tiny)
     assert len(read_run(tmp_path)["sessions"]) == len(sessions)
     run_benchmark(config(), tmp_path, classifier=tiny)
@@ -131,7 +131,7 @@ def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monke
         raise DataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.engines.run_unit", failing)
+        patch.setattr("xai.bench.run.engines.run_unit", failing)
         with pytest.raises(DataError, match="no"):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert run_benchmark(config(seed=1), tmp_path, classifier=tiny).resumed == 0
@@ -179,7 +179,7 @@ def test_maps_are_kept_and_reused(config, tiny, tmp_path, monkeypatch):
     for part in (tmp_path / "parts").iterdir():
         part.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.context.explain", None)  # would be called to make maps
+        patch.setattr("xai.bench.run.context.explain", None)  # would be called to make maps
         run_benchmark(config(), tmp_path, classifier=tiny)
     assert records(tmp_path).equals(before)
     # maps of other pixels or another model are never taken for these

@@ -6,7 +6,7 @@ from tiny_detector import Pooled, classifier, photo, write_photos
 
 from xai import attr, metrics
 from xai.bench import estimate, make_plan, read_records, run_benchmark, status
-from xai.bench.store import Store
+from xai.bench.run.store import Store
 from xai.core import DataError, Margin, ModelError, UsageError
 from xai.data import read_image
 from xai.models import Classifier, Preprocessing

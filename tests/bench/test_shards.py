@@ -15,9 +15,9 @@ from PIL import Image
 from sample_shards import add, write_parquet, write_tar
 
 from xai.bench import make_plan, read_benchmark, run_benchmark
-from xai.bench.config import DataConfig
-from xai.bench.sharded import INDEX, open_shards
-from xai.bench.sources import open_source
+from xai.bench.config.schema import DataConfig
+from xai.bench.data.shard_source import INDEX, open_shards
+from xai.bench.data.sources import open_source
 from xai.core import ConfigError, DataError
 from xai.data import read_image
 
@@ -74,7 +74,7 @@ def test_shards_are_read_once_and_again_when_they_change(config, tiny, photos, t
     settings, run = config(data={"shards": str(path)}), tmp_path / "run"
     first = make_plan(settings, tiny, run)
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.sharded.content_of", None)
+        patch.setattr("xai.bench.data.shard_source.content_of", None)
         again = make_plan(settings, tiny, run)
     assert list(again.units) == list(first.units) and again.identity == first.identity
     before = path.stat()
@@ -186,7 +186,7 @@ def test_a_shard_that_ends_too_early(photos, tmp_path):
 def test_one_row_group_is_held(photos, tmp_path):
     path = write_parquet(tmp_path / "a.parquet", photos, [0, 1, 2, 3, 4], row_group_size=2)
     source = open_shards([str(path)], None, None)
-    from xai.bench.sharded import _open
+    from xai.bench.data.shard_source import _open
 
     for entry in source.entries(0, 5):
         entry.make()

@@ -15,8 +15,8 @@ from xai.bench import (
     to_markdown,
     write_summary,
 )
-from xai.bench.store import Outcome, Store
-from xai.bench.tables import tables
+from xai.bench.results.score_tables import tables
+from xai.bench.run.store import Outcome, Store
 from xai.core import DataError, Record, UsageError
 
 METHODS = {"good": 1.0, "useless": 0.0, "random_0": 0.0, "random_1": 0.0, "center_prior": -0.5, "greedy": 2.0}

@@ -7,7 +7,7 @@ import yaml
 
 from xai.attr import create
 from xai.bench import method_config, tune
-from xai.bench.tuning import _cross_validate, candidates, defaults
+from xai.bench.results.tuning import _cross_validate, candidates, defaults
 from xai.core import DataError, Margin, UsageError
 from xai.data import read_image
 from xai.metrics import evaluate

@@ -13,7 +13,7 @@ from tiny_detector import classifier
 
 from xai import metrics
 from xai.bench import run_benchmark
-from xai.bench.views import looker, read_views, views_path, write_views
+from xai.bench.run.image_snapshots import looker, read_views, views_path, write_views
 from xai.core import Sample
 from xai.data import read_image
 from xai.data.lazy import Entry
@@ -138,7 +138,7 @@ def test_missing_and_broken_views_are_made_again_without_perturbing(config, tiny
 
 def test_views_of_other_settings_do_not_stay(config, tiny, photos, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.context.explain", None)  # fails after the views of the first shard
+        patch.setattr("xai.bench.run.context.explain", None)  # fails after the views of the first shard
         with pytest.raises(TypeError):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert len(views_of(tmp_path)) == 2
@@ -169,7 +169,7 @@ def test_broken_images_have_no_view(config, tiny, photos, tmp_path):
 
 
 def test_records_are_the_same_with_and_without_views(config, tiny, finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("xai.bench.context.Context.has_views", lambda self, shard: True)
+    monkeypatch.setattr("xai.bench.run.context.Context.has_views", lambda self, shard: True)
     run_benchmark(config(), tmp_path, classifier=tiny)
     assert not (tmp_path / "views").exists()
     one, other = records(finished), records(tmp_path)

@@ -14,7 +14,7 @@ import xai
 from xai import attr, metrics
 from xai.attr import PRESETS, full_options
 from xai.bench import BenchmarkConfig
-from xai.bench.rows import method_rows
+from xai.bench.config.method_configurations import method_rows
 from xai.cli.main import app
 from xai.core import Explanation, Geometry, Margin, ProblemType, Sample, UsageError
 from xai.explanation import Explainer

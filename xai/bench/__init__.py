@@ -1,23 +1,23 @@
 """The faithfulness benchmark: configuration → plan of hashed units → records → verdicts."""
 
-from xai.bench.compare import RunPair, compare_runs
-from xai.bench.config import BenchmarkConfig, json_schema
-from xai.bench.context import Context
-from xai.bench.engines import RayOptions
-from xai.bench.estimate import Estimate, estimate
-from xai.bench.markdown import to_markdown, write_summary
-from xai.bench.page import page_of_run
-from xai.bench.plan import Plan, Unit, make_plan
-from xai.bench.prepared import Exclusion
-from xai.bench.reading import read_benchmark
-from xai.bench.results import Summary
-from xai.bench.runner import Progress, RunResult, run_benchmark
-from xai.bench.starter import starter_config
-from xai.bench.status import Status, status
-from xai.bench.store import export, read_records, read_run
-from xai.bench.summary import summarise
-from xai.bench.tuning import Tuning, method_config, tune
-from xai.bench.unit import run_unit
+from xai.bench.config.reading import read_benchmark
+from xai.bench.config.schema import BenchmarkConfig, json_schema
+from xai.bench.config.starter import starter_config
+from xai.bench.results.compare import RunPair, compare_runs
+from xai.bench.results.markdown import to_markdown, write_summary
+from xai.bench.results.model import Summary
+from xai.bench.results.page import page_of_run
+from xai.bench.results.summary import summarise
+from xai.bench.results.tuning import Tuning, method_config, tune
+from xai.bench.run.context import Context
+from xai.bench.run.engines import RayOptions
+from xai.bench.run.estimate import Estimate, estimate
+from xai.bench.run.inputs import Exclusion
+from xai.bench.run.plan import Plan, Unit, make_plan
+from xai.bench.run.runner import Progress, RunResult, run_benchmark
+from xai.bench.run.status import Status, status
+from xai.bench.run.store import export, read_records, read_run
+from xai.bench.run.work_item import run_unit
 
 __all__ = [
     "BenchmarkConfig",

@@ -34,7 +34,7 @@ def report(
     about all images, whichever are shown.
     """
     from xai.bench import page_of_run
-    from xai.bench.page import SAMPLED
+    from xai.bench.results.page import SAMPLED
     from xai.core import UsageError
     from xai.core.files import disk_errors
     from xai.report import write_data, write_page

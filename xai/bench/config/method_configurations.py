@@ -1,0 +1,75 @@
+"""The rows of a benchmark's tables: the methods asked for, and the controls they must beat."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from xai.attr import full_options, resolve_method
+from xai.bench.config.schema import BenchmarkConfig
+from xai.core import derive_seed
+
+RANDOM, GREEDY = "random", "greedy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its options under a name of its own.
+
+    Args:
+        name: Of the row.
+        method: Registry name.
+        options: All of the method's options, defaults included, JSON-ready.
+        control: Whether it is a control.
+        hash: Digest of the method, its options and what it explains.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
+    hash: str = ""
+
+
+def method_rows(config: BenchmarkConfig) -> list[Row]:
+    """The methods of the configuration, in order."""
+    return [_row(config, entry.row, entry.method, entry.options) for entry in config.methods]
+
+
+def control_rows(config: BenchmarkConfig) -> list[Row]:
+    """The controls that look at one map at a time; the greedy order depends on the protocol."""
+    controls = config.controls
+    rows = [
+        _row(config, f"{RANDOM}_{i}", "random", {"seed": derive_seed(config.seed, "random", i)}, True)
+        for i in range(controls.random_seeds)
+    ]
+    if controls.center_prior:
+        rows.append(_row(config, "center_prior", "center_prior", {}, True))
+    if controls.sobel:
+        rows.append(_row(config, "sobel", "sobel", {}, True))
+    if controls.raw_attention:
+        rows.append(_row(config, "raw_last_layer", "raw_attention", {"layers": "last_layer"}, True))
+    return rows
+
+
+def greedy_row(config: BenchmarkConfig) -> Row:
+    """The row of the greedy order of occlusion."""
+    return Row(GREEDY, GREEDY, {}, True, digest({"method": GREEDY}))
+
+
+def digest(content: Any, length: int = 12) -> str:
+    """The first hex digits of the sha256 of canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return sha256(text.encode()).hexdigest()[:length]
+
+
+def _row(
+    config: BenchmarkConfig, name: str, method: str, options: Mapping[str, Any], control: bool = False
+) -> Row:
+    method, options = resolve_method(method, options)
+    full = full_options(method, options)
+    if "seed" in full and "seed" not in options:
+        full["seed"] = config.seed
+    said = {"method": method, "options": full, "explain": config.explain}
+    return Row(name, method, full, control, digest(said))

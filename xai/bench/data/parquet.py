@@ -1,0 +1,74 @@
+"""Parquet files of a run: read as a whole or refused, with the columns and types that were written."""
+
+import importlib
+from collections.abc import Collection
+from typing import Any
+
+from xai.bench.data.remote import Folder
+from xai.core import nearest
+from xai.metrics import METRICS
+
+
+def read_columns(
+    path: Folder, schema: Any, *, nulls: Collection[str] = (), lacks: Collection[str] = ()
+) -> Any:
+    """The columns of a schema as an Arrow table with the file's own notes.
+
+    Args:
+        path: Of the file.
+        schema: Names and types, which must be the file's.
+        nulls: Columns whose cells may be null.
+        lacks: Columns that a file of an older version may lack; they are null then.
+
+    Raises:
+        ValueError: A column is missing, of another type, or has a null; texts that are no UTF-8.
+        Exception: Whatever pyarrow makes of broken bytes.
+    """
+    pa = importlib.import_module("pyarrow")
+    with path.open("rb") as stream:
+        file = importlib.import_module("pyarrow.parquet").ParquetFile(stream, page_checksum_verification=True)
+        there = file.schema_arrow
+        for field in schema:
+            at = there.get_all_field_indices(field.name)
+            if len(at) > 1 or (not at and field.name not in lacks):
+                raise ValueError(f"it has {len(at) or 'no'} columns {field.name!r}")
+            if at and not _same(there.field(at[0]).type, field.type):
+                raise ValueError(
+                    f"the column {field.name!r} holds {there.field(at[0]).type}, not {field.type}"
+                )
+        table = file.read([name for name in schema.names if there.get_all_field_indices(name)])
+    table.validate(full=True)
+    for name in table.column_names:
+        column = table[name]
+        inside = pa.compute.list_flatten(column).null_count if pa.types.is_list(column.type) else 0
+        if inside or (column.null_count and name not in nulls):
+            raise ValueError(f"the column {name!r} has cells without a value")
+    columns = [
+        table[name].cast(schema.field(name).type)
+        if name in table.column_names
+        else pa.nulls(table.num_rows, schema.field(name).type)
+        for name in schema.names
+    ]
+    return pa.table(columns, schema=schema.with_metadata(there.metadata))
+
+
+def records_fault(table: Any) -> str | None:
+    """What is wrong with the records of a part, None if nothing is."""
+    compute, names = importlib.import_module("pyarrow.compute"), table.column_names
+    if "metric" in names:
+        for metric in compute.unique(table["metric"]).to_pylist():
+            if metric not in METRICS:
+                return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
+    if {"curve", "fractions"} <= {*names}:
+        lengths = compute.list_value_length(table["curve"])
+        if not lengths.equals(compute.list_value_length(table["fractions"])):
+            return "a curve has another number of points than of fractions"
+    return None
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether two types are one; what the items of a list are called does not matter."""
+    types = importlib.import_module("pyarrow").types
+    if types.is_list(found) and types.is_list(wanted):
+        return found.value_type == wanted.value_type
+    return found == wanted

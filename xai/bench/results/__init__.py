@@ -1,0 +1,1 @@
+"""What a run found: summary, tables, comparison, page, tuning."""

@@ -1,0 +1,106 @@
+"""Two runs, image by image."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xai.bench.data.remote import Folder, folder_of
+from xai.bench.run.store import read_records
+from xai.core import UsageError
+from xai.metrics import METRICS
+from xai.stats import Comparison, adjust, compare_paired
+
+_KEY = ["image_hash", "target", "method", "metric", "protocol_hash"]
+
+
+@dataclass(frozen=True)
+class RunPair:
+    """One row of both runs, under one metric and protocol.
+
+    Args:
+        method: Row name.
+        metric: Registry name.
+        protocol: Name in the first run.
+        protocol_hash: Digest, the same in both.
+        same_method: Whether its options are the same in both runs.
+        comparison: First run against the second.
+    """
+
+    method: str
+    metric: str
+    protocol: str
+    protocol_hash: str
+    same_method: bool
+    comparison: Comparison
+
+
+def compare_runs(
+    run_a: str | Folder,
+    run_b: str | Folder,
+    *,
+    resamples: int = 9999,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> list[RunPair]:
+    """Compare what two runs have in common: same pixels, followed class, row name, metric and protocol hash.
+
+    p is Holm's over the rows of one metric and protocol.
+
+    Raises:
+        UsageError: They share no such record; says whether images, rows, metrics or protocols differ.
+    """
+    columns = [*_KEY, "method_hash", "protocol", "group", "image", "value"]
+    first, second = read_records(run_a, columns), read_records(run_b, columns)
+    both = first.drop_duplicates(_KEY).merge(
+        second.drop_duplicates(_KEY), on=_KEY, suffixes=("_a", "_b"), sort=False
+    )
+    both = both[both["value_a"].notna() & both["value_b"].notna()]
+    if not len(both):
+        raise UsageError(f"{run_a} and {run_b} share no score.", _why(first, second))
+    names = (_name(run_a), _name(run_b)) if _name(run_a) != _name(run_b) else (str(run_a), str(run_b))
+    pairs = []
+    for (method, metric, protocol_hash), part in both.groupby(
+        ["method", "metric", "protocol_hash"], sort=False
+    ):
+        grouped = part["group_a"].nunique() < len(part)
+        comparison = compare_paired(
+            part["value_a"].to_numpy(),
+            part["value_b"].to_numpy(),
+            list(part["group_a"]) if grouped else None,
+            names=names,
+            higher_is_better=METRICS[str(metric)].higher_is_better,
+            alpha=alpha,
+            resamples=resamples,
+            seed=seed,
+        )
+        same = bool((part["method_hash_a"] == part["method_hash_b"]).all())
+        protocol = str(part["protocol_a"].iloc[0])
+        pairs.append(RunPair(str(method), str(metric), protocol, str(protocol_hash), same, comparison))
+    return _adjusted(pairs, alpha)
+
+
+def _adjusted(pairs: list[RunPair], alpha: float) -> list[RunPair]:
+    adjusted = []
+    for metric, protocol in dict.fromkeys((pair.metric, pair.protocol_hash) for pair in pairs):
+        rows = [pair for pair in pairs if (pair.metric, pair.protocol_hash) == (metric, protocol)]
+        said = adjust([pair.comparison for pair in rows], alpha=alpha)
+        adjusted += [replace(pair, comparison=one) for pair, one in zip(rows, said, strict=True)]
+    return adjusted
+
+
+def _name(run: str | Folder) -> str:
+    folder = folder_of(run)
+    return folder.resolve().name if isinstance(folder, Path) else folder.name
+
+
+def _why(first: Any, second: Any) -> str:
+    for column, what in (
+        ("image_hash", "Their images (as the models take them) differ"),
+        ("protocol_hash", "Their protocols differ, and numbers of different protocols are not comparable"),
+        ("metric", "Their metrics differ"),
+        ("method", "Their rows have different names"),
+        ("target", "They follow different classes"),
+    ):
+        if not set(first[column]) & set(second[column]):
+            return f"{what}."
+    return "No image, row, metric and protocol is the same in both."

@@ -1,0 +1,180 @@
+"""A run as a page, made of its folder alone: neither the model nor the images are needed."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xai.attr import METHODS, preset_of
+from xai.bench.config.method_configurations import GREEDY
+from xai.bench.results.images import Shown, images_by_shard, shown_images
+from xai.bench.results.model import Summary, plain
+from xai.bench.results.summary import summarise
+from xai.bench.run.store import Store, read_records, read_run
+from xai.core import DataError, ProblemType, derive_seed
+
+if TYPE_CHECKING:
+    from xai.report.payload import Image, Page
+    from xai.report.payload import Part as PagePart
+
+SAMPLED = 200
+
+
+def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0) -> "Page":
+    """What a page says of a run, finished or not.
+
+    Args:
+        run: Its folder.
+        images: How many images to show, drawn at random; None for all. Statistics are always about all.
+        seed: Of the draw.
+
+    Raises:
+        DataError: No run, one without any finished unit, or a broken part.
+        UsageError: pandas, pyarrow or SciPy is not installed.
+    """
+    from xai.bench.results.page_cards import cards
+    from xai.core.versions import __version__
+    from xai.report.facts import model_facts
+    from xai.report.payload import Page, Row  # a run need not wait for what draws
+
+    run, about = Path(run), read_run(run)
+    store, records = Store(run), read_records(run)
+    if not len(records):
+        raise DataError(f"{run} has no record yet.", "Run its benchmark until a unit is finished.")
+    summary = summarise(run)
+    shards = images_by_shard(store)
+    measured = sum(map(len, shards.values()))
+    chosen = _chosen(run, shards, about, images, seed)
+    labels = list(summary.provenance["model"]["labels"])
+    found = _images(chosen, records, about, summary)
+    return Page(
+        kind="benchmark",
+        title=_title(summary),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        model=model_facts(plain(summary.provenance["model"])),
+        labels=labels,
+        problem_type=ProblemType(summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL)),
+        rows=[
+            Row(
+                name=row["name"],
+                method=row["method"],
+                control=row["control"],
+                options=plain(row["options"]),
+                preset=preset_of(row["method"], row["options"]) if row["method"] in METHODS else None,
+            )
+            for row in about["methods"]
+        ],
+        classes=[label for label in labels if any(label in _classes(one) for one in found)],
+        parts=_parts(summary, records, about, any(image.fills for image in found)),
+        summary=_sent_on(summary.as_dict()),
+        cards=cards(summary, about["methods"]),
+        provenance=_provenance(
+            about, summary, seed if images is not None and len(found) == images < measured else None
+        ),
+        shown=(len(found), measured),
+        images=found,
+    )
+
+
+def _sent_on(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without this machine's folders."""
+    from xai.report.facts import model_facts, without_folders
+
+    session = dict(summary["provenance"])
+    model = session.pop("model")
+    return summary | {
+        "provenance": without_folders(session) | {"model": model | model_facts(model)},
+        "exclusions": [one | {"reason": without_folders(one["reason"])} for one in summary["exclusions"]],
+    }
+
+
+def _title(summary: Summary) -> str:
+    done, units = summary.units
+    return summary.name if done == units else f"{summary.name} (unfinished: {done} of {units} units)"
+
+
+def _chosen(
+    run: Path,
+    shards: Mapping[int, Sequence[str]],
+    about: Mapping[str, Any],
+    images: int | None,
+    seed: int,
+) -> list[Shown]:
+    """The images shown, in the order of the data."""
+    ids = [name for names in shards.values() for name in names]
+    wanted = set(ids)
+    if images is not None and images < len(ids):
+        random = np.random.default_rng(derive_seed(seed, "images of a page"))
+        wanted = {ids[i] for i in random.choice(len(ids), images, replace=False)}
+    kind, labels = about["protocols"][0]["target"], about["sessions"][-1]["model"]["labels"]
+    return [
+        one
+        for shard, names in sorted(shards.items())
+        if wanted.intersection(names)
+        for one in shown_images(run, shard, names, kind, labels)
+        if one.id in wanted
+    ]
+
+
+def _classes(image: "Image") -> set[str]:
+    return {label for by_class in image.maps.values() for label in by_class}
+
+
+def _images(
+    chosen: Sequence[Shown],
+    records: Any,
+    about: Mapping[str, Any],
+    summary: Summary,
+) -> "list[Image]":
+    from xai.bench.results.page_images import Run, page_image
+
+    exclusions = defaultdict(list)
+    for one in summary.exclusions:
+        exclusions[one.image].append(one)
+    run = Run(about, exclusions)
+    ids = {one.id for one in chosen}
+    some = records[records["image"].isin(ids) & (records["method"] != GREEDY)]
+    by_image = {name: part.to_dict("records") for name, part in some.groupby("image", sort=False)}
+    return [page_image(one, by_image[one.id], run) for one in chosen if one.id in by_image]
+
+
+def _parts(summary: Summary, records: Any, about: Mapping[str, Any], painted: bool) -> "list[PagePart]":
+    from xai.bench.results.page_metrics import page_part
+
+    curves = records[records["fractions"].map(len) > 0].drop_duplicates(["metric", "protocol_hash"])
+    fractions = {
+        (one["metric"], one["protocol_hash"]): [float(share) for share in one["fractions"]]
+        for one in curves[["metric", "protocol_hash", "fractions"]].to_dict("records")
+    }
+    return [
+        page_part(part, fractions.get((part.metric, part.protocol_hash), ()), about["protocols"], painted)
+        for part in summary.parts
+    ]
+
+
+def _provenance(about: Mapping[str, Any], summary: Summary, drawn: int | None) -> dict[str, Any]:
+    """The last session, and what of the settings holds for all of the run."""
+    from xai.report.facts import without_folders
+
+    done, units = summary.units
+    config = about["config"]
+    sessions = about["sessions"]
+    kept = ("explain", "statistics", "controls", "checks", "shard_size")
+    session = {key: value for key, value in summary.provenance.items() if key != "model"}
+    return plain(
+        without_folders(session)
+        | {
+            "run": {
+                "units": f"{done} of {units}",
+                "sessions": len(sessions),
+                "began": sessions[0]["start"],
+                "images": about["identity"].get("data"),
+            },
+            "settings": {key: config[key] for key in kept},
+            "images_shown": "all" if drawn is None else f"drawn at random, seed {drawn}",
+        }
+    )

@@ -1,0 +1,241 @@
+"""What a run says: rankings with their uncertainty, agreement, cost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xai.bench.config.method_configurations import GREEDY, RANDOM
+from xai.bench.data.remote import Folder
+from xai.bench.results.model import Answers, Greedy, MethodCost, Part, Summary
+from xai.bench.results.score_tables import Table, tables
+from xai.bench.run.masks import mask_warnings
+from xai.bench.run.plan import CHECKS
+from xai.bench.run.store import Store, read_records, read_run
+from xai.core import DataError
+from xai.metrics import METRICS
+from xai.stats import (
+    Agreement,
+    Analysis,
+    Band,
+    analyse,
+    mean_curve,
+    metric_agreement,
+    rank_stability,
+    split_half,
+)
+
+CURVE_RESAMPLES = 1000
+HEADLINE = "srg"
+
+
+def summarise(
+    run: str | Folder, *, resamples: int | None = None, alpha: float | None = None, seed: int | None = None
+) -> Summary:
+    """Work out what the records of a run say, finished or not.
+
+    Args:
+        run: Its folder.
+        resamples: Of the bootstrap; default as configured.
+        alpha: Level of the tests; default as configured.
+        seed: Of the bootstrap; default as configured.
+    """
+    about = read_run(run)
+    said = about["config"]["statistics"]
+    settings: dict[str, Any] = {
+        "resamples": resamples or said["resamples"],
+        "alpha": alpha or said["alpha"],
+        "seed": about["config"]["seed"] if seed is None else seed,
+    }
+    store, records = Store(run), read_records(run)
+    found = list(tables(records))
+    curves = records[records["curve"].map(len) > 0]
+    _check_curves(run, curves)
+    parts = tuple(_part(table, curves, settings) for table in found)
+    units, done = store.units(), store.keys()
+    return Summary(
+        name=about["name"],
+        images=about["plan"]["images"],
+        units=(sum(unit["key"] in done for unit in units), len(units)),
+        parts=parts,
+        stability=_stability(parts),
+        agreement=_agreement(parts),
+        answers=_answers(records, about["protocols"]),
+        cost=_cost(records),
+        protocols=about["protocols"],
+        methods=about["methods"],
+        exclusions=tuple(store.exclusions()),
+        provenance=about["sessions"][-1],
+        warnings=tuple(mask_warnings(store.masks(CHECKS))),
+    )
+
+
+def _check_curves(run: str | Folder, curves: Any) -> None:
+    """Curves that are averaged have the same number of points."""
+    points = curves["curve"].map(len).groupby([curves["metric"], curves["protocol_hash"]]).nunique()
+    if (points > 1).any():
+        metric, protocol = points.index[points > 1][0]
+        raise DataError(
+            f"{run}: the curves of {metric} under protocol hash {protocol} differ in their number of points.",
+            "A file in its folder parts was changed: delete it and run the same xai benchmark run again.",
+        )
+
+
+def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
+    every = np.ones(len(table.images), bool)
+    mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
+    flat = table.saturated.sum(0)
+    methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
+    return Part(
+        metric=table.metric,
+        protocol=table.protocol,
+        protocol_hash=table.protocol_hash,
+        higher_is_better=table.higher_is_better,
+        analysis=_with_saturation(_analyse(table, every, settings), table),
+        strata=_split(table, table.labels, settings),
+        kinds=_kinds(table, settings),
+        split_half=split_half(
+            table.values[:, methods],  # controls would make any two halves agree
+            groups=table.groups if table.grouped else None,
+            alpha=settings["alpha"],
+            seed=settings["seed"],
+        ),
+        saturated={name: int(count) for name, count in zip(table.methods, flat, strict=True)},
+        saturated_images=int(table.saturated.all(1).sum()) if len(table.methods) else 0,
+        ties={name: float(share) for name, share in zip(table.methods, table.ties, strict=True)},
+        greedy=_greedy(table),
+        curves=_curves(table, mine, settings),
+    )
+
+
+def _split(table: Table, said: Sequence[str | None], settings: Mapping[str, Any]) -> dict[str, Analysis]:
+    """The images of which the same is said, by that, if there are several such parts of them."""
+    values = sorted({one for one in said if one is not None})
+    chosen = {value: np.array([one == value for one in said]) for value in values}
+    return {k: _analyse(table, v, settings) for k, v in chosen.items()} if len(values) > 1 else {}
+
+
+def _kinds(table: Table, settings: Mapping[str, Any]) -> dict[str, Analysis]:
+    if table.metric != HEADLINE and METRICS[table.metric].needs != "mask":
+        return {}
+    # the pairs of ten kinds would be most of the summary
+    return {kind: replace(one, pairs=()) for kind, one in _split(table, table.kinds, settings).items()}
+
+
+def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
+    groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
+    judged = METRICS[table.metric].against_random and RANDOM in table.methods
+    reference = RANDOM if judged else None
+    return analyse(
+        table.values[chosen],
+        table.methods,
+        groups=groups if table.grouped else None,
+        higher_is_better=table.higher_is_better,
+        reference=reference,
+        reference_draws=table.draws[chosen] if reference and table.draws.shape[1] > 1 else None,
+        controls=table.controls,
+        **settings,
+    )
+
+
+def _with_saturation(analysis: Analysis, table: Table) -> Analysis:
+    """Verdicts that say so where most curves of a row rank nothing."""
+    images, methods = len(table.images), []
+    for one in analysis.methods:
+        flat = int(table.saturated[:, table.methods.index(one.name)].sum())
+        if flat == images and one.name != analysis.reference:
+            one = replace(one, verdict=f"saturated on every image, ranks nothing ({one.verdict})")
+        elif 2 * flat > images and one.name != analysis.reference:
+            one = replace(one, verdict=f"{one.verdict}, but saturated on {flat} of {images} images")
+        methods.append(one)
+    return replace(analysis, methods=tuple(methods))
+
+
+def _greedy(table: Table) -> Greedy | None:
+    if table.greedy is None:
+        return None
+    here = np.isfinite(table.greedy)
+    means = {name: _mean(table.column(name)[here]) for name in table.methods}
+    return Greedy(int(here.sum()), _mean(table.greedy[here]), means)
+
+
+def _curves(table: Table, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
+    """Mean curves by row, over the images that all rows share; random maps are averaged per image first."""
+    bands = {}
+    shared = {table.images[row] for row in np.flatnonzero(np.isfinite(table.values).all(1))}
+    records = records[records["image"].isin(shared)]
+    for name in table.methods:
+        drawn = records["method"].str.fullmatch(rf"{RANDOM}_\d+")
+        mine = records[drawn if name == RANDOM else records["method"] == name]
+        if not len(mine):
+            continue
+        by_image = mine.groupby("image", sort=False)
+        bands[name] = mean_curve(
+            np.stack([np.mean(np.stack(list(part)), 0) for _, part in by_image["curve"]]),
+            list(mine["fractions"].iloc[0]),
+            groups=list(by_image["group"].first()) if table.grouped else None,
+            alpha=settings["alpha"],
+            resamples=min(CURVE_RESAMPLES, settings["resamples"]),
+            seed=settings["seed"],
+        )
+    return bands
+
+
+def _means(part: Part) -> dict[str, float]:
+    """Mean scores of the methods; controls would make any two rankings agree."""
+    return {one.name: one.mean for one in part.analysis.methods if not one.control}
+
+
+def _stability(parts: Sequence[Part]) -> dict[str, Agreement]:
+    metrics = {
+        part.metric: {p.protocol: _means(p) for p in parts if p.metric == part.metric} for part in parts
+    }
+    return {name: rank_stability(scores) for name, scores in metrics.items() if len(scores) > 1}
+
+
+def _agreement(parts: Sequence[Part]) -> dict[str, Agreement]:
+    found = {}
+    for protocol in dict.fromkeys(part.protocol for part in parts):
+        scores = {part.metric: _means(part) for part in parts if part.protocol == protocol}
+        if len(scores) > 1:
+            directions = {name: METRICS[name].higher_is_better for name in scores}
+            found[protocol] = metric_agreement(scores, directions)
+    return found
+
+
+def _answers(records: Any, protocols: Sequence[Mapping[str, Any]]) -> dict[str, Answers]:
+    thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
+    found = {}
+    for one in protocols:
+        mine = records[(records["protocol_hash"] == one["hash"]) & records["clean"].notna()]
+        # insertion may start from another baseline than the protocol's own
+        mine = mine[mine["metric"] != "insertion"] if (mine["metric"] != "insertion").any() else mine
+        mine = mine.drop_duplicates("image")
+        if len(mine):
+            limit = thresholds.get(one["value"])
+            kept = None if limit is None else int((mine["baseline"] > limit).sum())
+            found[one["name"]] = Answers(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
+    return found
+
+
+def _cost(records: Any) -> dict[str, MethodCost]:
+    once = records.drop_duplicates(["image", "method"])
+    once = once.assign(method=once["method"].str.replace(rf"^{RANDOM}_\d+$", RANDOM, regex=True))
+    return {
+        str(name): MethodCost(
+            float(part["seconds"].median()),
+            int(part["forwards"].max()),
+            int(part["backwards"].max()),
+            int(part["peak_bytes"].max()),
+        )
+        for name, part in once.groupby("method", sort=False)
+        if name != GREEDY
+    }
+
+
+def _mean(values: Any) -> float:
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else math.nan

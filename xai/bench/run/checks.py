@@ -1,0 +1,171 @@
+"""Costly tests on the first images: infidelity, sensitivity, class sensitivity, randomised models."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai import attr
+from xai.bench.run.context import Context
+from xai.bench.run.inputs import Exclusion, Prepared
+from xai.bench.run.maps import explain
+from xai.bench.run.plan import metrics_of
+from xai.bench.run.records import Sheet
+from xai.core import ModelError, Record, UsageError, XaiError
+from xai.metrics.captum_metrics import infidelity, sensitivity_max
+from xai.metrics.class_sensitivity import class_sensitivity
+from xai.metrics.randomization import randomization
+
+BLOCK_STAGES = 4  # of the cascade, beside head and embeddings
+Found = tuple[Tensor, Tensor | None]  # value (rows, B), curve (rows, B, K)
+
+
+def check_records(
+    context: Context, sheet: Sheet, relevance: Tensor, usable: Tensor
+) -> tuple[list[Record], list[Exclusion]]:
+    """Records of the configured checks, and what could not be checked.
+
+    Args:
+        context: Of the run.
+        sheet: Images of one shape.
+        relevance: (rows, B, rows, cols) maps of the followed class, zero where the method failed.
+        usable: (rows, B) where it did not.
+    """
+    records: list[Record] = []
+    excluded: list[Exclusion] = []
+    for metric in metrics_of(context.config, "class", "method"):
+        try:
+            values, curves = CHECKS[metric](context, sheet, relevance)
+        except UsageError:
+            raise
+        except XaiError as error:
+            reason = f"{metric}: {' '.join(error.message.split())}"
+            excluded += [Exclusion(one.id, "*", sheet.protocol, reason) for one in sheet.images]
+            continue
+        finite = values.isfinite()
+        for m, row in enumerate(context.rows):
+            places = [i for i in range(len(sheet.images)) if usable[m, i] and finite[m, i]]
+            reason = f"{metric}: the method gave no map for what the check asks"
+            excluded += [
+                Exclusion(one.id, row.name, sheet.protocol, reason)
+                for i, one in enumerate(sheet.images)
+                if usable[m, i] and not finite[m, i]
+            ]
+            records += sheet.plain(
+                metric,
+                row,
+                places,
+                values[m, places].tolist(),
+                curves=() if curves is None else curves[m, places].tolist(),
+            )
+    return records, excluded
+
+
+def _infidelity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+    """All rows meet the same perturbations, and the model is asked once for all of them."""
+
+    def some(batch: Sequence[int]) -> list[Tensor]:
+        value = infidelity(
+            context.classifier,
+            _pixels(context, [sheet.images[i] for i in batch]),
+            relevance[:, list(batch)],
+            _targets(context, [sheet.targets[i] for i in batch]),
+            seed=context.config.seed,
+            batch_size=context.batches.size,
+        )
+        return list(value.T)
+
+    return torch.stack(context.batches.run(some, range(len(sheet.images))), 1), None
+
+
+def _sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+    values = []
+    for row in context.rows:
+        method = attr.create(row.method, context.classifier, **row.options)
+
+        def some(batch: Sequence[int], method: attr.PatchAttribution = method) -> list[Tensor]:
+            value = sensitivity_max(
+                method.attribute_patches,
+                _pixels(context, [sheet.images[i] for i in batch]),
+                _targets(context, [sheet.targets[i] for i in batch]),
+                seed=context.config.seed,
+                batch_size=context.batches.size,
+            )
+            return list(value)
+
+        try:
+            values.append(torch.stack(context.batches.run(some, range(len(sheet.images)))))
+        except ModelError:  # one row's failure is not the others'
+            values.append(torch.full((len(sheet.images),), torch.nan, dtype=torch.float64))
+    return torch.stack(values), None
+
+
+def _class_sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+    """Against the map of the class that is likeliest among the others.
+
+    Both maps explain the class's own logit: two opposite margins would differ by construction.
+    """
+    others = []
+    for one, target in zip(sheet.images, sheet.targets, strict=True):
+        logits = one.logits.clone()
+        logits[target] = -torch.inf
+        others.append(int(logits.argmax()))
+    maps = [
+        _explained(context, context.classifier, sheet.images, classes, margin=False)
+        for classes in (sheet.targets, others)
+    ]
+    broken = maps[0].isnan().flatten(2).any(-1) | maps[1].isnan().flatten(2).any(-1)
+    pairs = zip(maps[0].nan_to_num(), maps[1].nan_to_num(), strict=True)
+    values = torch.stack([class_sensitivity(*pair) for pair in pairs])
+    return values.masked_fill(broken.to(values.device), torch.nan), None
+
+
+def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+    broken: list[Tensor] = []  # (rows, B) for every model asked
+
+    def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
+        margin = context.config.explain == "margin"
+
+        def maps(pixels: Tensor, target: Any) -> Tensor:
+            found = _explained(context, model, sheet.images, sheet.targets, margin)
+            broken.append(found.isnan().flatten(2).any(-1).cpu())
+            return found.nan_to_num()
+
+        return maps
+
+    found = randomization(
+        context.classifier,
+        explainer,
+        _pixels(context, sheet.images),
+        seed=context.config.seed,
+        groups=BLOCK_STAGES,
+    )
+    failed = torch.stack(broken).any(0).to(found.value.device)
+    return found.value.masked_fill(failed, torch.nan), found.spearman
+
+
+CHECKS: dict[str, Callable[[Context, Sheet, Tensor], Found]] = {
+    "infidelity": _infidelity,
+    "sensitivity_max": _sensitivity,
+    "class_sensitivity": _class_sensitivity,
+    "randomization": _randomization,
+}
+
+
+def _explained(
+    context: Context, model: Any, images: Sequence[Prepared], targets: Sequence[int], margin: bool
+) -> Tensor:
+    """(rows, B, rows, cols) of images of one shape, NaN where a method fails."""
+    maps = explain(model, context.rows, images, targets, margin, context.batches, strict=False)
+    return maps.stacked(context.rows, 0)
+
+
+def _targets(context: Context, targets: Sequence[int]) -> list[Any]:
+    if context.config.explain != "margin":
+        return list(targets)
+    return [context.classifier.problem_type.margin(target) for target in targets]
+
+
+def _pixels(context: Context, images: Sequence[Prepared]) -> Tensor:
+    return torch.stack([one.pixels for one in images]).to(context.classifier.device)

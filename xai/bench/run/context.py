@@ -1,0 +1,174 @@
+"""What every unit of a run needs: model, images, methods; made where it is needed, never sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from xai.bench.config.method_configurations import Row, control_rows, method_rows
+from xai.bench.config.names import resolve_protocols
+from xai.bench.config.schema import BenchmarkConfig
+from xai.bench.data.remote import Folder
+from xai.bench.data.sources import Source, open_source
+from xai.bench.run.batches import Batches
+from xai.bench.run.image_snapshots import are_whole, looker, views_path, write_views
+from xai.bench.run.inputs import Exclusion, Prepared, prepare
+from xai.bench.run.maps import Maps, explain, kept, maps_key
+from xai.bench.run.plan import device_of
+from xai.data.lazy import Entry
+from xai.metrics.protocol import Protocol
+from xai.models import Classifier, load
+from xai.perturb import Stream
+
+_PLAIN = ("config", "folder", "given", "plans", "trust_code")
+
+
+@dataclass
+class Context:
+    """The settings of a run, and what is made of them on the machine that works.
+
+    Sent to another process, it carries its settings alone and makes the rest anew.
+
+    Args:
+        config: Of the run.
+        folder: Of the run: maps and views are kept in it.
+        given: The model, if it is not to be loaded as the configuration says.
+        plans: Only to plan for workers on other devices: the model is held on the CPU.
+        trust_code: Whether the `factory` of the model's YAML may run, here and where this is sent.
+    """
+
+    config: BenchmarkConfig
+    folder: Folder | None = None
+    given: Classifier | None = None
+    plans: bool = False
+    trust_code: bool = False
+    _shard: tuple[int, tuple[list[Prepared], list[Exclusion]]] | None = field(
+        default=None, init=False, repr=False
+    )
+
+    _maps: tuple[str, Maps] | None = field(default=None, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _PLAIN} | {"_shard": None, "_maps": None}
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The model."""
+        if self.given is not None:
+            return self.given
+        model = self.config.model
+        device = "cpu" if self.plans else device_of(self.config)
+        return load(
+            str(model.config or model.spec),
+            model.labels,
+            device=device,
+            weights=model.weights,
+            dtype=model.dtype or self.config.dtype,
+            prompts=model.prompts,
+            problem_type=model.problem_type,
+            trust_code=self.trust_code,
+            grid=model.grid,
+        )
+
+    @cached_property
+    def source(self) -> Source:
+        """The images; who has them listed already sets them here."""
+        return open_source(self.config.data, self.folder)
+
+    @cached_property
+    def protocols(self) -> dict[str, Protocol]:
+        """By name, in order."""
+        return {one.name: one for one in resolve_protocols(self.config)}
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Methods, then controls."""
+        return method_rows(self.config) + control_rows(self.config)
+
+    @cached_property
+    def stream(self) -> Stream:
+        """Of perturbed images; a batch size that was halved stays halved."""
+        said = self.config.autocast
+        autocast = None if said is None else getattr(torch, said)
+        return Stream(
+            self.classifier, batch_size=self.config.batch_size, autocast=autocast, seed=self.config.seed
+        )
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Of images to explain."""
+        return Batches(self.config.batch_size)
+
+    def images(self, shard: int) -> tuple[list[Prepared], list[Exclusion]]:
+        """A shard's images as the model takes them; those of the last shard are kept."""
+        if self._shard is None or self._shard[0] != shard:
+            start = shard * self.config.shard_size
+            stop = min(start + self.config.shard_size, len(self.source))
+            self._shard = None  # two shards at once would be twice the memory
+            self._shard = (
+                shard,
+                self._prepare(shard, list(enumerate(self.source.entries(start, stop), start))),
+            )
+        return self._shard[1]
+
+    def _prepare(
+        self, shard: int, entries: Sequence[tuple[int, Entry]]
+    ) -> tuple[list[Prepared], list[Exclusion]]:
+        """Images of a shard; their views are kept, where they are not there yet."""
+        place = self._kept_in(shard)
+        if place is None or self.has_views(shard):
+            return prepare(self.classifier, entries, self.batches)
+        look = looker(self.classifier, self.protocols.values(), self.config.seed)
+        images, excluded = prepare(self.classifier, entries, self.batches, look)
+        write_views(views_path(place, shard), [one.view for one in images if one.view is not None])
+        # all that is left of them is in the file
+        return [replace(one, view=None) for one in images], excluded
+
+    def has_views(self, shard: int) -> bool:
+        """Whether the run's folder has what a page shows of a shard's images, or need not have it."""
+        place = self._kept_in(shard)
+        return place is None or are_whole(views_path(place, shard))
+
+    def _kept_in(self, shard: int) -> Folder | None:
+        """Where maps and views of a shard are kept; None where they are not."""
+        most = self.config.keep_images
+        return self.folder if most is None or shard * self.config.shard_size < most else None
+
+    def targets(
+        self, images: Sequence[Prepared], kind: str, protocol: str
+    ) -> tuple[list[Prepared], list[int], list[Exclusion]]:
+        """The images whose class is known, that class, and the others as exclusions."""
+        if kind == "predicted":
+            return list(images), [int(one.logits.argmax()) for one in images], []
+        labels = self.classifier.labels
+        known = [one for one in images if one.label in labels]
+        excluded = [
+            Exclusion(one.id, "*", protocol, _no_class(one.label, labels))
+            for one in images
+            if one.label not in labels
+        ]
+        return known, [labels.index(str(one.label)) for one in known], excluded
+
+    def maps(self, shard: int, images: Sequence[Prepared], targets: Sequence[int], kind: str) -> Maps:
+        """Maps of all rows, read from the run's folder where they are there; else those of the last shard."""
+
+        def make() -> Maps:
+            margin = self.config.explain == "margin"
+            return explain(
+                self.classifier, self.rows, images, targets, margin, self.batches, strict=shard == 0
+            )
+
+        place, key = self._kept_in(shard), maps_key(self.classifier, self.rows, images, targets)
+        if place is not None:
+            return kept(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
+        if self._maps is None or self._maps[0] != key:
+            self._maps = key, make()
+        return self._maps[1]
+
+
+def _no_class(label: str | None, labels: Sequence[str]) -> str:
+    if label is None:
+        return "no label, and the protocol follows the label's class"
+    return f"the label {label!r} is none of the model's classes ({', '.join(labels)})"

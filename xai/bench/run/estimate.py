@@ -1,0 +1,125 @@
+"""What a run will cost, before it is started."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from xai.bench.config.reading import read_benchmark
+from xai.bench.config.schema import BenchmarkConfig
+from xai.bench.run.context import Context
+from xai.bench.run.inputs import Prepared, prepare
+from xai.bench.run.maps import explain
+from xai.bench.run.plan import Plan, make_plan, metrics_of
+from xai.core import DataError
+from xai.metrics import evaluate, greedy_forwards
+from xai.models import Classifier
+from xai.perturb.stream import evaluation_mode
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A plan with the cost measured on one batch; checks are counted but not timed.
+
+    Args:
+        plan: The units.
+        rows: Methods and controls.
+        forwards: Forward passes of perturbed images: measured on one image, times images and rows.
+        seconds_per_forward: Of perturbed images, in full batches.
+        seconds_per_map: By row, per image.
+        seconds: Of the whole run, without the checks.
+        device: Where it was measured.
+        unusable: Images known not to be usable, and why.
+    """
+
+    plan: Plan
+    rows: int
+    forwards: int
+    seconds_per_forward: float
+    seconds_per_map: dict[str, float]
+    seconds: float
+    device: str
+    unusable: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "images": len(self.plan.source),
+            "units": len(self.plan.units),
+            "rows": self.rows,
+            "forwards": self.forwards,
+            "seconds_per_forward": self.seconds_per_forward,
+            "seconds_per_map": self.seconds_per_map,
+            "seconds": self.seconds,
+            "device": self.device,
+            "unusable": [{"image": name, "reason": reason} for name, reason in self.unusable],
+        }
+
+
+def estimate(
+    config: BenchmarkConfig | str | Path, *, classifier: Classifier | None = None, trust_code: bool = False
+) -> Estimate:
+    """Plan a run and measure its parts on its first image; nothing is written.
+
+    Every method is tried once, so a method that cannot explain the model is found here.
+
+    Raises:
+        As `run_benchmark`.
+    """
+    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
+    context = Context(config, None, classifier, trust_code=trust_code)
+    plan = make_plan(config, context.classifier)
+    images, rows = len(plan.source), len(context.rows)
+    with evaluation_mode(context.classifier):
+        image = _first(context, plan)
+        timed = _time_maps(context, image)
+        each, per_forward = _time_forwards(context, image)
+    greedy = min(config.controls.greedy_images, images)
+    forwards = sum(count * (images * rows + greedy) + greedy * greedy_forwards() for count in each)
+    kinds = len({one.target for one in context.protocols.values()})
+    seconds = forwards * per_forward + kinds * images * sum(timed.values())
+    device, unusable = str(context.classifier.device), tuple(plan.source.faults())
+    return Estimate(plan, rows, forwards, per_forward, timed, seconds, device, unusable)
+
+
+def _first(context: Context, plan: Plan) -> Prepared:
+    """The first image that can be used."""
+    reasons: list[str] = []
+    for index in range(len(plan.source)):
+        (entry,) = plan.source.entries(index, index + 1)
+        ready, excluded = prepare(context.classifier, [(index, entry)], context.batches)
+        if ready:
+            return ready[0]
+        reasons += [one.reason for one in excluded]
+    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
+
+
+def _time_maps(context: Context, image: Prepared) -> dict[str, float]:
+    target = [int(image.logits.argmax())]
+    margin = context.config.explain == "margin"
+    explain(context.classifier, context.rows, [image], target, margin, context.batches)  # warms up
+    maps = explain(context.classifier, context.rows, [image], target, margin, context.batches)
+    return {name: cost.seconds for name, cost in maps.cost.items()}
+
+
+def _time_forwards(context: Context, image: Prepared) -> tuple[list[int], float]:
+    """Forward passes per image and row, by protocol, and the time of one in full batches."""
+    metrics = metrics_of(context.config, "perturbation")
+    if not metrics:
+        return [], 0.0
+    grid, stream = context.classifier.grid, context.stream
+    pixels, target = image.pixels[None], torch.tensor([int(image.logits.argmax())])
+    draws = torch.rand(4, 1, grid.rows, grid.cols, generator=torch.Generator().manual_seed(0))
+    each, seconds, passes = [], 0.0, 0
+    for protocol in context.protocols.values():
+        before = stream.forwards
+        evaluate(stream, metrics, pixels, draws[:1], target, protocol)
+        each.append(stream.forwards - before)
+        # maps enough to fill a batch
+        full = draws[: max(1, min(4, -(-2 * stream.batch_size // each[-1])))]
+        start, before = perf_counter(), stream.forwards
+        evaluate(stream, metrics, pixels, full, target, protocol)
+        seconds, passes = seconds + perf_counter() - start, passes + stream.forwards - before
+    return each, seconds / passes

@@ -1,0 +1,273 @@
+"""What a page needs of a run's images, kept beside the records: pictures, geometry, the model's answers."""
+
+import importlib
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from math import ceil, floor
+from typing import Annotated, Any
+
+from PIL import Image
+from pydantic import AfterValidator, Field, TypeAdapter
+from torch import Tensor
+
+from xai.bench.data.files import write_bytes
+from xai.bench.data.parquet import read_columns
+from xai.bench.data.remote import Folder
+from xai.bench.data.sources import MISSING, sha256_of
+from xai.bench.run.store import arrow
+from xai.core import Geometry, Sample, valid_text
+from xai.data.lazy import Entry
+from xai.metrics.protocol import Protocol
+from xai.models import Classifier
+from xai.perturb import Operator, image_seeds
+
+SCHEMA = "xai.views/1"
+LONGEST = 320  # side of a picture in pixels
+ONE_COLOUR = ("mean", "minimum", "constant")  # operators that paint a removed patch in one colour
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, lt=2**31)]
+Box = tuple[Number, Number, Number, Number]
+
+
+def _not_empty(box: Box) -> Box:
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError("a part of an image has left < right and top < bottom")
+    return box
+
+
+Part = Annotated[Box, AfterValidator(_not_empty)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
+
+
+@dataclass(frozen=True)
+class View:
+    """One image as a page shows it, without the model and the data.
+
+    Args:
+        index: Place in the data.
+        id: Sample id.
+        name: File name, or the id of an image that was made on the fly.
+        group: What it is a frame or crop of; its own id if nothing.
+        label: True class name, if known.
+        width: Of the original, in pixels.
+        height: Likewise.
+        input_size: (height, width) of the model's input.
+        seen: (left, top, right, bottom) of the original that the input shows; may reach beyond it.
+        view: (left, top, right, bottom) of the original that the picture shows.
+        box: (x, y, width, height) of the crop that was explained, None for all of the image.
+        sha256: Of the image file; None for an image that was made on the fly.
+        input_hash: sha256 of the model's input, from which the seeds of its ties derive.
+        logits: (classes,) the model's answer.
+        picture: WebP.
+        mask: PNG at the picture's size, white where tampered with; None if not known.
+        fills: Operator (see `operator_name`) → #rrggbb in the place of a removed patch, as the model saw it;
+            empty where the classifier does not say how it normalises.
+    """
+
+    index: int
+    id: str
+    name: str
+    group: str
+    label: str | None
+    width: Side
+    height: Side
+    input_size: tuple[Side, Side]
+    seen: Part
+    view: Part
+    box: Box | None
+    sha256: str | None
+    input_hash: str
+    logits: tuple[Number, ...]
+    picture: bytes
+    mask: bytes | None
+    fills: Mapping[str, Colour]
+
+
+_VIEW = TypeAdapter(View)
+Look = Callable[[int, Entry, Sample, Geometry, Tensor, str], View]
+
+
+def views_path(run: Folder, shard: int) -> Folder:
+    """Where a shard's views are kept."""
+    return run / "views" / f"{shard:05d}.parquet"
+
+
+def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> Look:
+    """What makes the view of an image while it is at hand: all but the model's answer.
+
+    Args:
+        classifier: That the input was made for.
+        protocols: Of the run; their operators' fills are kept.
+        seed: Of the run.
+    """
+    operators = {
+        operator_name(one.describe()): one
+        for protocol in protocols
+        for one in (protocol.operator, protocol.insertion_operator)
+        if one is not None and one.name in ONE_COLOUR
+    }
+
+    def look(
+        index: int, entry: Entry, sample: Sample, geometry: Geometry, pixels: Tensor, digest: str
+    ) -> View:
+        view = _drawn(sample)
+        picture = _picture(sample, view)
+        said = None if entry.path is None else sha256_of(entry.path)
+        return View(
+            index=index,
+            id=entry.id,
+            name=valid_text(entry.path.name) if entry.path else entry.id,
+            group=sample.group or entry.group or entry.id,
+            label=sample.label,
+            width=sample.image.width,
+            height=sample.image.height,
+            input_size=(pixels.shape[1], pixels.shape[2]),
+            seen=geometry.box,
+            view=view,
+            box=sample.box,
+            sha256=None if said == MISSING else said,
+            input_hash=digest,
+            logits=(),
+            picture=picture,
+            mask=_mask(sample, view, picture),
+            fills=_fills(classifier, operators, pixels, seed),
+        )
+
+    return look
+
+
+def operator_name(described: Mapping[str, Any]) -> str:
+    """An operator as pages name it: a constant with its value, since a run may have several."""
+    if described["name"] == "constant":
+        return f"constant {described['value']:g} ({described['space']})"
+    return described["name"]
+
+
+def write_views(path: Folder, views: Sequence[View]) -> None:
+    """Write the views of a shard as a whole.
+
+    Raises:
+        DataError: The disk objects.
+    """
+    rows = [asdict(one) | {"fills": json.dumps(one.fills)} for one in views]
+    buffer = BytesIO()
+    table = arrow().Table.from_pylist(rows, schema=_schema())
+    _parquet().write_table(table, buffer, write_page_checksum=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_views(path: Folder) -> list[View] | None:
+    """Views of a shard; None where there is no such file, or a broken one, or one of another version."""
+    if not path.exists():
+        return None
+    try:
+        table = read_columns(path, _schema(), nulls=("label", "mask", "box", "sha256"))
+        if (table.schema.metadata or {}).get(b"xai") != SCHEMA.encode():
+            return None
+        rows = [{name: _restored(name, value) for name, value in row.items()} for row in table.to_pylist()]
+        views = [_VIEW.validate_python(row) for row in rows]
+    except Exception:  # pyarrow raises whatever the broken bytes make it
+        return None
+    return views if len({one.id for one in views}) == len(views) else None
+
+
+def are_whole(path: Folder) -> bool:
+    """Whether `read_views` will read them."""
+    return read_views(path) is not None
+
+
+def _restored(name: str, value: Any) -> Any:
+    if name == "fills":
+        return json.loads(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _drawn(sample: Sample) -> Box:
+    """What of the image its picture shows: a crop that is small in it with some margin, else all."""
+    from xai.report.canvas import close_box  # draws with matplotlib, which takes its time to load
+
+    width, height = sample.image.size
+    close = close_box((width, height), sample.box)
+    if close is None:
+        return 0, 0, width, height
+    left, top, right, bottom = close
+    return floor(left), floor(top), ceil(right), ceil(bottom)
+
+
+def _picture(sample: Sample, view: Box) -> bytes:
+    from xai.report.encode import encode_picture
+
+    image, (left, top, right, bottom) = sample.image, map(round, view)
+    if (right - left, bottom - top) != image.size:
+        image = image.crop((left, top, right, bottom))
+    return _content(encode_picture(image, LONGEST))
+
+
+def _mask(sample: Sample, view: Box, picture: bytes) -> bytes | None:
+    from xai.report.encode import encode_mask
+
+    if sample.mask is None:
+        return None
+    left, top, right, bottom = map(round, view)
+    with Image.open(BytesIO(picture)) as drawn:
+        return _content(encode_mask(sample.mask[top:bottom, left:right], drawn.size))
+
+
+def _content(uri: str) -> bytes:
+    return b64decode(uri.partition(",")[2])
+
+
+def _fills(
+    classifier: Classifier, operators: Mapping[str, Operator], pixels: Tensor, seed: int
+) -> dict[str, str]:
+    """The colours that the operators themselves prepare, with the normalisation taken back."""
+    steps = getattr(classifier, "preprocessing", None)
+    if steps is None or not operators:
+        return {}
+    seeds, mean, std = (
+        image_seeds(pixels[None], seed),
+        pixels.new_tensor(steps.mean),
+        pixels.new_tensor(steps.std),
+    )
+    fills = {}
+    for name, operator in operators.items():
+        substrate = operator.prepare(classifier, pixels[None], seeds)
+        if substrate is not None:
+            colour = (substrate[0, :, 0, 0] * std + mean) / steps.scale
+            colour = colour.flip(0) if steps.bgr else colour
+            red, green, blue = colour.round().clamp(0, 255).int().tolist()
+            fills[name] = f"#{red:02x}{green:02x}{blue:02x}"
+    return fills
+
+
+def _schema() -> Any:
+    pa = arrow()
+    floats, text = pa.list_(pa.float64()), pa.string()
+    types = {
+        "index": pa.int64(),
+        "id": text,
+        "name": text,
+        "group": text,
+        "label": text,
+        "width": pa.int64(),
+        "height": pa.int64(),
+        "input_size": pa.list_(pa.int64()),
+        "seen": floats,
+        "view": floats,
+        "box": floats,
+        "sha256": text,
+        "input_hash": text,
+        "logits": floats,
+        "picture": pa.binary(),
+        "mask": pa.binary(),
+        "fills": text,
+    }
+    return pa.schema(types.items(), metadata={"xai": SCHEMA})
+
+
+def _parquet() -> Any:
+    arrow()  # says what to install
+    return importlib.import_module("pyarrow.parquet")

@@ -1,0 +1,214 @@
+"""What the model sees of an image, and where the truth lies in that view."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai.bench.run.batches import Batches
+from xai.core import DataError, Geometry, ModelError, Sample, XaiError
+from xai.data.lazy import Entry
+from xai.models import Classifier
+
+if TYPE_CHECKING:
+    from xai.bench.run.image_snapshots import Look, View
+
+EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
+COVERED = 0.5  # share of an input pixel that must lie in the mask
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as the model takes it.
+
+    Args:
+        index: Place in the data.
+        id: Sample id.
+        group: What it is a frame or crop of; its own id if nothing.
+        label: True class name, if known.
+        kind: How it was manipulated, or `pristine`, if known.
+        pixels: (3, H, W) on the CPU.
+        mask: (H, W) bool at the same resolution, True where it was tampered with; None if not known.
+        digest: sha256 of the pixels.
+        logits: (classes,) the model's answer.
+        view: What a page shows of it, if that was asked for.
+        extent: Whether its mask is `empty`, `full` or marks a `part` of it; None without a mask.
+    """
+
+    index: int
+    id: str
+    group: str
+    label: str | None
+    kind: str | None
+    pixels: Tensor
+    mask: Tensor | None
+    digest: str
+    logits: Tensor
+    view: "View | None" = None
+    extent: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """The digest as records have it."""
+        return self.digest[:16]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is not in the tables, and why.
+
+    Args:
+        image: Sample id.
+        method: Row name, `*` for all.
+        protocol: Name, `*` for all.
+        reason: In words.
+    """
+
+    image: str
+    method: str
+    protocol: str
+    reason: str
+
+
+def prepare(
+    classifier: Classifier,
+    entries: Iterable[tuple[int, Entry]],
+    batches: Batches,
+    look: "Look | None" = None,
+) -> tuple[list[Prepared], list[Exclusion]]:
+    """Read, preprocess and answer images; those that fail become exclusions.
+
+    Args:
+        classifier: Of the run.
+        entries: Place in the data and image.
+        batches: How many images at once.
+        look: Makes the views; None for none.
+
+    Raises:
+        ModelError: The model answers none of them.
+    """
+    ready: list[Prepared] = []
+    excluded: list[Exclusion] = []
+    for index, entry in entries:
+        try:
+            ready.append(_view(classifier, index, entry.make(), entry, look))
+        except XaiError as error:
+            excluded.append(Exclusion(entry.id, "*", "*", _words(error)))
+    answered: list[Prepared] = []
+    last: ModelError | None = None
+    for same in by_shape(ready):
+        for one, logits in batches.run(partial(_answers, classifier), same):
+            if isinstance(logits, ModelError):
+                last = logits
+                excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
+            else:
+                answered.append(_with_answer(one, logits))
+    if last is not None and not answered:
+        raise last
+    return sorted(answered, key=lambda one: one.index), excluded
+
+
+def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
+    """Whether a mask marks something: `empty`, `full` or `part`.
+
+    Args:
+        mask: (H, W) bool of the image.
+        seen: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing there.
+    """
+    if not seen.any():
+        return EMPTY
+    return FULL if mask.all() else PART
+
+
+def by_shape(images: Sequence[Prepared]) -> list[list[Prepared]]:
+    """Images whose pixels can be stacked, in order of appearance."""
+    groups: dict[torch.Size, list[Prepared]] = {}
+    for one in images:
+        groups.setdefault(one.pixels.shape, []).append(one)
+    return list(groups.values())
+
+
+def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
+    """A mask of the original image as the model's input shows it.
+
+    An input pixel counts as masked if at least half of the area it shows is; what is padded shows nothing
+    and is not masked.
+
+    Args:
+        mask: (H, W) bool, at the size of the original image.
+        geometry: Which part of the original the input shows.
+        size: (height, width) of the input.
+
+    Returns:
+        (height, width) bool.
+    """
+    left, top, right, bottom = geometry.box
+    rows = _overlaps(size[0], top, bottom, mask.shape[0])
+    cols = _overlaps(size[1], left, right, mask.shape[1])
+    return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
+
+
+def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray:
+    """(pixels, extent) share of each input pixel's footprint that lies on each original pixel."""
+    edges = start + (stop - start) * np.arange(pixels + 1) / pixels
+    low, high = edges[:-1, None], edges[1:, None]
+    originals = np.arange(extent)
+    overlap = np.minimum(high, originals + 1) - np.maximum(low, originals)
+    return overlap.clip(0) / (high - low)
+
+
+def _with_answer(one: Prepared, logits: Tensor) -> Prepared:
+    view = one.view and replace(one.view, logits=tuple(logits.tolist()))
+    return replace(one, logits=logits, view=view)
+
+
+def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look: "Look | None") -> Prepared:
+    geometry = classifier.geometry(sample.image.size)
+    image = sample.image
+    if sample.box is not None:
+        x, y, width, height = (round(side) for side in sample.box)
+        image = image.crop((x, y, x + width, y + height))
+        geometry = classifier.geometry(image.size).within(sample.image.size, (x, y))
+    pixels = classifier.preprocess(image)
+    mask, extent = None, None
+    if sample.mask is not None:
+        if sample.mask.shape != sample.image.size[::-1]:
+            raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
+        seen = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
+        mask, extent = torch.from_numpy(seen), extent_of(sample.mask, seen)
+    digest = sha256(pixels.numpy().tobytes()).hexdigest()
+    return Prepared(
+        index=index,
+        id=entry.id,
+        group=sample.group or entry.group or entry.id,
+        label=sample.label,
+        kind=sample.kind,
+        pixels=pixels,
+        mask=mask,
+        digest=digest,
+        logits=torch.empty(0),
+        # now, while the image is at hand: a shard of photographs may not fit into memory
+        view=None if look is None else look(index, entry, sample, geometry, pixels, digest),
+        extent=extent,
+    )
+
+
+def _answers(classifier: Classifier, batch: Sequence[Prepared]) -> list[tuple[Prepared, Tensor | ModelError]]:
+    """Logits of each image, or why there are none."""
+    try:
+        with torch.no_grad():
+            logits = classifier(torch.stack([one.pixels for one in batch])).float().cpu()
+        return list(zip(batch, logits, strict=True))
+    except ModelError as error:
+        if len(batch) == 1:
+            return [(batch[0], error)]
+        return [answer for one in batch for answer in _answers(classifier, [one])]
+
+
+def _words(error: XaiError) -> str:
+    return " ".join(error.message.split())

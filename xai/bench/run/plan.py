@@ -1,0 +1,249 @@
+"""From a configuration to units of work with keys that say what each holds."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, overload
+
+from xai.bench.config.method_configurations import Row, control_rows, digest, method_rows
+from xai.bench.config.names import resolve_protocols
+from xai.bench.config.schema import BenchmarkConfig
+from xai.bench.data.files import in_threads
+from xai.bench.data.remote import Folder
+from xai.bench.data.shard_source import Each
+from xai.bench.data.sources import Source, open_source
+from xai.core.versions import decisive
+from xai.metrics import METRICS, greedy_forwards
+from xai.metrics.protocol import Protocol
+from xai.models import Classifier
+
+MAPS, CHECKS = "maps", "checks"  # stand where the others have a protocol's name
+TAKES_NO_PART = {
+    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard of images × all methods × one protocol; batches never cross it.
+
+    Args:
+        key: Digest of all that its records depend on.
+        shard: Number of the shard.
+        start: First image, by its place in the data.
+        stop: One past the last image.
+        protocol: Name, or `maps` or `checks`.
+        forwards: Forward passes of perturbed images, at most.
+    """
+
+    key: str
+    shard: int
+    start: int
+    stop: int
+    protocol: str
+    forwards: int
+
+    @property
+    def images(self) -> range:
+        """Places in the data."""
+        return range(self.start, self.stop)
+
+
+class Units(Sequence[Unit]):
+    """The units in the order of work: all protocols of one shard, then the next shard.
+
+    None is kept: a billion images have millions of units, and each follows from its number.
+
+    Args:
+        config: Of the run.
+        source: The images.
+        common: What all keys depend on.
+        names: Protocol, or `maps` or `checks`, and what else its keys depend on.
+        forwards: Forward passes by name and images.
+    """
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        source: Source,
+        common: Mapping[str, Any],
+        names: Mapping[str, str],
+        forwards: Callable[[str, range], int],
+    ):
+        self._source, self._common, self._forwards = source, dict(common), forwards
+        self.size, self._checked = config.shard_size, config.checks.images
+        self._names = dict(names)
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-len(self._source) // self.size)
+
+    def of(self, shard: int) -> list[Unit]:
+        """The units of one shard."""
+        start, found = shard * self.size, []
+        stop = min(start + self.size, len(self._source))
+        for name, what in self._names.items():
+            last = min(stop, self._checked) if name == CHECKS else stop
+            if start < last:
+                content = self._source.content(start, last)
+                key = digest([self._common, name, what, start, content], 24)
+                found.append(Unit(key, shard, start, last, name, self._forwards(name, range(start, last))))
+        return found
+
+    def __len__(self) -> int:
+        return self.shards * (len(self._names) - (CHECKS in self._names)) + self._with_checks
+
+    def __iter__(self) -> Iterator[Unit]:
+        return (unit for shard in range(self.shards) for unit in self.of(shard))
+
+    @overload
+    def __getitem__(self, index: int) -> Unit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Unit]: ...
+    def __getitem__(self, index: int | slice) -> Unit | list[Unit]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        names = len(self._names)
+        if place < names * self._with_checks:
+            return self.of(place // names)[place % names]
+        names -= CHECKS in self._names
+        shard, place = divmod(place - self._with_checks, names)
+        return self.of(shard)[place]
+
+    @property
+    def _with_checks(self) -> int:
+        """How many shards, the first ones, have a unit of checks."""
+        return min(self.shards, -(-self._checked // self.size)) if CHECKS in self._names else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run consists of.
+
+    Args:
+        units: See `Units`.
+        source: The images.
+        identity: What must stay the same for a run to go on, by part of the configuration.
+    """
+
+    units: Units
+    source: Source
+    identity: dict[str, Any]
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes of perturbed images, at most."""
+        return sum(unit.forwards for unit in self.units)
+
+
+def make_plan(
+    config: BenchmarkConfig, classifier: Classifier, run: Folder | None = None, each: Each = in_threads
+) -> Plan:
+    """Divide the work into units; equal content gives equal keys on every machine.
+
+    Args:
+        config: Of the run.
+        classifier: What is explained.
+        run: Folder of the run, where it is kept what takes long to find out of the data.
+        each: Reads many files at once.
+
+    Raises:
+        ConfigError: A wrong name in the configuration, or a malformed manifest.
+        DataError: No image.
+    """
+    protocols = resolve_protocols(config)
+    _check_protocols(protocols, classifier)
+    source = open_source(config.data, run, each)
+    rows = method_rows(config) + control_rows(config)
+    identity = _identity(config, classifier, protocols, rows, source)
+    common = {key: value for key, value in identity.items() if key not in ("data", "protocols")}
+    names = {one.name: one.hash for one in protocols}
+    if metrics_of(config, "map", "mask"):
+        names[MAPS] = protocols[0].target
+    if config.checks.metrics and config.checks.images:
+        names[CHECKS] = protocols[0].target
+
+    @cache
+    def forwards(name: str, images: int, greedy: int) -> int:
+        return _forwards(config, classifier, protocols, name, len(rows) * images, greedy)
+
+    def of_images(name: str, images: range) -> int:
+        greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
+        return forwards(name, len(images), greedy)
+
+    return Plan(Units(config, source, common, names, of_images), source, identity)
+
+
+def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
+    """The configured metrics that look at such things, in order."""
+    return [name for name in (*config.metrics, *config.checks.metrics) if METRICS[name].needs in needs]
+
+
+def device_of(config: BenchmarkConfig) -> str | None:
+    """Where the configuration puts the model; None for where it is loaded."""
+    return config.model.device or config.device
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What changed between two identities, in words."""
+    return [_difference(key, before.get(key), now.get(key)) for key in now if before.get(key) != now[key]]
+
+
+def _identity(
+    config: BenchmarkConfig,
+    classifier: Classifier,
+    protocols: Sequence[Protocol],
+    rows: Sequence[Row],
+    source: Source,
+) -> dict[str, Any]:
+    said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
+    return said | {
+        "model": classifier.fingerprint,
+        "autocast": config.autocast,
+        "methods": {row.name: row.hash for row in rows},
+        "protocols": {one.name: one.hash for one in protocols},
+        "data": {"images": len(source), "digest": source.digest()},
+        "shard_size": config.shard_size,
+        "versions": decisive(),
+    }
+
+
+def _check_protocols(protocols: Sequence[Protocol], classifier: Classifier) -> None:
+    """Find out before the work that a model lacks what a protocol asks: its value, patches for its steps."""
+    for one in protocols:
+        one.check_head(classifier.problem_type)
+        grid = classifier.grid
+        units = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
+        if units is not None:
+            one.counts(units)
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        changed = [
+            f"{name}: {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
+        ]
+        return f"{key} ({', '.join(changed)})"
+    return f"{key} ({before} → {now})"
+
+
+def _forwards(
+    config: BenchmarkConfig,
+    classifier: Classifier,
+    protocols: Sequence[Protocol],
+    name: str,
+    maps: int,
+    searched: int,
+) -> int:
+    """Of so many maps, and of the greedy order of so many images."""
+    found = next((one for one in protocols if one.name == name), None)
+    needs = {MAPS: ("map", "mask"), CHECKS: ("class", "method")}.get(name, ("perturbation",))
+    patches = classifier.grid.patches
+    metrics = metrics_of(config, *needs)
+    each = sum(METRICS[metric].forwards(patches, found) for metric in metrics)
+    greedy = (greedy_forwards() + each) * searched if found is not None and metrics else 0
+    return each * maps + greedy
