@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmarks.clever_hans_tables import DECISIVE, DETECTORS, read_maps
 from benchmarks.demo_photos import CATALOGUE
+from benchmarks.pictures import to_jpeg
 from xai.core import Explanation, Geometry, Sample
 from xai.data.forgery import KINDS
 from xai.report import save
@@ -196,8 +197,10 @@ def draw_examples(
     for i in sorted(kinds.values())[:count]:
         mine = {name: {row: each[row][i].numpy() for row in drawn} for name, each in maps.items()}
         figure = _draw(cases[i], {name: margins[name][i] for name in margins}, mine)
-        paths.append(stem / f"{i:03d}_{cases[i].crop.forgery.kind}.png")
-        save(figure, paths[-1], dpi=DPI)
+        drawn_to = stem / f"{i:03d}_{cases[i].crop.forgery.kind}.png"
+        save(figure, drawn_to, dpi=DPI)
+        paths.append(to_jpeg(drawn_to))
+        drawn_to.unlink()
     return paths
 
 

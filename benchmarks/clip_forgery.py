@@ -31,6 +31,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demo_photos import gather
 from benchmarks.frozen_head import SIDE
+from benchmarks.pictures import to_jpeg
 from benchmarks.train_clip_detector import check_fit, read_portraits
 from xai.data.forgery import KINDS
 from xai.models.fetch import cache_folder
@@ -268,14 +269,12 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 # --------------------------------------------------------------------------------------------------- publish
 
 
-OF_RUN = ("summary.md", "summary.json", "run.json", "records.parquet")
+OF_RUN = ("summary.md", "run.json", "records.parquet")
 KEPT = (
-    *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json", "examples.png"),
+    *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
     *(f"{run}/{name}" for run in RUNS for name in OF_RUN),
-    "forged/report.html",
 )
-"""Of each tower, where it is there; a page and pictures of the largest run alone."""
-PICTURES = ("intervals_srg_*", "intervals_average_precision_*", "ranks_*", "stability_*")
+"""Of each tower, where it is there; pages, pictures and JSON of the runs are too large to be kept."""
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
@@ -285,15 +284,14 @@ def publish(towers: Sequence[str], out: Path, to: Path) -> None:
         if (out / name).is_file():
             copy(out / name, to / name.replace("detector/", ""), out)
     for tower in towers:
-        for name in PICTURES:
-            for picture in (out / tower / "forged" / "pictures").glob(f"{name}.png"):
-                copy(picture, to / picture.relative_to(out), out)
+        if (out / tower / "examples.png").is_file():
+            to_jpeg(out / tower / "examples.png", to / tower / "examples.jpg")
 
 
 def copy(source: Path, to: Path, out: Path) -> None:
     """Copy a file; text loses the folder's place on this machine."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix in (".parquet", ".png"):
+    if source.suffix == ".parquet":
         copy2(source, to)
         return
     text = source.read_text("utf-8")

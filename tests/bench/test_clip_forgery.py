@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.clip_forgery import (
@@ -79,16 +80,16 @@ def test_the_order_within_a_kind_is_random_and_seeded():
 def test_what_is_published_names_no_folder_of_this_machine(tmp_path):
     out, to = tmp_path / "out", tmp_path / "reports"
     run = out / "tower" / "forged"
-    (run / "pictures").mkdir(parents=True)
+    run.mkdir(parents=True)
     (run / "run.json").write_text(f'{{"model": "{out}/tower/detector/detector.yaml"}}')
-    (run / "pictures" / "ranks_token-4.png").write_bytes(b"picture")
-    (run / "pictures" / "agreement_maps.png").write_bytes(b"of less interest")
+    (run / "summary.json").write_text("too large to be kept")
+    Image.new("RGB", (64, 48), "orange").save(out / "tower" / "examples.png")
     (out / "findings.md").write_text("# Findings\n")
     publish(["tower"], out, to)
     assert (to / "tower" / "forged" / "run.json").read_text() == '{"model": "tower/detector/detector.yaml"}'
-    pictures = to / "tower" / "forged" / "pictures"
-    assert [one.name for one in pictures.iterdir()] == ["ranks_token-4.png"]
-    assert (pictures / "ranks_token-4.png").read_bytes() == b"picture"
+    assert [one.name for one in (to / "tower" / "forged").iterdir()] == ["run.json"]
+    with Image.open(to / "tower" / "examples.jpg") as picture:
+        assert picture.size == (64, 48) and picture.format == "JPEG"
     assert (to / "findings.md").read_text() == "# Findings\n"
     assert not (to / "tower" / "costly").exists()
 
