@@ -243,7 +243,7 @@ def export(run: str | Folder, path: str | Path) -> int:
     buffer = BytesIO()
     if kind == "parquet":
         table = Store(run).table()
-        importlib.import_module("pyarrow.parquet").write_table(table, buffer)
+        importlib.import_module("pyarrow.parquet").write_table(table, buffer, compression="zstd")
         write_bytes(path, buffer.getvalue())
         return table.num_rows
     frame = read_records(run)
