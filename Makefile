@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo example test test-browser test-interop check format install bench peers fuzz kills robustness clean
+.PHONY: demo example test test-browser test-interop check format translations install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -27,6 +27,9 @@ check: install  ## formatter, linter, types, import contracts
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+translations: install  ## renew the catalogues of pages and summaries: .po for translators, .mo for programs
+	PYTHONPATH=tests $(BIN)/python -m translations
 
 install: $(VENV)/.installed  ## .venv with the package and its dev extras
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,16 @@ from matplotlib import colormaps
 
 from xai.core import UsageError
 from xai.core.files import write_bytes
+from xai.core.language import HTML_CODES, gettext, language, ngettext, pgettext
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.charts import charts_of
 from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.scale import DIVERGING, SEQUENTIAL
+from xai.report.script import script_messages, script_text
 from xai.report.text import number, percent, printable
 
-# in this order: what a file uses stands in one before it
-SCRIPTS = (
-    *("data", "colour", "state", "maps", "paint"),
-    *("tables", "charts"),
-    *("toolbar", "gallery", "panels", "viewer"),
-    *("elements", "evidence", "curve", "explorer", "paper", "sheet"),
-    "main",
-)
 STYLES = ("page", "benchmark", "sheet", "frame")
 COLOURS = {
     "inferno": SEQUENTIAL,
@@ -49,7 +42,10 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+TEMPLATES.policies["ext.i18n.trimmed"] = True
+TEMPLATES.install_gettext_callables(gettext, ngettext, newstyle=True, pgettext=pgettext)  # type: ignore[attr-defined]
 TEMPLATES.filters |= {"percent": percent, "number": number, "printable": printable}
 
 
@@ -69,8 +65,13 @@ def write_data(page: Page, path: str | os.PathLike[str]) -> None:
 
 def to_html(page: Page, framed: bool = False) -> str:
     """The page as text; `framed` for a frame in a notebook, where the maps come first."""
+    with language(page.lang):
+        return _to_html(page, framed)
+
+
+def _to_html(page: Page, framed: bool) -> str:
     charts = charts_of(page)
-    script, style = _script(), _style()
+    script, style = _script(page.lang), _style()
     library = chart_library() if charts else ""
     blocks = {"page": pack(_head(page) | {"charts": charts})}
     if library:
@@ -81,6 +82,7 @@ def to_html(page: Page, framed: bool = False) -> str:
     return TEMPLATES.get_template("page.html").render(
         page=page,
         framed=framed,
+        lang=HTML_CODES[page.lang],
         charts=charts,
         findings=findings_of(page),
         cards=cards_of(page),
@@ -122,13 +124,11 @@ def _head(page: Page) -> dict[str, Any]:
 
 
 @cache
-def _script() -> str:
-    folder = files("xai.report") / "web"
-    parts = [(folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS]
+def _script(code: str) -> str:
     colours = json.dumps({name: _table(colormap) for name, colormap in COLOURS.items()})
-    return _inline(
-        '(() => {\n"use strict";\n' + f"const COLOURS = {colours};\n" + "\n".join(parts) + "\n})();\n"
-    )
+    messages = json.dumps(script_messages(code), ensure_ascii=False, sort_keys=True)
+    constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
+    return _inline('(() => {\n"use strict";\n' + constants + script_text() + "\n})();\n")
 
 
 @cache

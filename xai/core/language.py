@@ -1,0 +1,92 @@
+"""The language of pages and summaries: marked sentences, and the one they are said in within a block of code.
+
+A sentence is marked where it is phrased: `gettext("peak {share} of scale", share=...)`. What is phrased at
+import (a constant, a summary of a method) is marked by `gettext_noop` and translated by `gettext` where it is
+shown. Data, names, keys, options and errors stay as they are. `make translations` renews the catalogues.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from importlib.resources import files
+
+from xai.core.errors import UsageError, nearest
+
+LANGUAGES = {"en": "English", "zh": "简体中文"}
+HTML_CODES = {"en": "en", "zh": "zh-Hans"}  # of a document's `lang`, where fonts depend on the script
+DEFAULT = "en"
+
+_current: ContextVar[str] = ContextVar("language", default=DEFAULT)
+
+
+@contextmanager
+def language(code: str | None) -> Iterator[None]:
+    """Say everything within the block in this language; None keeps the current one.
+
+    Holds for the current thread and task only, as every context variable does.
+
+    Raises:
+        UsageError: There is no such language.
+    """
+    token = _current.set(check_language(code or current_language()))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def check_language(code: str) -> str:
+    """The code of a language that pages and summaries can be written in.
+
+    Raises:
+        UsageError: There is no such language.
+    """
+    if code not in LANGUAGES:
+        raise UsageError(f"There is no language {code!r}.", nearest(code, LANGUAGES))
+    return code
+
+
+def current_language() -> str:
+    """The code of the language in which sentences are said now."""
+    return _current.get()
+
+
+def gettext(message: str, **values: object) -> str:
+    """A sentence in the current language, with its `{name}` placeholders filled in where values are given."""
+    return _filled(catalogue(current_language()).gettext(message), values)
+
+
+def ngettext(one: str, many: str, count: int, **values: object) -> str:
+    """A sentence that depends on a number, which stands for the placeholder `{n}`."""
+    return _filled(catalogue(current_language()).ngettext(one, many, count), {"n": count} | values)
+
+
+def pgettext(context: str, message: str, **values: object) -> str:
+    """Like `gettext`, of a word that means several things; `context` tells the translator which one."""
+    return _filled(catalogue(current_language()).pgettext(context, message), values)
+
+
+def gettext_noop(message: str) -> str:
+    """Mark a sentence that is said later: returned as it is."""
+    return message
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a, b and c`, as the current language lists things."""
+    *first, last = items
+    return gettext("{first} and {last}", first=gettext(", ").join(first), last=last) if first else last
+
+
+@cache
+def catalogue(code: str) -> NullTranslations:
+    """The messages of a language; English ones are the sentences in the code."""
+    if code == DEFAULT:
+        return NullTranslations()
+    with (files("xai.core") / "locale" / code / "LC_MESSAGES" / "xai.mo").open("rb") as file:
+        return GNUTranslations(file)
+
+
+def _filled(message: str, values: dict[str, object]) -> str:
+    return message.format(**values) if values else message
