@@ -205,7 +205,20 @@ class PatchAttribution(Attribution):
         )
 
 
-METHODS: Registry[type[PatchAttribution]] = Registry("method")
+def _enter(found: Any) -> str:
+    """Register a method of foreign code, unless its module did."""
+    if not (isinstance(found, type) and issubclass(found, PatchAttribution)):
+        raise UsageError("is no subclass of xai.attr.PatchAttribution.", "Derive the method from it.")
+    if not isinstance(getattr(found, "info", None), MethodInfo):
+        raise UsageError("has no `info`.", "Set it in the class: info = xai.attr.MethodInfo(...).")
+    if getattr(found._relevance, "__isabstractmethod__", False):
+        raise UsageError("does not implement _relevance.", "Write it, or derive from a method that does.")
+    if METHODS.registered.get(found.info.name) is not found:
+        register(found)
+    return found.info.name
+
+
+METHODS: Registry[type[PatchAttribution]] = Registry("method", "xai.methods", _enter)
 Method = TypeVar("Method", bound=PatchAttribution)
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from xai.attr.base import METHODS
-from xai.core import UsageError, nearest
+from xai.core import UsageError, is_import_path, nearest
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ def resolve_method(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str
     """Registry name and options of what is named: a method, or a preset with further options.
 
     Raises:
-        UsageError: The name is neither.
+        UsageError: The name is neither, or its package is broken.
     """
-    if name in METHODS:
-        return name, dict(options)
     if name in PRESETS:
         return PRESETS[name].method, {**PRESETS[name].options, **options}
-    raise UsageError(f"Unknown method {name!r}.", nearest(name, [*METHODS, *PRESETS]))
+    if name not in METHODS.names() and not is_import_path(name):
+        raise UsageError(f"Unknown method {name!r}.", nearest(name, [*METHODS.names(), *PRESETS]))
+    return METHODS[name].info.name, dict(options)

@@ -5,6 +5,7 @@ from xai.core.explanation import Explanation, predicted_labels
 from xai.core.geometry import Geometry
 from xai.core.grid import PatchGrid
 from xai.core.head import ProblemType, find_problem_type, problem_type_of
+from xai.core.imports import import_object, is_import_path
 from xai.core.memory import keep_freed_memory
 from xai.core.record import Record
 from xai.core.registry import Registry
@@ -31,6 +32,8 @@ __all__ = [
     "class_index",
     "derive_seed",
     "find_problem_type",
+    "import_object",
+    "is_import_path",
     "keep_freed_memory",
     "nearest",
     "predicted_labels",

@@ -1,19 +1,39 @@
-"""Names for things that can be chosen by name."""
+"""Names for things to choose: our own, those of installed packages, and those of the user's code."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from xai.core.errors import UsageError, nearest
+from xai.core.imports import import_object, is_import_path
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping from names to entries; refuses duplicates and suggests the nearest valid name."""
+    """A mapping from names to entries; refuses duplicates and suggests the nearest valid name.
 
-    def __init__(self, kind: str):
+    Installed packages are looked at only when a name is not registered here, or when all are listed. One that
+    fails is left out of lists, with a warning; the error says why where its name is asked for.
+
+    Args:
+        kind: What an entry is, for messages: "method".
+        group: Entry-point group in which installed packages offer entries: "xai.methods".
+        enter: Registers an object of foreign code, unless it is registered, and returns its name. What it
+            raises, a UsageError, is read after the object's name: "is no subclass of …".
+    """
+
+    def __init__(self, kind: str, group: str | None = None, enter: Callable[[Any], str] | None = None):
         self.kind = kind
+        self.group = group
+        self._enter = enter
         self._entries: dict[str, T] = {}
+        self._import_paths: dict[str, str] = {}
+        self._offers: dict[str, list[EntryPoint]] | None = None
+        self._failures: dict[str, UsageError | None] = {}
 
     def add(self, name: str) -> Callable[[T], T]:
         """Decorate an entry to register it under `name`."""
@@ -26,16 +46,120 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return register
 
+    @property
+    def registered(self) -> Mapping[str, T]:
+        """The entries of all code that was imported so far; packages that only offer some are not asked."""
+        return self._entries
+
+    def names(self) -> set[str]:
+        """All names that can be asked for, those included whose package may fail; nothing is imported."""
+        return {*self._entries, *self._import_paths, *self._offered()}
+
+    def resolve(self, name: str, *, trusted: bool, folder: Path | None = None) -> str:
+        """The registry name that is meant; code that is named as `package.module:Class` is imported for it.
+
+        Afterwards the registry knows the entry by both names.
+
+        Args:
+            name: `package.module:Class`; any other is returned as it is.
+            trusted: Whether code may be imported. A name that the user typed may; for one that a file holds
+                it is the user's decision.
+            folder: Where the module may lie, besides the installed packages; searched for this import only.
+
+        Raises:
+            UsageError: Code is named that is not trusted, cannot be imported or is no such entry, or whose
+                name is taken.
+        """
+        if not is_import_path(name) or name in self._import_paths:
+            return self._import_paths.get(name, name)
+        if not trusted:
+            raise UsageError(
+                f"{self.kind.capitalize()} {name!r} names code, which can do anything on this machine; "
+                "nothing was imported.",
+                "If you trust it: --trust-code, or trust_code=True in Python.",
+            )
+        try:
+            self._import_paths[name] = self._enter_foreign(import_object(name, folder), name)
+        except UsageError as error:
+            message = f"{self.kind.capitalize()} {name!r} cannot be used: {error.message}"
+            raise UsageError(message, error.hint) from error
+        return self._import_paths[name]
+
     def __getitem__(self, name: str) -> T:
-        if name not in self:
-            raise UsageError(f"Unknown {self.kind} {name!r}.", nearest(str(name), self._entries))
+        name = self._import_paths.get(str(name), str(name))
+        if name not in self._entries:
+            if name not in self._offered():
+                raise self._unknown(name)
+            if (failure := self._load(name)) is not None:
+                raise failure
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._entries
+        if not isinstance(name, str):
+            return False
+        if self._import_paths.get(name, name) in self._entries:
+            return True
+        return name in self._offered() and self._load(name) is None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        for name in self._offered():
+            self._load(name)
+        return iter(list(self._entries))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self)
+
+    def _offered(self) -> Mapping[str, list[EntryPoint]]:
+        """What installed packages offer, by name; nothing of them is imported."""
+        if self._offers is None:
+            self._offers = {}
+            for entry in entry_points(group=self.group) if self.group else ():
+                self._offers.setdefault(entry.name, []).append(entry)
+        return self._offers
+
+    def _load(self, name: str) -> UsageError | None:
+        """Register what installed packages offer under this name; the error says why it cannot be had."""
+        if name not in self._failures:
+            offers = self._offered()[name]
+            packages = " and ".join(sorted({_package(offer) for offer in offers}))
+            self._failures[name] = None  # so that code which lists this registry when imported ends
+            try:
+                self._load_offers(name, offers)
+            except UsageError as error:
+                self._failures[name] = UsageError(
+                    f"{self.kind.capitalize()} {name!r} of the installed package {packages} cannot be used: "
+                    f"{error.message}",
+                    error.hint or f"Tell its authors, or uninstall {packages}.",
+                )
+                log.warning("%s", self._failures[name])
+        return self._failures[name]
+
+    def _load_offers(self, name: str, offers: Sequence[EntryPoint]) -> None:
+        if len(offers) > 1:
+            raise UsageError("they all offer one of this name.", "Uninstall all of them but one.")
+        path = f"{offers[0].module}:{offers[0].attr}"
+        called = self._enter_foreign(import_object(path), path)
+        if called != name:
+            raise UsageError(f"{path} is called {called!r}.", f"The entry point must be named {called!r}.")
+
+    def _unknown(self, name: str) -> UsageError:
+        if is_import_path(name):
+            return UsageError(
+                f"{self.kind.capitalize()} {name!r} names code that was not imported.",
+                "Type it on the command line, or resolve it first.",
+            )
+        return UsageError(f"Unknown {self.kind} {name!r}.", nearest(name, self.names()))
+
+    def _enter_foreign(self, found: Any, path: str) -> str:
+        if self._enter is None:
+            raise UsageError(f"a {self.kind} cannot come from other code.")
+        try:
+            return self._enter(found)
+        except UsageError as error:
+            raise UsageError(f"{path} {error.message}", error.hint) from error
+        except ValueError as error:  # from `add`
+            raise UsageError(f"{error}.", f"Give {path} another name.") from error
+
+
+def _package(offer: EntryPoint) -> str:
+    return offer.dist.name if offer.dist is not None else offer.module

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from xai.core import Registry
+from xai.core import Registry, UsageError
 
 if TYPE_CHECKING:
     from xai.metrics.protocol import Protocol
@@ -51,7 +51,17 @@ class MetricInfo:
     function: Callable[..., Any] | None = None
 
 
-METRICS: Registry[MetricInfo] = Registry("metric")
+def _enter(found: Any) -> str:
+    """The name under which a function of foreign code was registered by its module."""
+    for name, info in METRICS.registered.items():
+        if info.function is not None and info.function is found:
+            return name
+    raise UsageError(
+        "is no registered metric.", "Decorate the function with @xai.metrics.register(MetricInfo(...))."
+    )
+
+
+METRICS: Registry[MetricInfo] = Registry("metric", "xai.metrics", _enter)
 
 
 def register(info: MetricInfo) -> Callable[[Function], Function]:

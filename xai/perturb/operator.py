@@ -56,7 +56,21 @@ class Operator(ABC):
         """
 
 
-OPERATORS: Registry[type[Operator]] = Registry("operator")
+def _enter(found: Any) -> str:
+    """Register an operator of foreign code, unless its module did."""
+    if not (isinstance(found, type) and issubclass(found, Operator)):
+        raise UsageError("is no subclass of xai.perturb.Operator.", "Derive the operator from it.")
+    if not isinstance(getattr(found, "name", None), str):
+        raise UsageError("has no `name`.", 'Set it in the class: name: ClassVar[str] = "…".')
+    if inspect.isabstract(found):
+        missing = " and ".join(sorted(found.__abstractmethods__))
+        raise UsageError(f"does not implement {missing}.", "Write it, or derive from an operator that does.")
+    if OPERATORS.registered.get(found.name) is not found:
+        register(found)
+    return found.name
+
+
+OPERATORS: Registry[type[Operator]] = Registry("operator", "xai.operators", _enter)
 Kind = TypeVar("Kind", bound=Operator)
 
 
