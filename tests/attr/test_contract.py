@@ -49,32 +49,12 @@ def test_pixels_carry_the_patches_relevance(name: str) -> None:
     assert torch.equal(spread[:, 0, :8, :8], spread[:, 0, :1, :1].expand(-1, 8, 8))
 
 
-@pytest.mark.parametrize(
-    "target",
-    [1, torch.tensor(1), torch.tensor([1]), torch.tensor([1, 1]), [1, 1], (1,), [(1,), (1,)]],
-    ids=lambda t: f"{type(t).__name__}-{t}",
-)
-def test_every_target_form(name: str, target: object) -> None:
-    method, x = make(name, build("clip")), pixels()
-    assert torch.equal(method.attribute(x, target=target), method.attribute(x, target=1))
-
-
 def test_targets_per_example(name: str) -> None:
     method, x = make(name, build("clip")), pixels(4)
     together = method.attribute_patches(x, [0, 1, 2, 1])
     for i, target in enumerate([0, 1, 2, 1]):
         torch.testing.assert_close(together[i : i + 1], method.attribute_patches(x[i : i + 1], target))
     assert torch.isfinite(method.attribute_patches(x, Margin(1))).all()
-
-
-@pytest.mark.parametrize("target", [3, -1, True, [0], torch.tensor([0.5, 0.5]), "fake", Margin(7)])
-def test_wrong_targets_are_told(name: str, target: object) -> None:
-    method, x = make(name, build("clip")), pixels()
-    if METHODS[name].info.forwards == 0:  # never calls the model, so it cannot know its classes
-        assert torch.equal(method.attribute(x, target=target), method.attribute(x, target=1))
-        return
-    with pytest.raises(UsageError):
-        method.attribute(x, target=target)
 
 
 def test_class_sensitivity_is_as_declared(name: str) -> None:
@@ -133,13 +113,13 @@ def test_a_model_built_in_inference_mode_is_refused_where_gradients_are_needed(n
             make(name, model).attribute(pixels(), target=1)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_works_where_gradients_are_off(name: str, mode: type) -> None:
+def test_works_where_gradients_are_off(name: str) -> None:
     method = make(name, build("clip"))
     expected = method.attribute(pixels(), target=1)
-    with mode():
-        got = method.attribute(pixels(), target=torch.tensor([1, 1]))
-    torch.testing.assert_close(got, expected)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            got = method.attribute(pixels(), target=torch.tensor([1, 1]))
+        torch.testing.assert_close(got, expected)
 
 
 def test_noise_tunnel(name: str) -> None:
@@ -154,10 +134,10 @@ def test_noise_tunnel(name: str) -> None:
 def test_captum_metrics(name: str) -> None:
     model, x = build("clip"), pixels(3)
     method = make(name, model)
-    alone = [sensitivity_max(method.attribute, x[i : i + 1], target=1, n_perturb_samples=1) for i in range(3)]
+    alone = sensitivity_max(method.attribute, x[:1], target=1, n_perturb_samples=1)
     together = sensitivity_max(method.attribute, x, target=1, n_perturb_samples=1)
     assert together.shape == (3,)
-    assert torch.isfinite(torch.stack(alone)).all()
+    assert torch.isfinite(torch.cat([together, alone])).all()
     infid = infidelity(
         model,
         lambda inputs: (0.1 * torch.ones_like(inputs), inputs - 0.1),
@@ -247,11 +227,12 @@ WRONG = ([[1]], {"a": 1}, {1: 2}, object(), float("nan"), float("inf"), 10**30, 
 
 def test_options_of_wrong_types_and_values_are_told(name: str) -> None:
     """Whatever an option is given, it is refused or it works: nothing else is raised."""
+    model = build("clip")
     for option, parameter in list(signature(METHODS[name]).parameters.items())[1:]:
         refused = 0
         for value in WRONG:
             try:
-                create(name, build("clip"), **{**OPTIONS.get(name, {}), option: value})
+                create(name, model, **{**OPTIONS.get(name, {}), option: value})
             except UsageError as error:
                 assert option in str(error) or "operator" in str(error) or "layer" in str(error)
                 refused += 1

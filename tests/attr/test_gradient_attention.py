@@ -11,7 +11,7 @@ from vit_zoo import CLASSES, HUGGING_FACE, LAYERS, ZOO, build, pixels
 
 from xai.attention import find_layout, probe
 from xai.attention.diagnose import explicit_attention
-from xai.attr import LAYER_PRESETS, GradientWeightedAttention, RawAttention
+from xai.attr import LAYER_PRESETS, GradientWeightedAttention, RawAttention, attribute_many
 from xai.core import Margin, ModelError, UsageError
 
 INDICES = {
@@ -68,12 +68,16 @@ def test_equals_eager_autograd_for_every_option(name: str) -> None:
     maps, gradients = eager(name, x, target)
     grid = find_layout(model).grid(32, 32)
     seen = probe(model, x, (), grid)
-    for preset, head, layer, clamp in itertools.product(
-        LAYER_PRESETS, ("mean", "max", "min"), ("mean", "sum", "max", "product"), ("fused", "heads", None)
-    ):
-        method = GradientWeightedAttention(model, preset, head, layer, clamp)
+    combinations = list(
+        itertools.product(
+            LAYER_PRESETS, ("mean", "max", "min"), ("mean", "sum", "max", "product"), ("fused", "heads", None)
+        )
+    )
+    methods = {str(options): GradientWeightedAttention(model, *options) for options in combinations}
+    together = attribute_many(methods, x, [target])
+    for preset, head, layer, clamp in combinations:
         expected = by_definition(maps, gradients, list(seen.rows), INDICES[preset], head, layer, clamp)
-        got = method.attribute_patches(x, target)
+        got = together[str((preset, head, layer, clamp))][0]
         error = float((got - grid.to_patches(expected)).abs().max())
         assert error <= 1e-5 * magnitude(maps, gradients, INDICES[preset], layer), (
             preset,
@@ -81,6 +85,9 @@ def test_equals_eager_autograd_for_every_option(name: str) -> None:
             layer,
             clamp,
         )
+    for preset in LAYER_PRESETS:  # alone, only the layers read are recorded
+        options = (preset, "max", "sum", None)
+        assert close(methods[str(options)].attribute_patches(x, target), together[str(options)][0])
 
 
 @pytest.mark.parametrize("name", ["siglip_pooling_head", "torch_encoder"])
