@@ -10,7 +10,7 @@ import xai
 from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention
 from xai.core import DataError, Explanation, Margin, ModelError, Sample, UsageError
 from xai.explanation import Explainer, Failure, explain
-from xai.explanation.failure import OutOfMemoryError
+from xai.explanation.explainer import OutOfMemoryError
 from xai.models import load
 
 GWA = "gradient_weighted_attention"

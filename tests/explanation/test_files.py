@@ -63,7 +63,7 @@ def test_files_of_one_image(tmp_path):
     assert content["method"]["options"].items() >= DEFAULT_PRESET.options.items()
     assert content["seed"] == 5
     assert len(content["model"]["fingerprint"]) == 64
-    assert set(content["versions"]) == {"xai", "torch", "transformers", "captum"}
+    assert set(content["versions"]) >= {"xai", "torch", "transformers", "captum"}
     assert set(content["files"].values()) == set(names(out))
     assert content["warnings"] == []
 

@@ -18,8 +18,8 @@ from xai.bench.config.method_configurations import method_rows
 from xai.cli.main import app
 from xai.core import Explanation, Geometry, Margin, ProblemType, Sample, UsageError
 from xai.explanation import Explainer
-from xai.explanation.evidence import check_removal
-from xai.explanation.record import record_of
+from xai.explanation.files import record_of
+from xai.explanation.removal import check_removal
 from xai.metrics.presets import protocol
 from xai.models import Classifier, Preprocessing
 from xai.perturb import Stream, make_operator

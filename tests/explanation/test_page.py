@@ -145,7 +145,7 @@ def test_a_check_that_cannot_be_made_is_said(monkeypatch):
     def check(*arguments):
         raise ModelError("Out of memory with one image on cpu.")
 
-    monkeypatch.setattr(glue, "check_removal", check)
+    monkeypatch.setattr("xai.explanation.removal.check_removal", check)
     (image,) = built(Explainer(classifier()), count=1).images
     assert not image.removals
     assert image.caveats[-1] == "Removing patches could not be tried: Out of memory with one image on cpu."

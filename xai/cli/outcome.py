@@ -14,7 +14,7 @@ from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.core import XaiError
-    from xai.explanation import Done, Failure, PageBuilder
+    from xai.explanation import Explained, Failure, PageBuilder
     from xai.report.payload import Page
 
 HEAVY_PAGE = 100_000_000  # bytes
@@ -59,7 +59,7 @@ class Outcome:
     interrupted: bool = False
     stopped: "XaiError | None" = None
 
-    def add(self, result: "Done | Failure") -> None:
+    def add(self, result: "Explained | Failure") -> None:
         """Count one image and put it into the page, which goes on without one that it cannot take."""
         from xai.core import DataError, ModelError
         from xai.explanation import Failure

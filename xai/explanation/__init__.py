@@ -1,23 +1,21 @@
 """The use case: explain images with a model, in batches, and write the results."""
 
 from xai.core import Explanation, OutputError
-from xai.explanation.compare import Comparison, compare, write_comparison
+from xai.explanation.compare import MethodComparison, compare, write_comparison
 from xai.explanation.examine import examine
-from xai.explanation.explain import Done, boxes_for, explain, explain_each
+from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of
-from xai.explanation.failure import Failure
-from xai.explanation.files import writing
-from xai.explanation.inputs import gather
+from xai.explanation.files import warnings_of, writing
+from xai.explanation.inputs import Failure, gather
 from xai.explanation.method_file import MethodFile, read_method_file
 from xai.explanation.page import PageBuilder, page_of_comparison
-from xai.explanation.record import warnings_of
 
 __all__ = [
-    "Comparison",
-    "Done",
+    "Explained",
     "Explainer",
     "Explanation",
     "Failure",
+    "MethodComparison",
     "MethodFile",
     "OutputError",
     "PageBuilder",

@@ -12,10 +12,8 @@ from xai import report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes
 from xai.explanation.explainer import Explainer, name_of
-from xai.explanation.failure import Failure
-from xai.explanation.files import write_json, writing
-from xai.explanation.inputs import BoxOf, read_samples
-from xai.explanation.record import record_of
+from xai.explanation.files import record_of, write_json, writing
+from xai.explanation.inputs import BoxOf, Failure, read_samples
 from xai.explanation.targets import logits_of
 from xai.models import Classifier
 
@@ -23,7 +21,7 @@ MOST_IMAGES = 50  # of one picture; all of them are held in memory
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodComparison:
     """Maps of several methods.
 
     Args:
@@ -50,7 +48,7 @@ def compare(
     box_of: BoxOf | None = None,
     batch_size: int = 8,
     seed: int = 0,
-) -> Comparison:
+) -> MethodComparison:
     """Explain the same class of the same images with several methods.
 
     Args:
@@ -98,10 +96,10 @@ def compare(
                 rows[name_of(result.sample)][name] = replace(result, layers={})  # nobody asks for them here
     complete = [row for image, row in rows.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
-    return Comparison(label, complete, list(failures.values()), seed, wanted)
+    return MethodComparison(label, complete, list(failures.values()), seed, wanted)
 
 
-def write_comparison(comparison: Comparison, out: Path) -> dict[str, Any]:
+def write_comparison(comparison: MethodComparison, out: Path) -> dict[str, Any]:
     """Write `method_panel.png`, `.safetensors` (tensors `{stem}/{method}`) and `.json`, replacing older ones.
 
     Returns:
@@ -128,7 +126,7 @@ def write_comparison(comparison: Comparison, out: Path) -> dict[str, Any]:
     return content
 
 
-def _maps(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+def _maps(comparison: MethodComparison) -> Iterator[tuple[str, Any]]:
     for row in comparison.rows:
         for method, explanation in row.items():
             yield f"{explanation.sample.id}/{method}", explanation.maps[comparison.label]

@@ -10,12 +10,10 @@ from torch import nn
 
 from xai.core import Explanation, Sample
 from xai.data import read_boxes
-from xai.explanation.explainer import Explainer, name_of
-from xai.explanation.failure import Failure, OutOfMemoryError
-from xai.explanation.files import write_explanation
-from xai.explanation.inputs import BoxOf, Source, gather, read_samples
+from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
+from xai.explanation.files import record_of, write_explanation
+from xai.explanation.inputs import BoxOf, Failure, Source, gather, read_samples
 from xai.explanation.panels import draw_panels, require_panels
-from xai.explanation.record import record_of
 from xai.explanation.targets import Wanted
 from xai.models import load
 
@@ -63,7 +61,7 @@ def explain(
     folder = None if out is None else Path(out)
     explanations = []
     for result in explain_each(explainer, gather(images, folder), folder, boxes_for(box, boxes)):
-        if isinstance(result, Done):
+        if isinstance(result, Explained):
             explanations.append(result.explanation)
         elif failures is None:
             raise result.error
@@ -73,7 +71,7 @@ def explain(
 
 
 @dataclass(frozen=True)
-class Done:
+class Explained:
     """An explained image and what was written about it (no `files` if nothing was)."""
 
     explanation: Explanation
@@ -88,7 +86,7 @@ def explain_each(
     *,
     layers_panel: bool = False,
     heads_panel: bool = False,
-) -> Iterator[Done | Failure]:
+) -> Iterator[Explained | Failure]:
     """Explain images one after the other and write each as soon as it is explained.
 
     What was yielded is on disk as a whole, whatever happens afterwards.
@@ -112,7 +110,7 @@ def explain_each(
         if isinstance(result, Failure):
             yield result
         elif out is None:
-            yield Done(result, record_of(result, explainer.seed))
+            yield Explained(result, record_of(result, explainer.seed))
         else:
             try:
                 panels = draw_panels(explainer, result, layers=layers_panel, heads=heads_panel)
@@ -120,7 +118,7 @@ def explain_each(
                 yield Failure(name_of(result.sample), error)
                 continue
             record = write_explanation(result, out, explainer.seed, panels, alone=len(sources) == 1)
-            yield Done(result, record)
+            yield Explained(result, record)
 
 
 def boxes_for(

@@ -17,7 +17,7 @@ from xai import attr
 from xai.attr.target import Target
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.memory import is_out_of_memory
-from xai.explanation.failure import Failure, OutOfMemoryError, forget_frames
+from xai.explanation.inputs import Failure, forget_frames
 from xai.explanation.targets import Targets, Wanted, logits_of
 from xai.models import Classifier
 
@@ -26,8 +26,12 @@ log = logging.getLogger(__name__)
 HELD_PIXELS = 200_000_000  # of original images in one batch: 600 MB
 
 
+class OutOfMemoryError(ModelError):
+    """Even one image does not fit into memory."""
+
+
 @dataclass(frozen=True)
-class Prepared:
+class ModelInput:
     """A sample with what the model sees of it."""
 
     sample: Sample
@@ -85,7 +89,7 @@ class Explainer:
         Raises:
             ModelError: The model cannot be explained: already the first image that reached it failed.
         """
-        batch: list[Prepared] = []
+        batch: list[ModelInput] = []
         for sample in samples:
             prepared = self._try_prepare(sample)
             if batch and (isinstance(prepared, Failure) or not self._fits(batch, prepared)):
@@ -98,7 +102,7 @@ class Explainer:
         if batch:
             yield from self._explain_batch(batch)
 
-    def prepare(self, sample: Sample) -> Prepared:
+    def prepare(self, sample: Sample) -> ModelInput:
         """Cut out the sample's box, if it has one, and preprocess it.
 
         Raises:
@@ -127,7 +131,7 @@ class Explainer:
                 "Use fewer layers, a smaller dtype (--dtype bfloat16) or another device (--device cpu).",
             ) from None
 
-    def _try_prepare(self, sample: Sample | Failure) -> Prepared | Failure:
+    def _try_prepare(self, sample: Sample | Failure) -> ModelInput | Failure:
         if isinstance(sample, Failure):
             return sample
         try:
@@ -135,7 +139,7 @@ class Explainer:
         except DataError as error:
             return Failure(name_of(sample), error)
 
-    def _fits(self, batch: list[Prepared], new: Prepared) -> bool:
+    def _fits(self, batch: list[ModelInput], new: ModelInput) -> bool:
         images = [one.sample.image for one in [*batch, new]]
         return (
             len(batch) < self.batch_size
@@ -143,7 +147,7 @@ class Explainer:
             and sum(image.width * image.height for image in images) <= HELD_PIXELS
         )
 
-    def _explain_batch(self, batch: list[Prepared]) -> Iterator[Explanation | Failure]:
+    def _explain_batch(self, batch: list[ModelInput]) -> Iterator[Explanation | Failure]:
         results, error = self._attempt(batch)
         if error is None:
             self._answered = True
@@ -158,7 +162,7 @@ class Explainer:
             yield from self._explain_batch(batch[:half])
             yield from self._explain_batch(batch[half:])
 
-    def _attempt(self, batch: list[Prepared]) -> tuple[list[Explanation | Failure], ModelError | None]:
+    def _attempt(self, batch: list[ModelInput]) -> tuple[list[Explanation | Failure], ModelError | None]:
         """Results, or why there are none."""
         try:
             with self.memory_errors():
@@ -173,7 +177,7 @@ class Explainer:
             torch.cuda.empty_cache()
         return [], error
 
-    def _attribute(self, batch: list[Prepared]) -> list[Explanation | Failure]:
+    def _attribute(self, batch: list[ModelInput]) -> list[Explanation | Failure]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         self.method.check_model(pixels)  # first of all: in training mode a pass may write into buffers
         logits = logits_of(self.classifier, pixels)
@@ -222,18 +226,18 @@ def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str,
     return preset.method, dict(preset.options)
 
 
-def prepare(classifier: Classifier, sample: Sample) -> Prepared:
+def prepare(classifier: Classifier, sample: Sample) -> ModelInput:
     """Cut out a sample's box, if it has one, and preprocess it.
 
     Raises:
         DataError: The preprocessing cannot take this image.
     """
     if sample.box is None:
-        return Prepared(sample, classifier.preprocess(sample.image), classifier.geometry(sample.image.size))
+        return ModelInput(sample, classifier.preprocess(sample.image), classifier.geometry(sample.image.size))
     x, y, w, h = sample.box
     crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
     geometry = classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
-    return Prepared(sample, classifier.preprocess(crop), geometry)
+    return ModelInput(sample, classifier.preprocess(crop), geometry)
 
 
 def _checked(explanation: Explanation) -> Explanation | Failure:

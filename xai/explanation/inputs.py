@@ -1,6 +1,7 @@
 """From paths, pictures and boxes to samples, one at a time, broken ones as failures."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -8,11 +9,31 @@ from PIL import Image
 from xai.core import Sample, UsageError, XaiError
 from xai.data import check_box, find_images, read_image, unique_stems
 from xai.data.paths import resolved
-from xai.explanation.failure import Failure
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be explained.
+
+    Args:
+        name: The image's path as given, or the id of a sample.
+        error: What was wrong, for people.
+    """
+
+    name: str
+    error: XaiError
+
+    def __post_init__(self) -> None:
+        forget_frames(self.error)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the frames that an error holds on to, and with them images and tensors."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | Image.Image | Sample]:

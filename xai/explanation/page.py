@@ -1,29 +1,24 @@
 """From explanations to a page: what has to be asked of the model again, and where everything comes from."""
 
 import platform
-from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from xai.attr import METHODS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
-from xai.core import Explanation, Margin, ModelError
-from xai.explanation.compare import Comparison
-from xai.explanation.evidence import DRAWS, SHARE, VALUE, check_removal, removal_operator
-from xai.explanation.explainer import Explainer, prepare
-from xai.explanation.failure import OutOfMemoryError
+from xai.core import Explanation, Margin
+from xai.core.versions import versions
+from xai.explanation.compare import MethodComparison
+from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.panels import layer_products, presets_of
-from xai.explanation.record import versions
+from xai.explanation.removal import RemovalCheck
 from xai.models import Classifier
-from xai.perturb import Operator, Stream
 from xai.report.cards import card_of
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.facts import model_facts, without_folders
-from xai.report.payload import Card, Fusion, Image, Page, Removal, Row
+from xai.report.payload import Card, Fusion, Image, Page, Row
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 
@@ -45,7 +40,7 @@ class PageBuilder:
         self.images: list[Image] = []
         self._layered = isinstance(explainer.method, GradientWeightedAttention | IntegratedMaskGradient)
         self._depth: int | None = None
-        self._check = _RemovalCheck(explainer.classifier, explainer.seed)
+        self._check = RemovalCheck(explainer.classifier, explainer.seed)
 
     def add(self, explanation: Explanation) -> None:
         """Turn an explanation into what the page holds of it.
@@ -120,7 +115,9 @@ class PageBuilder:
         )
 
 
-def page_of_comparison(comparison: Comparison, classifier: Classifier, title: str | None = None) -> Page:
+def page_of_comparison(
+    comparison: MethodComparison, classifier: Classifier, title: str | None = None
+) -> Page:
     """The page of a comparison; all methods share the random draws of an image.
 
     Args:
@@ -140,7 +137,7 @@ def page_of_comparison(comparison: Comparison, classifier: Classifier, title: st
         for name, found in first.items()
     ]
     controls = [row.name for row in rows if row.control]
-    check = _RemovalCheck(classifier, comparison.seed)
+    check = RemovalCheck(classifier, comparison.seed)
     images = []
     for row in comparison.rows:
         pixels = prepare(classifier, next(iter(row.values())).sample).pixels
@@ -177,7 +174,7 @@ def provenance(classifier: Classifier) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine
     preprocessing = classifier.preprocessing
     return {
-        "versions": versions() | {name: version(name) for name in ("numpy", "pillow")},
+        "versions": versions(),
         "platform": platform.platform(),
         "device": f"{device} ({name})",
         "dtype": str(classifier.dtype).removeprefix("torch."),
@@ -198,44 +195,6 @@ def input_hash(pixels: Tensor) -> str:
 def class_of(target: int | Margin) -> int:
     """The class whose margin tells whether a map is about it; of a contrast the one that it speaks for."""
     return target.positive if isinstance(target, Margin) else target
-
-
-class _RemovalCheck:
-    """The removal check of one image after the other, with one operator."""
-
-    def __init__(self, classifier: Classifier, seed: int):
-        self.classifier = classifier
-        self.stream = Stream(classifier, seed=seed)
-        self.operator: Operator | None = None
-
-    def __call__(
-        self, pixels: Tensor, target: int, maps: Mapping[str, np.ndarray]
-    ) -> tuple[Sequence[Removal], list[str]]:
-        """Removals of one image (3, H, W), and a caveat where it could not be checked."""
-        batch = pixels[None]
-        if self.operator is None:
-            self.operator = removal_operator(self.classifier, batch)
-        try:
-            stacked = {row: values[None] for row, values in maps.items()}
-            (found,) = check_removal(
-                self.stream, self.operator, batch, [target], stacked, self.classifier.labels
-            )
-        except ModelError as error:
-            return [], [f"Removing patches could not be tried: {error.message}"]
-        return found, [] if found else ["Removing patches gave answers that are not finite."]
-
-    def describe(self) -> dict[str, Any]:
-        """What was done, JSON-ready."""
-        if self.operator is None:
-            return {}
-        return {
-            "removal_check": {
-                "operator": self.operator.describe(),
-                "value": VALUE,
-                "share_of_patches": SHARE,
-                "random_draws": DRAWS,
-            }
-        }
 
 
 def _followed(explanation: Explanation) -> str:

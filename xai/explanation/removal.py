@@ -1,6 +1,7 @@
 """Whether a map is about the model: take away its most relevant patches, and as many random ones."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,44 @@ from xai.report.payload import Removal
 SHARE = 0.2  # of the patches is removed
 DRAWS = 10  # random choices of as many patches
 VALUE = "margin"
+
+
+class RemovalCheck:
+    """The removal check of one image after the other, with one operator."""
+
+    def __init__(self, classifier: Classifier, seed: int):
+        self.classifier = classifier
+        self.stream = Stream(classifier, seed=seed)
+        self.operator: Operator | None = None
+
+    def __call__(
+        self, pixels: Tensor, target: int, maps: Mapping[str, np.ndarray]
+    ) -> tuple[Sequence[Removal], list[str]]:
+        """Removals of one image (3, H, W), and a caveat where it could not be checked."""
+        batch = pixels[None]
+        if self.operator is None:
+            self.operator = removal_operator(self.classifier, batch)
+        try:
+            stacked = {row: values[None] for row, values in maps.items()}
+            (found,) = check_removal(
+                self.stream, self.operator, batch, [target], stacked, self.classifier.labels
+            )
+        except ModelError as error:
+            return [], [f"Removing patches could not be tried: {error.message}"]
+        return found, [] if found else ["Removing patches gave answers that are not finite."]
+
+    def describe(self) -> dict[str, Any]:
+        """What was done, JSON-ready."""
+        if self.operator is None:
+            return {}
+        return {
+            "removal_check": {
+                "operator": self.operator.describe(),
+                "value": VALUE,
+                "share_of_patches": SHARE,
+                "random_draws": DRAWS,
+            }
+        }
 
 
 def check_removal(

@@ -8,7 +8,7 @@ from tiny_detector import classifier, photo
 
 from xai.attention import mask_patches
 from xai.core import derive_seed
-from xai.explanation.evidence import DRAWS, check_removal, removal_operator
+from xai.explanation.removal import DRAWS, check_removal, removal_operator
 from xai.models import Classifier
 from xai.perturb import Stream, image_seeds, make_operator, rank_units
 
