@@ -25,11 +25,11 @@ from scaling_simulation import Cluster, simulate, tables
 
 from xai.bench import BenchmarkConfig, Context, RayOptions, make_plan, run_benchmark
 from xai.bench.data.remote import names_in
-from xai.bench.data.shard_files import Content, content_of, open_shard
-from xai.bench.data.shard_source import Sharded, ShardFile
-from xai.bench.run.engines import Work, engine_of
-from xai.bench.run.plan import Units
-from xai.bench.run.ray_worker import Report, Worker
+from xai.bench.data.shard_files import ShardContent, content_of_shard, open_shard
+from xai.bench.data.shard_source import ShardFile, ShardImages
+from xai.bench.run.engines import ShardWork, engine_of
+from xai.bench.run.plan import WorkItems
+from xai.bench.run.ray_worker import Worker, WorkerReport
 from xai.bench.run.store import Store
 from xai.core.files import write_bytes
 
@@ -46,11 +46,11 @@ CONFIG = {
 class Idle(Worker):
     """A worker that does nothing: what is left is the engine."""
 
-    def ready(self) -> Report:
-        return Report()
+    def ready(self) -> WorkerReport:
+        return WorkerReport()
 
-    def work(self, work: Work) -> Report:
-        return Report()
+    def work(self, work: ShardWork) -> WorkerReport:
+        return WorkerReport()
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def throughput(out: Path, images: int, engine: str, ray: RayOptions | None) -> d
     result = run_benchmark(
         config, out, engine=engine, ray=ray, progress=lambda one: ends.append((perf_counter(), one.done))
     )
-    units = result.units // (images // 4)
+    units = result.work_items // (images // 4)
     shards = [next(at for at, done in ends if done >= (number + 1) * units) for number in range(images // 4)]
     workers = 1 if ray is None else ray.workers or 1
     steady = shards[-1] - shards[workers - 1]
@@ -136,7 +136,7 @@ def sizes(run: Path, images: int) -> dict:
         for name in ("parts", "maps", "views")
     }
     store = Store(run)
-    units = store.units()
+    units = store.planned_items()
     return {
         "bytes_per_image": total,
         "records_per_image": store.totals()[1] / images,
@@ -152,8 +152,8 @@ def scheduler(folder: Path, shards: int) -> dict:
     config = BenchmarkConfig.model_validate(CONFIG | {"data": {"forgeries": {"count": 4}}})
     context = Context(config, folder / "idle", plans=True)
     plan = make_plan(config, context.classifier)
-    (first, *_), start = [plan.units.of(0)], None
-    work = [Work(tuple(first), plan.source.window(0, 4))] * shards
+    (first, *_), start = [plan.work_items.of(0)], None
+    work = [ShardWork(tuple(first), plan.source.window(0, 4))] * shards
     real, module.Worker = module.Worker, Idle
     asked: list[float] = []
 
@@ -179,15 +179,19 @@ def scheduler(folder: Path, shards: int) -> dict:
 def planning() -> dict:
     """What the driver does for every unit and shard of a large plan, with shards of data of 10 000 images."""
     files = [
-        ShardFile(Path(f"data-{number:06d}.tar"), f"data-{number:06d}", Content(10_000, f"{number:064x}"))
+        ShardFile(
+            Path(f"data-{number:06d}.tar"), f"data-{number:06d}", ShardContent(10_000, f"{number:064x}")
+        )
         for number in range(10_000)
     ]
     begun = perf_counter()
-    source = Sharded(files, 0, 10_000 * len(files))
+    source = ShardImages(files, 0, 10_000 * len(files))
     index = perf_counter() - begun
     config = BenchmarkConfig.model_validate(CONFIG | {"data": {"shards": "x.tar"}, "shard_size": 4096})
     common = config.model_dump(mode="json") | {"methods": {f"m{i}": "0" * 12 for i in range(12)}}
-    units = Units(config, source, common, {"a": "0" * 12, "b": "1" * 12}, lambda name, images: len(images))
+    units = WorkItems(
+        config, source, common, {"a": "0" * 12, "b": "1" * 12}, lambda name, images: len(images)
+    )
     some = range(0, units.shards, max(1, units.shards // 2000))
     key = _time(lambda: [units.of(shard) for shard in some]) / len(some) / 2
     window = _time(lambda: [source.window(shard * 4096, shard * 4096 + 4096) for shard in some]) / len(some)
@@ -202,8 +206,8 @@ def reading(folder: Path) -> dict:
             member = tarfile.TarInfo(f"{number:06d}.jpg")
             member.size = 100_000
             tar.addfile(member, BytesIO(draws.bytes(100_000)))
-    content = content_of(path)
-    again = _time(lambda: content_of(path))
+    content = content_of_shard(path)
+    again = _time(lambda: content_of_shard(path))
     opened = _time(lambda: open_shard(path, content.sha256))
     return {
         "bytes_per_second": path.stat().st_size / again,

@@ -45,6 +45,6 @@ class DiesOnce(Worker):
 
 class DiesOverOneShard(Worker):
     def work(self, work):
-        if work.units[0].shard == POISON:
+        if work.work_items[0].shard == POISON:
             die()
         return super().work(work)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from xai.bench import export, page_of_run, read_records, run_benchmark, status, summarise
 from xai.bench.data.files import read_json
 from xai.bench.data.shard_source import INDEX, _known
-from xai.bench.run.image_snapshots import are_whole, read_views, views_path
+from xai.bench.run.image_snapshots import are_whole, read_snapshots, snapshots_path
 from xai.core import DataError
 
 
@@ -199,18 +199,18 @@ def test_curves_of_different_lengths_are_refused(run):
     ],
 )
 def test_views_with_odd_cells_are_as_if_they_were_not_there(run, name, value):
-    path = views_path(run, 0)
+    path = snapshots_path(run, 0)
     table = parquet.read_table(path)
     rows = [one | {name: value} for one in table.to_pylist()]
-    assert read_views(path)
+    assert read_snapshots(path)
     parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    assert read_views(path) is None
+    assert read_snapshots(path) is None
     assert not are_whole(path)
     assert page_of_run(run).images[0].picture is None
 
 
 def test_views_of_another_model_are_refused(run):
-    path = views_path(run, 0)
+    path = snapshots_path(run, 0)
     table = parquet.read_table(path)
     rows = [one | {"logits": [0.1, 0.2, 0.7]} for one in table.to_pylist()]
     parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)

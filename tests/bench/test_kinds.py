@@ -21,7 +21,7 @@ from xai.bench import (
 )
 from xai.bench.config.method_configurations import digest
 from xai.bench.data.sources import open_source, sha256_of
-from xai.bench.run.store import Outcome, Store
+from xai.bench.run.store import Store, WorkResult
 from xai.core import Record
 from xai.report import to_html
 from xai.stats.results import LEADING
@@ -114,7 +114,7 @@ def older(run, folder, units):
 
 
 def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
-    store = older(run, tmp_path / "old", [unit["key"] for unit in Store(run).units()])
+    store = older(run, tmp_path / "old", [unit["key"] for unit in Store(run).planned_items()])
     frame = read_records(store.folder)
     assert list(frame.columns) == list(read_records(run).columns) and frame["kind"].isna().all()
     assert records(store.folder).drop(columns="kind").equals(records(run).drop(columns="kind"))
@@ -126,10 +126,10 @@ def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
 
 def test_a_run_of_before_there_were_kinds_goes_on(finished, config, tiny, tmp_path):
     """Without kinds in the data its units have the keys that they had."""
-    first = Store(finished).units()[0]["key"]
+    first = Store(finished).planned_items()[0]["key"]
     store = older(finished, tmp_path / "old", [first])
     result = run_benchmark(config(), store.folder, classifier=tiny)
-    assert (result.resumed, result.units) == (1, 3)
+    assert (result.resumed, result.work_items) == (1, 3)
     assert records(store.folder).equals(records(finished))
 
 
@@ -154,7 +154,7 @@ def planted(finished, tmp_path_factory):
     about = json.loads((finished / "run.json").read_text())
     about["plan"] = {"images": 40, "units": [{"key": "all", "protocol": "mean"}]}
     (folder / "run.json").write_text(json.dumps(about))
-    Store(folder).write("all", Outcome(tuple(drawn)))
+    Store(folder).write("all", WorkResult(tuple(drawn)))
     return folder
 
 
@@ -166,7 +166,7 @@ def test_a_kind_is_analysed_as_if_it_were_all(planted, tmp_path):
     (tmp_path / "run.json").write_bytes((planted / "run.json").read_bytes())
     rows = Store(planted).table().to_pylist()
     alone = tuple(Record(**row) for row in rows if row["kind"] == "noise")
-    Store(tmp_path).write("all", Outcome(alone))
+    Store(tmp_path).write("all", WorkResult(alone))
     expected = [part for part in summarise(tmp_path).parts if part.metric != "deletion"]
     for part, only in zip((srg, pointing), expected, strict=True):
         assert only.kinds == {}, "one kind is none to be told apart"

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from bench_runs import records
 
-from xai.bench import Context, make_plan, read_records, run_benchmark, status
+from xai.bench import RunContext, make_plan, read_records, run_benchmark, status
 from xai.bench.config.method_configurations import digest
 from xai.bench.data.manifest_table import TABLE
 from xai.bench.data.remote import RemotePath, folder_of, names_in, written_through
-from xai.bench.data.shard_files import Content
-from xai.bench.data.shard_source import Sharded, ShardFile
+from xai.bench.data.shard_files import ShardContent
+from xai.bench.data.shard_source import ShardFile, ShardImages
 from xai.bench.data.sources import open_source, sha256_of
-from xai.bench.run.plan import Units
+from xai.bench.run.plan import WorkItems
 from xai.bench.run.store import Store
 from xai.core import DataError, UsageError
 from xai.data.manifest import load_samples, read_manifest
@@ -22,7 +22,7 @@ from xai.data.manifest import load_samples, read_manifest
 def test_units_by_number_are_those_in_order(config, tiny):
     checks = {"metrics": ["class_sensitivity"], "images": 3}
     for parts in ({}, {"metrics": ["srg", "gini"], "checks": checks}, {"checks": checks | {"images": 99}}):
-        units = make_plan(config(**parts), tiny).units
+        units = make_plan(config(**parts), tiny).work_items
         listed = list(units)
         assert len(units) == len(listed) == len({unit.key for unit in listed})
         assert [units[number] for number in range(len(units))] == listed
@@ -34,10 +34,12 @@ def test_units_by_number_are_those_in_order(config, tiny):
 def test_a_billion_images_are_planned_at_once(config):
     """No list of them is made anywhere."""
     files = [
-        ShardFile(Path(f"{n:05d}.tar"), f"{n:05d}", Content(100_000, f"{n:064x}")) for n in range(10_000)
+        ShardFile(Path(f"{n:05d}.tar"), f"{n:05d}", ShardContent(100_000, f"{n:064x}")) for n in range(10_000)
     ]
-    source = Sharded(files, 0, 10**9)
-    units = Units(config(shard_size=4096), source, {}, {"a": "h", "b": "i"}, lambda name, images: len(images))
+    source = ShardImages(files, 0, 10**9)
+    units = WorkItems(
+        config(shard_size=4096), source, {}, {"a": "h", "b": "i"}, lambda name, images: len(images)
+    )
     assert len(units) == 2 * units.shards == 2 * -(-(10**9) // 4096)
     last = units[-1]
     assert (last.protocol, last.stop, last.shard) == ("b", 10**9, units.shards - 1)
@@ -123,7 +125,7 @@ def test_a_run_behind_a_url(far, config, tiny, finished):
     result = run_benchmark(config(), far, classifier=tiny)
     assert result.resumed == 0 and records(far).equals(records(finished))
     assert status(far).done == 3 and not status(far).running
-    Store(far).part(Store(far).units()[1]["key"]).unlink()
+    Store(far).part(Store(far).planned_items()[1]["key"]).unlink()
     assert run_benchmark(config(), far, classifier=tiny).resumed == 2
     assert records(far).equals(records(finished))
     assert len(read_records(far, ["image"])) == result.records
@@ -160,5 +162,5 @@ def test_a_url_that_nothing_answers():
 
 
 def test_a_context_lists_its_own_images(config, tiny):
-    assert len(Context(config(), None, tiny).source) == 5
+    assert len(RunContext(config(), None, tiny).source) == 5
     assert isinstance(folder_of("s3://bucket/run"), RemotePath) and folder_of("a/b") == Path("a/b")

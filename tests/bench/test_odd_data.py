@@ -89,7 +89,7 @@ def test_a_row_that_cannot_be_used_is_an_exclusion(config, tiny, tmp_path):
     assert "faces.csv:5" in said["loop"] and "symbolic links" in said["loop"]
     assert "named pipe" in said["pipe"]
     again = run_benchmark(settings, tmp_path / "run", classifier=tiny)
-    assert again.resumed == again.units and len(again.exclusions) == 3
+    assert again.resumed == again.work_items and len(again.exclusions) == 3
 
 
 def deep(tar):

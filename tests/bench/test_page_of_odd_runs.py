@@ -13,7 +13,7 @@ from pyarrow import Table, parquet
 
 from xai.attr import METHODS
 from xai.bench import page_of_run, read_records, run_benchmark
-from xai.bench.run.image_snapshots import read_views, views_path, write_views
+from xai.bench.run.image_snapshots import read_snapshots, snapshots_path, write_snapshots
 from xai.core import DataError
 from xai.data import read_image
 from xai.report import to_html
@@ -39,7 +39,7 @@ def test_a_run_without_views_is_a_page_on_plain_ground(everything, page, tmp_pat
 
 def test_a_shard_without_views_does_not_spoil_the_others(everything, tmp_path):
     shutil.copytree(everything, tmp_path, dirs_exist_ok=True)
-    views_path(tmp_path, 1).write_bytes(b"broken")
+    snapshots_path(tmp_path, 1).write_bytes(b"broken")
     assert [one.picture is None for one in page_of_run(tmp_path).images] == [False, False, True, True, False]
 
 
@@ -165,9 +165,9 @@ def test_tied_patches_are_told_and_tied_pixels_are_not(everything, page):
 
 def test_hostile_names_stay_text(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    views = read_views(views_path(tmp_path, 0))
+    views = read_snapshots(snapshots_path(tmp_path, 0))
     name = "</script><img src=x onerror=alert(1)>\n.png"
-    write_views(views_path(tmp_path, 0), [replace(views[0], name=name), *views[1:]])
+    write_snapshots(snapshots_path(tmp_path, 0), [replace(views[0], name=name), *views[1:]])
     page = page_of_run(tmp_path)
     assert page.images[0].name == name.replace("\n", "\\n")
     assert "<img src=x" not in to_html(page)

@@ -16,8 +16,8 @@ from tiny_detector import write_detector
 from typer.testing import CliRunner
 
 from xai.bench import (
-    Context,
     RayOptions,
+    RunContext,
     make_plan,
     read_benchmark,
     read_run,
@@ -28,7 +28,7 @@ from xai.bench import (
 from xai.bench.data.shard_files import content_of
 from xai.bench.run.engines import engine_of
 from xai.bench.run.image_snapshots import read_views
-from xai.bench.run.ray_worker import Report, Worker
+from xai.bench.run.ray_worker import Worker, WorkerReport
 from xai.bench.run.runner import _work
 from xai.bench.run.store import Store
 from xai.cli.main import app
@@ -79,7 +79,7 @@ def test_the_same_records_as_the_local_engine(cluster, yaml_file, local, tmp_pat
     seen = []
     result = run_benchmark(yaml_file, tmp_path / "run", engine="ray", ray=WORKERS, progress=seen.append)
     same(tmp_path / "run", local)
-    assert (result.units, result.resumed, result.failed) == (UNITS, 0, ())
+    assert (result.work_items, result.resumed, result.failed) == (UNITS, 0, ())
     assert [one.done for one in seen] == list(range(UNITS + 1))
     assert seen[-1].workers >= 1 and seen[-1].seconds_left == 0
     ray, alone = read_run(tmp_path / "run"), read_run(local)
@@ -123,7 +123,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(cluster, yaml_file, local, 
     assert "(images 2 to 3, vit-token) given up after 2 attempts: its worker was lost" in found.stderr
     assert f"3 of {UNITS} units failed; the same command tries them again." in found.stderr
     assert len(read_run(run)["result"]["failed"]) == 3
-    units = Store(run).units()
+    units = Store(run).planned_items()
     assert Store(run).keys() == {unit["key"] for unit in units if unit["shard"] != POISON}
     assert run_benchmark(yaml_file, run).resumed == UNITS - 3
     same(run, local)
@@ -131,10 +131,10 @@ def test_a_shard_that_kills_every_worker_is_given_up(cluster, yaml_file, local, 
 
 def test_a_worker_says_what_is_wrong_with_it(yaml_file, tmp_path):
     """Without a cluster: what ends the run, and what may go well elsewhere."""
-    context = Context(read_benchmark(yaml_file), tmp_path / "run")
+    context = RunContext(read_benchmark(yaml_file), tmp_path / "run")
     plan = make_plan(context.config, context.classifier)
     expected = {"versions": decisive(), "model": context.classifier.fingerprint}
-    assert Worker(context, expected, 1).ready() == Report()
+    assert Worker(context, expected, 1).ready() == WorkerReport()
     for what in ("versions", "model"):
         said = Worker(context, expected | {what: "other"}, 1).ready()
         assert isinstance(said.error, ModelError) and f"has another {what} than the run" in str(said.error)
@@ -146,14 +146,14 @@ def test_a_worker_says_what_is_wrong_with_it(yaml_file, tmp_path):
 def test_no_more_is_in_flight_than_there_are_workers(cluster, config, tmp_path):
     """A shard is asked for when there is somebody to do it."""
     settings = config(shard_size=1, metrics=["gini"], model=str(write_detector(tmp_path)))
-    context = Context(settings, tmp_path / "run", plans=True)
+    context = RunContext(settings, tmp_path / "run", plans=True)
     plan = make_plan(settings, context.classifier)
     asked, ended, most = 0, 0, 0
 
     def work():
         nonlocal asked, most
         for one in _work(plan, set()):
-            asked += len(one.units)
+            asked += len(one.work_items)
             most = max(most, asked - ended)
             yield one
 

@@ -11,7 +11,7 @@ import torch
 from bench_runs import COST, VICTIM, records
 
 from xai.bench import (
-    Context,
+    RunContext,
     make_plan,
     read_benchmark,
     read_records,
@@ -39,7 +39,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
     assert len(read_records(run))  # what is there can be read
     result = run_benchmark(yaml_file, run)
     assert result.resumed == 4
-    assert status(run).done == result.units == 9
+    assert status(run).done == result.work_items == 9
     assert not list(run.rglob(".xai-writing-*"))
 
     whole = run_benchmark(yaml_file, tmp_path / "whole")
@@ -53,9 +53,9 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
     sessions = read_run(tmp_path)["sessions"]
-    monkeypatch.setattr("xai.bench.run.engines.run_unit", None)
+    monkeypatch.setattr("xai.bench.run.engines.run_item", None)
     result = run_benchmark(config(), tmp_path, classifier=tiny)
-    assert result.resumed == result.units == 3
+    assert result.resumed == result.work_items == 3
     assert read_run(tmp_path)["sessions"] == sessions  # only those that measured something
     # killed after the last part, before it was said to have ended; then a call that measures nothing
     run = read_run(tmp_path)
@@ -74,10 +74,10 @@ def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
 def test_units_and_settings_travel_to_another_process(yaml_file, tmp_path):
     config = read_benchmark(yaml_file)
     result = run_benchmark(config, tmp_path / "run")
-    context = pickle.loads(pickle.dumps(Context(config)))  # noqa: S301 - our own
+    context = pickle.loads(pickle.dumps(RunContext(config)))  # noqa: S301 - our own
     plan = make_plan(config, context.classifier)
-    assert len(plan.units) == result.units
-    unit = pickle.loads(pickle.dumps(plan.units[0]))  # noqa: S301 - our own
+    assert len(plan.work_items) == result.work_items
+    unit = pickle.loads(pickle.dumps(plan.work_items[0]))  # noqa: S301 - our own
     outcome = run_unit(context, unit)
     store = Store(tmp_path / "run")
     store.write("again", outcome)
@@ -121,7 +121,7 @@ def test_what_does_not_change_records_may_change(config, tiny, finished, tmp_pat
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     changed = config(name="other", statistics={"resamples": 199, "alpha": 0.01}, batch_size=3)
     result = run_benchmark(changed, tmp_path, classifier=tiny)
-    assert result.resumed == result.units
+    assert result.resumed == result.work_items
     assert summarise(tmp_path).parts[0].analysis.alpha == 0.01
     assert read_run(tmp_path)["name"] == "other"
 
@@ -131,7 +131,7 @@ def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monke
         raise DataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.run.engines.run_unit", failing)
+        patch.setattr("xai.bench.run.engines.run_item", failing)
         with pytest.raises(DataError, match="no"):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert run_benchmark(config(seed=1), tmp_path, classifier=tiny).resumed == 0
@@ -179,7 +179,7 @@ def test_maps_are_kept_and_reused(config, tiny, tmp_path, monkeypatch):
     for part in (tmp_path / "parts").iterdir():
         part.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.run.context.explain", None)  # would be called to make maps
+        patch.setattr("xai.bench.run.context.make_maps", None)  # would be called to make maps
         run_benchmark(config(), tmp_path, classifier=tiny)
     assert records(tmp_path).equals(before)
     # maps of other pixels or another model are never taken for these

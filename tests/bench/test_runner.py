@@ -209,10 +209,10 @@ def test_progress_tells_how_far_it_is(config, tiny, tmp_path):
 
 def test_the_plan_says_at_most_how_many_forwards_there_will_be(config, tiny, finished):
     plan = make_plan(config(), tiny)
-    assert [(unit.start, unit.stop) for unit in plan.units] == [(0, 2), (2, 4), (4, 5)]
+    assert [(unit.start, unit.stop) for unit in plan.work_items] == [(0, 2), (2, 4), (4, 5)]
     assert 0 < status(finished).forwards <= plan.forwards
     other = make_plan(config(metrics=["srg"]), tiny)
-    assert not {unit.key for unit in plan.units} & {unit.key for unit in other.units}
+    assert not {unit.key for unit in plan.work_items} & {unit.key for unit in other.work_items}
 
 
 def test_the_estimate_counts_what_the_run_then_takes(config, tiny, finished):

@@ -74,15 +74,17 @@ def test_shards_are_read_once_and_again_when_they_change(config, tiny, photos, t
     settings, run = config(data={"shards": str(path)}), tmp_path / "run"
     first = make_plan(settings, tiny, run)
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.data.shard_source.content_of", None)
+        patch.setattr("xai.bench.data.shard_source.content_of_shard", None)
         again = make_plan(settings, tiny, run)
-    assert list(again.units) == list(first.units) and again.identity == first.identity
+    assert list(again.work_items) == list(first.work_items) and again.identity == first.identity
     before = path.stat()
     write_tar(path, photos, [0, 2])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     assert make_plan(settings, tiny, run).identity["data"] != first.identity["data"]
     assert len(json.loads((run / INDEX).read_text())) == 1
-    assert {one.key for one in make_plan(settings, tiny).units}.isdisjoint(one.key for one in first.units)
+    assert {one.key for one in make_plan(settings, tiny).work_items}.isdisjoint(
+        one.key for one in first.work_items
+    )
 
 
 def test_numbers_globs_and_lists(photos, tmp_path):

@@ -15,8 +15,8 @@ from xai.bench import (
     to_markdown,
     write_summary,
 )
-from xai.bench.results.score_tables import tables
-from xai.bench.run.store import Outcome, Store
+from xai.bench.results.score_tables import score_tables
+from xai.bench.run.store import Store, WorkResult
 from xai.core import DataError, Record, UsageError
 
 METHODS = {"good": 1.0, "useless": 0.0, "random_0": 0.0, "random_1": 0.0, "center_prior": -0.5, "greedy": 2.0}
@@ -43,7 +43,7 @@ def planted(finished, tmp_path_factory):
     about["plan"] = {"images": 40, "units": [{"key": "all", "protocol": "mean"}]}
     about["config"]["statistics"]["resamples"] = 999
     (folder / "run.json").write_text(json.dumps(about))
-    Store(folder).write("all", Outcome(tuple(records)))
+    Store(folder).write("all", WorkResult(tuple(records)))
     return folder
 
 
@@ -66,7 +66,7 @@ def test_what_was_planted_is_found_and_what_is_random_is_not(planted):
 
 
 def test_random_seeds_are_averaged_image_by_image(planted):
-    table = next(tables(read_records(planted)))
+    table = next(score_tables(read_records(planted)))
     wide = (
         read_records(planted).query("metric == 'srg'").pivot(index="image", columns="method", values="value")
     )
@@ -107,7 +107,7 @@ def test_what_holds_of_every_row_is_said_once(planted, tmp_path):
         record(image, name, "srg", shift + draw()) for image in (7, 8, 9) for name, shift in METHODS.items()
     ]
     (tmp_path / "run.json").write_text((planted / "run.json").read_text())
-    Store(tmp_path).write("all", Outcome(tuple(few)))
+    Store(tmp_path).write("all", WorkResult(tuple(few)))
     text = to_markdown(summarise(tmp_path))
     verdicts = text[text.index("## Verdicts") : text.index("## Rankings")]
     assert "every row by srg beside random maps: cannot be told: 3 images are too few" in verdicts
@@ -166,7 +166,7 @@ def test_images_without_labels_and_groups_are_summarised(config, tiny, tmp_path,
 def test_an_unfinished_run_is_summarised_and_says_so(finished, tmp_path):
     for name in ("run.json", "plan.parquet"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
-    key = Store(finished).units()[0]["key"]
+    key = Store(finished).planned_items()[0]["key"]
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / f"{key}.parquet").write_bytes((finished / "parts" / f"{key}.parquet").read_bytes())
     assert "Unfinished: 1 of 3 units" in to_markdown(summarise(tmp_path))
@@ -186,7 +186,7 @@ def test_a_run_equals_itself_and_is_told_from_another(planted, finished, tmp_pat
         Record(**row | {"value": row["value"] + (row["method"] == "good")})
         for row in Store(planted).table().to_pylist()
     ]
-    Store(better).write("all", Outcome(tuple(rows)))
+    Store(better).write("all", WorkResult(tuple(rows)))
     (better / "run.json").write_bytes((planted / "run.json").read_bytes())
     found = {(pair.method, pair.metric): pair.comparison for pair in compare_runs(better, planted)}
     assert found["good", "srg"].difference == pytest.approx(1)
@@ -205,7 +205,7 @@ def test_runs_under_other_protocols_are_not_compared(config, tiny, finished, tmp
 def test_records_survive_the_store(planted):
     one = record(3, "good", "srg", 0.1 + 0.2, curve=(1 / 3, 0.0))
     store = Store(planted)
-    store.write("one", Outcome((one,)))
+    store.write("one", WorkResult((one,)))
     import pyarrow.parquet as parquet
 
     (row,) = parquet.read_table(store.part("one")).to_pylist()

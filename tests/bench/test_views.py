@@ -13,7 +13,7 @@ from tiny_detector import classifier
 
 from xai import metrics
 from xai.bench import run_benchmark
-from xai.bench.run.image_snapshots import looker, read_views, views_path, write_views
+from xai.bench.run.image_snapshots import read_snapshots, snapshot_maker, snapshots_path, write_snapshots
 from xai.core import Sample
 from xai.data import read_image
 from xai.data.lazy import Entry
@@ -21,7 +21,7 @@ from xai.perturb import image_seeds, make_operator
 
 
 def views_of(run):
-    return [one for path in sorted((run / "views").iterdir()) for one in read_views(path) or ()]
+    return [one for path in sorted((run / "views").iterdir()) for one in read_snapshots(path) or ()]
 
 
 def opened(content):
@@ -76,7 +76,7 @@ def test_fills_through_the_normalisation():
     ]
     protocols = [metrics.protocol({"base": "vit-mean", **change}) for change in changes]
     pixels = model.preprocess(sample.image)
-    look = looker(model, protocols, 0)
+    look = snapshot_maker(model, protocols, 0)
     view = look(0, Entry("a", lambda: sample), sample, model.geometry((64, 64)), pixels, "d" * 64)
     assert view.fills["constant 0.25 (pixel)"] == "#404040"
     assert view.fills["constant 0 (normalised)"] == "#85664c"  # the mean of the normalisation
@@ -98,7 +98,7 @@ def test_a_small_crop_is_shown_with_its_surroundings(tiny):
     sample.image.paste((255, 255, 255), (100, 100, 130, 120))
     crop = sample.image.crop((100, 100, 140, 120))
     geometry = tiny.geometry(crop.size).within(sample.image.size, (100, 100))
-    look = looker(tiny, [metrics.protocol("vit-mean")], 0)
+    look = snapshot_maker(tiny, [metrics.protocol("vit-mean")], 0)
     one = look(3, Entry("a", lambda: sample), sample, geometry, tiny.preprocess(crop), "d" * 64)
     assert one.view == (90, 90, 150, 130)
     assert one.box == (100, 100, 40, 20)
@@ -112,25 +112,25 @@ def test_a_small_crop_is_shown_with_its_surroundings(tiny):
 def test_written_and_read_again(finished, tmp_path):
     views = views_of(finished)
     views[0] = replace(views[0], label=None, box=(1.5, 2, 3, 4), name="<b>&\U0001f600.png")
-    write_views(tmp_path / "views" / "a.parquet", views)
-    assert read_views(tmp_path / "views" / "a.parquet") == views
-    write_views(tmp_path / "none.parquet", [])
-    assert read_views(tmp_path / "none.parquet") == []
-    assert read_views(tmp_path / "absent.parquet") is None
+    write_snapshots(tmp_path / "views" / "a.parquet", views)
+    assert read_snapshots(tmp_path / "views" / "a.parquet") == views
+    write_snapshots(tmp_path / "none.parquet", [])
+    assert read_snapshots(tmp_path / "none.parquet") == []
+    assert read_snapshots(tmp_path / "absent.parquet") is None
 
 
 def test_missing_and_broken_views_are_made_again_without_perturbing(config, tiny, tmp_path):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before, kept = views_of(tmp_path), records(tmp_path)
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
-    views_path(tmp_path, 0).unlink()
-    content = bytearray(views_path(tmp_path, 1).read_bytes())
+    snapshots_path(tmp_path, 0).unlink()
+    content = bytearray(snapshots_path(tmp_path, 1).read_bytes())
     content[len(content) // 3] ^= 255  # in the middle of a picture
-    views_path(tmp_path, 1).write_bytes(content)
-    views_path(tmp_path, 2).write_bytes(b"")
+    snapshots_path(tmp_path, 1).write_bytes(content)
+    snapshots_path(tmp_path, 2).write_bytes(b"")
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.forwards == 0
-    assert result.resumed == result.units
+    assert result.resumed == result.work_items
     assert views_of(tmp_path) == before
     assert records(tmp_path).equals(kept)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == parts
@@ -138,7 +138,7 @@ def test_missing_and_broken_views_are_made_again_without_perturbing(config, tiny
 
 def test_views_of_other_settings_do_not_stay(config, tiny, photos, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("xai.bench.run.context.explain", None)  # fails after the views of the first shard
+        patch.setattr("xai.bench.run.context.make_maps", None)  # fails after the views of the first shard
         with pytest.raises(TypeError):
             run_benchmark(config(), tmp_path, classifier=tiny)
     assert len(views_of(tmp_path)) == 2
@@ -169,7 +169,7 @@ def test_broken_images_have_no_view(config, tiny, photos, tmp_path):
 
 
 def test_records_are_the_same_with_and_without_views(config, tiny, finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("xai.bench.run.context.Context.has_views", lambda self, shard: True)
+    monkeypatch.setattr("xai.bench.run.context.RunContext.has_snapshots", lambda self, shard: True)
     run_benchmark(config(), tmp_path, classifier=tiny)
     assert not (tmp_path / "views").exists()
     one, other = records(finished), records(tmp_path)

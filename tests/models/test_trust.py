@@ -12,7 +12,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 import xai
 from xai.bench import estimate, read_benchmark, run_benchmark, summarise, tune
-from xai.bench.run.context import Context
+from xai.bench.run.context import RunContext
 from xai.core import ConfigError, ModelError
 
 BODY = """\
@@ -96,7 +96,7 @@ def test_workers_are_told_and_told_no_more(factory, tmp_path):
     path.write_text(yaml.safe_dump({"model": "own.yaml", "data": {"images": ["x"]}, "methods": ["saliency"]}))
     config = read_benchmark(path)
     for trusted in (False, True):
-        sent = pickle.loads(pickle.dumps(Context(config, tmp_path, trust_code=trusted)))  # noqa: S301 - our own
+        sent = pickle.loads(pickle.dumps(RunContext(config, tmp_path, trust_code=trusted)))  # noqa: S301 - our own
         assert sent.trust_code is trusted
         if not trusted:
             refused(lambda sent=sent: sent.classifier, tmp_path)

@@ -9,30 +9,30 @@ from xai.bench.results.model import Summary
 from xai.bench.results.page import page_of_run
 from xai.bench.results.summary import summarise
 from xai.bench.results.tuning import Tuning, method_config, tune
-from xai.bench.run.context import Context
+from xai.bench.run.context import RunContext
 from xai.bench.run.engines import RayOptions
 from xai.bench.run.estimate import Estimate, estimate
 from xai.bench.run.inputs import Exclusion
-from xai.bench.run.plan import Plan, Unit, make_plan
+from xai.bench.run.plan import Plan, WorkItem, make_plan
 from xai.bench.run.runner import Progress, RunResult, run_benchmark
 from xai.bench.run.status import Status, status
 from xai.bench.run.store import export, read_records, read_run
-from xai.bench.run.work_item import run_unit
+from xai.bench.run.work_item import run_item
 
 __all__ = [
     "BenchmarkConfig",
-    "Context",
     "Estimate",
     "Exclusion",
     "Plan",
     "Progress",
     "RayOptions",
+    "RunContext",
     "RunPair",
     "RunResult",
     "Status",
     "Summary",
     "Tuning",
-    "Unit",
+    "WorkItem",
     "compare_runs",
     "estimate",
     "export",
@@ -44,7 +44,7 @@ __all__ = [
     "read_records",
     "read_run",
     "run_benchmark",
-    "run_unit",
+    "run_item",
     "starter_config",
     "status",
     "summarise",

@@ -86,16 +86,16 @@ def run(
         say(f"Interrupted. Finished units are kept in {folder}/.")
         say_next("run the same command again; it goes on where it stopped.")
         raise typer.Exit(interrupted()) from None
-    say(f"{result.units} units ({result.resumed} were done before), {result.forwards} forward passes, "
+    say(f"{result.work_items} units ({result.resumed} were done before), {result.forwards} forward passes, "
         f"{result.seconds:.0f} s.")  # fmt: skip
     unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
     if unused:
         say(f"{len(unused)} of {result.images} images could not be used; {folder / 'summary.md'} says why.")
     for one in result.failed[:MAX_LISTED]:
-        say(f"Unit {one.unit.key} (images {one.unit.start} to {one.unit.stop - 1}, {one.unit.protocol}) "
+        say(f"Unit {one.item.key} (images {one.item.start} to {one.item.stop - 1}, {one.item.protocol}) "
             f"{one.failure}")  # fmt: skip
     if result.failed:
-        say(f"{len(result.failed)} of {result.units} units failed; the same command tries them again.")
+        say(f"{len(result.failed)} of {result.work_items} units failed; the same command tries them again.")
     _summarise(str(folder), as_json)
     if unused or result.failed:
         raise typer.Exit(PARTLY)

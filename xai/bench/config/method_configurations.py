@@ -14,7 +14,7 @@ RANDOM, GREEDY = "random", "greedy"
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodConfiguration:
     """A method with its options under a name of its own.
 
     Args:
@@ -32,30 +32,32 @@ class Row:
     hash: str = ""
 
 
-def method_rows(config: BenchmarkConfig) -> list[Row]:
+def configured_methods(config: BenchmarkConfig) -> list[MethodConfiguration]:
     """The methods of the configuration, in order."""
-    return [_row(config, entry.row, entry.method, entry.options) for entry in config.methods]
+    return [_configuration(config, entry.row, entry.method, entry.options) for entry in config.methods]
 
 
-def control_rows(config: BenchmarkConfig) -> list[Row]:
+def configured_controls(config: BenchmarkConfig) -> list[MethodConfiguration]:
     """The controls that look at one map at a time; the greedy order depends on the protocol."""
     controls = config.controls
     rows = [
-        _row(config, f"{RANDOM}_{i}", "random", {"seed": derive_seed(config.seed, "random", i)}, True)
+        _configuration(
+            config, f"{RANDOM}_{i}", "random", {"seed": derive_seed(config.seed, "random", i)}, True
+        )
         for i in range(controls.random_seeds)
     ]
     if controls.center_prior:
-        rows.append(_row(config, "center_prior", "center_prior", {}, True))
+        rows.append(_configuration(config, "center_prior", "center_prior", {}, True))
     if controls.sobel:
-        rows.append(_row(config, "sobel", "sobel", {}, True))
+        rows.append(_configuration(config, "sobel", "sobel", {}, True))
     if controls.raw_attention:
-        rows.append(_row(config, "raw_last_layer", "raw_attention", {"layers": "last_layer"}, True))
+        rows.append(_configuration(config, "raw_last_layer", "raw_attention", {"layers": "last_layer"}, True))
     return rows
 
 
-def greedy_row(config: BenchmarkConfig) -> Row:
+def greedy_configuration(config: BenchmarkConfig) -> MethodConfiguration:
     """The row of the greedy order of occlusion."""
-    return Row(GREEDY, GREEDY, {}, True, digest({"method": GREEDY}))
+    return MethodConfiguration(GREEDY, GREEDY, {}, True, digest({"method": GREEDY}))
 
 
 def digest(content: Any, length: int = 12) -> str:
@@ -64,12 +66,12 @@ def digest(content: Any, length: int = 12) -> str:
     return sha256(text.encode()).hexdigest()[:length]
 
 
-def _row(
+def _configuration(
     config: BenchmarkConfig, name: str, method: str, options: Mapping[str, Any], control: bool = False
-) -> Row:
+) -> MethodConfiguration:
     method, options = resolve_method(method, options)
     full = full_options(method, options)
     if "seed" in full and "seed" not in options:
         full["seed"] = config.seed
     said = {"method": method, "options": full, "explain": config.explain}
-    return Row(name, method, full, control, digest(said))
+    return MethodConfiguration(name, method, full, control, digest(said))

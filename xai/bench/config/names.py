@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from xai import attr
-from xai.bench.config.method_configurations import GREEDY, control_rows
+from xai.bench.config.method_configurations import GREEDY, configured_controls
 from xai.bench.config.schema import BenchmarkConfig, ProtocolConfig
 from xai.core import ConfigError, UsageError, nearest
 from xai.metrics import METRICS
@@ -74,7 +74,7 @@ def _method_problems(config: BenchmarkConfig) -> Iterator[Problem]:
             yield loc, f"two rows are named {entry.row!r}; give one `name: …`, `method: …`."
         seen.add(entry.row)
     try:
-        controls = control_rows(config)
+        controls = configured_controls(config)
     except UsageError as error:
         yield ("controls",), _one_line(error)
         return

@@ -28,11 +28,11 @@ Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 MOST = 1_000_000  # of what is listed or drawn before any work: more is a slip of the pen
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Short(_Part):
+class _Short(_Section):
     """A mapping that may be written as one word: the value of its `main` key."""
 
     @model_validator(mode="before")
@@ -77,7 +77,7 @@ class ModelConfig(_Short):
         return self
 
 
-class ForgeriesConfig(_Part):
+class ForgeriesConfig(_Section):
     """Photographs forged here, so that the forged region is known exactly.
 
     Args:
@@ -99,7 +99,7 @@ class ForgeriesConfig(_Part):
     strength: float = Field(default=1.0, gt=0, le=MAX_STRENGTH)
 
 
-class DataConfig(_Part):
+class DataConfig(_Section):
     """Which images; exactly one of the first four.
 
     Args:
@@ -151,7 +151,7 @@ class MethodConfig(_Short):
         return self.name or self.method
 
 
-class ControlsConfig(_Part):
+class ControlsConfig(_Section):
     """Rows that every method must beat, or that show what could be reached.
 
     Args:
@@ -216,7 +216,7 @@ class ProtocolConfig(_Short):
         return {key: getattr(self, key) for key in sorted(self.model_fields_set - {"base", "name"})}
 
 
-class ChecksConfig(_Part):
+class ChecksConfig(_Section):
     """Costly tests, on the first images only.
 
     Args:
@@ -228,7 +228,7 @@ class ChecksConfig(_Part):
     images: int = Field(default=10, ge=0)
 
 
-class StatisticsConfig(_Part):
+class StatisticsConfig(_Section):
     """How the summary is computed; may be changed on a finished run.
 
     Args:
@@ -240,7 +240,7 @@ class StatisticsConfig(_Part):
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
 
 
-class BenchmarkConfig(_Part):
+class BenchmarkConfig(_Section):
     """A benchmark: model, data, methods, protocols, metrics.
 
     Args:

@@ -23,7 +23,7 @@ CHECKED_AT_ONCE = 4096  # files
 
 
 @dataclass(frozen=True, eq=False)
-class Tabled:
+class ManifestImages:
     """The images of a manifest.
 
     Args:
@@ -52,9 +52,11 @@ class Tabled:
         pairs = zip(*(self.table[name].to_pylist() for name in ("id", "where", "fault")), strict=True)
         return [(name, f"{where}: {fault}") for name, where, fault in pairs if fault is not None]
 
-    def window(self, start: int, stop: int) -> "Tabled":
+    def window(self, start: int, stop: int) -> "ManifestImages":
         part = self._slice(start, stop)
-        return Tabled(part.take(list(range(len(part)))), start, self.total)  # a slice would be sent with all
+        return ManifestImages(
+            part.take(list(range(len(part)))), start, self.total
+        )  # a slice would be sent with all
 
     def _slice(self, start: int, stop: int) -> Any:
         return self.table.slice(start - self.first, stop - start)
@@ -62,7 +64,7 @@ class Tabled:
 
 def open_manifest(
     path: Path, limit: int | None, run: Folder | None, told: Callable[[Entry, Path | None], str]
-) -> Tabled:
+) -> ManifestImages:
     """The images of a manifest; from the table in the run's folder as long as no file has changed since.
 
     A file has changed if its size or its times have.
@@ -85,14 +87,14 @@ def open_manifest(
     }
     kept = None if run is None else _kept(run / TABLE, said)
     if kept is not None:
-        return Tabled(kept, 0, len(kept))
+        return ManifestImages(kept, 0, len(kept))
     table = _made(path, limit, told)
     if run is not None:
         buffer = BytesIO()
         extra("pyarrow.parquet").write_table(table.replace_schema_metadata({"xai": json.dumps(said)}), buffer)
         write_bytes(run / TABLE, buffer.getvalue())
     table = table.drop_columns(["stamps"])
-    return Tabled(table, 0, len(table))
+    return ManifestImages(table, 0, len(table))
 
 
 def _made(path: Path, limit: int | None, told: Callable[[Entry, Path | None], str]) -> Any:

@@ -43,7 +43,7 @@ class Shard(Protocol):
 
 
 @dataclass(frozen=True)
-class Content:
+class ShardContent:
     """What tells a file of samples from another.
 
     Args:
@@ -71,7 +71,7 @@ def open_shard(path: Folder, sha256: str) -> Shard:
         return (TarShard if _kind(path) == ".tar" else ParquetShard)(path)
 
 
-def content_of(path: Folder) -> Content:
+def content_of_shard(path: Folder) -> ShardContent:
     """Read all of a file once.
 
     Raises:
@@ -90,7 +90,7 @@ def content_of(path: Folder) -> Content:
         if (name := shard.name(number)) in names:
             raise DataError(f"{path}: two samples are named {name!r}.", "Names are unique within a shard.")
         names.add(name)
-    return Content(len(shard), whole.hexdigest())
+    return ShardContent(len(shard), whole.hexdigest())
 
 
 @contextmanager

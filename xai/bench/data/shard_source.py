@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import in_threads, read_json, write_json
 from xai.bench.data.remote import Folder, RemotePath, folder_of
-from xai.bench.data.shard_files import KINDS, Content, content_of, open_shard
+from xai.bench.data.shard_files import KINDS, ShardContent, content_of_shard, open_shard
 from xai.core import ConfigError, DataError, Sample
 from xai.data.lazy import Entry
 from xai.data.paths import fault_of, is_folder, shown
@@ -24,7 +24,7 @@ INDEX = "shards.json"
 MOST = 1_000_000  # files that one pair of braces may stand for
 
 
-class _Known(BaseModel):
+class _IndexedShard(BaseModel):
     """What is kept of a file."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,8 +34,8 @@ class _Known(BaseModel):
     sha256: str
 
 
-Each = Callable[[Callable[[Folder], Content], Sequence[Folder]], Sequence[Content]]
-_INDEX = TypeAdapter(dict[str, _Known])
+Each = Callable[[Callable[[Folder], ShardContent], Sequence[Folder]], Sequence[ShardContent]]
+_INDEX = TypeAdapter(dict[str, _IndexedShard])
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -51,11 +51,11 @@ class ShardFile:
 
     path: Folder
     name: str
-    content: Content
+    content: ShardContent
 
 
 @dataclass(frozen=True)
-class Sharded:
+class ShardImages:
     """Images in shards, by their place in all of them one after the other.
 
     Args:
@@ -96,9 +96,9 @@ class Sharded:
     def faults(self) -> Sequence[tuple[str, str]]:
         return ()
 
-    def window(self, start: int, stop: int) -> "Sharded":
+    def window(self, start: int, stop: int) -> "ShardImages":
         begin, end = bisect_right(self._ends, start) - 1, bisect_right(self._ends, stop - 1)
-        return Sharded(self.files[begin:end], self._ends[begin], self.total)
+        return ShardImages(self.files[begin:end], self._ends[begin], self.total)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[ShardFile, range]]:
         """The files that a range lies in, and which of their samples."""
@@ -112,7 +112,7 @@ class Sharded:
 
 def open_shards(
     patterns: Iterable[str], limit: int | None = None, run: Folder | None = None, each: Each = in_threads
-) -> Sharded:
+) -> ShardImages:
     """Find the files and what is in them.
 
     Every file is read once as a whole; what was found is kept in the run's folder, and holds as long as a
@@ -139,7 +139,7 @@ def open_shards(
     known = _known(run)
     stamps = in_threads(_stamp, paths)
     news = [path for path, stamp in zip(paths, stamps, strict=True) if _before(known, path) != stamp]
-    contents = dict(zip(news, each(content_of, news), strict=True))
+    contents = dict(zip(news, each(content_of_shard, news), strict=True))
     found = [
         {"stamp": stamp, **asdict(contents[path])} if path in contents else known[str(path)]
         for path, stamp in zip(paths, stamps, strict=True)
@@ -147,14 +147,14 @@ def open_shards(
     if run is not None and news:
         write_json(run / INDEX, {str(path): one for path, one in zip(paths, found, strict=True)})
     files = [
-        ShardFile(path, path.stem, Content(one["samples"], one["sha256"]))
+        ShardFile(path, path.stem, ShardContent(one["samples"], one["sha256"]))
         for path, one in zip(paths, found, strict=True)
         if one["samples"]
     ]
     total = sum(one.content.samples for one in files)
     if not total:
         raise DataError("The shards hold no sample.")
-    return Sharded(files, 0, min(total, limit or total))
+    return ShardImages(files, 0, min(total, limit or total))
 
 
 def _known(run: Folder | None) -> dict[str, Any]:

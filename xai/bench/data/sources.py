@@ -23,7 +23,7 @@ MISSING = "missing"
 _USUAL = {"size": SIDE, "strength": 1.0}
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """The images of a run by their place in the data; nothing is read before it is asked for."""
 
     def __len__(self) -> int: ...
@@ -44,13 +44,13 @@ class Source(Protocol):
         """Images that are known not to be usable before any is read, and why."""
         ...
 
-    def window(self, start: int, stop: int) -> "Source":
+    def window(self, start: int, stop: int) -> "ImageSource":
         """The same images at the same places, of which only this range can be asked for: little to send."""
         ...
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedImages:
     """Images that are all known by name.
 
     Args:
@@ -81,11 +81,11 @@ class Listed:
         faults = ((one.id, one.path and fault_of(one.path)) for one in self.known)
         return [(name, fault) for name, fault in faults if fault]
 
-    def window(self, start: int, stop: int) -> "Listed":
-        return Listed(self.entries(start, stop), self.content(start, stop), start, self.total)
+    def window(self, start: int, stop: int) -> "ListedImages":
+        return ListedImages(self.entries(start, stop), self.content(start, stop), start, self.total)
 
 
-def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_threads) -> Source:
+def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_threads) -> ImageSource:
     """The images of a configuration.
 
     Args:
@@ -102,7 +102,7 @@ def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_thr
     if data.manifest is not None:
         return open_manifest(data.manifest, data.limit, run, _told)
     entries = list_entries(data)
-    return Listed(entries, digests(data, entries), 0, len(entries))
+    return ListedImages(entries, digests(data, entries), 0, len(entries))
 
 
 def list_entries(data: DataConfig) -> Sequence[Entry]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from xai.bench.run.image_snapshots import View, read_views, views_path
+from xai.bench.run.image_snapshots import ImageSnapshot, read_snapshots, snapshots_path
 from xai.bench.run.maps import MAPS_NAME
 from xai.bench.run.run_file import AGAIN
 from xai.bench.run.store import Store
@@ -15,7 +15,7 @@ from xai.core import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class RunImage:
     """One image of a run.
 
     Args:
@@ -27,7 +27,7 @@ class Shown:
 
     id: str
     target: int | None
-    view: View | None
+    view: ImageSnapshot | None
     maps: Mapping[str, np.ndarray]
 
 
@@ -35,15 +35,15 @@ def images_by_shard(store: Store) -> dict[int, list[str]]:
     """Shard → ids of its images that have records, in the order of the records."""
     found: dict[int, dict[str, None]] = {}
     done = store.keys()
-    for unit in store.units():
+    for unit in store.planned_items():
         if unit["key"] in done:
             found.setdefault(unit["shard"], {}).update(dict.fromkeys(store.images(unit["key"])))
     return {shard: list(ids) for shard, ids in found.items()}
 
 
-def shown_images(
+def images_of_shard(
     run: Path, shard: int, recorded: Sequence[str], kind: str, labels: Sequence[str]
-) -> Iterator[Shown]:
+) -> Iterator[RunImage]:
     """The images of a shard with the maps of the classes that protocols of this kind follow.
 
     Args:
@@ -56,18 +56,18 @@ def shown_images(
     Raises:
         DataError: The views are of a model with other classes.
     """
-    views = read_views(views_path(run, shard))
+    views = read_snapshots(snapshots_path(run, shard))
     tensors = _tensors(run / "maps" / f"{shard:05d}-{kind}.safetensors")
     if views is not None and any(len(one.logits) != len(labels) for one in views):
         raise DataError(
-            f"{views_path(run, shard)} does not fit the run: answers of another number of classes than "
+            f"{snapshots_path(run, shard)} does not fit the run: answers of another number of classes than "
             f"{len(labels)}.",
             AGAIN,
         )
     if views is None:
         yield from _without_views(recorded, tensors)
         return
-    mapped: dict[tuple[int, int], list[View]] = {}
+    mapped: dict[tuple[int, int], list[ImageSnapshot]] = {}
     for one in views:
         if target_of(one, kind, labels) is not None:
             mapped.setdefault(one.input_size, []).append(one)
@@ -75,22 +75,22 @@ def shown_images(
     sizes = [len(same) for same in mapped.values()]
     for one in views:
         maps = _maps_at(tensors, sizes, *places[one.id]) if one.id in places else {}
-        yield Shown(one.id, target_of(one, kind, labels), one, maps)
+        yield RunImage(one.id, target_of(one, kind, labels), one, maps)
 
 
-def target_of(view: View, kind: str, labels: Sequence[str]) -> int | None:
+def target_of(view: ImageSnapshot, kind: str, labels: Sequence[str]) -> int | None:
     """The class that protocols of this kind follow; None where the label is not known to the model."""
     if kind == "predicted":
         return int(np.argmax(view.logits))
     return labels.index(view.label) if view.label in labels else None
 
 
-def _without_views(recorded: Sequence[str], tensors: Mapping[str, np.ndarray]) -> Iterator[Shown]:
+def _without_views(recorded: Sequence[str], tensors: Mapping[str, np.ndarray]) -> Iterator[RunImage]:
     """Maps can be told apart only if none failed, and they are of one shape and as many as the images."""
     whole = all(np.isfinite(values).all() for values in tensors.values())
     sizes = [len(recorded)] if whole else []
     for place, name in enumerate(recorded):
-        yield Shown(name, None, None, _maps_at(tensors, sizes, 0, place))
+        yield RunImage(name, None, None, _maps_at(tensors, sizes, 0, place))
 
 
 def _maps_at(

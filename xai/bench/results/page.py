@@ -10,7 +10,7 @@ import numpy as np
 
 from xai.attr import METHODS, preset_of
 from xai.bench.config.method_configurations import GREEDY
-from xai.bench.results.images import Shown, images_by_shard, shown_images
+from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
 from xai.bench.results.model import Summary, plain
 from xai.bench.results.summary import summarise
 from xai.bench.run.store import Store, read_records, read_run
@@ -103,7 +103,7 @@ def _chosen(
     about: Mapping[str, Any],
     images: int | None,
     seed: int,
-) -> list[Shown]:
+) -> list[RunImage]:
     """The images shown, in the order of the data."""
     ids = [name for names in shards.values() for name in names]
     wanted = set(ids)
@@ -115,7 +115,7 @@ def _chosen(
         one
         for shard, names in sorted(shards.items())
         if wanted.intersection(names)
-        for one in shown_images(run, shard, names, kind, labels)
+        for one in images_of_shard(run, shard, names, kind, labels)
         if one.id in wanted
     ]
 
@@ -125,17 +125,17 @@ def _classes(image: "Image") -> set[str]:
 
 
 def _images(
-    chosen: Sequence[Shown],
+    chosen: Sequence[RunImage],
     records: Any,
     about: Mapping[str, Any],
     summary: Summary,
 ) -> "list[Image]":
-    from xai.bench.results.page_images import Run, page_image
+    from xai.bench.results.page_images import PageRun, page_image
 
     exclusions = defaultdict(list)
     for one in summary.exclusions:
         exclusions[one.image].append(one)
-    run = Run(about, exclusions)
+    run = PageRun(about, exclusions)
     ids = {one.id for one in chosen}
     some = records[records["image"].isin(ids) & (records["method"] != GREEDY)]
     by_image = {name: part.to_dict("records") for name, part in some.groupby("image", sort=False)}

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from xai.bench.config.method_configurations import GREEDY, RANDOM
-from xai.bench.results.images import Shown
+from xai.bench.results.images import RunImage
 from xai.bench.results.page_metrics import Described, first_constant, key_of, ordered_by
-from xai.bench.run.image_snapshots import View
+from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import MAPS
 from xai.core import Geometry, ProblemType, derive_seed, predicted_labels
@@ -34,7 +34,7 @@ SURE = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}  # a probability abo
 
 
 @dataclass(frozen=True)
-class Run:
+class PageRun:
     """What is the same for all images of a run.
 
     Args:
@@ -76,7 +76,7 @@ class Run:
         return [row["name"] for row in self.about["methods"] if row["method"] != RANDOM]
 
 
-def page_image(shown: Shown, records: Sequence[Mapping[str, Any]], run: Run) -> Image:
+def page_image(shown: RunImage, records: Sequence[Mapping[str, Any]], run: PageRun) -> Image:
     """One image.
 
     Args:
@@ -103,7 +103,9 @@ def page_image(shown: Shown, records: Sequence[Mapping[str, Any]], run: Run) -> 
     )
 
 
-def _facts(shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run: Run) -> dict[str, Any]:
+def _facts(
+    shown: RunImage, records: Sequence[Mapping[str, Any]], target: str, run: PageRun
+) -> dict[str, Any]:
     if shown.view is None:
         return _without_view(shown, records, target, run)
     view = shown.view
@@ -131,13 +133,13 @@ def _facts(shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run:
     }
 
 
-def _probabilities(view: View, run: Run) -> dict[str, float]:
+def _probabilities(view: ImageSnapshot, run: PageRun) -> dict[str, float]:
     """Of all classes, in the order of the logits."""
     return dict(zip(run.labels, run.problem_type.probabilities(np.array(view.logits)).tolist(), strict=True))
 
 
 def _without_view(
-    shown: Shown, records: Sequence[Mapping[str, Any]], target: str, run: Run
+    shown: RunImage, records: Sequence[Mapping[str, Any]], target: str, run: PageRun
 ) -> dict[str, Any]:
     """What the records alone say; the ground has the size of the model's input."""
     height, width = run.about["sessions"][-1]["model"].get("input_size") or (224, 224)
@@ -168,13 +170,13 @@ def _shares(target: str, share: float, others: Sequence[str]) -> dict[str, float
     return {target: share} | ({others[0]: 1 - share} if len(others) == 1 else {})
 
 
-def _followed(records: Sequence[Mapping[str, Any]], run: Run) -> str:
+def _followed(records: Sequence[Mapping[str, Any]], run: PageRun) -> str:
     """The class that the first protocol followed on this image."""
     name = run.protocols[0]["name"]
     return next((one["target"] for one in records if one["protocol"] == name), records[0]["target"])
 
 
-def _fills(view: View, protocols: Sequence[Described]) -> dict[str, str]:
+def _fills(view: ImageSnapshot, protocols: Sequence[Described]) -> dict[str, str]:
     """A page knows one constant; of others it says that they are not drawn exactly."""
     constant = first_constant(protocols)
     fills = {name: colour for name, colour in view.fills.items() if not name.startswith("constant")}
@@ -183,7 +185,7 @@ def _fills(view: View, protocols: Sequence[Described]) -> dict[str, str]:
     return fills
 
 
-def _orders(shown: Shown, run: Run) -> dict[str, str]:
+def _orders(shown: RunImage, run: PageRun) -> dict[str, str]:
     """The order in which the run removed the patches, ties as they were broken there."""
     protocol = ordered_by(run.protocols)
     if protocol is None or shown.view is None:
@@ -219,7 +221,7 @@ def _answered(record: Mapping[str, Any]) -> bool:
     return len(record["curve"]) > 0 and bool(np.isfinite([record["clean"], *record["curve"]]).all())
 
 
-def _removals(records: Sequence[Mapping[str, Any]], run: Run) -> list[Removal]:
+def _removals(records: Sequence[Mapping[str, Any]], run: PageRun) -> list[Removal]:
     """What a fifth of the patches is worth, under the first protocol that removes patches."""
     protocol = ordered_by(run.protocols)
     if protocol is None:
@@ -250,7 +252,7 @@ def _removals(records: Sequence[Mapping[str, Any]], run: Run) -> list[Removal]:
     ]
 
 
-def _agreement(shown: Shown, run: Run) -> dict[str, Any]:
+def _agreement(shown: RunImage, run: PageRun) -> dict[str, Any]:
     """Rank correlations of the maps; methods alone count for the disagreement."""
     rows = [row for row in run.compared if row in shown.maps]
     if len(rows) < 2:
@@ -265,12 +267,12 @@ def _agreement(shown: Shown, run: Run) -> dict[str, Any]:
 
 
 def _caveats(
-    shown: Shown,
+    shown: RunImage,
     records: Sequence[Mapping[str, Any]],
     removals: Sequence[Removal],
     facts: Mapping[str, Any],
     target: str,
-    run: Run,
+    run: PageRun,
 ) -> Iterator[str]:
     """Sentences, those on the answer first."""
     if shown.view is not None:
@@ -297,7 +299,7 @@ def _caveats(
         yield "The run kept no maps of this image."
 
 
-def _kept(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
+def _kept(records: Sequence[Mapping[str, Any]], run: PageRun) -> Iterator[str]:
     """Whether the answer stays when nothing is left."""
     for protocol in run.protocols:
         mine = [one for one in records if one["protocol"] == protocol["name"]]
@@ -310,7 +312,7 @@ def _kept(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
             )
 
 
-def _flat(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
+def _flat(records: Sequence[Mapping[str, Any]], run: PageRun) -> Iterator[str]:
     for protocol in run.protocols:
         mine = [one for one in records if one["protocol"] == protocol["name"]]
         rows = {one["method"] for one in mine if one["saturated"] and one["metric"] == mine[0]["metric"]}
@@ -318,7 +320,7 @@ def _flat(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
             yield f"Under {protocol['name']} the curve of {said} hardly moves: it ranks nothing."
 
 
-def _blank(shown: Shown, target: str, run: Run) -> Iterator[str]:
+def _blank(shown: RunImage, target: str, run: PageRun) -> Iterator[str]:
     rows = [row for row in run.methods if row in shown.maps and not shown.maps[row].any()]
     if said := _named(rows, run):
         yield (
@@ -327,7 +329,7 @@ def _blank(shown: Shown, target: str, run: Run) -> Iterator[str]:
         )
 
 
-def _tied(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
+def _tied(records: Sequence[Mapping[str, Any]], run: PageRun) -> Iterator[str]:
     """Of patches: pixels drawn from a patch map tie by nature."""
     protocol = ordered_by(run.protocols) or {"name": MAPS}
     ties = {one["method"]: one["tie_fraction"] for one in records if one["protocol"] == protocol["name"]}
@@ -336,7 +338,7 @@ def _tied(records: Sequence[Mapping[str, Any]], run: Run) -> Iterator[str]:
         yield f"Most patches are tied, and chance orders them, in the map of {', '.join(found)}."
 
 
-def _named(rows: Sequence[str], run: Run) -> str:
+def _named(rows: Sequence[str], run: PageRun) -> str:
     if len(rows) == len(run.methods) > 1:
         return "every method"
     return ", ".join(rows)

@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ScoreTable:
     """The scores of one metric under one protocol.
 
     Args:
@@ -79,7 +79,7 @@ class Table:
         return self.values[:, self.methods.index(method)]
 
 
-def tables(records: Any) -> Iterator[Table]:
+def score_tables(records: Any) -> Iterator[ScoreTable]:
     """One table per metric and protocol, in the order of the records.
 
     Args:
@@ -91,7 +91,7 @@ def tables(records: Any) -> Iterator[Table]:
         yield _table(metric, protocol, protocol_hash, part)
 
 
-def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> Table:
+def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> ScoreTable:
     about = part.drop_duplicates("image").set_index("image")
     images, names = list(about.index), list(dict.fromkeys(part["method"]))
     drawn = [name for name in names if _DRAW.fullmatch(name)]
@@ -110,7 +110,7 @@ def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> Table:
     ]
     tied = [ties[drawn if name == RANDOM and drawn else [name]].to_numpy() for name in methods]
     controls = set(part.loc[part["control"], "method"])
-    return Table(
+    return ScoreTable(
         metric=metric,
         protocol=protocol,
         protocol_hash=protocol_hash,

@@ -10,7 +10,7 @@ import numpy as np
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.remote import Folder
 from xai.bench.results.model import Answers, Greedy, MethodCost, Part, Summary
-from xai.bench.results.score_tables import Table, tables
+from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.bench.run.masks import mask_warnings
 from xai.bench.run.plan import CHECKS
 from xai.bench.run.store import Store, read_records, read_run
@@ -50,11 +50,11 @@ def summarise(
         "seed": about["config"]["seed"] if seed is None else seed,
     }
     store, records = Store(run), read_records(run)
-    found = list(tables(records))
+    found = list(score_tables(records))
     curves = records[records["curve"].map(len) > 0]
     _check_curves(run, curves)
     parts = tuple(_part(table, curves, settings) for table in found)
-    units, done = store.units(), store.keys()
+    units, done = store.planned_items(), store.keys()
     return Summary(
         name=about["name"],
         images=about["plan"]["images"],
@@ -83,7 +83,7 @@ def _check_curves(run: str | Folder, curves: Any) -> None:
         )
 
 
-def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
+def _part(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> Part:
     every = np.ones(len(table.images), bool)
     mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
     flat = table.saturated.sum(0)
@@ -110,21 +110,21 @@ def _part(table: Table, curves: Any, settings: Mapping[str, Any]) -> Part:
     )
 
 
-def _split(table: Table, said: Sequence[str | None], settings: Mapping[str, Any]) -> dict[str, Analysis]:
+def _split(table: ScoreTable, said: Sequence[str | None], settings: Mapping[str, Any]) -> dict[str, Analysis]:
     """The images of which the same is said, by that, if there are several such parts of them."""
     values = sorted({one for one in said if one is not None})
     chosen = {value: np.array([one == value for one in said]) for value in values}
     return {k: _analyse(table, v, settings) for k, v in chosen.items()} if len(values) > 1 else {}
 
 
-def _kinds(table: Table, settings: Mapping[str, Any]) -> dict[str, Analysis]:
+def _kinds(table: ScoreTable, settings: Mapping[str, Any]) -> dict[str, Analysis]:
     if table.metric != HEADLINE and METRICS[table.metric].needs != "mask":
         return {}
     # the pairs of ten kinds would be most of the summary
     return {kind: replace(one, pairs=()) for kind, one in _split(table, table.kinds, settings).items()}
 
 
-def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
+def _analyse(table: ScoreTable, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
     groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
     judged = METRICS[table.metric].against_random and RANDOM in table.methods
     reference = RANDOM if judged else None
@@ -140,7 +140,7 @@ def _analyse(table: Table, chosen: np.ndarray, settings: Mapping[str, Any]) -> A
     )
 
 
-def _with_saturation(analysis: Analysis, table: Table) -> Analysis:
+def _with_saturation(analysis: Analysis, table: ScoreTable) -> Analysis:
     """Verdicts that say so where most curves of a row rank nothing."""
     images, methods = len(table.images), []
     for one in analysis.methods:
@@ -153,7 +153,7 @@ def _with_saturation(analysis: Analysis, table: Table) -> Analysis:
     return replace(analysis, methods=tuple(methods))
 
 
-def _greedy(table: Table) -> Greedy | None:
+def _greedy(table: ScoreTable) -> Greedy | None:
     if table.greedy is None:
         return None
     here = np.isfinite(table.greedy)
@@ -161,7 +161,7 @@ def _greedy(table: Table) -> Greedy | None:
     return Greedy(int(here.sum()), _mean(table.greedy[here]), means)
 
 
-def _curves(table: Table, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
+def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
     """Mean curves by row, over the images that all rows share; random maps are averaged per image first."""
     bands = {}
     shared = {table.images[row] for row in np.flatnonzero(np.isfinite(table.values).all(1))}

@@ -15,8 +15,8 @@ from xai.attr import LAYER_PRESETS, GradientWeightedAttention, attribute_many
 from xai.attr.options import HEAD_FUSIONS
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
-from xai.bench.run.context import Context
-from xai.bench.run.inputs import Prepared, by_shape
+from xai.bench.run.context import RunContext
+from xai.bench.run.inputs import ModelInput, by_shape
 from xai.core import DataError, UsageError, derive_seed, nearest
 from xai.metrics import evaluate
 from xai.metrics.protocol import Protocol
@@ -105,7 +105,7 @@ def tune(
         ModelError: The model cannot be explained.
     """
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
-    context = Context(config, None, classifier, trust_code=trust_code)
+    context = RunContext(config, None, classifier, trust_code=trust_code)
     chosen = _protocol(context, protocol)
     if folds < 2:
         raise UsageError(f"folds={folds}: at least 2 are needed to measure on unseen images.")
@@ -182,7 +182,7 @@ def defaults(depth: int) -> Options:
     }
 
 
-def _protocol(context: Context, name: str | None) -> Protocol:
+def _protocol(context: RunContext, name: str | None) -> Protocol:
     found = context.protocols
     if name is not None and name not in found:
         raise UsageError(f"The configuration has no protocol {name!r}.", nearest(name, found))
@@ -190,7 +190,7 @@ def _protocol(context: Context, name: str | None) -> Protocol:
 
 
 def _measure(
-    context: Context,
+    context: RunContext,
     protocol: Protocol,
     limit: int | None,
     progress: Callable[[int, int], None] | None,
@@ -221,17 +221,17 @@ def _measure(
     return options, options.index(defaults(depth)), np.concatenate(scores), groups
 
 
-def _depth(context: Context, image: Prepared) -> int:
+def _depth(context: RunContext, image: ModelInput) -> int:
     """Number of attention layers."""
     classifier = context.classifier
     return probe(classifier, image.pixels[None].to(classifier.device), (), classifier.grid).layers
 
 
 def _scores(
-    context: Context,
+    context: RunContext,
     protocol: Protocol,
     options: Sequence[Options],
-    images: Sequence[Prepared],
+    images: Sequence[ModelInput],
     targets: Sequence[int],
 ) -> np.ndarray:
     """(images, candidates) SRG; all candidates share one recorded pass per class, and equal states."""
@@ -250,7 +250,7 @@ def _scores(
     return found
 
 
-def _batches(images: Sequence[Prepared], size: int) -> Iterator[Sequence[Prepared]]:
+def _batches(images: Sequence[ModelInput], size: int) -> Iterator[Sequence[ModelInput]]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
 

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from xai import attr
-from xai.bench.run.context import Context
-from xai.bench.run.inputs import Exclusion, Prepared
-from xai.bench.run.maps import explain
+from xai.bench.run.context import RunContext
+from xai.bench.run.inputs import Exclusion, ModelInput
+from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import metrics_of
-from xai.bench.run.records import Sheet
+from xai.bench.run.records import RecordTemplate
 from xai.core import ModelError, Record, UsageError, XaiError
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.randomization import randomization
 
 BLOCK_STAGES = 4  # of the cascade, beside head and embeddings
-Found = tuple[Tensor, Tensor | None]  # value (rows, B), curve (rows, B, K)
+CheckScores = tuple[Tensor, Tensor | None]  # value (rows, B), curve (rows, B, K)
 
 
 def check_records(
-    context: Context, sheet: Sheet, relevance: Tensor, usable: Tensor
+    context: RunContext, sheet: RecordTemplate, relevance: Tensor, usable: Tensor
 ) -> tuple[list[Record], list[Exclusion]]:
     """Records of the configured checks, and what could not be checked.
 
@@ -62,7 +62,7 @@ def check_records(
     return records, excluded
 
 
-def _infidelity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+def _infidelity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
     """All rows meet the same perturbations, and the model is asked once for all of them."""
 
     def some(batch: Sequence[int]) -> list[Tensor]:
@@ -79,7 +79,7 @@ def _infidelity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
     return torch.stack(context.batches.run(some, range(len(sheet.images))), 1), None
 
 
-def _sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+def _sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
     values = []
     for row in context.rows:
         method = attr.create(row.method, context.classifier, **row.options)
@@ -101,7 +101,7 @@ def _sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
     return torch.stack(values), None
 
 
-def _class_sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+def _class_sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
     """Against the map of the class that is likeliest among the others.
 
     Both maps explain the class's own logit: two opposite margins would differ by construction.
@@ -121,7 +121,7 @@ def _class_sensitivity(context: Context, sheet: Sheet, relevance: Tensor) -> Fou
     return values.masked_fill(broken.to(values.device), torch.nan), None
 
 
-def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
+def _randomization(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
     broken: list[Tensor] = []  # (rows, B) for every model asked
 
     def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
@@ -145,7 +145,7 @@ def _randomization(context: Context, sheet: Sheet, relevance: Tensor) -> Found:
     return found.value.masked_fill(failed, torch.nan), found.spearman
 
 
-CHECKS: dict[str, Callable[[Context, Sheet, Tensor], Found]] = {
+CHECKS: dict[str, Callable[[RunContext, RecordTemplate, Tensor], CheckScores]] = {
     "infidelity": _infidelity,
     "sensitivity_max": _sensitivity,
     "class_sensitivity": _class_sensitivity,
@@ -154,18 +154,18 @@ CHECKS: dict[str, Callable[[Context, Sheet, Tensor], Found]] = {
 
 
 def _explained(
-    context: Context, model: Any, images: Sequence[Prepared], targets: Sequence[int], margin: bool
+    context: RunContext, model: Any, images: Sequence[ModelInput], targets: Sequence[int], margin: bool
 ) -> Tensor:
     """(rows, B, rows, cols) of images of one shape, NaN where a method fails."""
-    maps = explain(model, context.rows, images, targets, margin, context.batches, strict=False)
+    maps = make_maps(model, context.rows, images, targets, margin, context.batches, strict=False)
     return maps.stacked(context.rows, 0)
 
 
-def _targets(context: Context, targets: Sequence[int]) -> list[Any]:
+def _targets(context: RunContext, targets: Sequence[int]) -> list[Any]:
     if context.config.explain != "margin":
         return list(targets)
     return [context.classifier.problem_type.margin(target) for target in targets]
 
 
-def _pixels(context: Context, images: Sequence[Prepared]) -> Tensor:
+def _pixels(context: RunContext, images: Sequence[ModelInput]) -> Tensor:
     return torch.stack([one.pixels for one in images]).to(context.classifier.device)

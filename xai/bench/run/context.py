@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 
-from xai.bench.config.method_configurations import Row, control_rows, method_rows
+from xai.bench.config.method_configurations import (
+    MethodConfiguration,
+    configured_controls,
+    configured_methods,
+)
 from xai.bench.config.names import resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.remote import Folder
-from xai.bench.data.sources import Source, open_source
+from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.batches import Batches
-from xai.bench.run.image_snapshots import are_whole, looker, views_path, write_views
-from xai.bench.run.inputs import Exclusion, Prepared, prepare
-from xai.bench.run.maps import Maps, explain, kept, maps_key
+from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, snapshots_path, write_snapshots
+from xai.bench.run.inputs import Exclusion, ModelInput, read_inputs
+from xai.bench.run.maps import ShardMaps, cached_maps, make_maps, maps_key
 from xai.bench.run.plan import device_of
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
@@ -26,7 +30,7 @@ _PLAIN = ("config", "folder", "given", "plans", "trust_code")
 
 
 @dataclass
-class Context:
+class RunContext:
     """The settings of a run, and what is made of them on the machine that works.
 
     Sent to another process, it carries its settings alone and makes the rest anew.
@@ -44,11 +48,11 @@ class Context:
     given: Classifier | None = None
     plans: bool = False
     trust_code: bool = False
-    _shard: tuple[int, tuple[list[Prepared], list[Exclusion]]] | None = field(
+    _shard: tuple[int, tuple[list[ModelInput], list[Exclusion]]] | None = field(
         default=None, init=False, repr=False
     )
 
-    _maps: tuple[str, Maps] | None = field(default=None, init=False, repr=False)
+    _maps: tuple[str, ShardMaps] | None = field(default=None, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PLAIN} | {"_shard": None, "_maps": None}
@@ -73,7 +77,7 @@ class Context:
         )
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> ImageSource:
         """The images; who has them listed already sets them here."""
         return open_source(self.config.data, self.folder)
 
@@ -83,9 +87,9 @@ class Context:
         return {one.name: one for one in resolve_protocols(self.config)}
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[MethodConfiguration]:
         """Methods, then controls."""
-        return method_rows(self.config) + control_rows(self.config)
+        return configured_methods(self.config) + configured_controls(self.config)
 
     @cached_property
     def stream(self) -> Stream:
@@ -101,7 +105,7 @@ class Context:
         """Of images to explain."""
         return Batches(self.config.batch_size)
 
-    def images(self, shard: int) -> tuple[list[Prepared], list[Exclusion]]:
+    def images(self, shard: int) -> tuple[list[ModelInput], list[Exclusion]]:
         """A shard's images as the model takes them; those of the last shard are kept."""
         if self._shard is None or self._shard[0] != shard:
             start = shard * self.config.shard_size
@@ -115,21 +119,21 @@ class Context:
 
     def _prepare(
         self, shard: int, entries: Sequence[tuple[int, Entry]]
-    ) -> tuple[list[Prepared], list[Exclusion]]:
+    ) -> tuple[list[ModelInput], list[Exclusion]]:
         """Images of a shard; their views are kept, where they are not there yet."""
         place = self._kept_in(shard)
-        if place is None or self.has_views(shard):
-            return prepare(self.classifier, entries, self.batches)
-        look = looker(self.classifier, self.protocols.values(), self.config.seed)
-        images, excluded = prepare(self.classifier, entries, self.batches, look)
-        write_views(views_path(place, shard), [one.view for one in images if one.view is not None])
+        if place is None or self.has_snapshots(shard):
+            return read_inputs(self.classifier, entries, self.batches)
+        take_snapshot = snapshot_maker(self.classifier, self.protocols.values(), self.config.seed)
+        images, excluded = read_inputs(self.classifier, entries, self.batches, take_snapshot)
+        write_snapshots(snapshots_path(place, shard), [one.view for one in images if one.view is not None])
         # all that is left of them is in the file
         return [replace(one, view=None) for one in images], excluded
 
-    def has_views(self, shard: int) -> bool:
+    def has_snapshots(self, shard: int) -> bool:
         """Whether the run's folder has what a page shows of a shard's images, or need not have it."""
         place = self._kept_in(shard)
-        return place is None or are_whole(views_path(place, shard))
+        return place is None or snapshots_are_whole(snapshots_path(place, shard))
 
     def _kept_in(self, shard: int) -> Folder | None:
         """Where maps and views of a shard are kept; None where they are not."""
@@ -137,8 +141,8 @@ class Context:
         return self.folder if most is None or shard * self.config.shard_size < most else None
 
     def targets(
-        self, images: Sequence[Prepared], kind: str, protocol: str
-    ) -> tuple[list[Prepared], list[int], list[Exclusion]]:
+        self, images: Sequence[ModelInput], kind: str, protocol: str
+    ) -> tuple[list[ModelInput], list[int], list[Exclusion]]:
         """The images whose class is known, that class, and the others as exclusions."""
         if kind == "predicted":
             return list(images), [int(one.logits.argmax()) for one in images], []
@@ -151,18 +155,18 @@ class Context:
         ]
         return known, [labels.index(str(one.label)) for one in known], excluded
 
-    def maps(self, shard: int, images: Sequence[Prepared], targets: Sequence[int], kind: str) -> Maps:
+    def maps(self, shard: int, images: Sequence[ModelInput], targets: Sequence[int], kind: str) -> ShardMaps:
         """Maps of all rows, read from the run's folder where they are there; else those of the last shard."""
 
-        def make() -> Maps:
+        def make() -> ShardMaps:
             margin = self.config.explain == "margin"
-            return explain(
+            return make_maps(
                 self.classifier, self.rows, images, targets, margin, self.batches, strict=shard == 0
             )
 
         place, key = self._kept_in(shard), maps_key(self.classifier, self.rows, images, targets)
         if place is not None:
-            return kept(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
+            return cached_maps(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
         if self._maps is None or self._maps[0] != key:
             self._maps = key, make()
         return self._maps[1]

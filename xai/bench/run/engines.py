@@ -1,15 +1,15 @@
-"""Who works a unit off, and where; what is done to it is the same everywhere."""
+"""Who works a work item off, and where; what is done to it is the same everywhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from xai.bench.data.files import in_threads
-from xai.bench.data.sources import Source
-from xai.bench.run.context import Context
-from xai.bench.run.plan import Unit
+from xai.bench.data.sources import ImageSource
+from xai.bench.run.context import RunContext
+from xai.bench.run.plan import WorkItem
 from xai.bench.run.store import Store
-from xai.bench.run.work_item import run_unit
+from xai.bench.run.work_item import run_item
 from xai.core import UsageError, nearest
 
 Item = TypeVar("Item")
@@ -17,30 +17,30 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Work:
-    """The units of one shard, which share its images and maps: what one worker does at a time.
+class ShardWork:
+    """The work items of one shard, which share its images and maps: what one worker does at a time.
 
     Args:
-        units: Those that are not done.
+        work_items: Those that are not done.
         source: The images of the shard.
     """
 
-    units: tuple[Unit, ...]
-    source: Source
+    work_items: tuple[WorkItem, ...]
+    source: ImageSource
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a unit.
+class FinishedItem:
+    """What became of a work item.
 
     Args:
-        unit: Which.
+        item: Which.
         forwards: Forward passes of perturbed images.
         workers: How many worked when it ended.
         failure: Why there is no part of it; None: there is one.
     """
 
-    unit: Unit
+    item: WorkItem
     forwards: int = 0
     workers: int = 1
     failure: str | None = None
@@ -60,14 +60,14 @@ class Engine(Protocol):
         """Results of a function that waits for files more than it computes, in the order of the items."""
         ...
 
-    def run(self, context: Context, store: Store, work: Iterable[Work]) -> Iterator[Done]:
-        """Work units off in any order; says of each what became of it, once its part is written."""
+    def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
+        """Work work items off in any order; says of each what became of it, once its part is written."""
         ...
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """How units are spread over a Ray cluster.
+    """How work items are spread over a Ray cluster.
 
     Args:
         address: Of a running cluster, "auto" for the one that this machine belongs to; None starts one here
@@ -92,15 +92,15 @@ class RayOptions:
             raise UsageError("Retries and GPUs are not negative, and a worker needs some CPU.")
 
 
-def complete(context: Context, store: Store, unit: Unit) -> int:
-    """Run a unit and write its part; returns the forward passes of perturbed images."""
-    outcome = run_unit(context, unit)
-    store.write(unit.key, outcome)
+def complete(context: RunContext, store: Store, item: WorkItem) -> int:
+    """Run a work item and write its part; returns the forward passes of perturbed images."""
+    outcome = run_item(context, item)
+    store.write(item.key, outcome)
     return outcome.forwards
 
 
 class LocalEngine:
-    """One unit after the other, in this process."""
+    """One work item after the other, in this process."""
 
     plans = False
 
@@ -113,11 +113,11 @@ class LocalEngine:
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return in_threads(function, items)
 
-    def run(self, context: Context, store: Store, work: Iterable[Work]) -> Iterator[Done]:
+    def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
         for shard in work:
             context.source = shard.source
-            for unit in shard.units:
-                yield Done(unit, complete(context, store, unit))
+            for item in shard.work_items:
+                yield FinishedItem(item, complete(context, store, item))
 
 
 def engine_of(name: str, options: RayOptions | None) -> Engine:

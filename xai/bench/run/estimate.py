@@ -9,9 +9,9 @@ import torch
 
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
-from xai.bench.run.context import Context
-from xai.bench.run.inputs import Prepared, prepare
-from xai.bench.run.maps import explain
+from xai.bench.run.context import RunContext
+from xai.bench.run.inputs import ModelInput, read_inputs
+from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import Plan, make_plan, metrics_of
 from xai.core import DataError
 from xai.metrics import evaluate, greedy_forwards
@@ -24,7 +24,7 @@ class Estimate:
     """A plan with the cost measured on one batch; checks are counted but not timed.
 
     Args:
-        plan: The units.
+        plan: The work items.
         rows: Methods and controls.
         forwards: Forward passes of perturbed images: measured on one image, times images and rows.
         seconds_per_forward: Of perturbed images, in full batches.
@@ -47,7 +47,7 @@ class Estimate:
         """JSON-ready."""
         return {
             "images": len(self.plan.source),
-            "units": len(self.plan.units),
+            "units": len(self.plan.work_items),
             "rows": self.rows,
             "forwards": self.forwards,
             "seconds_per_forward": self.seconds_per_forward,
@@ -69,7 +69,7 @@ def estimate(
         As `run_benchmark`.
     """
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
-    context = Context(config, None, classifier, trust_code=trust_code)
+    context = RunContext(config, None, classifier, trust_code=trust_code)
     plan = make_plan(config, context.classifier)
     images, rows = len(plan.source), len(context.rows)
     with evaluation_mode(context.classifier):
@@ -84,27 +84,27 @@ def estimate(
     return Estimate(plan, rows, forwards, per_forward, timed, seconds, device, unusable)
 
 
-def _first(context: Context, plan: Plan) -> Prepared:
+def _first(context: RunContext, plan: Plan) -> ModelInput:
     """The first image that can be used."""
     reasons: list[str] = []
     for index in range(len(plan.source)):
         (entry,) = plan.source.entries(index, index + 1)
-        ready, excluded = prepare(context.classifier, [(index, entry)], context.batches)
+        ready, excluded = read_inputs(context.classifier, [(index, entry)], context.batches)
         if ready:
             return ready[0]
         reasons += [one.reason for one in excluded]
     raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
 
 
-def _time_maps(context: Context, image: Prepared) -> dict[str, float]:
+def _time_maps(context: RunContext, image: ModelInput) -> dict[str, float]:
     target = [int(image.logits.argmax())]
     margin = context.config.explain == "margin"
-    explain(context.classifier, context.rows, [image], target, margin, context.batches)  # warms up
-    maps = explain(context.classifier, context.rows, [image], target, margin, context.batches)
+    make_maps(context.classifier, context.rows, [image], target, margin, context.batches)  # warms up
+    maps = make_maps(context.classifier, context.rows, [image], target, margin, context.batches)
     return {name: cost.seconds for name, cost in maps.cost.items()}
 
 
-def _time_forwards(context: Context, image: Prepared) -> tuple[list[int], float]:
+def _time_forwards(context: RunContext, image: ModelInput) -> tuple[list[int], float]:
     """Forward passes per image and row, by protocol, and the time of one in full batches."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:

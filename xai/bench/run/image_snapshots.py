@@ -38,12 +38,12 @@ def _not_empty(box: Box) -> Box:
     return box
 
 
-Part = Annotated[Box, AfterValidator(_not_empty)]
+PartBox = Annotated[Box, AfterValidator(_not_empty)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 @dataclass(frozen=True)
-class View:
+class ImageSnapshot:
     """One image as a page shows it, without the model and the data.
 
     Args:
@@ -75,8 +75,8 @@ class View:
     width: Side
     height: Side
     input_size: tuple[Side, Side]
-    seen: Part
-    view: Part
+    seen: PartBox
+    view: PartBox
     box: Box | None
     sha256: str | None
     input_hash: str
@@ -86,16 +86,16 @@ class View:
     fills: Mapping[str, Colour]
 
 
-_VIEW = TypeAdapter(View)
-Look = Callable[[int, Entry, Sample, Geometry, Tensor, str], View]
+_VIEW = TypeAdapter(ImageSnapshot)
+SnapshotMaker = Callable[[int, Entry, Sample, Geometry, Tensor, str], ImageSnapshot]
 
 
-def views_path(run: Folder, shard: int) -> Folder:
+def snapshots_path(run: Folder, shard: int) -> Folder:
     """Where a shard's views are kept."""
     return run / "views" / f"{shard:05d}.parquet"
 
 
-def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> Look:
+def snapshot_maker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> SnapshotMaker:
     """What makes the view of an image while it is at hand: all but the model's answer.
 
     Args:
@@ -110,13 +110,13 @@ def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> 
         if one is not None and one.name in ONE_COLOUR
     }
 
-    def look(
+    def take_snapshot(
         index: int, entry: Entry, sample: Sample, geometry: Geometry, pixels: Tensor, digest: str
-    ) -> View:
+    ) -> ImageSnapshot:
         view = _drawn(sample)
         picture = _picture(sample, view)
         said = None if entry.path is None else sha256_of(entry.path)
-        return View(
+        return ImageSnapshot(
             index=index,
             id=entry.id,
             name=valid_text(entry.path.name) if entry.path else entry.id,
@@ -136,7 +136,7 @@ def looker(classifier: Classifier, protocols: Iterable[Protocol], seed: int) -> 
             fills=_fills(classifier, operators, pixels, seed),
         )
 
-    return look
+    return take_snapshot
 
 
 def operator_name(described: Mapping[str, Any]) -> str:
@@ -146,7 +146,7 @@ def operator_name(described: Mapping[str, Any]) -> str:
     return described["name"]
 
 
-def write_views(path: Folder, views: Sequence[View]) -> None:
+def write_snapshots(path: Folder, views: Sequence[ImageSnapshot]) -> None:
     """Write the views of a shard as a whole.
 
     Raises:
@@ -159,7 +159,7 @@ def write_views(path: Folder, views: Sequence[View]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_views(path: Folder) -> list[View] | None:
+def read_snapshots(path: Folder) -> list[ImageSnapshot] | None:
     """Views of a shard; None where there is no such file, or a broken one, or one of another version."""
     if not path.exists():
         return None
@@ -174,9 +174,9 @@ def read_views(path: Folder) -> list[View] | None:
     return views if len({one.id for one in views}) == len(views) else None
 
 
-def are_whole(path: Folder) -> bool:
-    """Whether `read_views` will read them."""
-    return read_views(path) is not None
+def snapshots_are_whole(path: Folder) -> bool:
+    """Whether `read_snapshots` will read them."""
+    return read_snapshots(path) is not None
 
 
 def _restored(name: str, value: Any) -> Any:

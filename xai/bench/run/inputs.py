@@ -16,14 +16,14 @@ from xai.data.lazy import Entry
 from xai.models import Classifier
 
 if TYPE_CHECKING:
-    from xai.bench.run.image_snapshots import Look, View
+    from xai.bench.run.image_snapshots import ImageSnapshot, SnapshotMaker
 
 EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
 COVERED = 0.5  # share of an input pixel that must lie in the mask
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class ModelInput:
     """An image as the model takes it.
 
     Args:
@@ -49,7 +49,7 @@ class Prepared:
     mask: Tensor | None
     digest: str
     logits: Tensor
-    view: "View | None" = None
+    view: "ImageSnapshot | None" = None
     extent: str | None = None
 
     @property
@@ -75,31 +75,31 @@ class Exclusion:
     reason: str
 
 
-def prepare(
+def read_inputs(
     classifier: Classifier,
     entries: Iterable[tuple[int, Entry]],
     batches: Batches,
-    look: "Look | None" = None,
-) -> tuple[list[Prepared], list[Exclusion]]:
+    take_snapshot: "SnapshotMaker | None" = None,
+) -> tuple[list[ModelInput], list[Exclusion]]:
     """Read, preprocess and answer images; those that fail become exclusions.
 
     Args:
         classifier: Of the run.
         entries: Place in the data and image.
         batches: How many images at once.
-        look: Makes the views; None for none.
+        take_snapshot: Makes the views; None for none.
 
     Raises:
         ModelError: The model answers none of them.
     """
-    ready: list[Prepared] = []
+    ready: list[ModelInput] = []
     excluded: list[Exclusion] = []
     for index, entry in entries:
         try:
-            ready.append(_view(classifier, index, entry.make(), entry, look))
+            ready.append(_view(classifier, index, entry.make(), entry, take_snapshot))
         except XaiError as error:
             excluded.append(Exclusion(entry.id, "*", "*", _words(error)))
-    answered: list[Prepared] = []
+    answered: list[ModelInput] = []
     last: ModelError | None = None
     for same in by_shape(ready):
         for one, logits in batches.run(partial(_answers, classifier), same):
@@ -125,9 +125,9 @@ def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
     return FULL if mask.all() else PART
 
 
-def by_shape(images: Sequence[Prepared]) -> list[list[Prepared]]:
+def by_shape(images: Sequence[ModelInput]) -> list[list[ModelInput]]:
     """Images whose pixels can be stacked, in order of appearance."""
-    groups: dict[torch.Size, list[Prepared]] = {}
+    groups: dict[torch.Size, list[ModelInput]] = {}
     for one in images:
         groups.setdefault(one.pixels.shape, []).append(one)
     return list(groups.values())
@@ -162,12 +162,14 @@ def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray
     return overlap.clip(0) / (high - low)
 
 
-def _with_answer(one: Prepared, logits: Tensor) -> Prepared:
+def _with_answer(one: ModelInput, logits: Tensor) -> ModelInput:
     view = one.view and replace(one.view, logits=tuple(logits.tolist()))
     return replace(one, logits=logits, view=view)
 
 
-def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look: "Look | None") -> Prepared:
+def _view(
+    classifier: Classifier, index: int, sample: Sample, entry: Entry, take_snapshot: "SnapshotMaker | None"
+) -> ModelInput:
     geometry = classifier.geometry(sample.image.size)
     image = sample.image
     if sample.box is not None:
@@ -182,7 +184,7 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look
         seen = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
         mask, extent = torch.from_numpy(seen), extent_of(sample.mask, seen)
     digest = sha256(pixels.numpy().tobytes()).hexdigest()
-    return Prepared(
+    return ModelInput(
         index=index,
         id=entry.id,
         group=sample.group or entry.group or entry.id,
@@ -193,12 +195,14 @@ def _view(classifier: Classifier, index: int, sample: Sample, entry: Entry, look
         digest=digest,
         logits=torch.empty(0),
         # now, while the image is at hand: a shard of photographs may not fit into memory
-        view=None if look is None else look(index, entry, sample, geometry, pixels, digest),
+        view=None if take_snapshot is None else take_snapshot(index, entry, sample, geometry, pixels, digest),
         extent=extent,
     )
 
 
-def _answers(classifier: Classifier, batch: Sequence[Prepared]) -> list[tuple[Prepared, Tensor | ModelError]]:
+def _answers(
+    classifier: Classifier, batch: Sequence[ModelInput]
+) -> list[tuple[ModelInput, Tensor | ModelError]]:
     """Logits of each image, or why there are none."""
     try:
         with torch.no_grad():

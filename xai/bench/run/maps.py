@@ -14,11 +14,11 @@ from torch import Tensor
 
 from xai import attr
 from xai.attention import grid_of
-from xai.bench.config.method_configurations import Row, digest
+from xai.bench.config.method_configurations import MethodConfiguration, digest
 from xai.bench.data.files import write_bytes
 from xai.bench.data.remote import Folder
 from xai.bench.run.batches import Batches, Meter
-from xai.bench.run.inputs import Exclusion, Prepared, by_shape
+from xai.bench.run.inputs import Exclusion, ModelInput, by_shape
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
 
@@ -28,7 +28,7 @@ _FAILURES = TypeAdapter(list[tuple[str, str, str]])
 
 
 @dataclass(frozen=True)
-class Cost:
+class MapCost:
     """Of one row on one shard.
 
     Args:
@@ -41,7 +41,7 @@ class Cost:
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class ShardMaps:
     """Relevance of every row for the images of a shard.
 
     Args:
@@ -52,10 +52,10 @@ class Maps:
     """
 
     relevance: dict[tuple[str, int], Tensor]
-    cost: dict[str, Cost]
+    cost: dict[str, MapCost]
     failures: tuple[tuple[str, str, str], ...]
 
-    def stacked(self, rows: Sequence[Row], group: int) -> Tensor:
+    def stacked(self, rows: Sequence[MethodConfiguration], group: int) -> Tensor:
         """(rows, B, rows, cols) of the images of one shape; NaN where a method failed."""
         return torch.stack([self.relevance[row.name, group] for row in rows])
 
@@ -65,7 +65,10 @@ class Maps:
 
 
 def maps_key(
-    classifier: Classifier, rows: Sequence[Row], images: Sequence[Prepared], targets: Sequence[int]
+    classifier: Classifier,
+    rows: Sequence[MethodConfiguration],
+    images: Sequence[ModelInput],
+    targets: Sequence[int],
 ) -> str:
     """Digest of everything that the maps depend on."""
     what = [[row.name, row.hash] for row in rows]
@@ -73,7 +76,7 @@ def maps_key(
     return digest([classifier.fingerprint, what, which], 32)
 
 
-def kept(path: Folder, key: str, make: Callable[[], Maps]) -> Maps:
+def cached_maps(path: Folder, key: str, make: Callable[[], ShardMaps]) -> ShardMaps:
     """Read the maps from their file; make and write them where it is missing, broken or of other maps."""
     maps = _read(path, key)
     if maps is None:
@@ -82,15 +85,15 @@ def kept(path: Folder, key: str, make: Callable[[], Maps]) -> Maps:
     return maps
 
 
-def explain(
+def make_maps(
     classifier: Classifier,
-    rows: Sequence[Row],
-    images: Sequence[Prepared],
+    rows: Sequence[MethodConfiguration],
+    images: Sequence[ModelInput],
     targets: Sequence[int],
     margin: bool,
     batches: Batches,
     strict: bool = True,
-) -> Maps:
+) -> ShardMaps:
     """Relevance of every row for every image.
 
     Args:
@@ -108,25 +111,30 @@ def explain(
     """
     class_of = dict(zip([one.index for one in images], targets, strict=True))
     relevance: dict[tuple[str, int], Tensor] = {}
-    cost: dict[str, Cost] = {}
+    cost: dict[str, MapCost] = {}
     failures: list[tuple[str, str, str]] = []
     for row in rows:
         job = _Job(classifier, row, class_of, margin, batches)
         for group, same in enumerate(by_shape(images)):
             relevance[row.name, group] = job.maps(same)
-        cost[row.name] = Cost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
+        cost[row.name] = MapCost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
         failures += [(image, row.name, reason) for image, reason in job.failures.items()]
         if strict and images and len(job.failures) == len(images):
             reason = next(iter(job.failures.values()))
             raise ModelError(f"Method {row.name!r} failed on each of {len(images)} images: {reason}")
-    return Maps(relevance, cost, tuple(failures))
+    return ShardMaps(relevance, cost, tuple(failures))
 
 
 class _Job:
     """One row over the images of a shard."""
 
     def __init__(
-        self, classifier: Classifier, row: Row, class_of: dict[int, int], margin: bool, batches: Batches
+        self,
+        classifier: Classifier,
+        row: MethodConfiguration,
+        class_of: dict[int, int],
+        margin: bool,
+        batches: Batches,
     ):
         self.classifier = classifier
         self.method = attr.create(row.method, classifier, **row.options)
@@ -137,7 +145,7 @@ class _Job:
         self.meter = Meter(classifier.device)
         self.failures: dict[str, str] = {}
 
-    def maps(self, images: Sequence[Prepared]) -> Tensor:
+    def maps(self, images: Sequence[ModelInput]) -> Tensor:
         """(B, rows, cols) of images of one shape, NaN where the method failed."""
         done: dict[int, Tensor | None] = {}
         for target in sorted({self.class_of[one.index] for one in images}):
@@ -149,7 +157,7 @@ class _Job:
         found = [done[one.index] for one in images]
         return torch.stack([blank if values is None else values for values in found])
 
-    def _batch(self, batch: Sequence[Prepared], target: int) -> list[Tensor | None]:
+    def _batch(self, batch: Sequence[ModelInput], target: int) -> list[Tensor | None]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         wanted: Any = self.classifier.problem_type.margin(target) if self.margin else target
         try:
@@ -164,21 +172,21 @@ class _Job:
             return [None]
         return [self._finite(one, values) for one, values in zip(batch, relevance.float().cpu(), strict=True)]
 
-    def _finite(self, image: Prepared, values: Tensor) -> Tensor | None:
+    def _finite(self, image: ModelInput, values: Tensor) -> Tensor | None:
         if torch.isfinite(values).all():
             return values.contiguous()
         self.failures[image.id] = "the map holds NaN or infinity"
         return None
 
 
-def _pack(maps: Maps, key: str) -> bytes:
+def _pack(maps: ShardMaps, key: str) -> bytes:
     cost = {name: [one.seconds, one.peak_bytes] for name, one in maps.cost.items()}
     tensors = {f"{name}/{group}": values.contiguous() for (name, group), values in maps.relevance.items()}
     about = {"key": key, "cost": json.dumps(cost), "failures": json.dumps(maps.failures)}
     return save(tensors, metadata=about)
 
 
-def _read(path: Folder, key: str) -> Maps | None:
+def _read(path: Folder, key: str) -> ShardMaps | None:
     if not path.exists():
         return None
     try:
@@ -202,7 +210,7 @@ def _read(path: Folder, key: str) -> Maps | None:
         return None
     if {row for row, _ in relevance} != {*cost}:
         return None
-    return Maps(relevance, {name: Cost(*one) for name, one in cost.items()}, tuple(failures))
+    return ShardMaps(relevance, {name: MapCost(*one) for name, one in cost.items()}, tuple(failures))
 
 
 def _metadata(content: bytes) -> dict[str, str]:

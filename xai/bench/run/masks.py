@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xai.bench.run.inputs import EMPTY, FULL, Prepared
+from xai.bench.run.inputs import EMPTY, FULL, ModelInput
 
 GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
 Counts = dict[str, list[int]]  # label or kind, "" for neither → images with a mask, empty ones, full ones
 
 
-def count_masks(images: Iterable[Prepared]) -> Counts:
+def count_masks(images: Iterable[ModelInput]) -> Counts:
     """How many images of each label have a mask, an empty one, a full one."""
     counts: Counts = {}
     for one in images:

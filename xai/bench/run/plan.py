@@ -1,17 +1,22 @@
-"""From a configuration to units of work with keys that say what each holds."""
+"""From a configuration to work items with keys that say what each holds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, overload
 
-from xai.bench.config.method_configurations import Row, control_rows, digest, method_rows
+from xai.bench.config.method_configurations import (
+    MethodConfiguration,
+    configured_controls,
+    configured_methods,
+    digest,
+)
 from xai.bench.config.names import resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import in_threads
 from xai.bench.data.remote import Folder
 from xai.bench.data.shard_source import Each
-from xai.bench.data.sources import Source, open_source
+from xai.bench.data.sources import ImageSource, open_source
 from xai.core.versions import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
@@ -24,7 +29,7 @@ TAKES_NO_PART = {
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkItem:
     """One shard of images × all methods × one protocol; batches never cross it.
 
     Args:
@@ -49,10 +54,10 @@ class Unit:
         return range(self.start, self.stop)
 
 
-class Units(Sequence[Unit]):
-    """The units in the order of work: all protocols of one shard, then the next shard.
+class WorkItems(Sequence[WorkItem]):
+    """The work items in the order of work: all protocols of one shard, then the next shard.
 
-    None is kept: a billion images have millions of units, and each follows from its number.
+    None is kept: a billion images have millions of work items, and each follows from its number.
 
     Args:
         config: Of the run.
@@ -65,7 +70,7 @@ class Units(Sequence[Unit]):
     def __init__(
         self,
         config: BenchmarkConfig,
-        source: Source,
+        source: ImageSource,
         common: Mapping[str, Any],
         names: Mapping[str, str],
         forwards: Callable[[str, range], int],
@@ -79,8 +84,8 @@ class Units(Sequence[Unit]):
         """Number of shards."""
         return -(-len(self._source) // self.size)
 
-    def of(self, shard: int) -> list[Unit]:
-        """The units of one shard."""
+    def of(self, shard: int) -> list[WorkItem]:
+        """The work items of one shard."""
         start, found = shard * self.size, []
         stop = min(start + self.size, len(self._source))
         for name, what in self._names.items():
@@ -88,20 +93,22 @@ class Units(Sequence[Unit]):
             if start < last:
                 content = self._source.content(start, last)
                 key = digest([self._common, name, what, start, content], 24)
-                found.append(Unit(key, shard, start, last, name, self._forwards(name, range(start, last))))
+                found.append(
+                    WorkItem(key, shard, start, last, name, self._forwards(name, range(start, last)))
+                )
         return found
 
     def __len__(self) -> int:
         return self.shards * (len(self._names) - (CHECKS in self._names)) + self._with_checks
 
-    def __iter__(self) -> Iterator[Unit]:
-        return (unit for shard in range(self.shards) for unit in self.of(shard))
+    def __iter__(self) -> Iterator[WorkItem]:
+        return (item for shard in range(self.shards) for item in self.of(shard))
 
     @overload
-    def __getitem__(self, index: int) -> Unit: ...
+    def __getitem__(self, index: int) -> WorkItem: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Unit]: ...
-    def __getitem__(self, index: int | slice) -> Unit | list[Unit]:
+    def __getitem__(self, index: slice) -> list[WorkItem]: ...
+    def __getitem__(self, index: int | slice) -> WorkItem | list[WorkItem]:
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         place = range(len(self))[index]
@@ -114,7 +121,7 @@ class Units(Sequence[Unit]):
 
     @property
     def _with_checks(self) -> int:
-        """How many shards, the first ones, have a unit of checks."""
+        """How many shards, the first ones, have a work item of checks."""
         return min(self.shards, -(-self._checked // self.size)) if CHECKS in self._names else 0
 
 
@@ -123,25 +130,25 @@ class Plan:
     """What a run consists of.
 
     Args:
-        units: See `Units`.
+        work_items: See `WorkItems`.
         source: The images.
         identity: What must stay the same for a run to go on, by part of the configuration.
     """
 
-    units: Units
-    source: Source
+    work_items: WorkItems
+    source: ImageSource
     identity: dict[str, Any]
 
     @property
     def forwards(self) -> int:
         """Forward passes of perturbed images, at most."""
-        return sum(unit.forwards for unit in self.units)
+        return sum(item.forwards for item in self.work_items)
 
 
 def make_plan(
     config: BenchmarkConfig, classifier: Classifier, run: Folder | None = None, each: Each = in_threads
 ) -> Plan:
-    """Divide the work into units; equal content gives equal keys on every machine.
+    """Divide the work into items; equal content gives equal keys on every machine.
 
     Args:
         config: Of the run.
@@ -156,7 +163,7 @@ def make_plan(
     protocols = resolve_protocols(config)
     _check_protocols(protocols, classifier)
     source = open_source(config.data, run, each)
-    rows = method_rows(config) + control_rows(config)
+    rows = configured_methods(config) + configured_controls(config)
     identity = _identity(config, classifier, protocols, rows, source)
     common = {key: value for key, value in identity.items() if key not in ("data", "protocols")}
     names = {one.name: one.hash for one in protocols}
@@ -173,7 +180,7 @@ def make_plan(
         greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
         return forwards(name, len(images), greedy)
 
-    return Plan(Units(config, source, common, names, of_images), source, identity)
+    return Plan(WorkItems(config, source, common, names, of_images), source, identity)
 
 
 def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
@@ -195,8 +202,8 @@ def _identity(
     config: BenchmarkConfig,
     classifier: Classifier,
     protocols: Sequence[Protocol],
-    rows: Sequence[Row],
-    source: Source,
+    rows: Sequence[MethodConfiguration],
+    source: ImageSource,
 ) -> dict[str, Any]:
     said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
     return said | {

@@ -11,10 +11,10 @@ from math import inf
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from xai.bench.run.context import Context
-from xai.bench.run.engines import Done, RayOptions, Work
+from xai.bench.run.context import RunContext
+from xai.bench.run.engines import FinishedItem, RayOptions, ShardWork
 from xai.bench.run.plan import device_of
-from xai.bench.run.ray_worker import Report, Worker, answered
+from xai.bench.run.ray_worker import Worker, WorkerReport, answered
 from xai.bench.run.store import Store
 from xai.core import ModelError, UsageError
 from xai.core.versions import decisive
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 class _Task:
     """A shard on its way, and how often a worker died over it."""
 
-    work: Work
+    work: ShardWork
     deaths: int = 0
 
 
@@ -80,16 +80,16 @@ class RayEngine:
             raise error
         found[under_way.pop(promise)] = value
 
-    def run(self, context: Context, store: Store, work: Iterable[Work]) -> Iterator[Done]:
+    def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
         """Work everything off.
 
         Yields:
-            Every unit once: with its part written, or with the reason why it was given up.
+            Every work item once: with its part written, or with the reason why it was given up.
 
         Raises:
             UsageError: The cluster has no room for a worker.
             ModelError: No worker can be started.
-            XaiError: What a unit raises that would end a local run too.
+            XaiError: What a work item raises that would end a local run too.
         """
         pool = _Pool(self._ray, context, self._options)
         try:
@@ -98,7 +98,7 @@ class RayEngine:
             pool.close()
 
 
-def _run(pool: "_Pool", store: Store, work: Iterable[Work], retries: int) -> Iterator[Done]:
+def _run(pool: "_Pool", store: Store, work: Iterable[ShardWork], retries: int) -> Iterator[FinishedItem]:
     """Give shards to idle workers until none is left; as many wait at most as there shall be workers."""
     fresh, queue, more = iter(work), deque[_Task](), True
     while True:
@@ -124,28 +124,32 @@ def _run(pool: "_Pool", store: Store, work: Iterable[Work], retries: int) -> Ite
                 raise report.error
 
 
-def _check_shared(store: Store, done: Done) -> None:
+def _check_shared(store: Store, done: FinishedItem) -> None:
     """See what a worker wrote: on a disk of its own it would be lost."""
-    if not store.has(done.unit.key):
+    if not store.has(done.item.key):
         raise UsageError(
             f"A worker wrote a part to {store.folder}, and it is not there on this machine.",
             "Give --out a folder that all machines share, or a URL.",
         )
 
 
-def _retry(task: _Task, report: Report, store: Store, queue: deque[_Task], retries: int) -> Iterator[Done]:
+def _retry(
+    task: _Task, report: WorkerReport, store: Store, queue: deque[_Task], retries: int
+) -> Iterator[FinishedItem]:
     """Put what is left of a shard back, or give it up."""
-    said = {one.unit.key for one in report.done}
-    written = [unit for unit in task.work.units if unit.key not in said and store.has(unit.key)]
-    yield from map(Done, written)  # by a worker that died before it could say so
-    left = tuple(unit for unit in task.work.units if unit.key not in said and unit not in written)
+    said = {one.item.key for one in report.done}
+    written = [item for item in task.work.work_items if item.key not in said and store.has(item.key)]
+    yield from map(FinishedItem, written)  # by a worker that died before it could say so
+    left = tuple(item for item in task.work.work_items if item.key not in said and item not in written)
     if not left:
         return
     deaths, reason = task.deaths + 1, str(report.crash)
     if deaths > retries:
-        yield from (Done(unit, failure=f"given up after {deaths} attempts: {reason}") for unit in left)
+        yield from (
+            FinishedItem(item, failure=f"given up after {deaths} attempts: {reason}") for item in left
+        )
     else:
-        queue.append(_Task(replace(task.work, units=left), deaths))
+        queue.append(_Task(replace(task.work, work_items=left), deaths))
 
 
 class _Pool:
@@ -157,7 +161,7 @@ class _Pool:
         options: See `RayOptions`.
     """
 
-    def __init__(self, ray: Any, context: Context, options: RayOptions):
+    def __init__(self, ray: Any, context: RunContext, options: RayOptions):
         self._ray, self._options = ray, options
         gpus = _gpus(context) if options.gpus is None else options.gpus
         self._resources = {"CPU": options.cpus, "GPU": gpus}
@@ -212,7 +216,7 @@ class _Pool:
         actor = self.idle.pop()
         self._working[actor.work.remote(task.work)] = actor, task
 
-    def ended(self) -> list[tuple[_Task, Report, bool]]:
+    def ended(self) -> list[tuple[_Task, WorkerReport, bool]]:
         """Wait a while; the shards that came to an end, and whether each was its worker's first."""
         waiting = [*self._starting, *self._working]
         if not waiting:  # the cluster lost its last machine; others may join
@@ -239,7 +243,7 @@ class _Pool:
         for actor in [*self.idle, *self._starting.values(), *(one for one, _ in self._working.values())]:
             self._ray.kill(actor)
 
-    def _started(self, actor: Any, report: Report) -> None:
+    def _started(self, actor: Any, report: WorkerReport) -> None:
         if report.error is not None:
             raise report.error
         if report.crash is None:
@@ -252,14 +256,14 @@ class _Pool:
         if self._broken >= STARTS:
             raise ModelError(f"{STARTS} workers in a row died before they were ready: {report.crash}")
 
-    def _report(self, promise: Any) -> Report:
+    def _report(self, promise: Any) -> WorkerReport:
         try:
             return self._ray.get(promise)
         except self._ray.exceptions.RayError as error:
-            return Report(crash=_death(error))
+            return WorkerReport(crash=_death(error))
 
 
-def _gpus(context: Context) -> float:
+def _gpus(context: RunContext) -> float:
     """One for a model that the configuration puts on a GPU."""
     kind, _, number = (device_of(context.config) or "cpu").partition(":")
     if number:

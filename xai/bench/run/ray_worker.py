@@ -1,19 +1,19 @@
-"""What a worker of a Ray cluster does: hold one model on one device, and work units off."""
+"""What a worker of a Ray cluster does: hold one model on one device, and work work items off."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xai.bench.run.context import Context
-from xai.bench.run.engines import Done, Work, complete
+from xai.bench.run.context import RunContext
+from xai.bench.run.engines import FinishedItem, ShardWork, complete
 from xai.bench.run.store import Store
 from xai.core import ModelError, XaiError, keep_freed_memory
 from xai.core.versions import decisive
 
 
 @dataclass(frozen=True)
-class Report:
+class WorkerReport:
     """What a worker says at the end of a shard, or when it is ready.
 
     Args:
@@ -22,7 +22,7 @@ class Report:
         crash: What is wrong with this worker or this shard alone; the worker is not to be used again.
     """
 
-    done: tuple[Done, ...] = ()
+    done: tuple[FinishedItem, ...] = ()
     error: XaiError | None = None
     crash: str | None = None
 
@@ -36,10 +36,10 @@ class Worker:
         threads: Of torch on the CPU.
     """
 
-    def __init__(self, context: Context, expected: dict[str, Any], threads: int):
+    def __init__(self, context: RunContext, expected: dict[str, Any], threads: int):
         self._context, self._expected, self._threads = context, expected, threads
 
-    def ready(self) -> Report:
+    def ready(self) -> WorkerReport:
         """Load the model, and see that it is the one the run was planned with."""
         try:
             import torch
@@ -49,26 +49,26 @@ class Worker:
             _same("versions", self._expected["versions"], decisive())
             _same("model", self._expected["model"], self._context.classifier.fingerprint)
         except XaiError as error:
-            return Report(error=error)
+            return WorkerReport(error=error)
         except Exception as error:
-            return Report(crash=_words(error))
-        return Report()
+            return WorkerReport(crash=_words(error))
+        return WorkerReport()
 
-    def work(self, work: Work) -> Report:
-        """Work the units of a shard off; those that a worker before this one finished are not done again."""
+    def work(self, work: ShardWork) -> WorkerReport:
+        """Do the work items of a shard; those that a worker before this one finished are not done again."""
         context, done = self._context, []
         if context.folder is None:
             raise TypeError("a worker needs a folder to write to")
         context.source, store = work.source, Store(context.folder)
         try:
-            for unit in work.units:
-                forwards = 0 if store.has(unit.key) else complete(context, store, unit)
-                done.append(Done(unit, forwards))
+            for item in work.work_items:
+                forwards = 0 if store.has(item.key) else complete(context, store, item)
+                done.append(FinishedItem(item, forwards))
         except XaiError as error:
-            return Report(tuple(done), error=error)
+            return WorkerReport(tuple(done), error=error)
         except Exception as error:  # of this machine or these images: elsewhere it may go well
-            return Report(tuple(done), crash=_words(error))
-        return Report(tuple(done))
+            return WorkerReport(tuple(done), crash=_words(error))
+        return WorkerReport(tuple(done))
 
 
 def answered(function: Callable[[Any], Any], item: Any) -> tuple[Any, XaiError | None]:

@@ -7,16 +7,16 @@ from math import nan
 from torch import Tensor
 
 from xai.attr import METHODS
-from xai.bench.config.method_configurations import Row
-from xai.bench.run.inputs import Prepared
-from xai.bench.run.maps import Cost
+from xai.bench.config.method_configurations import MethodConfiguration
+from xai.bench.run.inputs import ModelInput
+from xai.bench.run.maps import MapCost
 from xai.core import Record
 from xai.metrics.perturbation import Scores
 from xai.models import Classifier
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class RecordTemplate:
     """What the records of one group of images share.
 
     Args:
@@ -32,17 +32,19 @@ class Sheet:
     classifier: Classifier
     protocol: str
     protocol_hash: str
-    images: Sequence[Prepared]
+    images: Sequence[ModelInput]
     targets: Sequence[int]
-    cost: Mapping[str, Cost]
+    cost: Mapping[str, MapCost]
     seed: int
 
-    def part(self, places: Sequence[int]) -> "Sheet":
+    def part(self, places: Sequence[int]) -> "RecordTemplate":
         """The same for some of the images."""
         images, targets = [self.images[i] for i in places], [self.targets[i] for i in places]
         return replace(self, images=images, targets=targets)
 
-    def perturbed(self, metric: str, rows: Sequence[Row], scores: Scores, usable: Tensor) -> list[Record]:
+    def perturbed(
+        self, metric: str, rows: Sequence[MethodConfiguration], scores: Scores, usable: Tensor
+    ) -> list[Record]:
         """Records of a perturbation metric, for the maps (rows, B) that are usable."""
         fractions = () if scores.fractions is None else tuple(scores.fractions.tolist())
         return [
@@ -66,7 +68,7 @@ class Sheet:
     def plain(
         self,
         metric: str,
-        row: Row,
+        row: MethodConfiguration,
         places: Sequence[int],
         values: Sequence[float],
         *,
@@ -90,9 +92,11 @@ class Sheet:
             )
         return found
 
-    def _record(self, row: Row, place: int, metric: str, value: float, **more: object) -> Record:
+    def _record(
+        self, row: MethodConfiguration, place: int, metric: str, value: float, **more: object
+    ) -> Record:
         image, target = self.images[place], self.targets[place]
-        cost = self.cost.get(row.name, Cost(nan, 0))
+        cost = self.cost.get(row.name, MapCost(nan, 0))
         info = METHODS[row.method].info if row.method in METHODS else None
         fields: dict[str, object] = {
             "image": image.id,

@@ -10,9 +10,9 @@ from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import only_writer, remove_folder, write_json
 from xai.bench.data.remote import Folder, RemotePath, names_in
-from xai.bench.run.context import Context
-from xai.bench.run.engines import Done, RayOptions, Work, engine_of
-from xai.bench.run.image_snapshots import views_path
+from xai.bench.run.context import RunContext
+from xai.bench.run.engines import FinishedItem, RayOptions, ShardWork, engine_of
+from xai.bench.run.image_snapshots import snapshots_path
 from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import Plan, device_of, differences, make_plan
 from xai.bench.run.provenance import SCHEMA, now, provenance
@@ -27,13 +27,13 @@ class Progress:
     """How far a run is.
 
     Args:
-        done: Units that are done, those of earlier calls included.
-        total: Units.
+        done: Work items that are done, those of earlier calls included.
+        total: Work items.
         forwards: Forward passes of perturbed images in this call.
         rate: Of them, per second.
-        seconds_left: Estimate; None before the first unit of this call.
+        seconds_left: Estimate; None before the first work item of this call.
         workers: How many are at work.
-        failed: Units given up in this call.
+        failed: Work items given up in this call.
     """
 
     done: int
@@ -51,25 +51,25 @@ class RunResult:
 
     Args:
         folder: Of the run.
-        units: Units of the plan.
-        resumed: Units that were done before this call.
+        work_items: How many the plan has.
+        resumed: Work items that were done before this call.
         images: Of the data.
         records: In the folder.
         exclusions: What is missing, and why.
         forwards: Forward passes of perturbed images in this call.
         seconds: Of this call.
-        failed: Units given up, with the reason.
+        failed: Work items given up, with the reason.
     """
 
     folder: Folder
-    units: int
+    work_items: int
     resumed: int
     images: int
     records: int
     exclusions: tuple[Exclusion, ...]
     forwards: int
     seconds: float
-    failed: tuple[Done, ...] = ()
+    failed: tuple[FinishedItem, ...] = ()
 
 
 @dataclass
@@ -83,13 +83,13 @@ class _Count:
     left: int = 0  # forward passes, where these are known
     planned: int = 0
     workers: int = 1
-    failed: list[Done] = field(default_factory=list)
+    failed: list[FinishedItem] = field(default_factory=list)
     start: float = field(default_factory=perf_counter)
 
-    def add(self, one: Done) -> None:
-        """Another unit came to its end."""
+    def add(self, one: FinishedItem) -> None:
+        """Another work item came to its end."""
         self.workers = one.workers
-        self.left -= one.unit.forwards
+        self.left -= one.item.forwards
         self.forwards += one.forwards
         if one.failure is None:
             self.done += 1
@@ -121,23 +121,23 @@ def run_benchmark(
 ) -> RunResult:
     """Run a benchmark, or go on with one.
 
-    Every finished unit is a file of its own, written at once: whenever the process ends, at most the unit in
-    work is lost, and the same call goes on after it with the same result as if nothing had happened.
+    Every finished work item is a file of its own, written at once: whenever the process ends, at most the
+    item at hand is lost, and the same call goes on after it with the same result as if nothing had happened.
 
     Args:
         config: Checked configuration, or the YAML to read.
         out: Folder of the run, made if need be; a path, or a URL that fsspec knows.
         classifier: The model, if it is not to be loaded as the configuration says.
-        progress: Called before the first unit and after each.
-        engine: Who works the units off, with the same records: "local", this process, or "ray", the workers
-            of a Ray cluster.
+        progress: Called before the first work item and after each.
+        engine: Who does the work items, with the same records: "local", this process, or "ray", the workers of
+            a Ray cluster.
         ray: See `RayOptions`; for the engine ray only.
         trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
 
     Raises:
         UsageError: Another process writes the folder, an unknown engine, or a cluster without room.
         ConfigError: A wrong configuration, or one that differs from that of the run in the folder.
-        DataError: No usable image, or the disk objects; finished units are intact.
+        DataError: No usable image, or the disk objects; finished work items are intact.
         ModelError: The model cannot be loaded or explained.
     """
     arrow()  # missing libraries are an error before the work, not after it
@@ -146,7 +146,7 @@ def run_benchmark(
     begun = perf_counter()
     tell = progress or (lambda state: None)
     with engine_of(engine, ray) as at_work:
-        context = Context(config, store.folder, classifier, plans=at_work.plans, trust_code=trust_code)
+        context = RunContext(config, store.folder, classifier, plans=at_work.plans, trust_code=trust_code)
         plan = make_plan(config, context.classifier, store.folder, at_work.each)
         context.source = plan.source
         with only_writer(store.folder):
@@ -170,7 +170,7 @@ def run_benchmark(
         )
     return RunResult(
         folder=store.folder,
-        units=count.total,
+        work_items=count.total,
         resumed=count.resumed,
         images=len(plan.source),
         records=records,
@@ -181,29 +181,29 @@ def run_benchmark(
     )
 
 
-def _work(plan: Plan, done: set[str]) -> Iterator[Work]:
+def _work(plan: Plan, done: set[str]) -> Iterator[ShardWork]:
     """What is not done, shard by shard, each made when it is asked for."""
-    size = plan.units.size
-    for shard in range(plan.units.shards):
-        units = tuple(unit for unit in plan.units.of(shard) if unit.key not in done)
-        if units:
+    size = plan.work_items.size
+    for shard in range(plan.work_items.shards):
+        items = tuple(item for item in plan.work_items.of(shard) if item.key not in done)
+        if items:
             start = shard * size
-            yield Work(units, plan.source.window(start, min(start + size, len(plan.source))))
+            yield ShardWork(items, plan.source.window(start, min(start + size, len(plan.source))))
 
 
 def _count(plan: Plan, done: set[str]) -> _Count:
     count = _Count(0)
-    for unit in plan.units:
+    for item in plan.work_items:
         count.total += 1
-        if unit.key in done:
+        if item.key in done:
             count.resumed += 1
         else:
-            count.planned += unit.forwards
+            count.planned += item.forwards
     count.left = count.planned
     return count
 
 
-def _complete_views(context: Context, plan: Plan, store: Store) -> None:
+def _complete_views(context: RunContext, plan: Plan, store: Store) -> None:
     """Make the views that are missing, such as those of shards that an older version finished.
 
     Behind a URL those that are there are taken to be whole: they were put as a whole, and to read them
@@ -211,16 +211,16 @@ def _complete_views(context: Context, plan: Plan, store: Store) -> None:
     """
     done, remote = store.keys(), isinstance(store.folder, RemotePath)
     there = set(names_in(store.folder / "views")) if remote else set()
-    for shard in range(plan.units.shards):
-        if remote and views_path(store.folder, shard).name in there:
+    for shard in range(plan.work_items.shards):
+        if remote and snapshots_path(store.folder, shard).name in there:
             continue
-        if any(unit.key in done for unit in plan.units.of(shard)) and not context.has_views(shard):
+        if any(item.key in done for item in plan.work_items.of(shard)) and not context.has_snapshots(shard):
             with evaluation_mode(context.classifier):
                 context.images(shard)
 
 
 def _open(
-    store: Store, config: BenchmarkConfig, context: Context, plan: Plan, engine: str, count: _Count
+    store: Store, config: BenchmarkConfig, context: RunContext, plan: Plan, engine: str, count: _Count
 ) -> dict[str, Any]:
     """Begin the run's file, or check that it is of the same run; note the session if it will measure."""
     sessions: list[dict[str, Any]] = []
@@ -239,7 +239,7 @@ def _open(
     elif store.keys():
         raise DataError(f"{store.folder} has parts of a run but no run.json.", "Choose another folder.")
     if not (sessions and (store.folder / PLAN_FILE).exists()):
-        store.write_plan(plan.units)
+        store.write_plan(plan.work_items)
     if count.resumed < count.total or not sessions:
         session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
         if context.plans:
@@ -256,7 +256,7 @@ def _open(
             | {"hash": row.hash}
             for row in context.rows
         ],
-        "plan": {"images": len(plan.source), "units": len(plan.units)},
+        "plan": {"images": len(plan.source), "units": len(plan.work_items)},
         "sessions": sessions,
     }
     write_json(store.run_file, content)
@@ -281,6 +281,6 @@ def _close(
         "used": len(plan.source) - len(unused),
         "records": records,
         "exclusions": len(exclusions),
-        "failed": [{"unit": one.unit.key, "reason": one.failure} for one in count.failed],
+        "failed": [{"unit": one.item.key, "reason": one.failure} for one in count.failed],
     }
     write_json(store.run_file, run)

@@ -50,7 +50,7 @@ def status(run: str | Folder) -> Status:
         DataError: The folder holds no run.
     """
     about, store = read_run(run), Store(run)
-    units = store.units()
+    units = store.planned_items()
     finished = store.keys()
     done = [unit for unit in units if unit["key"] in finished]
     parts = [store.about(unit["key"]) for unit in done]

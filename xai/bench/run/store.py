@@ -18,7 +18,7 @@ from xai.bench.run.run_file import AGAIN, RESTORE, Notes, RunFile, check
 from xai.core import DataError, Record, UsageError, nearest
 
 if TYPE_CHECKING:
-    from xai.bench.run.plan import Unit
+    from xai.bench.run.plan import WorkItem
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
 PLANNED = ("key", "shard", "start", "stop", "protocol", "forwards")
@@ -30,7 +30,7 @@ FORMATS = ("csv", "parquet")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkResult:
     """What one unit found.
 
     Args:
@@ -67,7 +67,7 @@ class Store:
         """The file of a unit."""
         return self.folder / "parts" / f"{key}.parquet"
 
-    def write_plan(self, units: Iterable["Unit"]) -> None:
+    def write_plan(self, units: Iterable["WorkItem"]) -> None:
         """Write the units of a run, in the order of work, without holding them all.
 
         Raises:
@@ -81,7 +81,7 @@ class Store:
                 writer.write_table(pa.table(columns, schema=schema))
         write_bytes(self.folder / PLAN_FILE, buffer.getvalue())
 
-    def units(self) -> list[dict[str, Any]]:
+    def planned_items(self) -> list[dict[str, Any]]:
         """The units of the run, in the order of work; older versions listed them in `run.json`."""
         said = read_run(self.folder)["plan"]["units"]
         if isinstance(said, list):
@@ -104,7 +104,7 @@ class Store:
         """Whether a unit is done."""
         return self.part(key).exists()
 
-    def write(self, key: str, outcome: Outcome) -> None:
+    def write(self, key: str, outcome: WorkResult) -> None:
         """Write a unit's records as one part.
 
         Raises:
@@ -159,7 +159,7 @@ class Store:
             partial: Protocol of units that look at some images of a shard only.
         """
         done = self.keys()
-        units = [one for one in self.units() if one["key"] in done and one["protocol"] != partial]
+        units = [one for one in self.planned_items() if one["key"] in done and one["protocol"] != partial]
         shards = {one.get("shard", one["key"]): one["key"] for one in units}
         return added(part.get("masks", {}) for part in in_threads(self.about, shards.values()))
 
@@ -183,7 +183,7 @@ class Store:
 
     def _done(self) -> list[str]:
         done = self.keys()
-        return [unit["key"] for unit in self.units() if unit["key"] in done]
+        return [unit["key"] for unit in self.planned_items() if unit["key"] in done]
 
 
 def read_run(run: str | Folder) -> dict[str, Any]:
