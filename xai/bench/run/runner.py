@@ -129,8 +129,8 @@ def run_benchmark(
         out: Folder of the run, made if need be; a path, or a URL that fsspec knows.
         classifier: The model, if it is not to be loaded as the configuration says.
         progress: Called before the first work item and after each.
-        engine: Who does the work items, with the same records: "local", this process, or "ray", the workers of
-            a Ray cluster.
+        engine: Who does the work, with the same records: "local", this process, or "ray", the workers of a
+            Ray cluster.
         ray: See `RayOptions`; for the engine ray only.
         trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
 
