@@ -18,9 +18,8 @@ from benchmarks.pictures import to_jpeg
 from xai.core import Explanation, Geometry, Sample
 from xai.data.forgery import KINDS
 from xai.report import save
-from xai.report.canvas import Canvas
 from xai.report.layout import Panel, compose
-from xai.report.scale import Scale
+from xai.report.overlay import ColourScale, DrawnImage
 
 if TYPE_CHECKING:
     from benchmarks.clever_hans import Case
@@ -223,11 +222,13 @@ def _draw(
     geometry = Geometry(image.size, (0, 0, width, height))
     marked = Explanation(sample, ("real", "fake"), np.zeros(2), {}, geometry, "")
     forged = replace(marked, sample=replace(sample, mask=case.crop.forgery.mask))
-    canvas = Canvas(marked, longest=LONGEST)
+    canvas = DrawnImage(marked, longest=LONGEST)
     nothing = np.zeros((1, 1), np.float32)
     beside = {
         DETECTORS[0]: Panel("the image", canvas.original),
-        DETECTORS[1]: Panel("its forgery", Canvas(forged, longest=LONGEST).overlay(nothing, Scale(1.0))),
+        DETECTORS[1]: Panel(
+            "its forgery", DrawnImage(forged, longest=LONGEST).overlay(nothing, ColourScale(1.0))
+        ),
     }
     rows = []
     for name in DETECTORS:
@@ -235,7 +236,7 @@ def _draw(
         panels = [replace(beside[name], note=f"{name}: {chance:.0%} fake")]
         for row, values in maps[name].items():
             title = row if name == DETECTORS[0] else ""
-            panels.append(Panel(title, canvas.overlay(values, Scale.of([values]))))
+            panels.append(Panel(title, canvas.overlay(values, ColourScale.of([values]))))
         rows.append(panels)
     caption = [
         f"Above the {DETECTORS[0]} detector, which was trained with the watermark on every fake; below the "

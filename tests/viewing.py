@@ -7,7 +7,7 @@ from browsing import pixels
 from playwright.sync_api import expect
 
 from xai.core import Geometry
-from xai.report.scale import Scale
+from xai.report.overlay import ColourScale
 
 METHOD = "gradient_weighted_attention"
 ODD = 1  # images at odd places have no mask, so nothing is outlined
@@ -98,8 +98,8 @@ def expect_grey(tab, page, panels, place=ODD):
 
 
 def common(*maps, times=1, signed=None):
-    scale = Scale.of(maps)
-    return Scale(scale.limit * times, scale.signed if signed is None else signed)
+    scale = ColourScale.of(maps)
+    return ColourScale(scale.limit * times, scale.signed if signed is None else signed)
 
 
 def strongest(tab, panel, place=ODD):

@@ -10,8 +10,8 @@ import xai
 from xai.core import Geometry
 from xai.explanation import warnings_of
 from xai.models import Classifier, Preprocessing
-from xai.report.canvas import Canvas
 from xai.report.caveats import caveats_of
+from xai.report.overlay import DrawnImage
 from xai.report.words import conditions, squashed
 
 WIDE = "160×64 pixels (width × height) became 32×32, an aspect changed 2.5 times"
@@ -49,7 +49,7 @@ def test_it_is_said_in_record_page_and_picture():
     found = explained()
     assert any(WIDE in one for one in warnings_of(found))
     assert any(WIDE in one and "--box" in one for one in caveats_of({"a": found}))
-    assert any(WIDE in one for one in conditions(found, Canvas(found)))
+    assert any(WIDE in one for one in conditions(found, DrawnImage(found)))
 
 
 def test_a_crop_of_its_own_aspect_is_not_warned_of():

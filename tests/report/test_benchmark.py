@@ -18,9 +18,10 @@ from xai.report import (
     draw_rank_table,
     save,
 )
-from xai.report.benchmark.chart import CONTROL, Axis, column, ink_on
+from xai.report.benchmark.chart import CONTROL, Axis, ink_on
 from xai.report.benchmark.critical_difference import BAR, indistinct
 from xai.report.benchmark.curves import COLOURS
+from xai.report.text import number_format
 from xai.stats import analyse, mean_curve, metric_agreement
 
 LONG = "integrated_gradients_with_a_row_name_that_never_ends_$x^2$_真实"
@@ -252,12 +253,12 @@ def test_scales_hold_their_values_with_round_labels():
 
 
 def test_a_column_of_numbers_has_the_decimals_its_differences_deserve():
-    write = column([1.0, -0.5], [0.2, 0.3])
+    write = number_format([1.0, -0.5], [0.2, 0.3])
     assert [write(1.0), write(-0.5)] == ["1.000", "−0.500"]
-    assert column([1e9], [1.0])(1234567890.0) == "1.23×10⁹"
-    assert column([1e7], [1.0])(12345678.0) == "12345678.00"
-    assert column([50.0], [20.0])(50.0) == "50.0"
-    assert column([0.0], [0.0])(0.0) == "0.00"
+    assert number_format([1e9], [1.0])(1234567890.0) == "1.23×10⁹"
+    assert number_format([1e7], [1.0])(12345678.0) == "12345678.00"
+    assert number_format([50.0], [20.0])(50.0) == "50.0"
+    assert number_format([0.0], [0.0])(0.0) == "0.00"
 
 
 def test_ink_stands_out_on_any_ground():

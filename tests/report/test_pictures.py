@@ -10,7 +10,7 @@ from PIL import Image
 
 from xai.core import DataError, UsageError
 from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save
-from xai.report.scale import DIVERGING, SEQUENTIAL
+from xai.report.overlay import DIVERGING, SEQUENTIAL
 from xai.report.text import font
 
 RNG = np.random.default_rng(0)

@@ -8,11 +8,11 @@ from xai.report.benchmark import (
     draw_forest,
     draw_rank_table,
 )
-from xai.report.files import file_slug, save
-from xai.report.notebook import to_frame
+from xai.report.explanations import to_frame
+from xai.report.layout import save
 from xai.report.page import to_html, write_data, write_page
-from xai.report.panels import draw_heads, draw_layers, draw_methods
-from xai.report.pictures import compared, draw_class, draw_comparison
+from xai.report.pictures import compared, draw_class, draw_comparison, draw_heads, draw_layers, draw_methods
+from xai.report.text import file_slug
 
 __all__ = [
     "compared",

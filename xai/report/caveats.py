@@ -6,8 +6,8 @@ import numpy as np
 
 from xai.core import Explanation, ProblemType, predicted_labels
 from xai.report import words
+from xai.report.overlay import ColourScale
 from xai.report.payload import Box, Removal
-from xai.report.scale import Scale
 from xai.report.text import percent
 
 UNSURE = 0.2  # difference of the two largest probabilities below which a model is not sure
@@ -149,7 +149,7 @@ def blind(size: tuple[int, int], seen: Box, cropped: bool) -> list[str]:
 
 def signs(rows: Mapping[str, Explanation]) -> list[str]:
     """On maps that speak for and against."""
-    signed = [row for row, found in rows.items() if Scale.of(found.maps.values()).signed]
+    signed = [row for row, found in rows.items() if ColourScale.of(found.maps.values()).signed]
     if not signed:
         return []
     whose = "The map has" if len(rows) == 1 else f"The maps of {', '.join(signed)} have"

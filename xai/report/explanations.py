@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from PIL import Image as Pillow
 
 from xai.core import Explanation, ProblemType
 from xai.core.versions import __version__
-from xai.report.canvas import close_view
+from xai.report import words
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
+from xai.report.facts import model_facts
+from xai.report.overlay import close_view
+from xai.report.page import to_html
 from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, Removal, Row
 from xai.report.pictures import in_order
 from xai.report.text import printable
@@ -21,6 +25,7 @@ from xai.stats.maps import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels
 LISTED = 5  # classes with their probabilities
+FRAME_HEIGHT = 760  # pixels, in a notebook
 
 
 def image_of(
@@ -175,6 +180,32 @@ def comparison_page(
 def now() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def to_frame(explanation: Explanation) -> str:
+    """One explanation as an `<iframe>` that holds the whole page.
+
+    The frame is sandboxed: the page's scripts and styles reach nothing of the notebook, nor the notebook's
+    styles the page. It works wherever a cell's output may hold a frame: Jupyter, VS Code, Colab.
+
+    Raises:
+        DataError: A map holds NaN or infinity.
+    """
+    method, options = explanation.method, dict(explanation.options)
+    title = words.name(explanation)
+    page = explanation_page(
+        [image_of(explanation)],
+        labels=explanation.labels,
+        problem_type=explanation.problem_type,
+        row=Row(name=method, method=method, options=options, preset=explanation.preset),
+        title=title,
+        model=model_facts(explanation.model),
+        provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
+    )
+    return (
+        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(f"Explanation of {title}")}" '
+        f'sandbox="allow-scripts allow-modals" width="100%" height="{FRAME_HEIGHT}" frameborder="0"></iframe>'
+    )
 
 
 def _image(

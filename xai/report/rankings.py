@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from xai.report import senses
-from xai.report.benchmark.chart import column
 from xai.report.charts.common import ranked
 from xai.report.payload import Part
 from xai.report.senses import sense
 from xai.report.tables import Cell, Column, Line, Table, Tone, decimals, line, numeric, share, table
-from xai.report.text import percent
+from xai.report.text import number_format, percent
 from xai.report.verdicts import direction, named, plural
 from xai.stats.results import LEADING
 
@@ -69,7 +68,7 @@ def ranking_of(place: int, part: Mapping[str, Any], about: Part | None) -> Ranki
 def writer(methods: Sequence[Mapping[str, Any]]) -> Callable[[float], str]:
     """How means and their intervals are written: with as many decimals as the intervals deserve."""
     widths = [m["high"] - m["low"] for m in methods if m["high"] is not None and m["low"] is not None]
-    return column([m["mean"] for m in methods if m["mean"] is not None], widths)
+    return number_format([m["mean"] for m in methods if m["mean"] is not None], widths)
 
 
 def counted(analysis: Mapping[str, Any]) -> str:
@@ -238,7 +237,10 @@ def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:
         for low, high in zip(one["low"], one["high"], strict=True)
         if low is not None and high is not None
     ]
-    write, controls = column(values, spread), {m["name"] for m in part["analysis"]["methods"] if m["control"]}
+    write, controls = (
+        number_format(values, spread),
+        {m["name"] for m in part["analysis"]["methods"] if m["control"]},
+    )
     columns = ["row", *[Column(f"{percent(fractions[i])}") for i in shown]]
     lines = [
         line([Cell(row), *[numeric(one["mean"][i], write) for i in shown]], row in controls)

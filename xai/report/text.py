@@ -1,8 +1,13 @@
-"""Text in pictures: any label and any file name, in a font that has its characters, within a given width."""
+"""Labels and numbers as text: printable, as file names, in a font that has the characters, within a width."""
 
 import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from functools import cache
+from hashlib import sha256
+from math import floor, isfinite, log10
 
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
@@ -28,6 +33,10 @@ FALLBACKS = (
 POINTS = 72.0  # per inch
 SPACING = 1.3  # of lines, in font sizes
 WORDS, PIECES = re.compile(r"[^ ]* |[^ ]+"), re.compile(r"[^_/-]*[_/-]|[^_/-]+")
+LARGE = 1e8  # numbers are written out below this
+LONGEST_SLUG = 80  # bytes of a slug: leaves room for the stem beside it
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows
+HASHED = re.compile(r".*-[0-9a-f]{8}")
 
 
 def printable(text: str) -> str:
@@ -43,6 +52,22 @@ def drawable(text: str) -> str:
         else c.encode("unicode_escape").decode()
         for c in printable(text)
     )
+
+
+def file_slug(label: str) -> str:
+    """A class name made safe for file names on every system.
+
+    Letters and digits of any script, `-`, `_` and inner dots stay; a name that had to change gets a
+    short hash, so that distinct names stay distinct. Never empty, at most 80 bytes.
+    """
+    kept = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
+    if kept == label and len(label.encode()) <= LONGEST_SLUG and label and not _ambiguous(label):
+        return label
+    if RESERVED.fullmatch(kept):
+        kept = kept.replace(".", "-")  # a device name stays one whatever follows its dot
+    digest = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    room = kept.encode("utf-8", "ignore")[: LONGEST_SLUG - 9].decode("utf-8", "ignore").rstrip("-.")
+    return f"{room or 'class'}-{digest}"
 
 
 def font(text: str, size: float, bold: bool = False) -> FontProperties:
@@ -107,6 +132,26 @@ def percent(share: float) -> str:
     if 0.999 < share < 1:
         return ">99.9%"
     return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+def number_format(values: Sequence[float], spread: Sequence[float]) -> Callable[[float], str]:
+    """How to write a column of numbers: equally many decimals, as many as its typical `spread` deserves.
+
+    Args:
+        values: In the column.
+        spread: Sizes of differences that matter, such as widths of intervals.
+    """
+    sizes = [size for size in spread if isfinite(size) and size > 0] or [abs(v) for v in values if v]
+    digits = 2 - floor(log10(float(np.median(sizes)))) if sizes else 2
+    largest = max((abs(value) for value in values if isfinite(value)), default=0.0)
+    if digits > 5 or largest >= LARGE:
+        return number
+    return lambda value: f"{value:.{max(1, digits)}f}".replace("-", "−")
+
+
+def _ambiguous(label: str) -> bool:
+    """A device name, or a name that looks like the slug of another."""
+    return bool(RESERVED.fullmatch(label) or HASHED.fullmatch(label))
 
 
 @cache

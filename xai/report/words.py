@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from xai.core import Explanation, Geometry
-from xai.report.canvas import Canvas
-from xai.report.scale import Scale
+from xai.report.overlay import ColourScale, DrawnImage
 from xai.report.text import percent, printable, shorten
 
 LISTED = 3  # labels named in a line
@@ -38,7 +37,7 @@ def verdict(explanation: Explanation) -> str:
     return said if truth is None else f"{said} · true class: {short(truth)}"
 
 
-def peak(values: np.ndarray, scale: Scale) -> str:
+def peak(values: np.ndarray, scale: ColourScale) -> str:
     """The strongest relevance of a map as a share of the common scale; nothing for a map that is zero."""
     return "" if not values.any() else f"peak {percent(float(scale.strength(values).max()))} of scale"
 
@@ -71,7 +70,7 @@ def made_by(explanation: Explanation, without: Collection[str] = ()) -> str:
     )
 
 
-def colours(scale: Scale, subject: str) -> str:
+def colours(scale: ColourScale, subject: str) -> str:
     """What the colours of a map mean. `subject` names what the evidence is for."""
     if scale.signed:
         return f"Orange speaks for {subject}, blue against it: the stronger the colour, the more."
@@ -108,14 +107,14 @@ def squashed_for(explanation: Explanation) -> list[str]:
     return squashed(explanation.geometry, None if size is None else (size[0], size[1]))
 
 
-def conditions(explanation: Explanation, canvas: Canvas) -> list[str]:
+def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
     """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
     said = []
     if explanation.sample.box is not None:
         said.append("White outline: the crop that the model was given.")
-    if canvas.view is not None:
+    if image.view is not None:
         said.append("The maps show this crop enlarged, with some of its surroundings.")
-    if not canvas.seen.all():
+    if not image.seen.all():
         said.append("Dimmed and hatched: not seen by the model.")
     if explanation.sample.mask is not None:
         said.append("Turquoise outline: the area known to be tampered with.")

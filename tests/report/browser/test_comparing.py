@@ -21,7 +21,7 @@ from viewing import (
 )
 
 from xai.report.encode import encode_grid
-from xai.report.scale import Scale
+from xai.report.overlay import ColourScale
 
 
 def test_wiping_between_two_classes(explained):
@@ -96,7 +96,7 @@ def test_methods_have_scales_of_their_own(open_page):
     photo, image = shot(tab, 0), page.images[ODD]
     for panel, row in enumerate(("chefer", "legrad", "saliency"), 1):
         values = map_of(page, "fake", row)
-        expect_near(shot(tab, panel), overlay(photo, image, values, Scale.of([values])))
+        expect_near(shot(tab, panel), overlay(photo, image, values, ColourScale.of([values])))
 
 
 def test_choosing_the_methods_of_a_benchmark(open_page):
@@ -108,7 +108,7 @@ def test_choosing_the_methods_of_a_benchmark(open_page):
     for label, panel, row in (("Method A", 1, page.rows[3].name), ("Method B", 2, page.rows[-1].name)):
         choose(tab, label, row)
         values = map_of(page, "fake", row)
-        expect_near(shot(tab, panel), overlay(shot(tab, 0), image, values, Scale.of([values])))
+        expect_near(shot(tab, panel), overlay(shot(tab, 0), image, values, ColourScale.of([values])))
         title = tab.locator(f"#image-{ODD} .panel").nth(panel).locator("strong")
         expect(title).to_have_text(row)
 

@@ -9,8 +9,8 @@ from report_pages import PHOTOS, smooth
 
 import xai
 from xai.core import Explanation, Geometry, Sample
-from xai.report.canvas import Canvas
 from xai.report.explanations import explanation_page, image_of
+from xai.report.overlay import DrawnImage
 from xai.report.payload import Row
 from xai.report.pictures import comparison_scales
 
@@ -97,11 +97,11 @@ def test_maps_look_like_the_pictures(open_page, signed, box):
     }
     for name, (values, its_scale) in expected.items():
         found = painted(tab, f"{name}:" if name in maps else name)
-        picture = Canvas(explanation, longest=max(found.shape)).overlay(values, its_scale)
+        picture = DrawnImage(explanation, longest=max(found.shape)).overlay(values, its_scale)
         picture = np.asarray(Pillow.fromarray(picture).resize(found.shape[1::-1], Pillow.Resampling.BOX))
         assert np.abs(found - picture).mean() < CLOSE, name
 
     found = painted(tab, "original")
-    picture = Canvas(explanation, longest=max(found.shape)).original
+    picture = DrawnImage(explanation, longest=max(found.shape)).original
     picture = np.asarray(Pillow.fromarray(picture).resize(found.shape[1::-1], Pillow.Resampling.BOX))
     assert np.abs(found - picture).mean() < 2 * CLOSE

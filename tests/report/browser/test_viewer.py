@@ -25,8 +25,8 @@ from viewing import (
 
 from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS
 from xai.report.encode import encode_grid
+from xai.report.overlay import ColourScale
 from xai.report.payload import Fusion
-from xai.report.scale import Scale
 
 
 def test_classes_share_one_scale_and_the_difference_is_what_is_left(explained):
@@ -36,7 +36,7 @@ def test_classes_share_one_scale_and_the_difference_is_what_is_left(explained):
     scale = common(real, fake)
     expect_near(shot(tab, 1), overlay(photo, image, real, scale))
     expect_near(shot(tab, 2), overlay(photo, image, fake, scale))
-    expect_near(shot(tab, 3), overlay(photo, image, fake - real, Scale(scale.limit, signed=True)))
+    expect_near(shot(tab, 3), overlay(photo, image, fake - real, ColourScale(scale.limit, signed=True)))
     expect_near(shot(tab, 4), overlay(photo, image, np.minimum(real, fake), scale))
 
 
@@ -50,7 +50,7 @@ def test_signed_classes_may_differ_by_twice_their_limit(open_page):
     scale = common(*maps.values(), times=2, signed=True)
     expect_near(shot(tab, 3), overlay(photo, image, maps["fake"] - maps["real"], scale))
     overlap = np.minimum(maps["real"].clip(0), maps["fake"].clip(0))
-    expect_near(shot(tab, 4), overlay(photo, image, overlap, Scale(scale.limit / 2)))
+    expect_near(shot(tab, 4), overlay(photo, image, overlap, ColourScale(scale.limit / 2)))
 
 
 def test_no_opacity_leaves_the_grey_photograph(explained):
@@ -77,7 +77,7 @@ def test_the_threshold_hides_what_is_weak(explained):
 def test_the_sign_keeps_one_side(explained):
     page, tab = explained
     fake, real = map_of(page, "fake"), map_of(page, "real")
-    scale = Scale(common(real, fake).limit, signed=True)
+    scale = ColourScale(common(real, fake).limit, signed=True)
     choose(tab, "Sign", "only against")
     expect_grey(tab, page, (1, 2, 4))  # these have no negative values
     photo, image = shot(tab, 0), page.images[ODD]
@@ -107,7 +107,7 @@ def test_one_class_alone_is_the_same_map(explained):
     alone = {
         "real": (real, scale),
         "fake": (fake, scale),
-        "difference": (fake - real, Scale(scale.limit, signed=True)),
+        "difference": (fake - real, ColourScale(scale.limit, signed=True)),
         "overlap": (np.minimum(real, fake), scale),
     }
     for label, (values, its_scale) in alone.items():

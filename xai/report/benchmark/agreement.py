@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xai.report.benchmark.chart import NAME, SMALL, Chart, cell_width, ink_on, name_of, widest, wrapped
-from xai.report.scale import Scale
-from xai.report.sheet import GREY, MARGIN
+from xai.report.layout import GREY, MARGIN
+from xai.report.overlay import ColourScale
 from xai.report.text import height
 from xai.stats import Agreement
 
@@ -28,7 +28,7 @@ def draw_agreement(
         notes: Stand below.
     """
     names = [name_of(name) for name in agreement.names]
-    scale = Scale(1.0, signed=True)
+    scale = ColourScale(1.0, signed=True)
     left = MARGIN + widest(names) + 0.15
     cell = cell_width(names, CELL, MOST_CELL)
     sheet = Chart(max(left + len(names) * cell - MARGIN, 5.0))
@@ -63,7 +63,9 @@ def draw_agreement(
     return sheet.finish()
 
 
-def _cell(sheet: Chart, scale: Scale, tau: float, itself: bool, x: float, y: float, cell: float) -> None:
+def _cell(
+    sheet: Chart, scale: ColourScale, tau: float, itself: bool, x: float, y: float, cell: float
+) -> None:
     if itself or not isfinite(tau):
         sheet.box(x, y, cell, ROW, SELF if itself else UNKNOWN)
         if not itself:

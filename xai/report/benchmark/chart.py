@@ -1,10 +1,9 @@
 """A sheet with lines, dots and scales drawn on it; everything is placed in inches."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,12 @@ from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from xai.core import UsageError
-from xai.report.sheet import GREY, HAIRLINE, INK, MARGIN, Sheet
-from xai.report.text import drawable, height, line_width, number, shorten, wrap
+from xai.report.layout import GREY, HAIRLINE, INK, MARGIN, FigureBuilder
+from xai.report.text import LARGE, drawable, height, line_width, shorten, wrap
 
 DPI = 200
 HEADING, SUBHEADING, NAME, SMALL = 12.0, 9.5, 8.5, 7.5  # font sizes in points
 LONGEST_NAME = 40  # characters
-LARGE = 1e8  # numbers are written out below this
 PIECES = re.compile(r"[^_/ -]+[_/-]?|[_/-]")
 GRID, CONTROL = "#e2e2e2", "#737373"  # of a scale's lines; of a control
 
@@ -74,22 +72,7 @@ def _labels(values: Sequence[float]) -> list[str]:
     return [text.replace("-", "−") for text in texts]
 
 
-def column(values: Sequence[float], spread: Sequence[float]) -> Callable[[float], str]:
-    """How to write a column of numbers: equally many decimals, as many as its typical `spread` deserves.
-
-    Args:
-        values: In the column.
-        spread: Sizes of differences that matter, such as widths of intervals.
-    """
-    sizes = [size for size in spread if isfinite(size) and size > 0] or [abs(v) for v in values if v]
-    digits = 2 - floor(log10(float(np.median(sizes)))) if sizes else 2
-    largest = max((abs(value) for value in values if isfinite(value)), default=0.0)
-    if digits > 5 or largest >= LARGE:
-        return number
-    return lambda value: f"{value:.{max(1, digits)}f}".replace("-", "−")
-
-
-class Chart(Sheet):
+class Chart(FigureBuilder):
     """A sheet that can draw lines, areas, dots and boxes. Positions are in inches, y pointing down."""
 
     def __init__(self, width: float):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from xai.report.benchmark.chart import CONTROL, NAME, SMALL, Axis, Chart, name_of, nothing_to_draw, widest
 from xai.report.benchmark.words import count, plural
-from xai.report.sheet import GREY, INK, MARGIN
+from xai.report.layout import GREY, INK, MARGIN
 from xai.stats import Analysis, MethodSummary
 
 LINE, LANE = 0.21, 0.12  # inches between names, and between bars

@@ -11,13 +11,12 @@ from xai.report.benchmark.chart import (
     SMALL,
     Axis,
     Chart,
-    column,
     name_of,
     nothing_to_draw,
     widest,
 )
-from xai.report.sheet import GREY, HAIRLINE, INK, MARGIN
-from xai.report.text import height
+from xai.report.layout import GREY, HAIRLINE, INK, MARGIN
+from xai.report.text import height, number_format
 from xai.stats import Band
 
 WIDTH, TALL = 5.6, 3.9  # inches of the plot
@@ -61,7 +60,7 @@ def draw_curves(
     order = sorted(known, key=lambda name: -height_of[name])
     styles = _styles(list(known), controls)
     names = [name_of(name) for name in order]
-    write = column(
+    write = number_format(
         list(height_of.values()), [float(np.nanmedian(np.subtract(b.high, b.low))) for b in known.values()]
     )
     areas = [write(height_of[name]) for name in order]

@@ -11,7 +11,8 @@ from xai.report.benchmark.critical_difference import draw_critical_difference
 from xai.report.benchmark.curves import draw_curves
 from xai.report.benchmark.forest import draw_forest
 from xai.report.benchmark.rank_table import draw_rank_table
-from xai.report.files import file_slug, save
+from xai.report.layout import save
+from xai.report.text import file_slug
 from xai.stats import Agreement, Analysis, Band
 
 FORMATS = ("png", "svg")

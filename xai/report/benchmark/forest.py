@@ -11,15 +11,14 @@ from xai.report.benchmark.chart import (
     SMALL,
     Axis,
     Chart,
-    column,
     name_of,
     nothing_to_draw,
     widest,
     wrapped,
 )
 from xai.report.benchmark.words import count, direction, intervals
-from xai.report.sheet import GREY, INK, MARGIN
-from xai.report.text import height
+from xai.report.layout import GREY, INK, MARGIN
+from xai.report.text import height, number_format
 from xai.stats import Analysis, MethodSummary
 
 SCALE, VERDICT = 3.6, 2.9  # inches
@@ -44,7 +43,7 @@ def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[
     sign = -1 if analysis.higher_is_better else 1
     rows = sorted(analysis.methods, key=lambda method: sign * method.mean)
     names = [name_of(method.name) for method in rows]
-    write = column([m.mean for m in rows], [m.high - m.low for m in rows])
+    write = number_format([m.mean for m in rows], [m.high - m.low for m in rows])
     numbers = [f"{write(m.mean)}  [{write(m.low)}, {write(m.high)}]" for m in rows]
     left = MARGIN + widest(names) + 0.15
     values = left + SCALE + 0.2

@@ -11,7 +11,6 @@ from xai.report.benchmark.chart import (
     SMALL,
     Chart,
     cell_width,
-    column,
     ink_on,
     name_of,
     nothing_to_draw,
@@ -19,8 +18,8 @@ from xai.report.benchmark.chart import (
     wrapped,
 )
 from xai.report.benchmark.words import count
-from xai.report.sheet import GREY, INK, MARGIN
-from xai.report.text import height
+from xai.report.layout import GREY, INK, MARGIN
+from xai.report.text import height, number_format
 from xai.stats import Analysis, MethodSummary
 
 CELL, MOST_CELL, ROW = 0.9, 1.4, 0.4  # inches
@@ -96,7 +95,7 @@ def _cell(sheet: Chart, analysis: Analysis, name: str, x: float, y: float, cell:
     face = BLUES((place - 1) / max(1, len(analysis.methods) - 1))
     ink = ink_on(face)
     sheet.box(x, y, cell, ROW, face)
-    write = column([m.mean for m in analysis.methods], [m.high - m.low for m in analysis.methods])
+    write = number_format([m.mean for m in analysis.methods], [m.high - m.low for m in analysis.methods])
     sign = SIGNS.get(method.verdict.split()[0], "")
     sheet.text(f"{write(method.mean)} {sign}".rstrip(), x + cell / 2, y + 0.13, NAME, colour=ink)
     sheet.text(f"no. {place} · {method.mean_rank:.2f}", x + cell / 2, y + 0.29, 6.5, colour=ink)

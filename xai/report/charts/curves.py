@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from xai.report.benchmark.chart import column
 from xai.report.benchmark.files import ALONG
 from xai.report.charts.common import (
     BACK,
@@ -18,7 +17,7 @@ from xai.report.charts.common import (
     scale,
     tooltip,
 )
-from xai.report.text import percent
+from xai.report.text import number_format, percent
 
 TALL = 380  # pixels
 DOTTED = 24  # points of a curve up to which each has a dot
@@ -154,7 +153,7 @@ def _rows(
     for row, one in curves.items():
         points = list(zip(*(one[key] for key in ("fractions", "mean", "low", "high")), strict=True))
         known = [p for p in points if p[1] is not None]
-        write = column(
+        write = number_format(
             [mean for _, mean, _, _ in known],
             [high - low for _, _, low, high in known if low is not None and high is not None],
         )

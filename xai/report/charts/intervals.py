@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xai.report.benchmark.chart import column
 from xai.report.charts.common import (
     BACK,
     LINE,
@@ -21,6 +20,7 @@ from xai.report.charts.common import (
     tooltip,
 )
 from xai.report.senses import NO_TEST, SENSES, sense
+from xai.report.text import number_format
 
 
 def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
@@ -29,7 +29,7 @@ def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
     if not methods:
         return None
     names = names_of((one["name"] for one in methods), [one["name"] for one in methods if one["control"]])
-    said = column([one["mean"] for one in methods], [_width(one) for one in methods])
+    said = number_format([one["mean"] for one in methods], [_width(one) for one in methods])
     rows = [_row(one, names, said) for one in methods]
     level = f"{100 * (1 - analysis['alpha']):g} %"
     colour = {

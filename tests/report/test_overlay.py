@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from xai.core import DataError, Geometry
-from xai.report.canvas import LARGEST, SMALLEST, Canvas, close_view
-from xai.report.scale import DIVERGING, SEQUENTIAL, Scale
+from xai.report.overlay import DIVERGING, LARGEST, SEQUENTIAL, SMALLEST, ColourScale, DrawnImage, close_view
 
 
 def rgb(colormap, share):
@@ -18,13 +17,13 @@ def colourfulness(picture):
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 0.6, 1.0])
 def test_heatmap_has_the_colour_of_the_value(explained, value):
-    picture = Canvas(explained({"real": [[0]]})).heatmap(np.full((4, 4), value), Scale(1.0))
+    picture = DrawnImage(explained({"real": [[0]]})).heatmap(np.full((4, 4), value), ColourScale(1.0))
     assert np.abs(picture - rgb(SEQUENTIAL, value)).max() <= 1
 
 
 def test_heatmap_has_each_patch_at_its_place(explained):
     values = np.arange(6).reshape(2, 3) / 5
-    picture = Canvas(explained({"real": values}, size=(300, 200))).heatmap(values, Scale(1.0))
+    picture = DrawnImage(explained({"real": values}, size=(300, 200))).heatmap(values, ColourScale(1.0))
     height, width = picture.shape[:2]
     for row, col in np.ndindex(2, 3):
         pixel = picture[int((row + 0.5) / 2 * height), int((col + 0.5) / 3 * width)]
@@ -33,9 +32,9 @@ def test_heatmap_has_each_patch_at_its_place(explained):
 
 def test_signed_maps_diverge_symmetrically_from_zero(explained):
     values = np.array([[-0.5, 0.0, 0.25]])
-    scale = Scale.of([values])
+    scale = ColourScale.of([values])
     assert (scale.low, scale.limit, scale.signed) == (-0.5, 0.5, True)
-    picture = Canvas(explained({"real": values}, size=(300, 100))).heatmap(values, scale)
+    picture = DrawnImage(explained({"real": values}, size=(300, 100))).heatmap(values, scale)
     width = picture.shape[1]
     against, nothing, speaks = (picture[10, int(width * (i + 0.5) / 3)] for i in range(3))
     assert against[2] > against[0] and speaks[0] > speaks[2]
@@ -44,13 +43,13 @@ def test_signed_maps_diverge_symmetrically_from_zero(explained):
 
 
 def test_rounding_below_zero_does_not_make_a_map_signed():
-    assert not Scale.of([np.array([-1e-9, 1.0])]).signed
+    assert not ColourScale.of([np.array([-1e-9, 1.0])]).signed
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_map_that_is_no_number_is_refused(bad):
     with pytest.raises(DataError, match="NaN or infinity"):
-        Scale.of([np.array([0.0, bad])])
+        ColourScale.of([np.array([0.0, bad])])
 
 
 def test_colours_are_told_apart_without_hue():
@@ -64,9 +63,9 @@ def test_colours_are_told_apart_without_hue():
 
 
 def test_the_weaker_map_is_paler_on_the_common_scale(explained):
-    canvas, scale = Canvas(explained({"real": [[0]]})), Scale(1.0)
+    image, scale = DrawnImage(explained({"real": [[0]]})), ColourScale(1.0)
     bare, faint, weak, strong = (
-        colourfulness(canvas.overlay(np.full((3, 3), value), scale)).mean() for value in (0, 0.15, 0.4, 1)
+        colourfulness(image.overlay(np.full((3, 3), value), scale)).mean() for value in (0, 0.15, 0.4, 1)
     )
     assert bare == 0
     assert 8 < faint < weak < strong
@@ -74,7 +73,7 @@ def test_the_weaker_map_is_paler_on_the_common_scale(explained):
 
 def test_a_zero_map_leaves_the_grey_image(explained):
     explanation = explained({"real": np.zeros((3, 3))}, colour=(200, 30, 30))
-    picture = Canvas(explanation).overlay(explanation.maps["real"], Scale(0.0))
+    picture = DrawnImage(explanation).overlay(explanation.maps["real"], ColourScale(0.0))
     assert colourfulness(picture).max() == 0 and np.ptp(picture) == 0
 
 
@@ -82,7 +81,7 @@ def test_hot_patch_lies_where_the_model_saw_it_through_a_crop(explained):
     values = np.zeros((4, 4))
     values[1, 3] = 1  # its centre: x = 100 + 3.5/4·200 = 275, y = 1.5/4·200 = 75
     explanation = explained({"fake": values}, size=(400, 200), seen=(100, 0, 300, 200))
-    picture = Canvas(explanation).overlay(values, Scale(1.0))
+    picture = DrawnImage(explanation).overlay(values, ColourScale(1.0))
     rows, cols = np.nonzero(colourfulness(picture) > 100)
     factor = picture.shape[1] / 400
     assert abs(cols.mean() / factor - 275) < 10 and abs(rows.mean() / factor - 75) < 10
@@ -91,12 +90,12 @@ def test_hot_patch_lies_where_the_model_saw_it_through_a_crop(explained):
 
 def test_what_the_model_did_not_see_has_no_colour_and_is_dimmed(explained):
     explanation = explained({"fake": np.ones((4, 4))}, size=(400, 200), seen=(100, 0, 300, 200))
-    canvas = Canvas(explanation)
-    left = canvas.size[0] // 4
-    assert not canvas.seen[:, : left - 1].any() and canvas.seen[:, left + 1 : 3 * left - 1].all()
+    image = DrawnImage(explanation)
+    left = image.size[0] // 4
+    assert not image.seen[:, : left - 1].any() and image.seen[:, left + 1 : 3 * left - 1].all()
     for picture in (
-        canvas.overlay(explanation.maps["fake"], Scale(1.0)),
-        canvas.heatmap(explanation.maps["fake"], Scale(1.0)),
+        image.overlay(explanation.maps["fake"], ColourScale(1.0)),
+        image.heatmap(explanation.maps["fake"], ColourScale(1.0)),
     ):
         assert colourfulness(picture[:, : left - 1]).max() == 0
         assert colourfulness(picture[:, left + 1 : 3 * left - 1]).min() > 50
@@ -108,7 +107,7 @@ def test_true_mask_is_outlined_not_filled(explained):
     mask = np.zeros((50, 100), bool)
     mask[10:40, 20:60] = True
     explanation = explained({"fake": np.zeros((2, 2))}, size=(200, 100), mask=mask)
-    picture = Canvas(explanation).overlay(explanation.maps["fake"], Scale(1.0)).astype(int)
+    picture = DrawnImage(explanation).overlay(explanation.maps["fake"], ColourScale(1.0)).astype(int)
     line = np.argwhere((picture[..., 1] > 200) & (picture[..., 0] < 60))
     factor = picture.shape[0] / 50
     assert np.abs(line.min(0) / factor - (10, 20)).max() < 1
@@ -121,7 +120,7 @@ def test_crop_is_outlined_on_the_whole_image(explained):
     explanation = explained(
         {"fake": np.ones((2, 2))}, size=(200, 100), seen=(50, 20, 130, 80), box=box, colour=(20, 40, 90)
     )
-    picture = Canvas(explanation).original
+    picture = DrawnImage(explanation).original
     white = np.argwhere((picture == 255).all(-1)) * (100 / picture.shape[0])
     assert np.abs(white.min(0) - (20, 50)).max() < 1
     assert np.abs(white.max(0) - (80, 130)).max() < 1
@@ -134,8 +133,8 @@ def test_a_small_crop_is_drawn_enlarged_at_its_place(explained):
     )
     view = close_view(explanation)
     assert view == (875, 0, 1000, 125)
-    canvas = Canvas(explanation, view)
-    rows, cols = np.nonzero(canvas.seen)
+    image = DrawnImage(explanation, view)
+    rows, cols = np.nonzero(image.seen)
     assert np.allclose((rows.max() + 1, cols.min()), (0.8 * SMALLEST, 0.2 * SMALLEST), atol=1)
     large = explained({"fake": [[1]]}, size=(100, 100), seen=(0, 0, 50, 50), box=(0, 0, 50, 50))
     assert close_view(large) is None
@@ -160,7 +159,7 @@ def test_maps_are_projected_at_the_drawn_size_only(explained, monkeypatch, size,
 
     monkeypatch.setattr(Geometry, "project", spy)
     explanation = explained({"fake": np.ones((2, 2))}, size=size)
-    canvas = Canvas(explanation)
-    picture = canvas.overlay(explanation.maps["fake"], Scale(1.0))
-    assert picture.shape == (drawn[1], drawn[0], 3) == (*canvas.original.shape[:2], 3)
+    image = DrawnImage(explanation)
+    picture = image.overlay(explanation.maps["fake"], ColourScale(1.0))
+    assert picture.shape == (drawn[1], drawn[0], 3) == (*image.original.shape[:2], 3)
     assert set(projected) == {drawn}

@@ -1,14 +1,24 @@
-"""The image as it is drawn: relevance laid where the model saw it, at the image's own aspect."""
+"""Relevance in colours, over the image at its own aspect; one scale for all maps that are compared."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from PIL import Image
 
-from xai.core import Explanation, Geometry
-from xai.report.scale import Scale
+from xai.core import DataError, Explanation, Geometry
 
+# perceptually uniform; its hot end keeps apart from skin on a grey photograph
+SEQUENTIAL = colormaps["inferno"]
+# even steps of CIELAB lightness either side of white; blue and orange differ in every colour blindness
+DIVERGING = LinearSegmentedColormap.from_list(
+    "blue_orange",
+    ["#08488f", "#1f77c9", "#65a0ef", "#b0c9f8", "#f3f3f3", "#faba97", "#e6854b", "#c35503", "#8e3200"],
+)
+NOISE = 1e-6  # of the largest value: what is more negative than this is a sign, not rounding
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
 BRIGHTNESS = 0.85  # of the grey photograph: leaves room for the hot colours
 OPACITY = 0.8  # of the strongest relevance: what lies under it can still be seen
@@ -21,7 +31,56 @@ View = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Canvas:
+class ColourScale:
+    """Colours for relevance in [0, limit], or in [−limit, limit] if `signed`.
+
+    Args:
+        limit: The value drawn with the last colour, in the units of the method.
+        signed: Diverging colours, centred on 0.
+    """
+
+    limit: float
+    signed: bool = False
+
+    @classmethod
+    def of(cls, maps: Iterable[np.ndarray]) -> "ColourScale":
+        """The one scale on which all these maps may be compared: from 0 to their largest absolute value.
+
+        Raises:
+            DataError: A map holds NaN or infinity.
+        """
+        values = np.concatenate([np.ravel(one) for one in maps])
+        if not np.isfinite(values).all():
+            raise DataError(
+                "A relevance map holds NaN or infinity and cannot be drawn.",
+                "Check the model's weights; try dtype float32 if it ran in half precision.",
+            )
+        limit = float(np.abs(values).max())
+        return cls(limit, bool(values.min() < -NOISE * limit))
+
+    @property
+    def colormap(self) -> Colormap:
+        """Diverging for signed relevance, else sequential."""
+        return DIVERGING if self.signed else SEQUENTIAL
+
+    @property
+    def low(self) -> float:
+        """The value drawn with the first colour."""
+        return -self.limit if self.signed else 0.0
+
+    def colours(self, values: np.ndarray) -> np.ndarray:
+        """(…, 3) float32 colours in [0, 1] of relevance values; beyond the scale its end colour."""
+        span = (self.limit - self.low) or 1.0
+        return self.colormap((np.nan_to_num(values) - self.low) / span)[..., :3].astype(np.float32)
+
+    def strength(self, values: np.ndarray) -> np.ndarray:
+        """How strong each value is on this scale, in [0, 1]; 0 where `values` is NaN."""
+        values = np.nan_to_num(values)
+        return np.clip((np.abs(values) if self.signed else values) / (self.limit or 1.0), 0, 1)
+
+
+@dataclass(frozen=True)
+class DrawnImage:
     """One explained image, or a rectangle of it, at the size it is drawn.
 
     All pictures are (height, width, 3) uint8 RGB.
@@ -51,14 +110,14 @@ class Canvas:
         self._draw_box(picture)
         return _to_uint8(picture)
 
-    def heatmap(self, values: np.ndarray, scale: Scale) -> np.ndarray:
+    def heatmap(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
         picture = scale.colours(self._project(values))
         picture[~self.seen] = UNSEEN
         picture[self._hatch] *= 0.85
         return _to_uint8(picture)
 
-    def overlay(self, values: np.ndarray, scale: Scale) -> np.ndarray:
+    def overlay(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance over the grey image, the more opaque the stronger it is.
 
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
