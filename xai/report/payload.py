@@ -208,7 +208,9 @@ class Page(_Part):
     title: str
     created: str = Field(description="ISO 8601.")
     version: str = Field(description="Of xai.")
-    lang: Literal["en", "zh"] = Field(default="en", description="Language of all sentences: English or Chinese.")
+    lang: Literal["en", "zh"] = Field(
+        default="en", description="Language of all sentences: English or Chinese."
+    )
     model: dict[str, Any]
     labels: list[str]
     problem_type: ProblemType = Field(
