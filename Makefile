@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo example test test-browser test-interop check format translations install bench peers fuzz kills robustness clean
+.PHONY: demo example test test-browser test-interop check check-types check-imports check-docs format docs \
+  translations install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -18,15 +19,26 @@ test: install check  ## the whole suite
 test-browser: install  ## the report's pages in Chromium
 	$(BIN)/python -m pytest -m browser tests/report/browser
 
-check: install  ## formatter, linter, types, import contracts
+check: install  ## formatter, linter, types, import contracts, documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory -j2 check-types check-imports check-docs
+
+check-types:
 	$(BIN)/pyright
+
+check-imports:
 	$(BIN)/lint-imports
+
+check-docs:
+	$(BIN)/python benchmarks/documents.py --check
 
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: install translations  ## what documents and configurations say of the code, from the code
+	$(BIN)/python benchmarks/documents.py
 
 translations: install  ## renew the catalogues of pages and summaries: .po for translators, .mo for programs
 	PYTHONPATH=tests $(BIN)/python -m translations
@@ -35,7 +47,7 @@ install: $(VENV)/.installed  ## .venv with the package and its dev extras
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) --no-compile -c constraints.txt -e '.[dev]'  # what is imported is compiled then
 	touch $@
 
 # timm, open_clip and torchvision need another torch build: an environment of their own
