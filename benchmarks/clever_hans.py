@@ -53,10 +53,10 @@ from benchmarks.train_demo_detector import interval
 from benchmarks.watermark import Watermark, place_watermark
 from xai.bench import BenchmarkConfig, read_benchmark, run_benchmark
 from xai.bench.config.schema import DataConfig, ModelConfig
-from xai.bench.results.model import plain
 from xai.core import UsageError, XaiError
 from xai.data.manifest import Row, manifest_csv
 from xai.metrics import METRICS
+from xai.stats import to_json
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "clever_hans.yaml"
 KINDS = ("upsampling", "noise", "splice", "face_swap")
@@ -299,8 +299,8 @@ def run(options: argparse.Namespace) -> str:
     margins = {name: one.scores[chosen, MARKED_FAKE] for name, one in detectors.items()}
     stem = options.report or options.out / "report"
     pictures = draw_examples(examples, margins, runs, stem, options.pictures)
-    stem.with_suffix(".json").write_text(json.dumps(plain(result), indent=1) + "\n")
-    text = markdown(plain(result), [f"{stem.name}/{path.name}" for path in pictures])
+    stem.with_suffix(".json").write_text(json.dumps(to_json(result), indent=1) + "\n")
+    text = markdown(to_json(result), [f"{stem.name}/{path.name}" for path in pictures])
     stem.with_suffix(".md").write_text(text)
     return text
 

@@ -17,7 +17,7 @@ from xai.bench import Summary, read_records, summarise
 from xai.bench.results.score_tables import Table, tables
 from xai.core import DataError
 from xai.metrics import METRICS, average_precision, pointing_game
-from xai.stats import Comparison, adjust, analyse, compare_paired
+from xai.stats import Comparison, adjust, analyse, compare_paired, phrase
 
 DETECTORS = "shortcut", "honest"
 DECISIVE = "average_precision"
@@ -154,7 +154,7 @@ def at_watermark(summary: Summary, row: str) -> dict[str, dict[str, Any]]:
             "low": one.low,
             "high": one.high,
             "above_random": bool(ahead and one.p_reference < ALPHA),  # type: ignore[operator]
-            "verdict": one.verdict,
+            "verdict": phrase(one.verdict),
         }
     return found
 
@@ -166,7 +166,7 @@ def said(one: Comparison) -> dict[str, Any]:
         "low": one.low,
         "high": one.high,
         "p": one.p,
-        "above": bool(one.p < ALPHA and one.side > 0),
+        "above": bool(one.p < ALPHA and one.verdict.side > 0),
     }
 
 

@@ -29,7 +29,7 @@ from xai.attr import IntegratedMaskGradient, create
 from xai.core import Margin
 from xai.data.forgeries import forged_samples
 from xai.metrics import average_precision, evaluate, mass_accuracy, pointing_game
-from xai.stats import adjust, analyse, compare_paired
+from xai.stats import adjust, analyse, compare_paired, to_json
 
 TARGET = Margin(1, 0)
 KINDS = ("upsampling", "noise")
@@ -195,7 +195,7 @@ def main() -> None:
             compare_paired(values[name], values[PLAIN], report["groups"], names=(name, PLAIN))
             for values in report["scores"].values()
         ]
-        against[name] = {metric: one.as_dict() for metric, one in zip(METRICS, adjust(compared), strict=True)}
+        against[name] = {metric: to_json(one) for metric, one in zip(METRICS, adjust(compared), strict=True)}
     say("done")
     result = {
         "header": {

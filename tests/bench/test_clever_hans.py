@@ -11,10 +11,10 @@ from tiny_detector import Pooled, classifier
 from benchmarks.clever_hans_report import markdown
 from benchmarks.clever_hans_tables import DETECTORS, Findings, read_maps, verdict
 from xai.bench import read_benchmark, run_benchmark
-from xai.bench.results.model import plain
 from xai.core import DataError, UsageError
 from xai.metrics import average_precision
 from xai.models import Classifier, Preprocessing
+from xai.stats import to_json
 
 MAPS = ["pointing_game", "mass_accuracy", "average_precision"]
 METHODS = ["gradient_weighted_attention", "saliency", "attention_rollout"]
@@ -127,7 +127,7 @@ def test_the_page_holds_every_row_once_in_each_table(rows):
         "methods": rows,
         "settings": {"images explained": 3, "seconds": {"shortcut": 1.25}},
     }
-    page = markdown(plain(result), ["pictures/0.png"])
+    page = markdown(to_json(result), ["pictures/0.png"])
     assert "| AUC: fakes from reals | 0.500 (0.400 … 0.600) | 0.500 (0.400 … 0.600) |" in page
     assert "| reals called fake | 25% | 25% |" in page and "![watermark and maps](pictures/0.png)" in page
     for name, row in rows.items():

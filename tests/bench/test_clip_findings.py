@@ -95,6 +95,6 @@ def test_two_rows_are_compared_image_by_image_and_groups_count_once(tmp_path):
     part |= {"analysis": {"methods": [], "pairs": []}}
     (tmp_path / "summary.json").write_text(json.dumps({"parts": [part]}))
     found = compare(Run(tmp_path), "deletion", "token-4", "a", "b")
-    assert (found.difference, found.blocks, found.side) == (1.0, 10, -1)
+    assert (found.difference, found.verdict.blocks, found.verdict.side) == (1.0, 10, -1)
     assert found.p < 0.01
     assert line("here", found).startswith("| here | a 5.50 | b 4.50 | +1.00 [+1.00, +1.00] | 0.00")

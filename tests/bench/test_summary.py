@@ -18,6 +18,8 @@ from xai.bench import (
 from xai.bench.results.score_tables import score_tables
 from xai.bench.run.store import Store, WorkResult
 from xai.core import DataError, Record, UsageError
+from xai.stats import Outcome as Compared
+from xai.stats.words import notes_of
 
 METHODS = {"good": 1.0, "useless": 0.0, "random_0": 0.0, "random_1": 0.0, "center_prior": -0.5, "greedy": 2.0}
 
@@ -53,8 +55,8 @@ def test_what_was_planted_is_found_and_what_is_random_is_not(planted):
     for part in (srg, deletion):
         found = {one.name: one for one in part.analysis.methods}
         assert found.keys() == {"good", "useless", "random", "center_prior"}
-        assert "better than random" in found["good"].verdict
-        assert "not distinguishable from random" in found["useless"].verdict
+        assert found["good"].verdict.outcome is Compared.BETTER
+        assert found["useless"].verdict.outcome is Compared.UNCLEAR
         assert part.analysis.ranked[0].name == "good"
         assert not found["good"].control
         assert found["random"].control
@@ -145,7 +147,7 @@ def test_a_real_run_is_summarised(config, tiny, tmp_path, photos):
     assert summary.parts[0].analysis.unit == "group"  # frames of one video
     assert summary.stability["srg"].names == ("vit-token", "mean")
     assert summary.parts[5].analysis.images == 3
-    assert any("1 image excluded" in note for note in summary.parts[5].analysis.notes)
+    assert any("1 image excluded" in note for note in notes_of(summary.parts[5].analysis))
     json.dumps(summary.as_dict(), allow_nan=False)
     assert "vit-token" in to_markdown(summary)
     assert summary.provenance["end"]

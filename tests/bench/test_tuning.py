@@ -11,6 +11,7 @@ from xai.bench.results.tuning import _cross_validate, candidates, defaults
 from xai.core import DataError, Margin, UsageError
 from xai.data import read_image
 from xai.metrics import evaluate
+from xai.stats import phrase_comparison
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,13 @@ def test_what_is_reported(tuned) -> None:
     assert tuned.images == 5
     assert tuned.folds == 3
     assert sum(one.folds for one in tuned.candidates) == 3
-    assert tuned.gain.blocks == 3
+    assert tuned.gain.verdict.blocks == 3
     assert tuned.gain.names == ("tuned", "default")
     assert tuned.optimism >= 0
     written = yaml.safe_load(yaml.safe_dump(dict(method_config(tuned))))
     assert written["options"] == tuned.best
     assert written["tuned"]["held_out_gain"]["mean"] == tuned.gain.difference
-    assert tuned.as_dict()["gain"]["verdict"] == tuned.gain.verdict
+    assert tuned.as_dict()["gain"]["verdict"] == phrase_comparison(tuned.gain)
 
 
 def test_choosing_among_noise_gains_nothing_on_images_not_seen() -> None:

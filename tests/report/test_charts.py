@@ -9,7 +9,7 @@ from report_pages import DEMO, benchmark_page, explanation_page
 from xai.report.charts import charts_of
 from xai.report.charts.critical_difference import joined
 from xai.report.payload import Page
-from xai.stats import analyse, mean_curve, metric_agreement, rank_stability, split_half
+from xai.stats import analyse, mean_curve, metric_agreement, rank_stability, split_half, to_json
 
 vl_convert = pytest.importorskip("vl_convert")
 HOSTILE = ["</script><script>alert(1)", "a.b[c]", "'; datum", 'x" + alert(1) + "', "${1}", "\u202egnp\n"]
@@ -40,9 +40,9 @@ def a_summary(names: list[str], images: int, metrics: tuple[str, ...] = ("deleti
             higher_is_better=metric == "insertion",
             reference=names[-1] if len(names) > 1 else None,
             resamples=99,
-        ).as_dict()
+        )
         curves = {
-            name: mean_curve(rng.normal(size=(images, 5)), [0, 0.25, 0.5, 0.75, 1], resamples=99).as_dict()
+            name: mean_curve(rng.normal(size=(images, 5)), [0, 0.25, 0.5, 0.75, 1], resamples=99)
             for name in names
             if images
         }
@@ -52,14 +52,14 @@ def a_summary(names: list[str], images: int, metrics: tuple[str, ...] = ("deleti
                 "protocol": f"p{HOSTILE[0]}",
                 "protocol_hash": "0" * 12,
                 "higher_is_better": metric == "insertion",
-                "analysis": found,
+                "analysis": to_json(found),
                 "strata": {},
-                "split_half": split_half(scores, splits=4).as_dict(),
+                "split_half": to_json(split_half(scores, splits=4)),
                 "saturated": dict.fromkeys(names, 0),
                 "saturated_images": 0,
                 "ties": dict.fromkeys(names, 0.0),
                 "greedy": None,
-                "curves": curves,
+                "curves": to_json(curves),
             }
         )
     means = {
@@ -70,8 +70,8 @@ def a_summary(names: list[str], images: int, metrics: tuple[str, ...] = ("deleti
         "images": images,
         "units": [1, 2],
         "parts": parts,
-        "stability": {"deletion": rank_stability(means).as_dict()},
-        "agreement": {"p": metric_agreement(means, {"deletion": False, "insertion": True}).as_dict()},
+        "stability": {"deletion": to_json(rank_stability(means))},
+        "agreement": {"p": to_json(metric_agreement(means, {"deletion": False, "insertion": True}))},
         "answers": {},
         "cost": {},
         "protocols": [],

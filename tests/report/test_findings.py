@@ -27,12 +27,11 @@ def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
     methods = [one["name"] for one in parts[0]["analysis"]["methods"] if one["name"] != "random"]
     assert sorted(said) == sorted(methods)
     for name, verdict in said.items():
-        senses = {
-            next(m for m in part["analysis"]["methods"] if m["name"] == name)["verdict"].split()[0]
-            for part in parts
+        outcomes = {
+            next(m for m in part["analysis"]["methods"] if m["name"] == name)["outcome"] for part in parts
         }
-        assert (verdict.tone == "good") == (senses == {"better"})
-        assert ("worse" in verdict.lead) == ("worse" in senses)
+        assert (verdict.tone == "good") == (outcomes == {"better"})
+        assert ("worse" in verdict.lead) == ("worse" in outcomes)
 
 
 def test_a_control_that_no_method_beats_is_told(summary):
@@ -45,8 +44,7 @@ def test_a_control_that_no_method_beats_is_told(summary):
 def test_saturated_rows_and_too_few_images_are_no_success(summary):
     part = summary["parts"][0]
     methods = part["analysis"]["methods"]
-    methods[0]["verdict"] = "saturated on every image, ranks nothing (better than random, p<0.001 (Holm))"
-    methods[1]["verdict"] = "cannot be told from random: 3 images are too few (smallest possible p=0.25)"
+    methods[0]["outcome"], methods[1]["outcome"] = "saturated", "too_few"
     said = {row: one for one in against_random([part]) for row in one.rows}
     assert "saturated" in said[methods[0]["name"]].lead.lower() and said[methods[0]["name"]].tone != "good"
     assert "too few" in said[methods[1]["name"]].lead.lower() and said[methods[1]["name"]].tone != "good"

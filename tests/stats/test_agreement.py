@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from xai.core import UsageError
-from xai.stats import metric_agreement, rank_stability, split_half
+from xai.stats import metric_agreement, rank_stability, split_half, to_json
 from xai.stats.agreement import tau_b
 
 RNG = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def test_methods_that_a_metric_lacks_do_not_count():
 def test_a_flat_ranking_agrees_with_nothing(recwarn):
     agreement = rank_stability({"blur": named(range(6)), "flat": named([1] * 6), "none": {}})
     assert np.isnan(np.array(agreement.tau)[0, 1:]).all()
-    assert json.loads(json.dumps(agreement.as_dict(), allow_nan=False))["tau"][0] == [1.0, None, None]
+    assert json.loads(json.dumps(to_json(agreement), allow_nan=False))["tau"][0] == [1.0, None, None]
     assert not recwarn.list
 
 
@@ -74,5 +74,5 @@ def test_groups_are_never_split():
 @pytest.mark.parametrize("values", [np.zeros((1, 3)), np.zeros((10, 1)), np.zeros((10, 3)), np.zeros((0, 3))])
 def test_nothing_to_split_is_no_number(values, recwarn):
     halves = split_half(values)
-    assert halves.splits == 0 and halves.as_dict()["mean"] is None
+    assert halves.splits == 0 and to_json(halves)["mean"] is None
     assert not recwarn.list

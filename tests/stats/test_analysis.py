@@ -10,7 +10,8 @@ import pandas
 import pytest
 
 from xai.core import UsageError
-from xai.stats import analyse
+from xai.stats import Outcome, analyse, phrase, to_json
+from xai.stats.words import notes_of
 
 NAMES = ["planted", "twin", "noise", "random"]
 
@@ -29,16 +30,16 @@ def quick(values, methods=NAMES, **options):
 def test_a_planted_method_is_found():
     analysis = analyse(scores(), NAMES)
     planted = analysis.method("planted")
-    assert planted.verdict == "better than random, p<0.001 (Holm)"
+    assert phrase(planted.verdict) == "better than random, p<0.001 (Holm)"
     assert planted.low < planted.mean < planted.high
     assert planted.superiority > 0.7 and planted.median_difference > 0.5
-    assert analysis.method("noise").verdict.startswith("not distinguishable from random, p=")
-    assert analysis.method("random").verdict == "the reference"
+    assert analysis.method("noise").verdict.outcome is Outcome.UNCLEAR
+    assert phrase(analysis.method("random").verdict) == "the reference"
     assert {summary.name for summary in analysis.ranked[:2]} == {"planted", "twin"}
     assert planted.p_best + analysis.method("twin").p_best == pytest.approx(1, abs=0.01)
     apart = {(pair.first, pair.second): pair.distinguishable for pair in analysis.pairs}
     assert apart["planted", "noise"] and not apart["planted", "twin"] and not apart["noise", "random"]
-    assert not analysis.notes and analysis.friedman.p < 1e-6
+    assert not notes_of(analysis) and analysis.friedman.p < 1e-6
 
 
 def test_lower_is_better_mirrors_everything():
@@ -46,9 +47,9 @@ def test_lower_is_better_mirrors_everything():
     up, down = quick(values), quick(-values, higher_is_better=False)
     for one, other in zip(up.methods, down.methods, strict=True):
         assert one.mean_rank == other.mean_rank and one.p_best == other.p_best
-        assert one.verdict == other.verdict and one.superiority == other.superiority
+        assert phrase(one.verdict) == phrase(other.verdict) and one.superiority == other.superiority
         assert one.mean == pytest.approx(-other.mean) and one.p_reference == other.p_reference
-    assert quick(values, higher_is_better=False).method("planted").verdict.startswith("worse than random")
+    assert quick(values, higher_is_better=False).method("planted").verdict.outcome is Outcome.WORSE
 
 
 @pytest.mark.parametrize("skewed", [False, True])
@@ -58,7 +59,7 @@ def test_a_random_method_is_not_distinguishable_from_one_random_reference(skewed
         rng = np.random.default_rng(seed)
         values = rng.exponential(size=(80, 2)) if skewed else rng.normal(size=(80, 2))
         verdict = quick(values, ["lucky", "random"], resamples=9).method("lucky").verdict
-        judged += verdict.startswith("not distinguishable from random")
+        judged += verdict.outcome is Outcome.UNCLEAR
     assert judged >= 90
 
 
@@ -69,8 +70,10 @@ def test_a_random_method_is_not_distinguishable_from_several_skewed_draws():
         draws = (np.random.default_rng(seed).random((100, 4)) < 0.1).astype(float)
         values, single = np.stack([draws[:, 0], draws[:, 1:].mean(1)], 1), draws[:, 1:]
         options = {"methods": ["lucky", "random"], "resamples": 9}
-        against_mean += quick(values, **options).methods[0].verdict.startswith("not")
-        against_draws += quick(values, reference_draws=single, **options).methods[0].verdict.startswith("not")
+        against_mean += quick(values, **options).methods[0].verdict.outcome is Outcome.UNCLEAR
+        against_draws += (
+            quick(values, reference_draws=single, **options).methods[0].verdict.outcome is Outcome.UNCLEAR
+        )
     assert against_draws >= 90
     assert against_mean < 80
 
@@ -80,7 +83,7 @@ def test_draws_of_the_reference_find_a_planted_method_and_agree_in_pairs_and_ran
     draws = rng.exponential(size=(60, 3))
     values = np.stack([rng.exponential(size=60) + 0.6, rng.exponential(size=60), draws.mean(1)], 1)
     analysis = quick(values, ["planted", "lucky", "random"], reference_draws=draws)
-    assert analysis.method("planted").verdict.startswith("better than random")
+    assert analysis.method("planted").verdict.outcome is Outcome.BETTER
     pairs = {(pair.first, pair.second): pair for pair in analysis.pairs}
     assert pairs["planted", "random"].superiority == analysis.method("planted").superiority
     assert pairs["planted", "random"].superiority == pytest.approx(
@@ -104,25 +107,25 @@ def test_draws_of_the_reference_find_a_planted_method_and_agree_in_pairs_and_ran
 )
 def test_too_few_images_are_said_to_be_too_few(images, says, recwarn):
     analysis = quick(scores(images, spread=0.01))
-    assert analysis.method("planted").verdict == says
-    assert "cannot tell any two of the methods apart" in analysis.notes[0]
+    assert phrase(analysis.method("planted").verdict) == says
+    assert "cannot tell any two of the methods apart" in notes_of(analysis)[0]
     assert not any(pair.distinguishable for pair in analysis.pairs)
-    json.dumps(analysis.as_dict(), allow_nan=False)
+    json.dumps(to_json(analysis), allow_nan=False)
     assert not recwarn.list
 
 
 def test_enough_images_are_enough():
-    assert quick(scores(7, spread=0.001)).method("planted").verdict.startswith("better than random, p=")
+    assert quick(scores(7, spread=0.001)).method("planted").verdict.outcome is Outcome.BETTER
 
 
 def test_a_small_effect_is_called_small():
     rng = np.random.default_rng(0)
     difference = rng.normal(0.1, 1, 4000)
     analysis = quick(np.stack([difference, np.zeros(4000)], 1), ["slight", "random"])
-    verdict = analysis.method("slight").verdict
+    verdict = phrase(analysis.method("slight").verdict)
     assert verdict.startswith("better than random, p<0.001 (Holm), but the effect is small: better on 5")
     assert verdict.endswith(f"median {np.median(difference):+.3g}")
-    assert any("look at the effects" in note for note in analysis.notes)
+    assert any("look at the effects" in note for note in notes_of(analysis))
 
 
 def test_constant_columns_are_ties_without_a_warning(recwarn):
@@ -130,9 +133,9 @@ def test_constant_columns_are_ties_without_a_warning(recwarn):
     assert all(summary.low == summary.mean == summary.high for summary in analysis.methods)
     assert {summary.mean_rank for summary in analysis.methods} == {2.5}
     assert [summary.p_best for summary in analysis.methods] == [0.25] * 4
-    assert analysis.method("noise").verdict.startswith("not distinguishable from random, p=1 ")
+    assert phrase(analysis.method("noise").verdict) == "not distinguishable from random, p=1 (Holm)"
     assert analysis.friedman.p == 1 and all(pair.p_nemenyi == 1 for pair in analysis.pairs)
-    json.dumps(analysis.as_dict(), allow_nan=False)
+    json.dumps(to_json(analysis), allow_nan=False)
     assert not recwarn.list
 
 
@@ -146,7 +149,7 @@ def test_groups_are_the_units_of_all_tests():
     assert many.friedman == alone.friedman and many.critical_difference == alone.critical_difference
     for one, other in zip(alone.methods, many.methods, strict=True):
         assert (one.low, one.high) == pytest.approx((other.low, other.high))
-    assert "400 images in 8 groups" in many.notes[0]
+    assert "400 images in 8 groups" in notes_of(many)[0]
 
 
 def test_the_mean_is_that_of_groups_unless_images_are_asked_for():
@@ -165,7 +168,7 @@ def test_undefined_scores_are_excluded_for_all_and_counted():
     same = quick(np.delete(values[:, :4], [3, 7, 9], 0))
     assert (analysis.images, analysis.excluded, analysis.left_out) == (57, 3, ("empty",))
     assert analysis.methods == same.methods and analysis.pairs == same.pairs
-    assert analysis.notes[0].startswith("3 images excluded") and "empty" in analysis.notes[1]
+    assert notes_of(analysis)[0].startswith("3 images excluded") and "empty" in notes_of(analysis)[1]
 
 
 @pytest.mark.parametrize("values", [np.zeros((0, 4)), np.full((5, 4), np.nan), np.eye(4)])
@@ -173,8 +176,8 @@ def test_no_complete_image_says_nothing(values, recwarn):
     values = np.where(values == 0, np.nan, values)
     analysis = quick(values)
     assert analysis.methods == () and analysis.pairs == () and analysis.friedman is None
-    assert any("nothing can be said" in note for note in analysis.notes)
-    json.dumps(analysis.as_dict(), allow_nan=False)
+    assert any("nothing can be said" in note for note in notes_of(analysis))
+    json.dumps(to_json(analysis), allow_nan=False)
     assert not recwarn.list
 
 
@@ -184,14 +187,14 @@ def test_without_a_reference_there_are_no_verdicts():
     for analysis in (quick(scores()[:, :3], NAMES[:3], reference=None), quick(missing)):
         summary = analysis.method("planted")
         assert (summary.p_reference, summary.superiority) == (None, None)
-        assert summary.verdict == "no reference to compare with"
+        assert phrase(summary.verdict) == "no reference to compare with"
 
 
 def test_one_method_alone():
     analysis = quick(scores()[:, :1], ["only"], reference=None)
     assert analysis.pairs == () and analysis.critical_difference is None
     assert analysis.methods[0].mean_rank == analysis.methods[0].p_best == 1
-    assert quick(scores()[:, 3:], ["random"]).method("random").verdict == "the reference"
+    assert quick(scores()[:, 3:], ["random"]).method("random").verdict.p is None
 
 
 def test_controls_and_the_reference_are_marked():
@@ -257,5 +260,5 @@ def test_more_scatter_alone_is_no_verdict():
         draws, values = rng.normal(0, 1, (60, 3)), rng.normal(0, 4, 60)
         table = np.column_stack([values, draws.mean(1)])
         analysis = analyse(table, ["smooth", "random"], reference_draws=draws, resamples=19)
-        found += not analysis.method("smooth").verdict.startswith("not distinguishable")
+        found += analysis.method("smooth").verdict.outcome is not Outcome.UNCLEAR
     assert found <= 24  # 15 expected of 300; the aligned rank test alone finds some 50

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xai.stats import bootstrap, mean_curve
+from xai.stats import bootstrap, mean_curve, to_json
 from xai.stats.blocks import Blocks
 from xai.stats.bootstrap import bca, resampled_means
 
@@ -126,4 +126,4 @@ def test_mean_curve_is_the_interval_of_every_point():
     assert band.images == 39
     assert np.allclose(band.mean, kept.mean(0))
     assert (np.array(band.low) < band.mean).all() and (np.array(band.high) > band.mean).all()
-    assert mean_curve(curves[3:4], [0, 0.25, 0.5, 0.75, 1]).as_dict()["mean"] == [None] * 5
+    assert to_json(mean_curve(curves[3:4], [0, 0.25, 0.5, 0.75, 1]))["mean"] == [None] * 5

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from xai.core import UsageError
-from xai.stats import adjust, compare_paired
+from xai.stats import Outcome, adjust, compare_paired, phrase_comparison, to_json
 from xai.stats.ranktests import holm
 
 RNG = np.random.default_rng(0)
@@ -21,12 +21,14 @@ def test_equals_scipy():
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.03)
     assert ours.p == pytest.approx(stats.wilcoxon(A, b, zero_method="pratt", method="asymptotic").pvalue)
     assert ours.difference == pytest.approx((A - b).mean()) == pytest.approx(ours.means[0] - ours.means[1])
-    assert ours.superiority == (b < A).mean() and ours.median_difference == pytest.approx(np.median(A - b))
+    assert ours.verdict.superiority == (b < A).mean() and ours.verdict.difference == pytest.approx(
+        np.median(A - b)
+    )
 
 
 def test_verdicts():
     def verdict(a, b, **options):
-        return compare_paired(a, b, names=("new", "old"), resamples=99, **options).verdict
+        return phrase_comparison(compare_paired(a, b, names=("new", "old"), resamples=99, **options))
 
     assert verdict(A + 1, A) == "new: better than old, p<0.001"
     assert verdict(A + 1, A, higher_is_better=False) == "new: worse than old, p<0.001"
@@ -43,7 +45,7 @@ def test_images_with_one_score_are_excluded(recwarn):
     ours = compare_paired(A, b, resamples=99)
     assert (ours.images, ours.excluded) == (66, 4)
     assert ours.difference == pytest.approx(-0.1) and ours.high - ours.low < 1e-9
-    json.dumps(ours.as_dict(), allow_nan=False)
+    json.dumps(to_json(ours), allow_nan=False)
     assert not recwarn.list
 
 
@@ -58,7 +60,7 @@ def test_many_comparisons_are_corrected_in_p_and_in_words():
               for i, shift in enumerate((0.14, 0.0, 0.0, 1.0))]  # fmt: skip
     adjusted = adjust(series)
     assert np.allclose([one.p for one in adjusted], holm(np.array([one.p for one in series])))
-    assert "(Holm)" in adjusted[0].verdict
-    assert adjusted[3].verdict.startswith("A: better than B, p<0.001 (Holm)")
+    assert adjusted[0].verdict.adjusted_over == 4
+    assert phrase_comparison(adjusted[3]) == "A: better than B, p<0.001 (Holm)"
     weak = [one for one, other in zip(series, adjusted, strict=True) if one.p < 0.05 <= other.p]
-    assert weak and all("not distinguishable" in adjusted[series.index(one)].verdict for one in weak)
+    assert weak and all(adjusted[series.index(one)].verdict.outcome is Outcome.UNCLEAR for one in weak)

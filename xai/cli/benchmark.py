@@ -154,18 +154,19 @@ def compare(
 ) -> None:
     """Compare two runs image by image, where image, method, metric and protocol are the same."""
     from xai.bench import compare_runs
+    from xai.stats import phrase_comparison, to_json
 
     pairs = compare_runs(first, second)
     if as_json:
         show_json([
             {"method": pair.method, "metric": pair.metric, "protocol": pair.protocol,
-             "same_options": pair.same_method, **pair.comparison.as_dict()}
+             "same_options": pair.same_method, **to_json(pair.comparison)}
             for pair in pairs
         ])  # fmt: skip
         return
     rows = [
         [pair.method, pair.metric, pair.protocol, f"{pair.comparison.difference:+.4g}",
-         f"[{pair.comparison.low:+.4g}, {pair.comparison.high:+.4g}]", pair.comparison.verdict]
+         f"[{pair.comparison.low:+.4g}, {pair.comparison.high:+.4g}]", phrase_comparison(pair.comparison)]
         for pair in pairs
     ]  # fmt: skip
     show_table(["method", "metric", "protocol", "difference", "95 % interval", "verdict"], rows)
@@ -264,6 +265,8 @@ def _summarise(where: str, as_json: bool) -> None:
 
 
 def _show_verdicts(found: "Summary") -> None:
+    from xai.stats import phrase
+
     for part in found.parts[:1]:
         show(f"{part.metric} under {part.protocol}, {part.analysis.images} images, "
              f"{'higher' if part.higher_is_better else 'lower'} is better:\n")  # fmt: skip
@@ -273,7 +276,7 @@ def _show_verdicts(found: "Summary") -> None:
                 f"{one.mean:.3f}",
                 f"[{one.low:.3f}, {one.high:.3f}]",
                 f"{one.mean_rank:.2f}",
-                one.verdict,
+                phrase(one.verdict),
             ]
             for one in part.analysis.ranked
         ]

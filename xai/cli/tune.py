@@ -62,6 +62,8 @@ def tune(
 
 
 def _show(found: "Tuning") -> None:
+    from xai.stats import phrase_comparison
+
     rows = [
         [
             str(one.options["layers"]),
@@ -80,6 +82,6 @@ def _show(found: "Tuning") -> None:
     show(
         f"\nOn images not used for the choice ({found.folds} folds of {found.images} images, "
         f"{found.protocol[0]}): {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] "
-        f"against the default ({gain.means[1]:.3f}).\n{gain.verdict}."
+        f"against the default ({gain.means[1]:.3f}).\n{phrase_comparison(gain)}."
     )
     show(f"On the images it was chosen by, the best would seem to gain {found.optimism:+.3f}.")

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from xai.report import senses
 from xai.report.charts.common import ranked
+from xai.report.outcomes import SIGNS, TONES, outcome_of
 from xai.report.payload import Page
-from xai.report.rankings import TONES, Ranking, counted, ranking_of
-from xai.report.senses import sense
+from xai.report.rankings import Ranking, counted, ranking_of
 from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table
 from xai.report.text import number
 from xai.report.verdicts import (
@@ -21,6 +20,7 @@ from xai.report.verdicts import (
     plural,
     warnings,
 )
+from xai.stats import Outcome
 
 ORDERS = ((0.8, "in the same order, nearly"), (0.5, "mostly in the same order"), (0.2, "loosely alike"))
 
@@ -143,7 +143,7 @@ def _about(parts: Sequence[Mapping[str, Any]]) -> str:
     for part in judged:
         for one in ranked(part):
             if not one["control"]:
-                better.setdefault(one["name"], []).append(sense(one) == senses.BETTER)
+                better.setdefault(one["name"], []).append(outcome_of(one) is Outcome.BETTER)
     if not better:
         return f"{said}."
     always = sum(all(found) for found in better.values())
@@ -170,9 +170,8 @@ def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None
 def _verdict(one: Mapping[str, Any] | None) -> Cell:
     if one is None:
         return Cell("no score")
-    found = sense(one)
-    said = one["verdict"].replace(" than random", "").replace(" from random", "").replace(" (Holm)", "")
-    return Cell(f"{senses.SIGNS[found]} {said}", one["verdict"], TONES.get(found, "plain"))
+    found = outcome_of(one)
+    return Cell(f"{SIGNS[found]} {one['verdict']}", one["verdict"], TONES.get(found, "plain"))
 
 
 def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix:

@@ -4,17 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xai.report import senses
 from xai.report.charts.common import ranked
+from xai.report.outcomes import NAMES, TONES, outcome_of
 from xai.report.payload import Part
-from xai.report.senses import sense
-from xai.report.tables import Cell, Column, Line, Table, Tone, decimals, line, numeric, share, table
+from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
 from xai.report.text import number_format, percent
 from xai.report.verdicts import direction, named, plural
+from xai.stats import Outcome
 from xai.stats.results import LEADING
 
 POINTS = 11  # of a curve in its table
-TONES: dict[str, Tone] = {senses.BETTER: "good", senses.WORSE: "bad", senses.SATURATED: "warn"}
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ def _headline(part: Mapping[str, Any]) -> str:
     if not rows:
         return "no row has a score on every image"
     said = f"best: {named(rows[0]['name'], rows[0])}"
-    compared = [one for one in rows if not one["control"] and sense(one) != senses.NO_TEST]
-    better = sum(sense(one) == senses.BETTER for one in compared)
+    compared = [one for one in rows if not one["control"] and outcome_of(one) is not Outcome.NOT_COMPARED]
+    better = sum(outcome_of(one) is Outcome.BETTER for one in compared)
     return f"{said}; {better} of {plural(len(compared), 'method')} better than random" if compared else said
 
 
@@ -129,8 +128,8 @@ def _table(part: Mapping[str, Any]) -> Table:
 
 
 def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[float], str]) -> Line:
-    found, name = sense(one), one["name"]
-    said = "" if found == senses.NO_TEST else found
+    found, name = outcome_of(one), one["name"]
+    said = "" if found is Outcome.NOT_COMPARED else NAMES[found]
     cells = [
         Cell(name),
         numeric(one["mean"], write),

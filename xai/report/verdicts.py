@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from xai.report.charts.common import ranked
-from xai.report.senses import BETTER, NO_TEST, SATURATED, TOO_FEW, UNCLEAR, WORSE, sense
+from xai.report.outcomes import outcome_of
 from xai.report.tables import Tone, decimals, share
+from xai.stats import Outcome
 
 Part = Mapping[str, Any]
 MANY_TIES = 0.5  # share of units without a rank of their own from which a reader is told
 SAID = {
-    BETTER: "better than random maps by",
-    UNCLEAR: "not distinguishable from them by",
-    WORSE: "worse than random maps by",
-    TOO_FEW: "too few images to tell by",
-    SATURATED: "saturated, ranks nothing, by",
-    NO_TEST: "not compared by",
+    Outcome.BETTER: "better than random maps by",
+    Outcome.UNCLEAR: "not distinguishable from them by",
+    Outcome.WORSE: "worse than random maps by",
+    Outcome.TOO_FEW: "too few images to tell by",
+    Outcome.SATURATED: "saturated, ranks nothing, by",
 }
 
 
@@ -40,11 +40,11 @@ class Verdict:
 def against_random(parts: Sequence[Part]) -> list[Verdict]:
     """Which rows beat random maps by which metrics of one protocol, rows of one pattern together."""
     judged = [part for part in parts if part["analysis"]["reference"] is not None and ranked(part)]
-    patterns: dict[tuple[tuple[str, tuple[str, ...]], ...], list[str]] = {}
+    patterns: dict[tuple[tuple[Outcome, tuple[str, ...]], ...], list[str]] = {}
     for name, one in _rows(judged).items():
-        found = {part["metric"]: sense(method) for part, method in one if sense(method) != NO_TEST}
-        by_sense = {which: tuple(m for m, s in found.items() if s == which) for which in SAID}
-        pattern = tuple((which, metrics) for which, metrics in by_sense.items() if metrics)
+        found = [(outcome_of(method), part["metric"]) for part, method in one]
+        by_outcome = {which: tuple(metric for other, metric in found if other is which) for which in SAID}
+        pattern = tuple((which, metrics) for which, metrics in by_outcome.items() if metrics)
         if pattern:
             patterns.setdefault(pattern, []).append(named(name, one[0][1]))
     said = [Verdict(_tone(p), _pattern(p, len(judged)), tuple(rows)) for p, rows in patterns.items()]
@@ -95,7 +95,7 @@ def _rows(parts: Sequence[Part]) -> dict[str, list[tuple[Part, Mapping[str, Any]
     return rows
 
 
-def _pattern(pattern: Sequence[tuple[str, Sequence[str]]], metrics: int) -> str:
+def _pattern(pattern: Sequence[tuple[Outcome, Sequence[str]]], metrics: int) -> str:
     if len(pattern) == 1 and len(pattern[0][1]) == metrics > 1:
         said = f"{SAID[pattern[0][0]]} every metric"
     else:
@@ -103,19 +103,19 @@ def _pattern(pattern: Sequence[tuple[str, Sequence[str]]], metrics: int) -> str:
     return said[0].upper() + said[1:]
 
 
-def _tone(pattern: Sequence[tuple[str, Sequence[str]]]) -> Tone:
-    senses = {which for which, _ in pattern}
-    if senses == {BETTER}:
+def _tone(pattern: Sequence[tuple[Outcome, Sequence[str]]]) -> Tone:
+    outcomes = {which for which, _ in pattern}
+    if outcomes == {Outcome.BETTER}:
         return "good"
-    if BETTER in senses:
+    if Outcome.BETTER in outcomes:
         return "warn"
-    return "bad" if WORSE in senses or senses == {UNCLEAR} else ""
+    return "bad" if Outcome.WORSE in outcomes or outcomes == {Outcome.UNCLEAR} else ""
 
 
 def _controls(part: Part) -> Iterator[Verdict]:
     """Whether any method is better than the best control that beats random maps."""
     rows = ranked(part)
-    best = next((one for one in rows if one["control"] and sense(one) == BETTER), None)
+    best = next((one for one in rows if one["control"] and outcome_of(one) is Outcome.BETTER), None)
     if best is None:
         return
     told = [one for one in rows if not one["control"] and _apart(part, one, best) and _ahead(one, best)]

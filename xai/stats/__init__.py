@@ -17,6 +17,9 @@ from xai.stats.results import (
     Pair,
     SplitHalf,
 )
+from xai.stats.serial import from_json, to_json
+from xai.stats.verdict import Outcome, Verdict
+from xai.stats.words import phrase, phrase_comparison, short
 
 __all__ = [
     "Agreement",
@@ -25,15 +28,22 @@ __all__ = [
     "Comparison",
     "Friedman",
     "MethodSummary",
+    "Outcome",
     "Pair",
     "SplitHalf",
+    "Verdict",
     "adjust",
     "analyse",
     "compare_paired",
     "disagreement",
+    "from_json",
     "map_agreement",
     "mean_curve",
     "metric_agreement",
+    "phrase",
+    "phrase_comparison",
     "rank_stability",
+    "short",
     "split_half",
+    "to_json",
 ]

@@ -12,7 +12,6 @@ from itertools import combinations
 import numpy as np
 
 from xai.core import UsageError, derive_seed, nearest
-from xai.stats import words
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
 from xai.stats.ranktests import (
@@ -22,14 +21,10 @@ from xai.stats.ranktests import (
     nemenyi,
     oriented_ranks,
     signed_rank,
-    smallest_p,
     superiority,
 )
 from xai.stats.reference import Reference, single_draws
-from xai.stats.results import Analysis, Friedman, MethodSummary, Pair
-
-MANY = 2000  # blocks with which nearly every difference is significant
-FEW = 10  # blocks under which chi-squared is a poor approximation
+from xai.stats.results import Analysis, MethodSummary, Pair
 
 
 def analyse(
@@ -75,7 +70,6 @@ def analyse(
     extra = 0 if draws is None else int(blocks.scored[len(methods) :].sum())
     names = [name for name, scored in zip(methods, blocks.scored, strict=False) if scored]
     left_out = tuple(name for name, scored in zip(methods, blocks.scored, strict=False) if not scored)
-    notes = _notes_on_data(blocks, left_out, groups is not None, weights)
     if reference not in names:
         reference, extra = None, 0
     scores, per_draw = blocks.values[:, : len(names)], blocks.values[:, len(names) :][:, :extra]
@@ -92,7 +86,6 @@ def analyse(
         summaries = _summaries(
             names, scores, ranks, blocks.weights, against, controls, alpha, resamples, seed
         )
-        notes += _notes_on_power(len(scores), blocks.unit, pairs, omnibus, alpha)
     return Analysis(
         methods=summaries,
         friedman=omnibus,
@@ -109,7 +102,6 @@ def analyse(
         weights=weights,
         resamples=resamples,
         seed=seed,
-        notes=tuple(notes),
     )
 
 
@@ -134,7 +126,6 @@ def _summaries(
     p_best = (best / best.sum(1, keepdims=True)).mean(0)
     summaries = []
     for i, name in enumerate(names):
-        p, ahead, difference, verdict = against.row(name)
         summaries.append(
             MethodSummary(
                 name=name,
@@ -144,10 +135,7 @@ def _summaries(
                 high=float(high[i]),
                 mean_rank=float(ranks[:, i].mean()),
                 p_best=float(p_best[i]),
-                p_reference=p,
-                superiority=ahead,
-                median_difference=difference,
-                verdict=verdict,
+                verdict=against.verdict(name),
             )
         )
     return tuple(summaries)
@@ -187,47 +175,6 @@ def _pairs(
         )
         for (i, j), (raw, ahead), median, adjusted, by_ranks in columns
     )
-
-
-def _notes_on_data(blocks: Blocks, left_out: tuple[str, ...], grouped: bool, weights: str) -> list[str]:
-    notes = []
-    if blocks.excluded:
-        notes.append(
-            f"{words.plural(blocks.excluded, 'image')} excluded: the score of some method is undefined there."
-        )
-    if left_out and blocks.images:
-        notes.append(f"Left out, without any score: {', '.join(left_out)}.")
-    if grouped and len(blocks.values) < blocks.images:
-        notes.append(
-            f"{words.plural(blocks.images, 'image')} in {words.plural(len(blocks.values), 'group')}: "
-            "tests compare groups, intervals resample groups, "
-            f"and every {weights[:-1]} counts once in a mean."
-        )
-    if not blocks.images:
-        notes.append("No image has a score of every method: nothing can be said.")
-    return notes
-
-
-def _notes_on_power(
-    blocks: int, unit: str, pairs: tuple[Pair, ...], omnibus: Friedman | None, alpha: float
-) -> list[str]:
-    notes = []
-    if pairs and smallest_p(blocks) * len(pairs) > alpha:
-        least = next(n for n in range(1, 1000) if smallest_p(n) * len(pairs) <= alpha)
-        notes.append(
-            f"With {words.plural(blocks, unit)} paired tests cannot tell any two of the methods "
-            f"apart, however different they are: it takes {words.plural(least, unit)} "
-            f"for a p under {alpha:g} after correction."
-        )
-    elif blocks >= MANY:
-        notes.append(
-            f"With {words.plural(blocks, unit)} nearly every difference is significant: look at the effects."
-        )
-    if omnibus is not None and omnibus.p >= alpha:
-        notes.append(f"Friedman's test finds no difference among the methods ({words.p_value(omnibus.p)}).")
-    if omnibus is not None and blocks < FEW:
-        notes.append(f"Friedman's p is approximate with {words.plural(blocks, unit)}.")
-    return notes
 
 
 def _checked(

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from xai.core import UsageError
+from xai.stats.verdict import Unit
 
 Weights = Literal["groups", "images"]
 
@@ -29,7 +30,7 @@ class Blocks:
     images: int
     excluded: int
     scored: np.ndarray
-    unit: str
+    unit: Unit
 
     @classmethod
     def of(cls, values: np.ndarray, groups: Sequence[str] | None, weights: Weights = "groups") -> "Blocks":

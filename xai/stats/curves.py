@@ -8,11 +8,10 @@ import numpy as np
 from xai.core import derive_seed
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
-from xai.stats.results import Plain
 
 
 @dataclass(frozen=True)
-class Band(Plain):
+class Band:
     """A mean curve. The interval holds point by point, not for the curve as a whole.
 
     Args:

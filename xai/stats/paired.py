@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from xai.core import UsageError, derive_seed
-from xai.stats import words
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
 from xai.stats.ranktests import holm, signed_rank, smallest_p, superiority
 from xai.stats.results import Comparison
+from xai.stats.verdict import Verdict
 
 
 def compare_paired(
@@ -60,14 +60,18 @@ def compare_paired(
     low, high = bca(values, difference.weights, resampled, alpha)
     sign = 1 if higher_is_better else -1
     p, side = signed_rank(sign * values[:, 0])
-    ahead, median = superiority(sign * values[:, 0]), float(np.median(values))
-    identical = bool((a[kept] == b[kept]).all())
-    if identical:
-        verdict = f"identical to {names[1]}"
-    elif smallest_p(len(values)) > alpha:
-        verdict = words.too_few(names[1], len(values), blocks.unit, smallest_p(len(values)))
-    else:
-        verdict = words.compared(names[1], p, side, ahead, median, blocks.unit, alpha, adjusted=False)
+    verdict = Verdict(
+        other=names[1],
+        p=p,
+        side=side,
+        superiority=superiority(sign * values[:, 0]),
+        difference=float(np.median(values)),
+        blocks=len(values),
+        unit=blocks.unit,
+        alpha=alpha,
+        smallest_p=smallest_p(len(values)),
+        identical=bool((a[kept] == b[kept]).all()),
+    )
     first, second = blocks.mean().tolist()
     return Comparison(
         names=names,
@@ -75,35 +79,24 @@ def compare_paired(
         difference=float(difference.mean()[0]),
         low=float(low[0]),
         high=float(high[0]),
-        p=p,
-        side=side,
-        superiority=ahead,
-        median_difference=median,
         images=blocks.images,
-        blocks=len(values),
-        unit=blocks.unit,
         excluded=blocks.excluded,
-        identical=identical,
-        verdict=f"{names[0]}: {verdict}",
+        verdict=verdict,
     )
 
 
 def adjust(comparisons: Sequence[Comparison], *, alpha: float = 0.05) -> list[Comparison]:
-    """The same comparisons with Holm's correction over all of them, in p and in words.
+    """The same comparisons with Holm's correction over all of them.
 
     Args:
         comparisons: From `compare_paired`.
         alpha: Level of the tests.
     """
-    adjusted = []
-    for one, p in zip(comparisons, holm(np.array([c.p for c in comparisons])), strict=True):
-        verdict = one.verdict
-        if not one.identical and smallest_p(one.blocks) <= alpha:
-            ahead, median = one.superiority, one.median_difference
-            said = words.compared(one.names[1], float(p), one.side, ahead, median, one.unit, alpha)
-            verdict = f"{one.names[0]}: {said}"
-        adjusted.append(replace(one, p=float(p), verdict=verdict))
-    return adjusted
+    adjusted = holm(np.array([one.p for one in comparisons]))
+    return [
+        replace(one, verdict=replace(one.verdict, p=float(p), alpha=alpha, adjusted_over=len(comparisons)))
+        for one, p in zip(comparisons, adjusted, strict=True)
+    ]
 
 
 def _only(groups: Sequence[str], kept: np.ndarray) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xai.stats import words
 from xai.stats.ranktests import aligned_rank, holm, signed_rank, smallest_p, superiority
+from xai.stats.verdict import Unit, Verdict
 
 
 def single_draws(
@@ -54,45 +54,47 @@ class Reference:
         draws: np.ndarray,
         reference: str | None,
         higher_is_better: bool,
-        unit: str,
+        unit: Unit,
         alpha: float,
     ):
-        self.name, self.unit, self.alpha = reference, unit, alpha
-        self._sign = 1 if higher_is_better else -1
-        self._rows: dict[str, tuple[float, int, float, float]] = {}  # p, side, superiority, median difference
+        self.name = reference
+        self._verdicts: dict[str, Verdict] = {}
         self.tests: dict[str, tuple[float, float]] = {}  # p before Holm, superiority
         if reference is None:
             return
+        sign = 1 if higher_is_better else -1
         column = scores[:, list(names).index(reference)]
         single = draws if draws.shape[1] > 1 else column[:, None]
         others = [name for name in names if name != reference]
         tests = []
         for name in others:
             mine = scores[:, list(names).index(name)]
-            differences = self._sign * (mine - column)
+            differences = sign * (mine - column)
             if single.shape[1] > 1:
-                p, side = _against_draws(self._sign * mine, self._sign * single, differences)
+                p, side = _against_draws(sign * mine, sign * single, differences)
             else:
                 p, side = signed_rank(differences)
-            ahead = superiority(self._sign * (mine[:, None] - single))
+            ahead = superiority(sign * (mine[:, None] - single))
             tests.append((p, side, ahead, float(np.median(mine - column))))
         self.tests = {name: (test[0], test[2]) for name, test in zip(others, tests, strict=True)}
         adjusted = holm(np.array([test[0] for test in tests]))
-        self._rows = {
-            name: (float(p), *test[1:]) for name, p, test in zip(others, adjusted, tests, strict=True)
+        count = max(1, len(others))
+        self._verdicts = {
+            name: Verdict(
+                other=reference,
+                p=float(p),
+                side=side,
+                superiority=ahead,
+                difference=difference,
+                blocks=len(scores),
+                unit=unit,
+                alpha=alpha,
+                smallest_p=min(1.0, smallest_p(len(scores)) * count),
+                adjusted_over=count,
+            )
+            for name, p, (_, side, ahead, difference) in zip(others, adjusted, tests, strict=True)
         }
-        self._smallest = min(1.0, smallest_p(len(scores)) * max(1, len(others)))
-        self._blocks = len(scores)
 
-    def row(self, name: str) -> tuple[float | None, float | None, float | None, str]:
-        """p, probability of superiority, median difference and verdict of one method."""
-        if self.name is None:
-            return None, None, None, "no reference to compare with"
-        if name == self.name:
-            return None, None, None, "the reference"
-        p, side, ahead, difference = self._rows[name]
-        if self._smallest > self.alpha:
-            verdict = words.too_few(self.name, self._blocks, self.unit, self._smallest)
-        else:
-            verdict = words.compared(self.name, p, side, ahead, difference, self.unit, self.alpha)
-        return p, ahead, difference, verdict
+    def verdict(self, name: str) -> Verdict:
+        """What the comparison of one method with the reference comes to."""
+        return self._verdicts.get(name, Verdict(self.name))

@@ -1,33 +1,15 @@
-"""Results of the statistics: frozen, and ready for JSON, where what is undefined is None."""
+"""Results of the statistics, as numbers; `xai.stats.words` has the sentences, `xai.stats.serial` the JSON."""
 
-from dataclasses import dataclass, fields, is_dataclass
-from math import isfinite
-from typing import Any
+from dataclasses import dataclass
+
+from xai.stats.verdict import Unit, Verdict
 
 LEADING = 8
 """Methods that compact tables show, beside all controls."""
 
 
-class Plain:
-    """A dataclass that can be written as JSON."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Fields by name, of plain types only; NaN and infinity become None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    return value
-
-
 @dataclass(frozen=True)
-class MethodSummary(Plain):
+class MethodSummary:
     """What can be said of one method under one metric and protocol.
 
     Args:
@@ -38,10 +20,7 @@ class MethodSummary(Plain):
         high: Upper end.
         mean_rank: Over the blocks, 1 = best; ties share their ranks.
         p_best: Share of bootstrap resamples in which its mean rank is the best; ties share.
-        p_reference: Two-sided p against the reference, Holm-adjusted over all methods; None without one.
-        superiority: Share of blocks on which it is better than the reference; ties count half.
-        median_difference: Median over blocks of its score minus the reference's, in the metric's units.
-        verdict: The comparison with the reference in words.
+        verdict: Its comparison with the reference.
     """
 
     name: str
@@ -51,14 +30,26 @@ class MethodSummary(Plain):
     high: float
     mean_rank: float
     p_best: float
-    p_reference: float | None
-    superiority: float | None
-    median_difference: float | None
-    verdict: str
+    verdict: Verdict
+
+    @property
+    def p_reference(self) -> float | None:
+        """Two-sided p against the reference, Holm-adjusted over all methods; None without one."""
+        return self.verdict.p
+
+    @property
+    def superiority(self) -> float | None:
+        """Share of blocks on which it is better than the reference; ties count half."""
+        return self.verdict.superiority
+
+    @property
+    def median_difference(self) -> float | None:
+        """Median over blocks of its score minus the reference's, in the metric's units."""
+        return self.verdict.difference
 
 
 @dataclass(frozen=True)
-class Friedman(Plain):
+class Friedman:
     """Friedman's test of whether any two methods differ, corrected for ties.
 
     Args:
@@ -73,7 +64,7 @@ class Friedman(Plain):
 
 
 @dataclass(frozen=True)
-class Pair(Plain):
+class Pair:
     """Two methods compared on the same blocks.
 
     Args:
@@ -99,7 +90,7 @@ class Pair(Plain):
 
 
 @dataclass(frozen=True)
-class Analysis(Plain):
+class Analysis:
     """All that one metric says about the methods under one protocol.
 
     Args:
@@ -118,7 +109,6 @@ class Analysis(Plain):
         weights: What counts once in a mean: "groups" or "images".
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
-        notes: Sentences a reader must know.
     """
 
     methods: tuple[MethodSummary, ...]
@@ -127,7 +117,7 @@ class Analysis(Plain):
     critical_difference: float | None
     images: int
     blocks: int
-    unit: str
+    unit: Unit
     excluded: int
     left_out: tuple[str, ...]
     reference: str | None
@@ -136,7 +126,6 @@ class Analysis(Plain):
     weights: str
     resamples: int
     seed: int
-    notes: tuple[str, ...]
 
     def method(self, name: str) -> MethodSummary:
         """The summary of one method."""
@@ -155,7 +144,7 @@ class Analysis(Plain):
 
 
 @dataclass(frozen=True)
-class Comparison(Plain):
+class Comparison:
     """Two series of scores of the same images, such as one method in two runs.
 
     Args:
@@ -164,16 +153,10 @@ class Comparison(Plain):
         difference: Mean of first − second.
         low: Lower end of the BCa bootstrap interval of the difference.
         high: Upper end.
-        p: Wilcoxon's signed-rank test, zeros by Pratt's rule, two-sided; Holm's after `adjust`.
-        side: 1 where the test leans to the first as the better one, −1 where to the second, else 0.
-        superiority: Share of blocks on which the first is better; ties count half.
-        median_difference: Median over blocks of first − second.
         images: With both scores.
-        blocks: Independent units: images, or groups of them.
-        unit: "image" or "group".
         excluded: Images without one of the scores.
-        identical: All scores are equal.
-        verdict: The same in words.
+        verdict: Of the first beside the second, by Wilcoxon's signed-rank test, zeros by Pratt's rule; p is
+            Holm's after `adjust`.
     """
 
     names: tuple[str, str]
@@ -181,20 +164,23 @@ class Comparison(Plain):
     difference: float
     low: float
     high: float
-    p: float
-    side: int
-    superiority: float
-    median_difference: float
     images: int
-    blocks: int
-    unit: str
     excluded: int
-    identical: bool
-    verdict: str
+    verdict: Verdict
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the test, adjusted as the verdict says."""
+        return 1.0 if self.verdict.p is None else self.verdict.p
+
+    @property
+    def identical(self) -> bool:
+        """Whether all scores are equal."""
+        return self.verdict.identical
 
 
 @dataclass(frozen=True)
-class Agreement(Plain):
+class Agreement:
     """How far several rankings of the same methods agree: 1 the same, 0 unrelated, −1 reversed.
 
     Args:
@@ -209,7 +195,7 @@ class Agreement(Plain):
 
 
 @dataclass(frozen=True)
-class SplitHalf(Plain):
+class SplitHalf:
     """Whether one half of the images ranks the methods as the other half does.
 
     Args:

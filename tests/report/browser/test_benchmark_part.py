@@ -64,10 +64,7 @@ def test_verdicts_come_first_and_in_words(tab, summary):
     assert text.index("What can be trusted") < text.index("Rankings") < text.index("Cost")
     said = tab.locator("#verdicts li", has_text="Better than random maps by every metric").first.inner_text()
     parts = [part for part in summary["parts"] if part["protocol"] == "token-6"]
-    better = [
-        {m["name"] for m in part["analysis"]["methods"] if m["verdict"].startswith("better")}
-        for part in parts
-    ]
+    better = [{m["name"] for m in part["analysis"]["methods"] if m["outcome"] == "better"} for part in parts]
     assert set(re.split(r", ", said.split(": ")[1].rstrip("."))) == set.intersection(*better)
     for note in {note for part in summary["parts"] for note in part["analysis"]["notes"]}:
         expect(tab.locator("#verdicts")).to_contain_text(note)

@@ -8,7 +8,8 @@ from xai.bench.data.files import write_bytes
 from xai.bench.data.remote import Folder, folder_of
 from xai.bench.results.model import Part, Summary
 from xai.metrics import METRICS
-from xai.stats import Agreement, MethodSummary
+from xai.stats import Agreement, MethodSummary, short
+from xai.stats.words import notes_of
 
 SHOWN = 10  # excluded images per reason
 
@@ -52,7 +53,7 @@ def _verdicts(summary: Summary) -> Iterator[str]:
         said = [{one.name: one for one in part.analysis.methods} for part in parts]
         names = {name: one for part in said for name, one in part.items()}
         rows = [
-            [_named(one), *[_short(part[name].verdict) if name in part else "no score" for part in said]]
+            [_named(one), *[short(part[name].verdict) if name in part else "no score" for part in said]]
             for name, one in names.items()
             if name not in {part.analysis.reference for part in parts}
         ]
@@ -62,8 +63,8 @@ def _verdicts(summary: Summary) -> Iterator[str]:
             continue
         yield f"Compared with random maps under **{protocol}**, p by Holm over the rows:"
         yield _table(["row", *[f"{part.metric} ({_direction(part)})" for part in parts]], rows)
-    notes = [note for part in summary.parts for note in part.analysis.notes]
-    yield "\n".join(f"- {note}" for note in dict.fromkeys(notes))
+    found = [note for part in summary.parts for note in notes_of(part.analysis)]
+    yield "\n".join(f"- {note}" for note in dict.fromkeys(found))
 
 
 def _rankings(summary: Summary) -> Iterator[str]:
@@ -238,11 +239,6 @@ def _matrix(agreement: Agreement) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _short(verdict: str) -> str:
-    """A verdict in a table whose caption says what it is compared with, and how."""
-    return verdict.replace(" than random", "").replace(" from random", "").replace(" (Holm)", "")
 
 
 def _named(one: MethodSummary) -> str:

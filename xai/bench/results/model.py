@@ -1,12 +1,11 @@
 """What a summary holds: frozen, and ready for JSON, where what is undefined is None."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from xai.bench.run.inputs import Exclusion
-from xai.stats import Agreement, Analysis, Band, SplitHalf
+from xai.stats import Agreement, Analysis, Band, SplitHalf, to_json
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,4 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; what is undefined is None."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON holds them; what is not finite becomes None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+        return to_json(self)

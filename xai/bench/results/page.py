@@ -11,10 +11,11 @@ import numpy as np
 from xai.attr import METHODS, preset_of
 from xai.bench.config.method_configurations import GREEDY
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
-from xai.bench.results.model import Summary, plain
+from xai.bench.results.model import Summary
 from xai.bench.results.summary import summarise
 from xai.bench.run.store import Store, read_records, read_run
 from xai.core import DataError, ProblemType, derive_seed
+from xai.stats import to_json
 
 if TYPE_CHECKING:
     from xai.report.payload import Image, Page
@@ -55,7 +56,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         title=_title(summary),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        model=model_facts(plain(summary.provenance["model"])),
+        model=model_facts(to_json(summary.provenance["model"])),
         labels=labels,
         problem_type=ProblemType(summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL)),
         rows=[
@@ -63,7 +64,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
                 name=row["name"],
                 method=row["method"],
                 control=row["control"],
-                options=plain(row["options"]),
+                options=to_json(row["options"]),
                 preset=preset_of(row["method"], row["options"]) if row["method"] in METHODS else None,
             )
             for row in about["methods"]
@@ -165,7 +166,7 @@ def _provenance(about: Mapping[str, Any], summary: Summary, drawn: int | None) -
     sessions = about["sessions"]
     kept = ("explain", "statistics", "controls", "checks", "shard_size")
     session = {key: value for key, value in summary.provenance.items() if key != "model"}
-    return plain(
+    return to_json(
         without_folders(session)
         | {
             "run": {

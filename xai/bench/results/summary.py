@@ -141,14 +141,12 @@ def _analyse(table: ScoreTable, chosen: np.ndarray, settings: Mapping[str, Any])
 
 
 def _with_saturation(analysis: Analysis, table: ScoreTable) -> Analysis:
-    """Verdicts that say so where most curves of a row rank nothing."""
+    """Verdicts that know on how many images the curve of a method ranks nothing."""
     images, methods = len(table.images), []
     for one in analysis.methods:
         flat = int(table.saturated[:, table.methods.index(one.name)].sum())
-        if flat == images and one.name != analysis.reference:
-            one = replace(one, verdict=f"saturated on every image, ranks nothing ({one.verdict})")
-        elif 2 * flat > images and one.name != analysis.reference:
-            one = replace(one, verdict=f"{one.verdict}, but saturated on {flat} of {images} images")
+        if flat and one.name != analysis.reference:
+            one = replace(one, verdict=replace(one.verdict, saturated=flat, images=images))
         methods.append(one)
     return replace(analysis, methods=tuple(methods))
 

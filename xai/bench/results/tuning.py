@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from xai.metrics import evaluate
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 from xai.perturb.stream import evaluation_mode
-from xai.stats import Comparison, compare_paired
+from xai.stats import Comparison, compare_paired, phrase_comparison, to_json
 
 METHOD = "gradient_weighted_attention"
 Options = dict[str, Any]
@@ -72,7 +72,7 @@ class Tuning:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self) | {"gain": self.gain.as_dict()}
+        return to_json(self)
 
 
 def tune(
@@ -289,6 +289,6 @@ def method_config(tuning: Tuning) -> Mapping[str, Any]:
             "images": tuning.images,
             "folds": tuning.folds,
             "held_out_gain": {"mean": gain.difference, "low": gain.low, "high": gain.high},
-            "verdict": gain.verdict,
+            "verdict": phrase_comparison(gain),
         },
     }

@@ -11,6 +11,7 @@ from xai.report.benchmark.chart import CONTROL, NAME, SMALL, Axis, Chart, name_o
 from xai.report.benchmark.words import count, plural
 from xai.report.layout import GREY, INK, MARGIN
 from xai.stats import Analysis, MethodSummary
+from xai.stats.words import notes_of
 
 LINE, LANE = 0.21, 0.12  # inches between names, and between bars
 SCALE = 5.0  # inches of the scale
@@ -56,7 +57,7 @@ def draw_critical_difference(
     for side, names, left in zip(sides, labels, (True, False), strict=True):
         _names(sheet, axis, side, names, left, top, first)
     sheet.y = first + (half - 1) * LINE + 0.1
-    sheet.foot([_meaning(analysis, test, bool(bars)), *analysis.notes, *notes])
+    sheet.foot([_meaning(analysis, test, bool(bars)), *notes_of(analysis), *notes])
     return sheet.finish()
 
 

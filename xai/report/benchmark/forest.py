@@ -19,11 +19,12 @@ from xai.report.benchmark.chart import (
 from xai.report.benchmark.words import count, direction, intervals
 from xai.report.layout import GREY, INK, MARGIN
 from xai.report.text import height, number_format
-from xai.stats import Analysis, MethodSummary
+from xai.stats import Analysis, MethodSummary, Outcome, phrase
+from xai.stats.words import notes_of
 
 SCALE, VERDICT = 3.6, 2.9  # inches
 LEAST_ROW = 0.23
-BETTER, WORSE, UNCLEAR = "#0b5c9e", "#b34700", "#737373"
+COLOURS, UNCLEAR = {Outcome.BETTER: "#0b5c9e", Outcome.WORSE: "#b34700"}, "#737373"
 
 
 def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[str] = ()) -> Figure:
@@ -52,7 +53,7 @@ def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[
     sheet.head(title, f"Mean {metric} on {count(analysis)}; {direction(analysis)}.")
     axis = Axis.around([end for m in rows for end in (m.low, m.mean, m.high)], left, left + SCALE)
     top = sheet.y
-    texts = [wrapped(method.verdict, VERDICT) for method in rows]
+    texts = [wrapped(phrase(method.verdict), VERDICT) for method in rows]
     heights = [max(LEAST_ROW, height(len(text), SMALL) + 0.07) for text in texts]
     bottom = top + sum(heights)
     _reference(sheet, axis, analysis, top, bottom)
@@ -62,7 +63,7 @@ def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[
         centre = y + tall / 2
         colour = CONTROL if method.control else INK
         sheet.text(name, left - 0.1, centre, NAME, align="right", colour=colour)
-        _mark(sheet, axis, method, centre, _colour(method, analysis))
+        _mark(sheet, axis, method, centre, COLOURS.get(method.verdict.outcome, UNCLEAR))
         sheet.text(figures, values, centre, SMALL, align="left", colour=colour)
         sheet.write(
             text, verdicts, centre - height(len(text), SMALL) / 2 + 0.025, SMALL, colour=colour, align="left"
@@ -71,7 +72,7 @@ def draw_forest(analysis: Analysis, title: str, *, metric: str, notes: Sequence[
     sheet.y = bottom + 0.05 + height(1, SMALL)
     sheet.write([metric], left + SCALE / 2, sheet.y, SMALL, colour=GREY)
     sheet.y += height(1, SMALL)
-    sheet.foot([_meaning(analysis), *analysis.notes, *notes])
+    sheet.foot([_meaning(analysis), *notes_of(analysis), *notes])
     return sheet.finish()
 
 
@@ -90,12 +91,6 @@ def _mark(sheet: Chart, axis: Axis, method: MethodSummary, y: float, colour: str
     for end in (method.low, method.high):
         sheet.line([axis.at(end)] * 2, [y - 0.035, y + 0.035], colour, 1.2)
     sheet.dot(axis.at(method.mean), y, colour, 5.5, "s" if method.control else "o")
-
-
-def _colour(method: MethodSummary, analysis: Analysis) -> str:
-    if method.p_reference is None or method.p_reference >= analysis.alpha:
-        return UNCLEAR
-    return WORSE if method.verdict.startswith("worse") else BETTER
 
 
 def _meaning(analysis: Analysis) -> str:

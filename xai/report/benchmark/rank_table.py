@@ -19,13 +19,13 @@ from xai.report.benchmark.chart import (
 )
 from xai.report.benchmark.words import count
 from xai.report.layout import GREY, INK, MARGIN
+from xai.report.outcomes import SIGNS
 from xai.report.text import height, number_format
 from xai.stats import Analysis, MethodSummary
 
 CELL, MOST_CELL, ROW = 0.9, 1.4, 0.4  # inches
 # from best to worst; lightness alone tells the order
 BLUES = LinearSegmentedColormap.from_list("ranks", ["#0b4f8a", "#5b98cf", "#c3daf0", "#f7f7f7"])
-SIGNS = {"better": "▲", "worse": "▼", "not": "○", "cannot": "?"}  # first word of a verdict
 
 
 def draw_rank_table(
@@ -96,7 +96,7 @@ def _cell(sheet: Chart, analysis: Analysis, name: str, x: float, y: float, cell:
     ink = ink_on(face)
     sheet.box(x, y, cell, ROW, face)
     write = number_format([m.mean for m in analysis.methods], [m.high - m.low for m in analysis.methods])
-    sign = SIGNS.get(method.verdict.split()[0], "")
+    sign = SIGNS[method.verdict.outcome]
     sheet.text(f"{write(method.mean)} {sign}".rstrip(), x + cell / 2, y + 0.13, NAME, colour=ink)
     sheet.text(f"no. {place} · {method.mean_rank:.2f}", x + cell / 2, y + 0.29, 6.5, colour=ink)
 
@@ -121,7 +121,7 @@ def _meaning(shown: Mapping[str, Analysis]) -> str:
     )
     if reference:
         said += (
-            f" ▲ better than {reference}, ▼ worse, ○ not distinguishable, ? too few images to tell. "
-            "Metrics are not averaged: they measure different things."
+            f" ▲ better than {reference}, ▼ worse, ○ not distinguishable, ? too few images to "
+            "tell, – saturated. Metrics are not averaged: they measure different things."
         )
     return said

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xai.report import senses
+from xai.report.outcomes import NAMES
 from xai.report.text import printable, shorten
+from xai.stats import Outcome
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -30,9 +31,9 @@ CONTROLS = tuple(
     f"var(--chart-control-{i}, {colour})" for i, colour in enumerate(("#737373", "#9a9a9a", "#4d4d4d"), 1)
 )
 JOINED = "var(--chart-joined, #0b5c9e)"
-OF_SENSE = dict.fromkeys(senses.SENSES, "var(--chart-unclear, #737373)") | {
-    senses.BETTER: "var(--chart-better, #0b5c9e)",
-    senses.WORSE: "var(--chart-worse, #b34700)",
+OUTCOMES = dict.fromkeys(NAMES.values(), "var(--chart-unclear, #737373)") | {
+    NAMES[Outcome.BETTER]: "var(--chart-better, #0b5c9e)",
+    NAMES[Outcome.WORSE]: "var(--chart-worse, #b34700)",
 }
 SOLID = (1, 0)
 DASHES = ((4, 2), (1.5, 1.5), (6, 2, 1.5, 2), (3, 3), (8, 2), (2, 3))

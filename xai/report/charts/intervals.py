@@ -6,7 +6,7 @@ from typing import Any
 from xai.report.charts.common import (
     BACK,
     LINE,
-    OF_SENSE,
+    OUTCOMES,
     QUIET,
     ROW,
     Rows,
@@ -19,8 +19,9 @@ from xai.report.charts.common import (
     scale,
     tooltip,
 )
-from xai.report.senses import NO_TEST, SENSES, sense
+from xai.report.outcomes import NAMES, outcome_of
 from xai.report.text import number_format
+from xai.stats import Outcome
 
 
 def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
@@ -33,9 +34,9 @@ def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
     rows = [_row(one, names, said) for one in methods]
     level = f"{100 * (1 - analysis['alpha']):g} %"
     colour = {
-        "field": "sense",
+        "field": "outcome",
         "type": "nominal",
-        "scale": scale(OF_SENSE, range=list(OF_SENSE.values())),
+        "scale": scale(OUTCOMES, range=list(OUTCOMES.values())),
         "legend": None,
     }
     along = {
@@ -69,9 +70,9 @@ def intervals_chart(part: Mapping[str, Any]) -> Spec | None:
             },
         },
     ]
-    entries = [{"name": one, "colour": OF_SENSE[one]} for one in SENSES if _has(rows, one)]
+    entries = [{"name": one, "colour": colour} for one, colour in OUTCOMES.items() if _has(rows, one)]
     if reference:
-        entries = [one for one in entries if one["name"] != NO_TEST]
+        entries = [one for one in entries if one["name"] != NAMES[Outcome.NOT_COMPARED]]
     return chart(
         f"Mean {part['metric']} under {part['protocol']} with {level} intervals, best mean rank first.",
         (_reference(reference, along) if reference else []) + layers,
@@ -98,7 +99,7 @@ def _row(one: Mapping[str, Any], names: Mapping[str, str], said: Any) -> dict[st
         "low": low,
         "high": high,
         "control": one["control"],
-        "sense": sense(one),
+        "outcome": NAMES[outcome_of(one)],
         "mean": said(one["mean"]),
         "interval": f"{said(low)} … {said(high)}",
         "verdict": one["verdict"],
@@ -106,7 +107,7 @@ def _row(one: Mapping[str, Any], names: Mapping[str, str], said: Any) -> dict[st
 
 
 def _has(rows: Rows, which: str) -> bool:
-    return any(row["sense"] == which for row in rows)
+    return any(row["outcome"] == which for row in rows)
 
 
 def _width(one: Mapping[str, Any]) -> float:

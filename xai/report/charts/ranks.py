@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xai.report.charts.common import INK, ROW, Spec, chart, names_of, ranked, scale, tooltip
-from xai.report.senses import NO_TEST, SIGNS, sense
+from xai.report.outcomes import NAMES, SIGNS, outcome_of
 from xai.report.text import printable
+from xai.stats import Outcome
 
 CELL = 170  # pixels, at most
 FACE = "var(--chart-joined, #0b5c9e)"
@@ -73,7 +74,7 @@ def place_of(part: Mapping[str, Any], method: Mapping[str, Any]) -> int:
 
 def _cell(part: Mapping[str, Any], one: Mapping[str, Any], row: str, metric: str) -> dict[str, Any]:
     place, methods = place_of(part, one), len(part["analysis"]["methods"])
-    found = sense(one)
+    found = outcome_of(one)
     return {
         "row": row,
         "metric": metric,
@@ -81,6 +82,6 @@ def _cell(part: Mapping[str, Any], one: Mapping[str, Any], row: str, metric: str
         "place": f"{place} of {methods}",
         "mean rank": f"{one['mean_rank']:.2f}",
         "strength": 1 - (place - 1) / max(1, methods - 1),
-        "verdict": found if found == NO_TEST else one["verdict"],
+        "verdict": NAMES[found] if found is Outcome.NOT_COMPARED else one["verdict"],
         "said": f"{place} {SIGNS[found]}".rstrip(),
     }
