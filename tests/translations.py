@@ -32,7 +32,14 @@ METHODS = [
     ("**.js", "translations:from_script"),
     ("**/templates/**.html", "jinja2.ext:babel_extract"),
 ]
-OPTIONS = {"**/templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true", "silent": "false"}}
+OPTIONS = {
+    "**/templates/**.html": {
+        "extensions": "jinja2.ext.i18n",
+        "newstyle_gettext": "true",
+        "trimmed": "true",
+        "silent": "false",
+    }
+}
 
 
 def from_python(file, keywords, comment_tags, options) -> Iterator[tuple]:

@@ -16,7 +16,8 @@ SCRIPTS = (
     "main",
 )
 LITERAL = r'"(?:[^"\\\n]|\\.)*"'
-CALL = re.compile(rf"\b(?P<mark>gettext|ngettext|pgettext)\(\s*(?P<texts>{LITERAL}(?:,\s*{LITERAL})?)")
+TEXT = rf"{LITERAL}(?:\s*\+\s*{LITERAL})*"
+CALL = re.compile(rf"\b(?P<mark>n?gettext|pgettext)\(\s*(?P<first>{TEXT})(?:,\s*(?P<second>{TEXT}))?\s*[,)]")
 
 
 @cache
@@ -28,7 +29,7 @@ def script_text() -> str:
 
 def literals(call: re.Match[str]) -> tuple[str, ...]:
     """The texts that a call of `gettext` or one of its kin begins with."""
-    texts = [json.loads(text) for text in re.findall(LITERAL, call["texts"])]
+    texts = ["".join(json.loads(one) for one in re.findall(LITERAL, call[place] or "")) for place in (2, 3)]
     return tuple(texts if call["mark"] != "gettext" else texts[:1])
 
 

@@ -41,7 +41,7 @@ def test_the_order_of_the_images(open_page):
 
     choose(tab, "Order", "by name")
     assert listed(tab) == [3, 1, 0, 2, 4, 6, 5]
-    choose(tab, "Order", "by probability of the answer")
+    choose(tab, "Order", "by probability of the prediction")
     assert listed(tab) == sorted(range(7), key=lambda i: -images[i].probabilities[images[i].predicted])
 
     choose(tab, "Order", "by score of method A")

@@ -62,7 +62,9 @@ async function drawNow(element, spec) {
   } catch (error) {
     const notice = document.createElement("p");
     notice.className = "chart-error";
-    notice.textContent = `This chart could not be drawn (${error.message}). Its numbers stand in the tables.`;
+    notice.textContent = gettext("This chart could not be drawn ({error}). Its numbers stand in the tables.", {
+      error: error.message,
+    });
     element.replaceChildren(notice);
     return null;
   }

@@ -46,8 +46,8 @@ function gridLines(ticks, y) {
 function axisWords(part, unit) {
   const middle = (CHART.top + CHART.height - CHART.bottom) / 2;
   const turned = `translate(12 ${middle}) rotate(-90)`;
-  const below = part.inserts ? "patches put back" : "patches removed";
-  const beside = part.metric === "srg" ? `gain in ${unit}` : unit;
+  const below = part.inserts ? gettext("patches put back") : gettext("patches removed");
+  const beside = part.metric === "srg" ? gettext("gain in {unit}", { unit }) : unit;
   return [
     buildSvg("text", { class: "axis", x: chartX(0.5), y: CHART.height - 8, "text-anchor": "middle" }, below),
     buildSvg("text", { class: "axis", "text-anchor": "middle", transform: turned }, beside),
@@ -67,11 +67,15 @@ function curveLine({ name, values }, place, part, step, y) {
 }
 
 function curvesWords(part, curves, unit) {
-  const said = curves.map(({ name, values }) => {
-    return `${readable(name)} from ${numberText(values[0])} to ${numberText(values.at(-1))}`;
+  const ends = curves.map(({ name, values }) => {
+    const [first, last] = [numberText(values[0]), numberText(values.at(-1))];
+    return gettext("{name} from {first} to {last}", { name: readable(name), first, last });
   });
-  const share = `share of patches ${part.inserts ? "put back" : "removed"}`;
-  return `${part.metric} of this image: ${unit} by ${share}; ${said.join("; ")}`;
+  const share = part.inserts ? gettext("share of patches put back") : gettext("share of patches removed");
+  return gettext("{metric} of this image: {unit} by {share}; {curves}", {
+    ...{ metric: part.metric, unit, share },
+    curves: ends.join(gettext("; ")),
+  });
 }
 
 /** Round values around an interval, at most seven. */

@@ -33,7 +33,7 @@ function named(text) {
 
 /** A rounded number that carries the exact one. */
 function datum(value, words = numberText) {
-  if (value === null || value === undefined) return build("span", { title: "no value" }, "–");
+  if (value === null || value === undefined) return build("span", { title: gettext("no value") }, "–");
   return build("data", { value, title: String(value) }, words(value));
 }
 
@@ -45,7 +45,14 @@ function hundredths(value) {
 
 /** "a", "a and b", "a, b and c" */
 function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+  if (words.length < 2) return words.join("");
+  const [first, last] = [words.slice(0, -1).join(gettext(", ")), words.at(-1)];
+  return gettext("{first} and {last}", { first, last });
+}
+
+/** Sentences one after another. */
+function joined(sentences) {
+  return sentences.reduce((first, second) => gettext("{first} {second}", { first, second }));
 }
 
 function sheetSection(title, ...children) {
@@ -70,4 +77,17 @@ function sheetTable(caption, headings, lines, kind = "") {
 
 function asCell(content) {
   return content instanceof HTMLTableCellElement ? content : build("td", {}, content);
+}
+
+// what a number is read of the model; other names stand for themselves
+const VALUES = {
+  margin: pgettext("value", "margin"),
+  probability: pgettext("value", "probability"),
+  logit: pgettext("value", "logit"),
+  accuracy: pgettext("value", "accuracy"),
+};
+
+/** The name of a value of the payload, as it is said. */
+function valueName(value) {
+  return Object.hasOwn(VALUES, value) ? VALUES[value] : readable(value);
 }

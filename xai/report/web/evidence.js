@@ -2,14 +2,14 @@
 
 const LOCALISATION = ["pointing_game", "mass_accuracy", "rank_accuracy", "iou", "average_precision"];
 const REMOVED_BY = {
-  token: "hidden from the model's attention",
-  mean: "painted in the image's mean colour",
-  minimum: "painted in the smallest value of the image",
-  constant: "painted in one colour",
-  noise: "replaced by noise",
-  blur: "blurred",
-  rise_blur: "blurred",
-  road: "filled in from their surroundings",
+  token: gettext("hidden from the model's attention"),
+  mean: gettext("painted in the image's mean colour"),
+  minimum: gettext("painted in the smallest value of the image"),
+  constant: gettext("painted in one colour"),
+  noise: gettext("replaced by noise"),
+  blur: gettext("blurred"),
+  rise_blur: gettext("blurred"),
+  road: gettext("filled in from their surroundings"),
 };
 
 /** What a removal shows: "more" than any random draw, no more ("as much") than their mean, or "unclear". */
@@ -19,37 +19,67 @@ function removalVerdict({ clean, top, random }) {
 }
 
 const VERDICTS = {
-  more: "more than every draw",
-  "as much": "no more than random",
-  unclear: "unclear",
+  more: gettext("more than every draw"),
+  "as much": gettext("no more than random"),
+  unclear: gettext("unclear"),
 };
 
 function removalSentence(removal) {
   const { row, target, value, removed, patches, clean, top, random } = removal;
+  const words = {
+    ...{ removed, patches, method: readable(row), value: valueName(value), target: readable(target) },
+    ...{ clean: numberText(clean), top: numberText(top) },
+  };
   const fact =
-    `Removing the ${removed} of ${patches} patches that ${readable(row)} ranks highest ` +
-    `${top === clean ? "leaves" : "changes"} the ${value} for ${readable(target)} ` +
-    (top === clean ? `at ${numberText(top)}` : `from ${numberText(clean)} to ${numberText(top)}`);
-  if (!random.length) return `${fact}; no random patches were removed to compare.`;
-  const failed = top >= clean ? "does not lower the value" : "does no more than removing random ones";
-  const verdict = {
-    more: `The top patches matter more to the model than any of the random ones; ${byChance(random)}.`,
-    "as much": `Removing the top patches ${failed}: on this image it does not confirm the map.`,
-    unclear: "The top patches do more than random ones on average, but not more than every draw.",
-  }[removalVerdict(removal)];
-  return `${fact}; removing ${removed} random ones leaves it at ${spread(random)}. ${verdict}`;
+    top === clean
+      ? gettext(
+          "Removing the {removed} of {patches} patches that {method} ranks highest leaves the {value} for " +
+            "{target} at {top}",
+          words,
+        )
+      : gettext(
+          "Removing the {removed} of {patches} patches that {method} ranks highest changes the {value} for " +
+            "{target} from {clean} to {top}",
+          words,
+        );
+  if (!random.length) return gettext("{fact}; no random patches were removed to compare.", { fact });
+  const beside = gettext("{fact}; removing {removed} random ones leaves it at {values}.", {
+    ...{ fact, removed, values: spread(random) },
+  });
+  return joined([beside, removalMeaning(removal)]);
+}
+
+function removalMeaning(removal) {
+  const { clean, top, random } = removal;
+  const verdict = removalVerdict(removal);
+  if (verdict === "more") {
+    return gettext("The top patches matter more to the model than any of the random ones; {chance}.", {
+      chance: byChance(random),
+    });
+  }
+  if (verdict === "unclear") {
+    return gettext("The top patches do more than random ones on average, but not more than every draw.");
+  }
+  return top >= clean
+    ? gettext(
+        "Removing the top patches does not lower the value: on this image it does not confirm the map.",
+      )
+    : gettext(
+        "Removing the top patches does no more than removing random ones: on this image it does not " +
+          "confirm the map.",
+      );
 }
 
 /** How often patches that mean nothing come out on top of so many draws. */
 function byChance({ length }) {
-  return `random patches would, too, 1 time in ${length + 1}`;
+  return gettext("random patches would, too, 1 time in {draws}", { draws: length + 1 });
 }
 
 /** "2 … 2.38 (3 draws)" */
 function spread(values) {
   const [low, high] = [numberText(Math.min(...values)), numberText(Math.max(...values))];
-  const draws = values.length > 1 ? `${values.length} draws` : "1 draw";
-  return `${low === high ? low : `${low} … ${high}`} (${draws})`;
+  const draws = ngettext("{n} draw", "{n} draws", values.length);
+  return gettext("{range} ({draws})", { range: low === high ? low : `${low} … ${high}`, draws });
 }
 
 function removalSection(found) {
@@ -59,7 +89,7 @@ function removalSection(found) {
     : found.removals.reduce((all, one) => {
         return all.set(removalGroup(one), [...(all.get(removalGroup(one)) ?? []), one]);
       }, new Map());
-  return sheetSection("What happens when the evidence is removed", ...[...groups.values()].map(removalPart));
+  return sheetSection(gettext("What happens when the evidence is removed"), ...[...groups.values()].map(removalPart));
 }
 
 function removalGroup({ value, target, operator, removed }) {
@@ -69,9 +99,12 @@ function removalGroup({ value, target, operator, removed }) {
 /** Removals that can be read on one scale: a sentence, and a table with a picture in each line. */
 function removalPart(removals) {
   const { value, target, operator, removed, patches } = removals[0];
-  const caption =
-    `The model's ${value} for ${readable(target)} without ${removed} of ${patches} patches` +
-    (REMOVED_BY[operator] ? ` (removed: ${REMOVED_BY[operator]})` : ` (operator: ${readable(operator)})`);
+  const caption = gettext("The model's {value} for {target} without {removed} of {patches} patches ({how})", {
+    ...{ value: valueName(value), target: readable(target), removed, patches },
+    how: REMOVED_BY[operator]
+      ? gettext("removed: {how}", { how: REMOVED_BY[operator] })
+      : gettext("operator: {operator}", { operator: readable(operator) }),
+  });
   const scale = removalScale(removals);
   const lines = removals.map((one) => [
     named(one.row),
@@ -83,15 +116,16 @@ function removalPart(removals) {
     VERDICTS[removalVerdict(one)],
   ]);
   const headings = [
-    "Method",
+    gettext("Method"),
     plotKey(scale),
-    ...["As it is", "Without top", "Without random, mean", "Draws", "Top patches matter"],
+    ...[gettext("As it is"), gettext("Without top"), gettext("Without random, mean")],
+    ...[gettext("Draws"), gettext("Top patches matter")],
   ];
-  const said = removals.length <= 4 ? removals.map(removalSentence) : removalSummary(removals);
+  const sentences = removals.length <= 4 ? removals.map(removalSentence) : removalSummary(removals);
   return build(
     "div",
     {},
-    ...said.map((sentence) => build("p", { class: "removal-said" }, sentence)),
+    ...sentences.map((sentence) => build("p", { class: "removal-said" }, sentence)),
     sheetTable(caption, headings, lines, "removals"),
   );
 }
@@ -101,18 +135,36 @@ function removalSummary(removals) {
   const by = (verdict) =>
     removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
   const [more, same, unclear] = [by("more"), by("as much"), by("unclear")];
-  const said = [
-    `For ${more.length} of ${removals.length} methods removing the ${removed} top patches lowers ` +
-      `the ${value} more than any random draw${more.length ? `: ${listed(more)} (${byChance(random)})` : ""}.`,
+  const count = { count: more.length, total: removals.length, removed, value: valueName(value) };
+  const sentences = [
+    more.length
+      ? gettext(
+          "For {count} of {total} methods removing the {removed} top patches lowers the {value} more than " +
+            "any random draw: {methods} ({chance}).",
+          { ...count, methods: listed(more), chance: byChance(random) },
+        )
+      : gettext(
+          "For {count} of {total} methods removing the {removed} top patches lowers the {value} more than " +
+            "any random draw.",
+          count,
+        ),
   ];
   if (same.length) {
-    said.push(
-      `For ${listed(same)} removing the top patches does no more than removing random ones: on this image it ` +
-        `does not confirm ${same.length > 1 ? "these maps" : "this map"}.`,
+    sentences.push(
+      ngettext(
+        "For {methods} removing the top patches does no more than removing random ones: on this image it " +
+          "does not confirm this map.",
+        "For {methods} removing the top patches does no more than removing random ones: on this image it " +
+          "does not confirm these maps.",
+        same.length,
+        { methods: listed(same) },
+      ),
     );
   }
-  if (unclear.length) said.push(`Not told from random by these draws: ${listed(unclear)}.`);
-  return said;
+  if (unclear.length) {
+    sentences.push(gettext("Not told from random by these draws: {methods}.", { methods: listed(unclear) }));
+  }
+  return sentences;
 }
 
 function removalScale(removals) {
@@ -145,11 +197,15 @@ function removalPlot({ row, clean, top, random }, { low, high }) {
     const x = at(meanOf(random));
     marks.push(buildSvg("line", { x1: x, x2: x, y1: 3, y2: PLOT.height - 3, class: "plot-mean" }));
   }
-  const said = `${readable(row)}: ${numberText(clean)} as it is, ${numberText(top)} without the top patches` +
-    (random.length ? `, ${spread(random)} without random ones` : "");
+  const values = { method: readable(row), clean: numberText(clean), top: numberText(top) };
+  const label = random.length
+    ? gettext("{method}: {clean} as it is, {top} without the top patches, {values} without random ones", {
+        ...{ ...values, values: spread(random) },
+      })
+    : gettext("{method}: {clean} as it is, {top} without the top patches", values);
   return buildSvg(
     "svg",
-    { viewBox: `-8 0 ${PLOT.width + 16} ${PLOT.height}`, role: "img", "aria-label": said, class: "plot" },
+    { viewBox: `-8 0 ${PLOT.width + 16} ${PLOT.height}`, role: "img", "aria-label": label, class: "plot" },
     ...marks,
   );
 }
@@ -164,9 +220,9 @@ function plotKey({ low, high }) {
     "span",
     { class: "plot-key" },
     build("span", {}, `${numberText(low)} … ${numberText(high)}:`),
-    mark("clean", "as it is"),
-    mark("top", "without top"),
-    mark("draw", "without random"),
+    mark("clean", gettext("as it is")),
+    mark("top", gettext("without top")),
+    mark("draw", gettext("without random")),
   );
 }
 
@@ -193,16 +249,18 @@ function agreementSection(found) {
     entry.disagreement === null
       ? null
       : [
-          "Disagreement of the methods on this image (1 − mean correlation, controls left out): ",
-          ...[datum(entry.disagreement, hundredths), "."],
+          gettext("Disagreement of the methods on this image (1 − mean correlation, controls left out):"),
+          ...[" ", datum(entry.disagreement, hundredths)],
         ];
   return sheetSection(
-    "Do the methods agree on this image?",
+    gettext("Do the methods agree on this image?"),
     build("p", { class: "agreement-said" }, agreementSentence(pairs)),
     whole && build("p", {}, ...whole),
     sheetTable(
-      "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
-      ["Map", ...agreement.rows.map(named)],
+      gettext(
+        "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
+      ),
+      [gettext("Map"), ...agreement.rows.map(named)],
       lines,
       "agreement",
     ),
@@ -210,11 +268,18 @@ function agreementSection(found) {
 }
 
 function agreementSentence(pairs) {
-  if (!pairs.length) return "No two maps can be compared: a constant map has no order of patches.";
+  if (!pairs.length) {
+    return gettext("No two maps can be compared: a constant map has no order of patches.");
+  }
   const [least, most] = [pairs[0], pairs.at(-1)];
-  const said = ({ one, other, value }) => `${readable(one)} and ${readable(other)} (${hundredths(value)})`;
-  if (pairs.length === 1) return `The rank correlation of ${said(least)} says how far the two maps agree.`;
-  return `Least alike are the maps of ${said(least)}; most alike those of ${said(most)}.`;
+  const pair = ({ one, other, value }) =>
+    gettext("{pair} ({value})", { pair: listed([readable(one), readable(other)]), value: hundredths(value) });
+  if (pairs.length === 1) {
+    return gettext("The rank correlation of {pair} says how far the two maps agree.", { pair: pair(least) });
+  }
+  return gettext("Least alike are the maps of {least}; most alike those of {most}.", {
+    ...{ least: pair(least), most: pair(most) },
+  });
 }
 
 /** Blue for the same order, orange for a reversed one, nearly white for none. */
@@ -253,25 +318,30 @@ function localisationSection(found) {
   const parts = found.truth ? scoredParts(found).filter(isLocalisation) : [];
   if (!parts.length) return null;
   return sheetSection(
-    "Does the evidence lie where the image was changed?",
+    gettext("Does the evidence lie where the image was changed?"),
     build(
       "p",
       {},
-      "Scores of each map against the area known to be tampered with (outlined in the pictures). A model " +
-        "may rightly use evidence elsewhere, so a low score is a question to the model as much as to the method.",
+      gettext(
+        "Scores of each map against the area known to be tampered with (outlined in the pictures). A model " +
+          "may rightly use evidence elsewhere, so a low score is a question to the model as much as to the method.",
+      ),
     ),
-    scoreTable("Localisation on this image", parts, found),
+    scoreTable(gettext("Localisation on this image"), parts, found),
   );
 }
 
 function scoreSection(found) {
   const parts = scoredParts(found).filter((part) => !(found.truth && isLocalisation(part)));
   if (!parts.length) return null;
-  const said = "One image ranks nothing: the page's tables say what holds over many. Bold: best method here.";
   return sheetSection(
-    "Scores of this image",
-    build("p", {}, said),
-    scoreTable("Score by metric and method; in brackets the protocol", parts, found),
+    gettext("Scores of this image"),
+    build(
+      "p",
+      {},
+      gettext("One image ranks nothing: the page's tables say what holds over many. Bold: best method here."),
+    ),
+    scoreTable(gettext("Score by metric and method; in brackets the protocol"), parts, found),
   );
 }
 
@@ -280,19 +350,19 @@ function scoreTable(caption, parts, found) {
   const best = parts.map((part) => bestScore(part, rows, found));
   const headings = parts.map(({ metric, protocol, better }) => {
     const arrow = better === null ? "" : better ? "\u00a0↑" : "\u00a0↓";
-    const title = better === null ? null : `${better ? "higher" : "lower"} is better`;
+    const title = better === null ? null : better ? gettext("higher is better") : gettext("lower is better");
     const of = build("span", { class: "of" }, `(${readable(protocol)})`);
     return build("span", { title }, named(metric + arrow), " ", of);
   });
   const lines = rows.map(({ name, control }) => [
-    build("span", {}, named(name), control ? " (control)" : ""),
+    build("span", {}, named(name), control ? ` ${gettext("(control)")}` : ""),
     ...parts.map(({ key }, i) => {
       const score = found.scores[key][name];
       const isBest = !control && score !== null && score !== undefined && score === best[i];
       return isBest ? build("strong", {}, datum(score)) : datum(score);
     }),
   ]);
-  return sheetTable(`${caption}; ↑ higher, ↓ lower is better`, ["Method", ...headings], lines, "scores");
+  return sheetTable(gettext("{caption}; ↑ higher, ↓ lower is better", { caption }), [gettext("Method"), ...headings], lines, "scores");
 }
 
 function bestScore({ key, better }, rows, found) {

@@ -59,7 +59,7 @@ function explorerView(parts, choice) {
     part,
     row: build("select"),
     other: build("select"),
-    slider: build("input", { type: "range", min: "0", step: "1", "aria-label": "Step along the curve" }),
+    slider: build("input", { type: "range", min: "0", step: "1", "aria-label": gettext("Step along the curve") }),
     chart: buildSvg("svg", { class: "explorer-chart", viewBox: `0 0 ${CHART.width} ${CHART.height}` }),
     said: build("p", { class: "explorer-said", role: "status" }),
     states: build("div", { class: "explorer-states" }),
@@ -70,14 +70,14 @@ function explorerView(parts, choice) {
     return build("label", { class: "field" }, build("span", {}, label), control);
   };
   view.nodes = [
-    build("h3", {}, "Along the curve"),
-    build("p", { class: "explorer-help" }, "Drag along the curve to see what was left for the model."),
+    build("h3", {}, gettext("Along the curve")),
+    build("p", { class: "explorer-help" }, gettext("Drag along the curve to see what was left for the model.")),
     build(
       "div",
       { class: "explorer-fields" },
-      field("Curve", part),
-      field("Method", view.row),
-      field("Compared with", view.other),
+      field(gettext("Curve"), part),
+      field(gettext("Method"), view.row),
+      field(gettext("Compared with"), view.other),
     ),
     build(
       "div",
@@ -94,7 +94,7 @@ function fillRows(view, found, choice) {
   const rows = exploredRows(found, choice.part);
   const options = () => rows.map((name) => build("option", { value: name }, readable(name)));
   view.row.replaceChildren(...options());
-  view.other.replaceChildren(build("option", { value: "" }, "nothing"), ...options());
+  view.other.replaceChildren(build("option", { value: "" }, pgettext("compared with", "nothing")), ...options());
   if (!rows.includes(choice.row)) choice.row = rows[0];
   if (!rows.includes(choice.other)) choice.other = "";
   view.row.value = choice.row;
@@ -121,7 +121,7 @@ function drawExplorer(view, found, choice) {
 /** What a curve is read of: the protocol knows, else the image's removals. */
 function partValue(part, found) {
   const protocol = page.summary?.protocols?.find(({ name }) => name === part.protocol);
-  return protocol?.value ?? found.removals[0]?.value ?? "value";
+  return valueName(protocol?.value ?? found.removals[0]?.value ?? gettext("value"));
 }
 
 /** Patches of the grid, which every order of them lists once. */
@@ -131,13 +131,18 @@ function patchesOf(found, name) {
 
 function removedWords(part, patches, step) {
   const count = Math.round(part.fractions[step] * patches);
-  const done = part.inserts ? "put back" : "removed";
-  return `${count} of ${patches} patches ${done} (${percentText(part.fractions[step])})`;
+  const words = { count, patches, share: percentText(part.fractions[step]) };
+  return part.inserts
+    ? gettext("{count} of {patches} patches put back ({share})", words)
+    : gettext("{count} of {patches} patches removed ({share})", words);
 }
 
 function stepWords(found, part, curves, step, unit) {
-  const values = curves.map(({ name, values }) => `${readable(name)} ${numberText(values[step])}`).join(", ");
-  return `${removedWords(part, patchesOf(found, curves[0].name), step)}; ${unitWords(part, unit)}: ${values}`;
+  const values = curves.map(({ name, values }) => `${readable(name)} ${numberText(values[step])}`);
+  return gettext("{removed}; {unit}: {values}", {
+    removed: removedWords(part, patchesOf(found, curves[0].name), step),
+    ...{ unit: unitWords(part, unit), values: values.join(gettext(", ")) },
+  });
 }
 
 function saidNodes(found, part, curves, step, unit) {
@@ -145,38 +150,51 @@ function saidNodes(found, part, curves, step, unit) {
     build("span", { class: `curve-name curve-${i}` }, named(name)),
     ...[" ", build("strong", {}, datum(values[step])), " "],
   ]);
-  const where = removedWords(part, patchesOf(found, curves[0].name), step);
-  const steps = `step ${step + 1} of ${part.fractions.length}`;
-  const read = build("span", { class: "explorer-values" }, `${unitWords(part, unit)}: `, ...values);
-  return [`${part.metric} (${readable(part.protocol)}), ${steps}: ${where}`, read];
+  const where = gettext("{metric} ({protocol}), step {step} of {steps}: {removed}", {
+    ...{ metric: part.metric, protocol: readable(part.protocol) },
+    ...{ step: step + 1, steps: part.fractions.length },
+    removed: removedWords(part, patchesOf(found, curves[0].name), step),
+  });
+  return [where, build("span", { class: "explorer-values" }, `${unitWords(part, unit)}: `, ...values)];
 }
 
 function unitWords(part, unit) {
-  return part.metric === "srg" ? `gain in ${unit} (least − most relevant first)` : unit;
+  return part.metric === "srg" ? gettext("gain in {unit} (least − most relevant first)", { unit }) : unit;
 }
 
 /** Which patches are gone at a step, of an order with the most relevant first; srg is a difference of two. */
 function stepStates({ metric, inserts }) {
-  const most = { hidden: (order, count) => order.slice(0, count), words: "most relevant removed first" };
+  const most = { hidden: (order, count) => order.slice(0, count), words: gettext("most relevant removed first") };
   const least = {
     hidden: (order, count) => order.slice(order.length - count),
-    words: "least relevant removed first",
+    words: gettext("least relevant removed first"),
   };
-  const back = { hidden: (order, count) => order.slice(count), words: "most relevant put back first" };
+  const back = { hidden: (order, count) => order.slice(count), words: gettext("most relevant put back first") };
   if (metric === "srg") return [most, least];
   if (metric === "lerf") return [least];
   return [inserts ? back : most];
 }
 
 function stateNote(found, part, unit) {
-  const said = [part.exact ? "Drawn exactly" : "Approximate"];
-  if (part.redrawn) said[0] += `: ${readable(part.redrawn)}`;
-  if (part.operator === "token") said.push("Hatched: hidden from the model's attention, not painted over");
-  if (part.metric === "srg") {
-    said.push(`The curve is the ${unit} with the least relevant patches removed minus that with the most`);
+  const how = part.redrawn ? readable(part.redrawn).replace(/[.。]$/, "") : "";
+  const sentences = [drawnWords(part.exact, how)];
+  if (part.operator === "token") {
+    sentences.push(gettext("Hatched: hidden from the model's attention, not painted over."));
   }
-  if (!found.photo) said.push("The run kept no picture; removed patches are shown on an empty ground");
-  return `${said.map((one) => one.replace(/\.$/, "")).join(". ")}.`;
+  if (part.metric === "srg") {
+    sentences.push(
+      gettext("The curve is the {unit} with the least relevant patches removed minus that with the most.", { unit }),
+    );
+  }
+  if (!found.photo) {
+    sentences.push(gettext("The run kept no picture; removed patches are shown on an empty ground."));
+  }
+  return joined(sentences);
+}
+
+function drawnWords(exact, how) {
+  if (!how) return exact ? gettext("Drawn exactly.") : gettext("Approximate.");
+  return exact ? gettext("Drawn exactly: {how}.", { how }) : gettext("Approximate: {how}.", { how });
 }
 
 /** As many figures as states, kept from step to step. */
@@ -194,8 +212,8 @@ function drawState(figure, found, part, { name, hidden, words }, step) {
   figure.dataset.row = name;
   paintState(canvas, found, part, hidden(order, count), gridOf(found, order.length));
   caption.replaceChildren(named(name), `: ${words}`);
-  const said = removedWords(part, order.length, step);
-  canvas.setAttribute("aria-label", `What the model saw, ${caption.textContent}: ${said}`);
+  const removed = removedWords(part, order.length, step);
+  canvas.setAttribute("aria-label", gettext("What the model saw, {caption}: {removed}", { caption: caption.textContent, removed }));
 }
 
 /** Rows and columns of the grid whose patches an order lists. */

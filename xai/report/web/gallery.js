@@ -17,29 +17,31 @@ function galleryFields() {
   const byScore = () => gallery.order === "score";
   listen((partial) => byScore() && partial.rowA && arrange());
   return [
-    chooser("Order", null, plain(orders()), { read: () => gallery.order, write: set("order") }),
-    chooser("Score of method A in", null, plain(parts), {
+    chooser(gettext("Order"), null, plain(orders()), { read: () => gallery.order, write: set("order") }),
+    chooser(gettext("Score of method A in"), null, plain(parts), {
       read: () => gallery.part,
       write: set("part"),
       applies: byScore,
     }),
-    checkbox("Reversed", () => gallery.reversed, set("reversed")),
+    checkbox(gettext("Reversed"), () => gallery.reversed, set("reversed")),
     filterField(set("filter")),
   ];
 }
 
 function orders() {
-  const known = [["as given", "given"]];
-  if (page.images.some((image) => image.disagreement !== null)) known.push(["most disagreement first", "disagreement"]);
-  known.push(["by name", "name"], ["by probability of the answer", "probability"]);
-  if (page.parts.length) known.push(["by score of method A", "score"]);
+  const known = [[gettext("as given"), "given"]];
+  if (page.images.some((image) => image.disagreement !== null)) {
+    known.push([gettext("most disagreement first"), "disagreement"]);
+  }
+  known.push([gettext("by name"), "name"], [gettext("by probability of the prediction"), "probability"]);
+  if (page.parts.length) known.push([gettext("by score of method A"), "score"]);
   return known;
 }
 
 function filterField(write) {
   const input = build("input", { type: "search", autocomplete: "off", spellcheck: "false" });
   input.addEventListener("input", () => write(input.value));
-  return field(build("label", { class: "field" }, build("span", {}, "Name contains"), input), () => {
+  return field(build("label", { class: "field" }, build("span", {}, gettext("Name contains")), input), () => {
     if (input.value !== gallery.filter) input.value = gallery.filter;
   });
 }
@@ -49,7 +51,7 @@ async function arrange() {
   const turn = ++arranging;
   const list = document.getElementById("list");
   if (gallery.order === "score" && !scores) {
-    status("Reading the scores …");
+    status(gettext("Reading the scores …"));
     scores = await readScores();
   }
   if (turn !== arranging) return; // another order was asked for meanwhile
@@ -61,7 +63,7 @@ async function arrange() {
     document.getElementById(`image-${place}`).hidden = !hit;
     return hit;
   });
-  status(`${hits.length} of ${places.length} images`);
+  status(gettext("{count} of {total} images", { count: hits.length, total: places.length }));
 }
 
 function status(text) {

@@ -1,6 +1,6 @@
 // What is shown of one image: a panel per map, or one picture with two maps to wipe between.
 
-const PHOTO = { title: "original", note: "", map: null, photo: true };
+const PHOTO = { title: gettext("original"), note: "", map: null, photo: true };
 
 /** The panels of an image, side by side: [{title, note, row, label, map, photo, stamp}, …]. */
 function panelsOf(detail) {
@@ -8,7 +8,7 @@ function panelsOf(detail) {
 }
 
 function photoPanel(detail) {
-  return detail.photo ? PHOTO : { ...PHOTO, note: "the page holds no picture of it" };
+  return detail.photo ? PHOTO : { ...PHOTO, note: gettext("the page holds no picture of it") };
 }
 
 function classPanels(detail) {
@@ -48,33 +48,59 @@ function classPanel(detail, row, label) {
   const map = mapFor(detail, row, label);
   const probability = detail.entry.probabilities[label];
   const known = typeof probability === "number" ? `: ${percentText(probability)}` : "";
-  return finished(detail, { title: readable(label) + known, note: classNote(map, label), row, label, map });
+  return finished(detail, { title: labelName(label) + known, note: classNote(map, label), row, label, map });
 }
 
 function classNote(map, label) {
   const [first, second] = (page.compared ?? []).map(readable);
-  if (page.classes.includes(label)) return map && map.limit ? `peak ${percentText(peakOf(map).size / map.limit)} of scale` : "";
-  if (label === OVERLAP) return "the smaller of the two";
-  return `${first} − ${second}; blue: more for ${second} · orange: more for ${first}`;
+  if (page.classes.includes(label)) {
+    return map && map.limit ? gettext("peak {share} of scale", { share: percentText(peakOf(map).size / map.limit) }) : "";
+  }
+  if (label === OVERLAP) return gettext("the smaller of the two");
+  return gettext("{first} − {second}; blue: more for {second} · orange: more for {first}", { first, second });
 }
 
 /** A panel named by its method, on a scale of its own. */
 function rowPanel(detail, row, label) {
   const { control } = page.rows.find((one) => one.name === row) ?? {};
-  const note = `${control ? "control, " : ""}evidence for ${readable(label)}`;
+  const note = control
+    ? gettext("control, evidence for {label}", { label: labelName(label) })
+    : gettext("evidence for {label}", { label: labelName(label) });
   return finished(detail, { title: readable(row), note, row, label, map: mapFor(detail, row, label) });
 }
 
 function finished(detail, panel) {
   const { map, label, row } = panel;
   const name = readable(detail.entry.name);
-  if (!map) return { ...panel, stamp: "no map of this class", alt: `${name}; there is no map` };
+  if (!map) return { ...panel, stamp: gettext("no map of this class"), alt: gettext("{name}; there is no map", { name }) };
   const peak = peakOf(map);
-  const subject = label === DIFFERENCE || label === OVERLAP ? label : "evidence";
-  const stamp = peak.size === 0 ? `no ${subject}: the map is zero` : "";
-  const most = `strongest in patch row ${peak.row + 1}, column ${peak.col + 1}: ${numberText(peak.value, 4)}`;
-  const what = subject === "evidence" ? `Evidence for ${readable(label)}` : `The classes' ${label}`;
-  return { ...panel, stamp, alt: `${what} by ${readable(row)}, over ${name}; ${stamp || most}` };
+  const stamp = peak.size === 0 ? zeroWords(label) : "";
+  const most = gettext("strongest in patch row {row}, column {column}: {value}", {
+    ...{ row: peak.row + 1, column: peak.col + 1, value: numberText(peak.value, 4) },
+  });
+  const subject = subjectWords(label);
+  const alt = gettext("{subject} by {method}, over {name}; {what}", {
+    ...{ subject, method: readable(row), name, what: stamp || most },
+  });
+  return { ...panel, stamp, alt };
+}
+
+function subjectWords(label) {
+  if (label === DIFFERENCE) return gettext("The classes' difference");
+  if (label === OVERLAP) return gettext("The classes' overlap");
+  return gettext("Evidence for {label}", { label: readable(label) });
+}
+
+function zeroWords(label) {
+  if (label === DIFFERENCE) return gettext("no difference: the map is zero");
+  if (label === OVERLAP) return gettext("no overlap: the map is zero");
+  return gettext("no evidence: the map is zero");
+}
+
+/** The name of a class, or of what compares two of them. */
+function labelName(label) {
+  if (page.classes.includes(label)) return readable(label);
+  return { [DIFFERENCE]: gettext("difference"), [OVERLAP]: gettext("overlap") }[label] ?? readable(label);
 }
 
 /** The patch with the largest absolute relevance. */
@@ -99,7 +125,7 @@ function panelFigure(detail, focusable) {
     write(note, panel.note);
     write(stamp, panel.stamp ?? "");
     stamp.hidden = !panel.stamp;
-    canvas.setAttribute("aria-label", panel.alt ?? `${readable(detail.entry.name)}, as it is`);
+    canvas.setAttribute("aria-label", panel.alt ?? gettext("{name}, as it is", { name: readable(detail.entry.name) }));
     scale.show(panel.map);
   };
   return { root, canvas, marker, show };
@@ -110,7 +136,7 @@ function wipeFigure(detail) {
   const titles = [build("strong"), build("strong")];
   const { frame, canvas, stamp, marker } = frameOf(detail, true);
   const divider = build("div", { class: "divider" });
-  const range = build("input", { type: "range", min: 0, max: 100, step: 1, value: 50, "aria-label": "Wipe" });
+  const range = build("input", { type: "range", min: 0, max: 100, step: 1, value: 50, "aria-label": gettext("Wipe") });
   const scales = [scaleOf(), scaleOf()];
   frame.append(divider);
   const caption = build("figcaption", { class: "sides" }, titles.map((title) => build("span", {}, title)));
@@ -118,18 +144,18 @@ function wipeFigure(detail) {
   limitHeight(body, detail);
   const show = (panels) => {
     panels.forEach((panel, i) => {
-      write(titles[i], `${i ? "right" : "left"}: ${panel.title}`);
+      write(titles[i], i ? gettext("right: {title}", panel) : gettext("left: {title}", panel));
       scales[i].show(panel.map);
     });
-    const said = panels.filter((panel) => panel.stamp).map((panel) => `${panel.title}: ${panel.stamp}`);
-    write(stamp, said.join(" · "));
-    stamp.hidden = !said.length;
-    const [left, right] = panels.map((panel) => panel.alt ?? "the image");
-    canvas.setAttribute("aria-label", `Left of the divider: ${left}. Right of it: ${right}`);
+    const stamps = panels.filter((panel) => panel.stamp).map((panel) => `${panel.title}: ${panel.stamp}`);
+    write(stamp, stamps.join(" · "));
+    stamp.hidden = !stamps.length;
+    const [left, right] = panels.map((panel) => panel.alt ?? gettext("the image"));
+    canvas.setAttribute("aria-label", gettext("Left of the divider: {left}. Right of it: {right}", { left, right }));
   };
   const place = (part) => {
     divider.style.left = `${100 * part}%`;
-    range.setAttribute("aria-valuetext", `${wholePercent(part)} left, ${wholePercent(1 - part)} right`);
+    range.setAttribute("aria-valuetext", gettext("{left} left, {right} right", { left: wholePercent(part), right: wholePercent(1 - part) }));
   };
   return { root: build("figure", { class: "panel" }, caption, body), canvas, marker, range, show, place };
 }

@@ -49,7 +49,9 @@ async function openSheet(place) {
   content.dataset.place = place;
   dialog.scrollTop = 0;
   const name = readable(page.images[place].name);
-  document.getElementById("sheet-place").textContent = `${place + 1} of ${page.images.length}: ${name}`;
+  document.getElementById("sheet-place").textContent = gettext("{place} of {total}: {name}", {
+    ...{ place: place + 1, total: page.images.length, name },
+  });
 }
 
 /** A button that is of no use any more hands its focus on. */
@@ -94,12 +96,12 @@ function sheetParts(found) {
   const maps = sheetMaps(found);
   const explorer = build("section", { class: "explorer" });
   return [
-    build("p", { class: "sheet-kicker" }, `Evidence sheet · ${readable(page.title)}`),
+    build("p", { class: "sheet-kicker" }, gettext("Evidence sheet · {title}", { title: readable(page.title) })),
     build("h2", { id: "sheet-title" }, readable(found.entry.name)),
     caveatPart(found.entry),
     imagePart(found),
     sheetSection(
-      maps.length > 1 ? "Maps" : "Map",
+      maps.length > 1 ? gettext("Maps") : gettext("Map"),
       build("div", { class: maps.length > 4 ? "sheet-maps" : "sheet-maps few" }, ...maps),
       build("p", { class: "small muted" }, mapsLegend(found)),
     ),
@@ -119,70 +121,80 @@ function caveatPart({ caveats }) {
 }
 
 function imagePart(found) {
-  const canvas = build("canvas", { role: "img", "aria-label": `The image ${readable(found.entry.name)}` });
+  const canvas = build("canvas", { role: "img", "aria-label": gettext("The image {name}", { name: readable(found.entry.name) }) });
   paintPhoto(canvas, found, { area: "view", width: 480, outlines: true });
   const photo = build("figure", {}, canvas, build("figcaption", {}, photoWords(found)));
-  const facts = build("div", {}, answerTable(found.entry), factList(found.entry));
-  return build("div", { class: "sheet-image" }, photo, facts);
+  const beside = build("div", {}, predictionTable(found.entry), descriptionList(found.entry));
+  return build("div", { class: "sheet-image" }, photo, beside);
 }
 
 function photoWords({ entry, photo, truth }) {
-  const said = [photo ? "The image." : "The run kept no pictures."];
-  if (entry.box) said.push("White outline: the crop that the model was given.");
-  if (truth) said.push("Turquoise outline: the area known to be tampered with.");
-  return said.join(" ");
+  const sentences = [photo ? gettext("The image.") : gettext("The run kept no pictures.")];
+  if (entry.box) sentences.push(gettext("White outline: the crop that the model was given."));
+  if (truth) sentences.push(gettext("Turquoise outline: the area known to be tampered with."));
+  return joined(sentences);
 }
 
-/** Several of independent labels can be answers, or none. */
-function answersOf({ predicted, predicted_labels: found }) {
+/** Several of independent labels can be predicted, or none. */
+function predictedLabels({ predicted, predicted_labels: found }) {
   return page.problem_type === "multi_label_classification" && found ? found : [predicted];
 }
 
-function answerTable(entry) {
+function predictionTable(entry) {
   const { probabilities, label } = entry;
-  const answers = answersOf(entry);
+  const predicted = predictedLabels(entry);
   const lines = Object.entries(probabilities)
     .sort(([, a], [, b]) => b - a)
     .map(([name, value]) => {
-      const marks = [answers.includes(name) ? "the model's answer" : null, name === label ? "true class" : null];
+      const marks = [
+        predicted.includes(name) ? gettext("predicted") : null,
+        name === label ? gettext("true class") : null,
+      ];
       const cell = build("td", { class: "number" }, datum(value, percentText));
-      return [readable(name), cell, marks.filter(Boolean).join(", ")];
+      return [readable(name), cell, marks.filter(Boolean).join(gettext(", "))];
     });
-  const known = label === null ? "the true class is not known" : `true class: ${readable(label)}`;
-  const what = page.problem_type === "multi_label_classification" ? "Probabilities of independent labels" : "Probabilities";
-  return sheetTable(`${what}; ${known}`, ["Class", "Probability", "Note"], lines, "answers");
+  const truth =
+    label === null
+      ? gettext("the true class is not known")
+      : gettext("true class: {label}", { label: readable(label) });
+  const independent = page.problem_type === "multi_label_classification";
+  const caption = independent
+    ? gettext("Probabilities of independent labels; {truth}", { truth })
+    : gettext("Probabilities; {truth}", { truth });
+  const headings = [gettext("Class"), gettext("Probability"), gettext("Note")];
+  return sheetTable(caption, headings, lines, "answers");
 }
 
-function factList(entry) {
+function descriptionList(entry) {
   const { words, whole } = seenBox(entry);
-  const facts = [
-    ["Image", entry.id === entry.name ? null : entry.id],
-    ["Group", entry.group],
-    ["Size", `${entry.width} × ${entry.height} px`],
-    ["Crop explained", entry.box && boxWords(entry.box)],
-    ["Seen by the model", whole ? "the whole image" : words],
-    ["Class followed", entry.target],
-    ["SHA-256 of the file", entry.sha256],
-    ["Digest of the model's input", entry.input_hash],
-    ["Model", page.model.name],
-    ["Digest of the model", page.model.fingerprint],
-  ];
-  return factTable(facts);
+  return describedBy([
+    [gettext("Image"), entry.id === entry.name ? null : entry.id],
+    [gettext("Group"), entry.group],
+    [gettext("Size"), `${entry.width} × ${entry.height} px`],
+    [gettext("Crop explained"), entry.box && boxWords(entry.box)],
+    [gettext("Seen by the model"), whole ? gettext("the whole image") : words],
+    [gettext("Class followed"), entry.target],
+    [gettext("SHA-256 of the file"), entry.sha256],
+    [gettext("Digest of the model's input"), entry.input_hash],
+    [gettext("Model"), page.model.name],
+    [gettext("Digest of the model"), page.model.fingerprint],
+  ]);
 }
 
-function factTable(facts) {
-  const known = facts.filter(([, value]) => value !== null && value !== undefined);
+/** A list of names and values, those without a value left out. */
+function describedBy(pairs) {
+  const known = pairs.filter(([, value]) => value !== null && value !== undefined);
   const digest = (text) => (/^[0-9a-f]{12,}$/.test(text) ? "mono" : null);
-  const pairs = known.flatMap(([name, value]) => {
+  const items = known.flatMap(([name, value]) => {
     const text = flatWords(value);
     return [build("dt", {}, readable(name)), build("dd", { class: digest(text) }, text)];
   });
-  return build("dl", { class: "facts" }, ...pairs);
+  return build("dl", { class: "facts" }, ...items);
 }
 
 function boxWords(box) {
   const [x, y, width, height] = box.map((length) => numberText(length, 4));
-  return `${width} × ${height} px from (${x}, ${y})`;
+  return gettext("{width} × {height} px from ({x}, {y})", { width, height, x, y });
 }
 
 function seenBox({ seen, width, height }) {
@@ -193,10 +205,10 @@ function seenBox({ seen, width, height }) {
 
 /** Any value of a mapping as text. */
 function flatWords(value) {
-  if (Array.isArray(value)) return value.map(flatWords).join(", ") || "none";
+  if (Array.isArray(value)) return value.map(flatWords).join(", ") || pgettext("value", "none");
   if (value !== null && typeof value === "object") {
     const inside = Object.entries(value).map(([key, inner]) => `${readable(key)} ${flatWords(inner)}`);
-    return inside.join(", ") || "none";
+    return inside.join(", ") || pgettext("value", "none");
   }
   return typeof value === "number" ? String(value) : readable(String(value));
 }
@@ -230,7 +242,9 @@ function mapFigure(found, map, { name, control, label }, recorded) {
   const peak = map.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const canvas = build("canvas", {
     role: "img",
-    "aria-label": `Map of ${readable(name)} for ${subject}; strongest patch ${numberText(peak)}`,
+    "aria-label": gettext("Map of {method} for {subject}; strongest patch {peak}", {
+      ...{ method: readable(name), subject, peak: numberText(peak) },
+    }),
   });
   paintMap(canvas, found, map, recorded, { width: 480 });
   const only = page.kind === "explanation" && page.rows.length === 1;
@@ -243,9 +257,9 @@ function mapFigure(found, map, { name, control, label }, recorded) {
       "figcaption",
       {},
       build("strong", {}, only ? subject : named(name)),
-      only ? null : `for ${subject}`,
-      control ? build("span", { class: "tag" }, "control") : null,
-      peak === 0 ? " No evidence: the map is zero." : null,
+      only ? null : gettext("for {subject}", { subject }),
+      control ? build("span", { class: "tag" }, gettext("control")) : null,
+      peak === 0 ? ` ${gettext("No evidence: the map is zero.")}` : null,
     ),
   );
 }
@@ -260,10 +274,14 @@ function colourBar(map, recorded) {
 function mapsLegend(found) {
   const grids = Object.values(found.maps).flatMap((byClass) => Object.values(byClass));
   const sizes = [...new Set(grids.map(({ rows, cols }) => `${rows} × ${cols}`))];
-  const said = [`Relevance on ${listed(sizes)} patches, in the method's own units, over the original image.`];
-  said.push("Bars give the scale of each map; two-sided ones are blue against the class and orange for it.");
-  if (!seenBox(found.entry).whole) said.push("Dimmed and hatched: not seen by the model.");
-  return said.join(" ");
+  const sentences = [
+    gettext("Relevance on {sizes} patches, in the method's own units, over the original image.", {
+      sizes: listed(sizes),
+    }),
+    gettext("Bars give the scale of each map; two-sided ones are blue against the class and orange for it."),
+  ];
+  if (!seenBox(found.entry).whole) sentences.push(gettext("Dimmed and hatched: not seen by the model."));
+  return joined(sentences);
 }
 
 function methodsPart(found) {
@@ -272,29 +290,45 @@ function methodsPart(found) {
   const lines = rows.map(({ name, method, options, preset }) => {
     const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
     const { summary, reference } = cards.get(method) ?? {};
-    return [named(name), named(preset ? `preset ${preset}: ${method}` : method), set.join("; ") || "defaults", readable(summary ?? "–"), readable(reference ?? "–")];
+    return [
+      named(name),
+      named(preset ? gettext("preset {preset}: {method}", { preset, method }) : method),
+      set.join("; ") || gettext("defaults"),
+      ...[summary, reference].map((text) => readable(text ?? "–")),
+    ];
   });
-  const headings = ["Map", "Method", "Options", "What it does", "Reference"];
+  const headings = [gettext("Map"), gettext("Method"), gettext("Options"), gettext("What it does"), gettext("Reference")];
   return sheetSection(
-    "How the maps were made",
-    sheetTable("Methods and their options", headings, lines, "methods"),
+    gettext("How the maps were made"),
+    sheetTable(gettext("Methods and their options"), headings, lines, "methods"),
     page.fusion && build("p", {}, fusionWords(page.fusion)),
     protocolsPart(found),
     modelPart(),
   );
 }
 
+/** A key of the payload as a heading. */
+function fieldName(key) {
+  const words = key.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 function modelPart() {
-  const facts = Object.entries(page.model).filter(([name]) => name !== "name" && name !== "fingerprint");
-  if (!facts.length) return null;
-  const told = facts.map(([name, value]) => [name.replaceAll("_", " "), value]);
-  return build("div", {}, build("h4", {}, "The model"), factTable(told));
+  const fields = Object.entries(page.model).filter(([name]) => name !== "name" && name !== "fingerprint");
+  if (!fields.length) return null;
+  const description = fields.map(([name, value]) => [fieldName(name), value]);
+  return build("div", {}, build("h4", {}, gettext("The model")), describedBy(description));
 }
 
 function fusionWords({ row, layers, head_fusion, layer_fusion, clamp }) {
-  const kept = { heads: "; negative products left out", fused: "; negative relevance left out" }[clamp] ?? "";
-  const over = `${head_fusion} over heads, ${layer_fusion} over layers ${layers.join(", ")} (counted from 0)`;
-  return `${readable(row)}: ${over}${kept}.`;
+  const over = gettext("{method}: {head_fusion} over heads, {layer_fusion} over layers {layers} (counted from 0).", {
+    ...{ method: readable(row), head_fusion, layer_fusion, layers: layers.join(", ") },
+  });
+  const clamped = {
+    heads: gettext("Negative products are left out."),
+    fused: gettext("Negative relevance is left out."),
+  };
+  return clamp ? joined([over, clamped[clamp]]) : over;
 }
 
 /** How the numbers of this sheet were measured, where the page knows. */
@@ -305,31 +339,36 @@ function protocolsPart(found) {
   const lines = protocols.map((one) => [
     readable(one.name),
     `${one.unit}, ${flatWords(one.operator)}`,
-    readable(one.value),
+    valueName(one.value),
     build("span", { class: "mono" }, readable(one.hash)),
     readable(one.reference || "–"),
   ]);
-  const headings = ["Protocol", "What is removed, and how", "Value", "Hash", "Source"];
-  return sheetTable("Protocols of the scores", headings, lines, "methods");
+  const headings = [
+    ...[gettext("Protocol"), gettext("What is removed, and how"), gettext("Value")],
+    ...[gettext("Hash"), gettext("Source")],
+  ];
+  return sheetTable(gettext("Protocols of the scores"), headings, lines, "methods");
 }
 
 function limitsPart() {
   const limits = document.getElementById("sheet").dataset.limits;
-  const facts = [
-    ["Page", page.title],
-    ["Made", page.created],
-    ["Written by", `xai ${page.version}, ${page.schema}`],
-    ...Object.entries(page.provenance).map(([key, value]) => [key[0].toUpperCase() + key.slice(1), value]),
+  const origin = [
+    [gettext("Page"), page.title],
+    [gettext("Made"), page.created],
+    [gettext("Written by"), `xai ${page.version}, ${page.schema}`],
+    ...Object.entries(page.provenance).map(([key, value]) => [fieldName(key), value]),
   ];
   return sheetSection(
-    "Limits and origin",
+    gettext("Limits and origin"),
     build("p", { class: "limits" }, limits),
     build(
       "p",
       {},
-      "Removing patches shows what this model reacts to; changed images are ones it was not trained on. " +
-        "Equal numbers do not make two methods right.",
+      gettext(
+        "Removing patches shows what this model reacts to; changed images are ones it was not trained on. " +
+          "Equal numbers do not make two methods right.",
+      ),
     ),
-    factTable(facts),
+    describedBy(origin),
   );
 }

@@ -55,17 +55,19 @@ function addCopying(box, table) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "quiet copy";
-  button.textContent = "Copy as CSV";
-  button.setAttribute("aria-label", `Copy as CSV: ${table.caption.textContent}`);
-  const said = document.createElement("span");
-  said.className = "muted small";
-  said.setAttribute("role", "status");
+  button.textContent = gettext("Copy as CSV");
+  button.setAttribute("aria-label", gettext("Copy as CSV: {table}", { table: table.caption.textContent }));
+  const outcome = document.createElement("span");
+  outcome.className = "muted small";
+  outcome.setAttribute("role", "status");
   button.addEventListener("click", async () => {
     const count = table.tBodies[0].rows.length;
     const done = await copyText(csvOf(table));
-    said.textContent = done ? `✓ Copied ${count} rows.` : "The browser did not let this page copy.";
+    outcome.textContent = done
+      ? ngettext("✓ Copied {n} row.", "✓ Copied {n} rows.", count)
+      : gettext("The browser did not let this page copy.");
   });
-  tools.append(button, said);
+  tools.append(button, outcome);
   box.append(tools);
 }
 

@@ -30,22 +30,26 @@ function syncToolbar() {
 function lookWords() {
   const rows = look.view === "wipe" || page.kind === "benchmark" ? [look.rowA, look.rowB] : [look.rowA];
   const methods = page.rows.length > 1 && page.kind !== "comparison" ? [rows.map(readable).join(" | ")] : [];
-  const hidden = look.threshold > 0 ? [`below ${wholePercent(look.threshold)} of the scale hidden`] : [];
-  return [...methods, labelWords(), `opacity ${wholePercent(look.opacity)}`, ...hidden].join(" · ");
+  const hidden = look.threshold > 0 ? [gettext("below {share} of the scale hidden", { share: wholePercent(look.threshold) })] : [];
+  const opacity = gettext("opacity {share}", { share: wholePercent(look.opacity) });
+  return [...methods, labelWords(), opacity, ...hidden].join(" · ");
 }
 
 function labelWords() {
-  if (!look.own) return readable(look.label);
-  if (page.kind === "explanation") return "every class";
-  return page.classes.length > 1 ? "the class followed" : readable(page.classes[0] ?? "");
+  if (!look.own) return labelName(look.label);
+  return page.kind === "explanation" || page.classes.length > 1 ? ownWords() : readable(page.classes[0] ?? "");
+}
+
+function ownWords() {
+  return page.kind === "explanation" ? gettext("every class") : gettext("the class followed");
 }
 
 function viewField() {
-  const views = [["side", "Side by side"], ["wipe", "Wipe"]];
+  const views = [["side", gettext("Side by side")], ["wipe", gettext("Wipe")]];
   const inputs = views.map(([value]) => build("input", { type: "radio", name: "view", value }));
   const labels = views.map(([, text], i) => build("label", {}, inputs[i], build("span", {}, text)));
-  const segments = build("div", { class: "segments", role: "radiogroup", "aria-label": "View" }, labels);
-  const element = build("div", { class: "field" }, build("span", {}, "View"), segments);
+  const segments = build("div", { class: "segments", role: "radiogroup", "aria-label": gettext("View") }, labels);
+  const element = build("div", { class: "field" }, build("span", {}, gettext("View")), segments);
   element.addEventListener("change", (event) => change({ view: event.target.value }));
   return field(element, () => inputs.forEach((input) => (input.checked = input.value === look.view)));
 }
@@ -54,30 +58,37 @@ function mapFields(stack) {
   const wipes = () => look.view === "wipe";
   const several = page.rows.length > 1;
   const made = [
-    chooser("Method A", "rowA", rowGroups(), () => several && (page.kind !== "comparison" || wipes())),
-    chooser("Method B", "rowB", rowGroups(), () => several && (page.kind === "benchmark" || wipes())),
+    chooser(gettext("Method A"), "rowA", rowGroups(), () => several && (page.kind !== "comparison" || wipes())),
+    chooser(gettext("Method B"), "rowB", rowGroups(), () => several && (page.kind === "benchmark" || wipes())),
     labelField(),
   ];
   if (!stack) return made;
-  return [...made, chooser("Layers", "layers", layerGroups(stack)), chooser("Heads", "head", headGroups(stack))];
+  return [
+    ...made,
+    chooser(gettext("Layers"), "layers", layerGroups(stack)),
+    chooser(gettext("Heads"), "head", headGroups(stack)),
+  ];
 }
 
 function rowGroups() {
   const names = (control) => page.rows.filter((row) => row.control === control).map((row) => row.name);
   const options = (control) => names(control).map((name) => [readable(name), name]);
-  return names(true).length ? [["Methods", options(false)], ["Controls", options(true)]] : plain(options(false));
+  if (!names(true).length) return plain(options(false));
+  return [
+    [gettext("Methods"), options(false)],
+    [gettext("Controls"), options(true)],
+  ];
 }
 
 function labelField() {
-  const own = page.kind === "explanation" ? "every class" : "the class followed";
   const derived = page.compared ? [DIFFERENCE, OVERLAP].filter((name) => !page.classes.includes(name)) : [];
   const names = [...page.classes, ...derived];
-  const element = chooser("Class", null, plain([[own, null], ...names.map((name) => [readable(name), name])]), {
+  const options = [[ownWords(), null], ...names.map((name) => [labelName(name), name])];
+  return chooser(gettext("Class"), null, plain(options), {
     read: () => (look.own ? null : look.label),
     write: (label) => change(label === null ? { own: true } : { own: false, label }),
     applies: () => names.length > 1,
   });
-  return element;
 }
 
 function layerGroups({ layers }) {
@@ -85,26 +96,38 @@ function layerGroups({ layers }) {
     `${readable(name).replaceAll("_", " ")}${list.length > 1 ? ` (${list.length})` : ""}`,
     name,
   ]);
-  const explained = `${AS_EXPLAINED} (${page.fusion.layers.join(", ")})`;
-  const single = Array.from({ length: layers }, (_, i) => [`layer ${i}`, i]);
-  return [[null, [[explained, AS_EXPLAINED]]], ["Presets", presets], ["One layer", single]];
+  const explained = gettext("as explained ({how})", { how: page.fusion.layers.join(", ") });
+  const single = Array.from({ length: layers }, (_, layer) => [gettext("layer {layer}", { layer }), layer]);
+  return [
+    [null, [[explained, AS_EXPLAINED]]],
+    [gettext("Presets"), presets],
+    [gettext("One layer"), single],
+  ];
 }
 
 function headGroups({ heads }) {
-  const fused = Object.keys(HEAD_FUSIONS).map((name) => [`${name} of all`, name]);
-  const single = Array.from({ length: heads }, (_, i) => [`head ${i}`, i]);
-  const explained = [[`${AS_EXPLAINED} (${page.fusion.head_fusion})`, AS_EXPLAINED]];
-  return [[null, explained], ["Fusion", fused], ["One head", single]];
+  const fused = Object.keys(HEAD_FUSIONS).map((name) => [gettext("{fusion} of all", { fusion: name }), name]);
+  const single = Array.from({ length: heads }, (_, head) => [gettext("head {head}", { head }), head]);
+  const explained = gettext("as explained ({how})", { how: page.fusion.head_fusion });
+  return [
+    [null, [[explained, AS_EXPLAINED]]],
+    [gettext("Fusion"), fused],
+    [gettext("One head"), single],
+  ];
 }
 
 function paintFields() {
-  const signs = [["both", "both"], ["only for", "positive"], ["only against", "negative"]];
+  const signs = [
+    [pgettext("sign", "both"), "both"],
+    [pgettext("sign", "only for"), "positive"],
+    [pgettext("sign", "only against"), "negative"],
+  ];
   return [
-    chooser("Sign", "sign", plain(signs)),
-    slider("Opacity", "opacity"),
-    slider("Hide below", "threshold"),
-    chooser("Colours", "colours", plain(UNSIGNED.map((name) => [name, name]))),
-    checkbox("Outlines", () => look.outlines, (outlines) => change({ outlines })),
+    chooser(gettext("Sign"), "sign", plain(signs)),
+    slider(gettext("Opacity"), "opacity"),
+    slider(gettext("Hide below"), "threshold"),
+    chooser(gettext("Colours"), "colours", plain(UNSIGNED.map((name) => [name, name]))),
+    checkbox(gettext("Outlines"), () => look.outlines, (outlines) => change({ outlines })),
   ];
 }
 

@@ -37,7 +37,7 @@ async function enter(place, article) {
   try {
     view.detail ??= await detail(place);
   } catch (error) {
-    view.stage.replaceChildren(build("p", {}, "The data of this image could not be read."));
+    view.stage.replaceChildren(build("p", {}, gettext("The data of this image could not be read.")));
     throw error;
   }
   if (visible.has(place)) repaint([place]);
@@ -178,16 +178,23 @@ function readOut(view, x, y) {
     mark(one.marker, view.detail, view.panels[at]?.map, found[at]);
   });
   const line = view.article.querySelector(".readout");
-  if (first < 0) return write(line, view.panels.some((panel) => panel.map) ? "not seen by the model" : "");
+  if (first < 0) {
+    write(line, view.panels.some((panel) => panel.map) ? gettext("not seen by the model") : "");
+    return;
+  }
   const { rows, cols } = view.panels[first].map;
   const values = found.flatMap((one, i) => (one ? `${nameOf(view.panels[i])}: ${numberText(one.value, 4)}` : []));
   const { row, col } = found[first];
-  write(line, `patch row ${row + 1} of ${rows}, column ${col + 1} of ${cols} · ${values.join(" · ")}`);
+  const place = gettext("patch row {row} of {rows}, column {column} of {columns}", {
+    ...{ row: row + 1, rows, column: col + 1, columns: cols },
+  });
+  write(line, [place, ...values].join(" · "));
 }
 
 /** A panel's name without the probability. */
 function nameOf({ label, row }) {
-  return readable(page.kind === "explanation" && (look.view !== "wipe" || look.rowA === look.rowB) ? label : row);
+  const byClass = page.kind === "explanation" && (look.view !== "wipe" || look.rowA === look.rowB);
+  return byClass ? labelName(label) : readable(row);
 }
 
 function clearReadOut(view) {
