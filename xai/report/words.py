@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 
 from xai.core import Explanation, Geometry
+from xai.core.language import gettext, gettext_noop
 from xai.report.overlay import ColourScale, DrawnImage
 from xai.report.text import percent, printable, shorten
 
 LISTED = 3  # labels named in a line
-LIMITS = "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
+LIMITS = gettext_noop(
+    "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
+)
 SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says so: 3:2 to a square is spared
 
 
@@ -26,25 +29,43 @@ def short(label: str) -> str:
 
 
 def verdict(explanation: Explanation) -> str:
-    """What the model said, and the truth if it is known."""
-    probabilities, found = explanation.probabilities, explanation.predicted_labels
-    shown = [f"{short(name)} ({percent(probabilities[name])})" for name in found or [explanation.predicted]]
-    said = f"predicted: {', '.join(shown[:LISTED])}"
+    """What the model predicts, and the truth if it is known."""
+    probabilities, labels = explanation.probabilities, explanation.predicted_labels
+    names = labels or [explanation.predicted]
+    named = [f"{short(name)} ({percent(probabilities[name])})" for name in names]
+    words = [gettext("predicted: {labels}", labels=gettext(", ").join(named[:LISTED]))]
     if explanation.problem_type.independent:
-        rest = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        said = f"{said}{rest} · independent labels" if found else f"predicted: none · likeliest: {shown[0]}"
-    truth = explanation.sample.label
-    return said if truth is None else f"{said} · true class: {short(truth)}"
+        if len(labels) > LISTED:
+            words = [gettext("{predicted} and {n} more", predicted=words[0], n=len(labels) - LISTED)]
+        words.append(gettext("independent labels"))
+        if not labels:
+            words = [gettext("predicted: none"), gettext("likeliest: {label}", label=named[0])]
+    if explanation.sample.label is not None:
+        words.append(gettext("true class: {label}", label=short(explanation.sample.label)))
+    return " · ".join(words)
 
 
 def peak(values: np.ndarray, scale: ColourScale) -> str:
     """The strongest relevance of a map as a share of the common scale; nothing for a map that is zero."""
-    return "" if not values.any() else f"peak {percent(float(scale.strength(values).max()))} of scale"
+    if not values.any():
+        return ""
+    return gettext("peak {share} of scale", share=percent(float(scale.strength(values).max())))
 
 
 def stamp(values: np.ndarray, what: str = "evidence") -> str:
-    """Words over a map that is zero everywhere, else nothing."""
-    return "" if values.any() else f"no {what}: the map is zero"
+    """Words over a map that is zero everywhere, else nothing.
+
+    Args:
+        values: The map.
+        what: "evidence", or "difference" or "overlap" of two classes' maps.
+    """
+    if values.any():
+        return ""
+    return {
+        "evidence": gettext("no evidence: the map is zero"),
+        "difference": gettext("no difference: the map is zero"),
+        "overlap": gettext("no overlap: the map is zero"),
+    }[what]
 
 
 def titled(explanation: Explanation, label: str) -> str:
@@ -58,30 +79,38 @@ def method(explanation: Explanation, without: Collection[str] = ()) -> str:
     options = ", ".join(
         f"{key} {_plain(value)}" for key, value in explanation.options.items() if key not in without
     )
-    preset = f"preset {explanation.preset}: " if explanation.preset and not without else ""
-    return printable(preset + explanation.method + (f" ({options})" if options else ""))
+    name = explanation.method + (f" ({options})" if options else "")
+    if explanation.preset and not without:
+        name = gettext("preset {preset}: {method}", preset=explanation.preset, method=name)
+    return printable(name)
 
 
 def made_by(explanation: Explanation, without: Collection[str] = ()) -> str:
     """Method, options and model, in a sentence."""
-    model = explanation.model.get("name")
-    return f"Method: {method(explanation, without)}." + (
-        f" Model: {shorten(printable(str(model)), 80)}." if model else ""
-    )
+    name, model = method(explanation, without), explanation.model.get("name")
+    if not model:
+        return gettext("Method: {method}.", method=name)
+    return gettext("Method: {method}. Model: {model}.", method=name, model=shorten(printable(str(model)), 80))
 
 
 def colours(scale: ColourScale, subject: str) -> str:
     """What the colours of a map mean. `subject` names what the evidence is for."""
     if scale.signed:
-        return f"Orange speaks for {subject}, blue against it: the stronger the colour, the more."
-    return (
-        f"The brighter the colour, the more the patch speaks for {subject}; bare grey means little or none."
+        return gettext(
+            "Orange speaks for {subject}, blue against it: the stronger the colour, the more.",
+            subject=subject,
+        )
+    return gettext(
+        "The brighter the colour, the more the patch speaks for {subject}; bare grey means little or none.",
+        subject=subject,
     )
 
 
 def sides(first: str, second: str) -> str:
     """What the two colours of the difference `first` − `second` mean."""
-    return f"blue: more for {short(second)} · orange: more for {short(first)}"
+    return gettext(
+        "blue: more for {second} · orange: more for {first}", second=short(second), first=short(first)
+    )
 
 
 def squashed(geometry: Geometry, size: tuple[int, int] | None) -> list[str]:
@@ -95,9 +124,13 @@ def squashed(geometry: Geometry, size: tuple[int, int] | None) -> list[str]:
         return []
     left, top, right, bottom = geometry.box
     return [
-        f"The model saw this squashed: {right - left:.0f}×{bottom - top:.0f} pixels (width × height) became "
-        f"{size[1]}×{size[0]}, an aspect changed {change:.1f} times. "
-        "A crop of the part that matters (--box x,y,w,h) keeps it."
+        gettext(
+            "The model saw this squashed: {original} pixels (width × height) became {input}, an aspect changed "
+            "{change} times. A crop of the part that matters (--box x,y,w,h) keeps it.",
+            original=f"{right - left:.0f}×{bottom - top:.0f}",
+            input=f"{size[1]}×{size[0]}",
+            change=f"{change:.1f}",
+        )
     ]
 
 
@@ -109,16 +142,16 @@ def squashed_for(explanation: Explanation) -> list[str]:
 
 def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
     """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
-    said = []
+    sentences = []
     if explanation.sample.box is not None:
-        said.append("White outline: the crop that the model was given.")
+        sentences.append(gettext("White outline: the crop that the model was given."))
     if image.view is not None:
-        said.append("The maps show this crop enlarged, with some of its surroundings.")
+        sentences.append(gettext("The maps show this crop enlarged, with some of its surroundings."))
     if not image.seen.all():
-        said.append("Dimmed and hatched: not seen by the model.")
+        sentences.append(gettext("Dimmed and hatched: not seen by the model."))
     if explanation.sample.mask is not None:
-        said.append("Turquoise outline: the area known to be tampered with.")
-    return said + squashed_for(explanation)
+        sentences.append(gettext("Turquoise outline: the area known to be tampered with."))
+    return sentences + squashed_for(explanation)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
