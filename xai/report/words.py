@@ -125,8 +125,8 @@ def squashed(geometry: Geometry, size: tuple[int, int] | None) -> list[str]:
     left, top, right, bottom = geometry.box
     return [
         gettext(
-            "The model saw this squashed: {original} pixels (width × height) became {input}, an aspect changed "
-            "{change} times. A crop of the part that matters (--box x,y,w,h) keeps it.",
+            "The model saw this squashed: {original} pixels (width × height) became {input}, an aspect "
+            "changed {change} times. A crop of the part that matters (--box x,y,w,h) keeps it.",
             original=f"{right - left:.0f}×{bottom - top:.0f}",
             input=f"{size[1]}×{size[0]}",
             change=f"{change:.1f}",
