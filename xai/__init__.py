@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.attr import list_methods as list_methods
+    from xai.core.language import language as language
     from xai.core.versions import __version__ as __version__
     from xai.explanation import Explanation as Explanation
     from xai.explanation import explain as explain
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "__version__": "xai.core.versions",
+    "language": "xai.core.language",
     "load": "xai.models",
     "Classifier": "xai.models",
     "explain": "xai.explanation",
@@ -23,7 +25,7 @@ _ROOMS = {
     "list_methods": "xai.attr",
 }
 
-__all__ = ["Classifier", "Explanation", "__version__", "explain", "list_methods", "load"]
+__all__ = ["Classifier", "Explanation", "__version__", "explain", "language", "list_methods", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.guard import PARTLY, Debug, guarded
-from xai.cli.options import Json, TrustCode
+from xai.cli.options import Json, Lang, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 from xai.cli.signals import interrupted
 
@@ -57,6 +57,7 @@ def run(
         int, typer.Option("--ray-retries", help="How often a shard is tried again whose worker died.")
     ] = 2,
     trust_code: TrustCode = False,
+    lang: Lang = "en",
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -139,7 +140,9 @@ def status(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = Fals
 
 @app.command()
 @guarded
-def summary(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+def summary(
+    run: Run, lang: Lang = "en", as_json: Json = False, debug: Annotated[bool, Debug] = False
+) -> None:
     """Work out verdicts, tables and pictures of a run again, finished or not."""
     _summarise(run, as_json)
 
@@ -149,6 +152,7 @@ def summary(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = Fal
 def compare(
     first: Run,
     second: Annotated[str, typer.Argument(help="Folder of another run.")],
+    lang: Lang = "en",
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:

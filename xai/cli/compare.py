@@ -47,6 +47,7 @@ def compare(
     report: Annotated[
         bool, typer.Option("--report", help="Also one interactive HTML page.", rich_help_panel=opt.OUTPUT)
     ] = False,
+    lang: opt.Lang = "en",
     as_json: opt.Json = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
@@ -63,6 +64,7 @@ def compare(
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
     from xai.attr import METHODS, resolve_method
+    from xai.core.language import gettext, ngettext
     from xai.explanation import choose_method, gather, page_of_comparison, write_comparison
     from xai.explanation import compare as compare_methods
 
@@ -115,17 +117,25 @@ def compare(
             for row in content["images"]
             for method, record in row.items()
         ]
-        show_table(["image", "map", "preset", "method", "strongest row", "col", ""], rows)
+        header = [gettext("image"), gettext("map"), gettext("preset"), gettext("method")]
+        show_table([*header, gettext("strongest row"), gettext("column"), ""], rows)
     say_failures(comparison.failures)
-    say(f"{len(comparison.rows)} images, {len(options)} methods, class {comparison.label}.")
-    say_next(f"open {opened}")
+    counts = [
+        ngettext("{n} image", "{n} images", len(comparison.rows)),
+        ngettext("{n} method", "{n} methods", len(options)),
+        gettext("class {name}", name=comparison.label),
+    ]
+    say(gettext("{counts}.", counts=gettext(", ").join(counts)))
+    say_next(gettext("open {path}", path=opened))
     if comparison.failures:
         raise typer.Exit(PARTLY)
 
 
 def _strongest(record: dict[str, Any], label: str) -> list[str]:
+    from xai.core.language import gettext
+
     row, col = record["maps"][label]["strongest_patch"]
-    return [str(row), str(col), "; ".join(record["warnings"])]
+    return [str(row), str(col), gettext("; ").join(record["warnings"])]
 
 
 def _takes(method: type, option: str) -> bool:

@@ -64,6 +64,7 @@ def explain(
             "--report", help="Also one interactive HTML page of all images.", rich_help_panel=opt.OUTPUT
         ),
     ] = False,
+    lang: opt.Lang = "en",
     as_json: opt.Json = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
@@ -81,6 +82,7 @@ def explain(
 
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
+    from xai.core.language import gettext
     from xai.explanation import Explainer, PageBuilder, explain_each, gather, writing
 
     crop = opt.parse_crop(box, boxes)
@@ -111,7 +113,7 @@ def explain(
         pass  # an unwritable folder shows before the work, not after it
     builder = PageBuilder(explainer, len(sources)) if report else None
     outcome = Outcome(total=len(sources), out=out, builder=builder)
-    with outcome.collecting(), progress(len(sources), "Explaining") as step:
+    with outcome.collecting(), progress(len(sources), gettext("Explaining")) as step:
         for result in explain_each(
             explainer, sources, out, crop, layers_panel=layers_panel, heads_panel=heads_panel
         ):
@@ -119,4 +121,4 @@ def explain(
             step()
     outcome.write_page()
     outcome.show(as_json)
-    outcome.finish("compare methods on one image: xai compare IMAGE")
+    outcome.finish(gettext("compare methods on one image: xai compare IMAGE"))

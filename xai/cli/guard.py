@@ -28,7 +28,10 @@ Debug = typer.Option("--debug", help="On an error show where it happened; show l
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command: errors become one message (with `debug=True` a traceback too), memory is kept."""
+    """Decorate a command: errors become one message (with `debug=True` a traceback too), memory is kept.
+
+    What a command with a `lang` says of its results is in that language; options and errors are English.
+    """
 
     @wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -37,9 +40,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             _quieten()
         try:
             from xai.core import keep_freed_memory  # here, so that --help stays light
+            from xai.core.language import language
 
             keep_freed_memory()
-            command(*args, **options)
+            with language(options.get("lang")):
+                command(*args, **options)
         except KeyboardInterrupt:
             say("Interrupted.")
             raise typer.Exit(signals.interrupted()) from None

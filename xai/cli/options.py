@@ -96,6 +96,7 @@ Boxes = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Lang = Annotated[str, typer.Option("--lang", help="Language of pages and summaries: en or zh.")]
 
 
 def load_classifier(

@@ -22,14 +22,18 @@ HEAVY_PAGE = 100_000_000  # bytes
 
 def say_failures(failures: "Iterable[Failure]") -> None:
     """A line per image that could not be explained."""
+    from xai.core.language import gettext
+
     for failure in failures:
         text = str(failure.error)
-        say(f"Failed: {text if text.startswith(failure.name) else f'{failure.name}: {text}'}")
+        reason = text if text.startswith(failure.name) else f"{failure.name}: {text}"
+        say(gettext("Failed: {reason}", reason=reason))
 
 
 def write_page(page: "Page", out: Path) -> Path:
     """Write `index.html`, and say so if it is too large to be read with ease."""
     from xai import report
+    from xai.core.language import gettext
     from xai.explanation import writing
 
     path = out / "index.html"
@@ -37,7 +41,13 @@ def write_page(page: "Page", out: Path) -> Path:
         report.write_page(page, path)
         size = path.stat().st_size
     if size > HEAVY_PAGE:
-        say(f"{path} has {size / 1e6:.0f} MB, which browsers are slow with: explain fewer images at once.")
+        say(
+            gettext(
+                "{path} has {size} MB, which browsers are slow with: explain fewer images at once.",
+                path=path,
+                size=f"{size / 1e6:.0f}",
+            )
+        )
     return path
 
 
@@ -62,6 +72,7 @@ class Outcome:
     def add(self, result: "Explained | Failure") -> None:
         """Count one image and put it into the page, which goes on without one that it cannot take."""
         from xai.core import DataError, ModelError
+        from xai.core.language import gettext
         from xai.explanation import Failure
 
         if isinstance(result, Failure):
@@ -73,7 +84,8 @@ class Outcome:
         try:
             self.builder.add(result.explanation)
         except (DataError, ModelError) as error:
-            say(f"{result.record['image']['id']} is left out of the page: {error.message}")
+            name = result.record["image"]["id"]
+            say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -95,6 +107,8 @@ class Outcome:
 
     def show(self, as_json: bool) -> None:
         """Print the results: a line per image, or everything as one JSON object."""
+        from xai.core.language import gettext
+
         if as_json:
             failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
             show_json({"out": str(self.out), "explanations": self.records, "failures": failures})
@@ -104,31 +118,36 @@ class Outcome:
                     record["image"]["path"] or record["image"]["id"],
                     record["predicted"],
                     f"{record['probabilities'][record['predicted']]:.3f}",
-                    "; ".join(record["warnings"]),
+                    gettext("; ").join(record["warnings"]),
                 ]
                 for record in self.records
             ]
-            show_table(["image", "predicted", "probability", ""], rows)
+            show_table([gettext("image"), gettext("predicted"), gettext("probability"), ""], rows)
 
     def finish(self, advice: str) -> None:
         """Say how it went and what to do next; leave with the exit code that stands for it."""
+        from xai.core.language import gettext
+
         done, failed = len(self.records), len(self.failures)
         say_failures(self.failures)
         if self.stopped is not None:
             say(f"Error: {self.stopped}")
         elif self.interrupted:
-            say("Interrupted. What is listed as explained is complete on disk.")
+            say(gettext("Interrupted. What is listed as explained is complete on disk."))
         missing = self.total - done - failed
+        counts = [gettext("{n} of {total} images explained", n=done, total=self.total)]
+        counts += [gettext("{n} failed", n=failed)] if failed else []
+        counts += [gettext("{n} not reached", n=missing)] if missing else []
+        line = gettext(", ").join(counts)
         say(
-            f"{done} of {self.total} images explained"
-            + (f", {failed} failed" if failed else "")
-            + (f", {missing} not reached" if missing else "")
-            + (f". Results: {self.out}/" if done else ".")
+            gettext("{counts}. Results: {folder}/", counts=line, folder=self.out)
+            if done
+            else gettext("{counts}.", counts=line)
         )
         if self.interrupted or self.stopped is not None:
-            say_next("run the same command again; files that are there are replaced by the same.")
+            say_next(gettext("run the same command again; files that are there are replaced by the same."))
         elif not done:
-            say_next("check the paths; xai demo shows a run that works.")
+            say_next(gettext("check the paths; xai demo shows a run that works."))
         else:
             say_next(advice)
         code = self._exit_code()

@@ -18,7 +18,9 @@ def say(message: str) -> None:
 
 def say_next(advice: str) -> None:
     """What to do next, the last line of every command."""
-    say(f"Next: {advice}")
+    from xai.core.language import gettext
+
+    say(gettext("Next: {advice}", advice=advice))
 
 
 def show(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xai.cli.guard import Debug, guarded
-from xai.cli.options import Json
+from xai.cli.options import Json, Lang
 from xai.cli.output import say, say_next, show_json
 
 MEGABYTE = 1e6
@@ -25,6 +25,7 @@ def report(
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Write the page's data alone; default RUN/report.json.")
     ] = False,
+    lang: Lang = "en",
     as_json: Json = False,
     debug: Annotated[bool, Debug] = False,
 ) -> None:
@@ -37,6 +38,7 @@ def report(
     from xai.bench.results.page import SAMPLED
     from xai.core import UsageError
     from xai.core.files import disk_errors
+    from xai.core.language import gettext
     from xai.report import write_data, write_page
 
     if all_images and images is not None:
@@ -46,7 +48,16 @@ def report(
     with disk_errors(path):
         (write_data if data_only else write_page)(page, path)
     size, (shown, total) = path.stat().st_size, page.shown
-    say(f"Wrote {path}: {page.title}, {shown} of {total} images, {size / MEGABYTE:.1f} MB.")
+    say(
+        gettext(
+            "Wrote {path}: {title}, {shown} of {total} images, {size} MB.",
+            path=path,
+            title=page.title,
+            shown=shown,
+            total=total,
+            size=f"{size / MEGABYTE:.1f}",
+        )
+    )
     if as_json:
         show_json({"file": str(path), "bytes": size, "images": shown, "of": total})
-    say_next(f"open {path}")
+    say_next(gettext("open {path}", path=path))

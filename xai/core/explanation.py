@@ -9,6 +9,7 @@ import numpy as np
 from xai.core.errors import UsageError, nearest
 from xai.core.geometry import Geometry
 from xai.core.head import ProblemType
+from xai.core.language import DEFAULT, Language
 from xai.core.sample import Sample
 
 
@@ -29,6 +30,7 @@ class Explanation:
             at no further pass; else empty.
         problem_type: What the logits mean: exclusive classes, or independent labels.
         preset: Name of the preset whose method and options these are, None if it is that of none.
+        lang: Language in which a notebook shows it.
 
     Attributes:
         renderer: Draws an explanation as HTML where a notebook shows one. Set by `xai.report` when it is
@@ -48,6 +50,7 @@ class Explanation:
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
     problem_type: ProblemType = ProblemType.SINGLE_LABEL
     preset: str | None = None
+    lang: Language = DEFAULT
 
     @property
     def probabilities(self) -> dict[str, float]:

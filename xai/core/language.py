@@ -11,14 +11,16 @@ from contextvars import ContextVar
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
+from typing import Literal
 
 from xai.core.errors import UsageError, nearest
 
-LANGUAGES = {"en": "English", "zh": "简体中文"}
+Language = Literal["en", "zh"]
+LANGUAGES: dict[Language, str] = {"en": "English", "zh": "简体中文"}
 HTML_CODES = {"en": "en", "zh": "zh-Hans"}  # of a document's `lang`, where fonts depend on the script
-DEFAULT = "en"
+DEFAULT: Language = "en"
 
-_current: ContextVar[str] = ContextVar("language", default=DEFAULT)
+_current: ContextVar[Language] = ContextVar("language", default=DEFAULT)
 
 
 @contextmanager
@@ -37,18 +39,19 @@ def language(code: str | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def check_language(code: str) -> str:
+def check_language(code: str) -> Language:
     """The code of a language that pages and summaries can be written in.
 
     Raises:
         UsageError: There is no such language.
     """
-    if code not in LANGUAGES:
-        raise UsageError(f"There is no language {code!r}.", nearest(code, LANGUAGES))
-    return code
+    for known in LANGUAGES:
+        if known == code:
+            return known
+    raise UsageError(f"There is no language {code!r}.", nearest(code, LANGUAGES))
 
 
-def current_language() -> str:
+def current_language() -> Language:
     """The code of the language in which sentences are said now."""
     return _current.get()
 

@@ -1,7 +1,7 @@
 """The library call: images in, explanations (and files) out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from PIL.Image import Image
 from torch import nn
 
 from xai.core import Explanation, Sample
+from xai.core.language import current_language, language
 from xai.data import read_boxes
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.files import record_of, write_explanation
@@ -30,6 +31,7 @@ def explain(
     batch_size: int = 8,
     seed: int = 0,
     failures: list[Failure] | None = None,
+    lang: str | None = None,
     **options: Any,
 ) -> list[Explanation]:
     """Explain images, one relevance map per class.
@@ -47,6 +49,8 @@ def explain(
         batch_size: Most images at once; halved when memory runs out.
         seed: Of methods that draw random numbers.
         failures: Collects images that cannot be explained; without it the first one raises its error.
+        lang: Language of what is written and of what a notebook shows, "en" or "zh"; None: the one of the
+            surrounding `xai.language` block, which is English where there is none.
         options: The method's own, such as `layers="all_layers"`.
 
     Returns:
@@ -57,16 +61,17 @@ def explain(
         XaiError: A wrong name or option, a model that cannot be explained, a folder that cannot be written,
             and, when `failures` is None, an image that cannot be read or explained.
     """
-    explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
-    folder = None if out is None else Path(out)
     explanations = []
-    for result in explain_each(explainer, gather(images, folder), folder, boxes_for(box, boxes)):
-        if isinstance(result, Explained):
-            explanations.append(result.explanation)
-        elif failures is None:
-            raise result.error
-        else:
-            failures.append(result)
+    with language(lang):
+        explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
+        folder = None if out is None else Path(out)
+        for result in explain_each(explainer, gather(images, folder), folder, boxes_for(box, boxes)):
+            if isinstance(result, Explained):
+                explanations.append(replace(result.explanation, lang=current_language()))
+            elif failures is None:
+                raise result.error
+            else:
+                failures.append(result)
     return explanations
 
 

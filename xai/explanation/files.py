@@ -14,6 +14,7 @@ from safetensors.numpy import save as safetensors_bytes
 from xai import report
 from xai.core import Explanation, valid_text
 from xai.core.files import disk_errors, write_bytes
+from xai.core.language import gettext
 from xai.core.versions import versions
 from xai.report import words
 
@@ -167,7 +168,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
 def warnings_of(explanation: Explanation) -> list[str]:
     """What a reader should know: a map that is all zero shows no evidence, an image was seen squashed."""
     empty = [
-        f"no evidence for {name}: the map is all zero"
+        gettext("no evidence for {label}: the map is all zero", label=name)
         for name, values in explanation.maps.items()
         if not values.any()
     ]

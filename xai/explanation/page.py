@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xai.attr import METHODS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
 from xai.core import Explanation, Margin
+from xai.core.language import gettext
 from xai.core.versions import versions
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
@@ -57,7 +58,9 @@ class PageBuilder:
                 products = {name: values.numpy() for name, values in found.items()}
                 self._depth = len(next(iter(products.values())))
             except OutOfMemoryError:
-                caveats.append("Layers and heads are left out: all of them at once do not fit into memory.")
+                caveats.append(
+                    gettext("Layers and heads are left out: all of them at once do not fit into memory.")
+                )
         followed = _followed(explanation)
         target = class_of(explainer.targets.target_of(followed))
         removals, failed = self._check(pixels, target, {explanation.method: explanation.maps[followed]})
@@ -92,7 +95,8 @@ class PageBuilder:
             labels=explainer.classifier.labels,
             problem_type=explainer.classifier.problem_type,
             row=Row(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
-            title=title or f"{name} of {without_folders(explainer.classifier.name)}",
+            title=title
+            or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
             model=model_facts(explainer.model_facts),
             provenance=said | self._check.describe() | provenance(explainer.classifier),
             cards=[method_card(name)],
@@ -159,7 +163,8 @@ def page_of_comparison(
         problem_type=classifier.problem_type,
         rows=rows,
         label=label,
-        title=title or f"{len(rows)} methods compared on {without_folders(classifier.name)}",
+        title=title
+        or gettext("{n} methods compared on {model}", n=len(rows), model=without_folders(classifier.name)),
         model=model_facts(classifier.describe()),
         provenance={"settings": settings} | check.describe() | provenance(classifier),
         cards=[method_card(name) for name in dict.fromkeys(row.method for row in rows)],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xai.core import ModelError, derive_seed
+from xai.core.language import gettext
 from xai.models import Classifier
 from xai.perturb import Operator, Request, States, Stream, image_seeds, make_operator, rank_units
 from xai.report.payload import Removal
@@ -38,8 +39,8 @@ class RemovalCheck:
                 self.stream, self.operator, batch, [target], stacked, self.classifier.labels
             )
         except ModelError as error:
-            return [], [f"Removing patches could not be tried: {error.message}"]
-        return found, [] if found else ["Removing patches gave answers that are not finite."]
+            return [], [gettext("Removing patches could not be tried: {reason}", reason=error.message)]
+        return found, [] if found else [gettext("Removing patches gave outputs that are not finite.")]
 
     def describe(self) -> dict[str, Any]:
         """What was done, JSON-ready."""

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai.core import Explanation, ProblemType
+from xai.core.language import current_language, gettext, language
 from xai.core.versions import __version__
 from xai.report import words
 from xai.report.caveats import caveats_of
@@ -114,6 +115,7 @@ def explanation_page(
     common = all(set(of_image) == set(classes) for of_image in of_images)
     return Page(
         kind="explanation",
+        lang=current_language(),
         title=title,
         created=created or now(),
         version=__version__,
@@ -162,6 +164,7 @@ def comparison_page(
     """
     return Page(
         kind="comparison",
+        lang=current_language(),
         title=title,
         created=created or now(),
         version=__version__,
@@ -183,7 +186,7 @@ def now() -> str:
 
 
 def to_frame(explanation: Explanation) -> str:
-    """One explanation as an `<iframe>` that holds the whole page.
+    """One explanation as an `<iframe>` that holds the whole page, in the explanation's language.
 
     The frame is sandboxed: the page's scripts and styles reach nothing of the notebook, nor the notebook's
     styles the page. It works wherever a cell's output may hold a frame: Jupyter, VS Code, Colab.
@@ -191,6 +194,11 @@ def to_frame(explanation: Explanation) -> str:
     Raises:
         DataError: A map holds NaN or infinity.
     """
+    with language(explanation.lang):
+        return _frame(explanation)
+
+
+def _frame(explanation: Explanation) -> str:
     method, options = explanation.method, dict(explanation.options)
     title = words.name(explanation)
     page = explanation_page(
@@ -202,8 +210,9 @@ def to_frame(explanation: Explanation) -> str:
         model=model_facts(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
     )
+    heading = gettext("Explanation of {name}", name=title)
     return (
-        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(f"Explanation of {title}")}" '
+        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(heading)}" '
         f'sandbox="allow-scripts allow-modals" width="100%" height="{FRAME_HEIGHT}" frameborder="0"></iframe>'
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xai.core import ProblemType
+from xai.core.language import Language
 
 SCHEMA = "xai.report/1"
 
@@ -208,9 +209,7 @@ class Page(_Part):
     title: str
     created: str = Field(description="ISO 8601.")
     version: str = Field(description="Of xai.")
-    lang: Literal["en", "zh"] = Field(
-        default="en", description="Language of all sentences: English or Chinese."
-    )
+    lang: Language = Field(default="en", description="Language of all sentences: English or Chinese.")
     model: dict[str, Any]
     labels: list[str]
     problem_type: ProblemType = Field(

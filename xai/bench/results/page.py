@@ -15,6 +15,7 @@ from xai.bench.results.model import Summary
 from xai.bench.results.summary import summarise
 from xai.bench.run.store import Store, read_records, read_run
 from xai.core import DataError, ProblemType, derive_seed
+from xai.core.language import current_language
 from xai.stats import to_json
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     found = _images(chosen, records, about, summary)
     return Page(
         kind="benchmark",
+        lang=current_language(),
         title=_title(summary),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
