@@ -5,7 +5,7 @@ import (a constant, a summary of a method) is marked by `gettext_noop` and trans
 shown. Data, names, keys, options and errors stay as they are. `make translations` renews the catalogues.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -80,6 +80,14 @@ def listed(items: Sequence[str]) -> str:
     """`a, b and c`, as the current language lists things."""
     *first, last = items
     return gettext("{first} and {last}", first=gettext(", ").join(first), last=last) if first else last
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences one after another, as the current language parts them; empty ones are left out."""
+    text = ""
+    for sentence in filter(None, sentences):
+        text = gettext("{first} {second}", first=text, second=sentence) if text else sentence
+    return text
 
 
 @cache

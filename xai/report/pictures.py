@@ -6,15 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xai.core import Explanation, UsageError, nearest
+from xai.core.language import gettext, joined
 from xai.report import words
 from xai.report.layout import Panel, arrange, compose
 from xai.report.overlay import ColourScale, DrawnImage, close_view
+from xai.report.text import drawable_language
 
 COLUMNS = 6  # of the layers panel; more layers start a new pair of rows
 PIXELS = 2000  # width of a row of panels
 TILES = (160, 480)  # longest side of one head's picture, at the least and at the most
 
 
+@drawable_language()
 def draw_class(explanation: Explanation, label: str) -> Figure:
     """Original, heatmap and overlay of one class.
 
@@ -27,28 +30,41 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
     values = class_map(explanation, label)
     scale = ColourScale.of(explanation.maps.values())
     image = DrawnImage(explanation, close_view(explanation))
-    unit = f"relevance for {words.short(label)}"
+    unit = _unit(label)
     panels = [
-        Panel("original", DrawnImage(explanation).original),
-        Panel("relevance", image.heatmap(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
-        Panel("overlay", image.overlay(values, scale), scale=scale, unit=unit, stamp=words.stamp(values)),
+        Panel(gettext("original"), DrawnImage(explanation).original),
+        Panel(
+            gettext("relevance"),
+            image.heatmap(values, scale),
+            scale=scale,
+            unit=unit,
+            stamp=words.stamp(values),
+        ),
+        Panel(
+            gettext("overlay"),
+            image.overlay(values, scale),
+            scale=scale,
+            unit=unit,
+            stamp=words.stamp(values),
+        ),
     ]
     others = [words.short(other) for other in explanation.maps if other != label]
-    shared = (
-        f" The scale is shared with {', '.join(others)}: equal colours mean equal relevance."
-        if others
-        else ""
+    shared = gettext(
+        "The scale is shared with {classes}: equal colours mean equal relevance.",
+        classes=gettext(", ").join(others),
     )
     caption = [
-        f"{words.colours(scale, words.short(label))}{shared}",
-        " ".join(words.conditions(explanation, image)),
-        words.LIMITS,
+        joined([words.colours(scale, words.short(label)), shared if others else ""]),
+        joined(words.conditions(explanation, image)),
+        gettext(words.LIMITS),
         words.made_by(explanation),
     ]
-    heading = f"{words.name(explanation)} · evidence for {words.titled(explanation, label)}"
+    evidence = gettext("evidence for {label}", label=words.titled(explanation, label))
+    heading = f"{words.name(explanation)} · {evidence}"
     return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
 
 
+@drawable_language()
 def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure:
     """Original, the overlays of two classes on one scale, their signed difference and their overlap.
 
@@ -65,29 +81,50 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
     image = DrawnImage(explanation, close_view(explanation))
     names = words.short(first), words.short(second)
 
-    panels = [Panel("original", DrawnImage(explanation).original)]
+    panels = [Panel(gettext("original"), DrawnImage(explanation).original)]
     for label, values in ((first, one), (second, other)):
-        title, unit = words.titled(explanation, label), f"relevance for {words.short(label)}"
+        title, unit = words.titled(explanation, label), _unit(label)
         note = words.peak(values, scale)
         panels.append(Panel(title, image.overlay(values, scale), note, scale, unit, words.stamp(values)))
-    for title, values, one_scale, note, unit in (
-        ("difference", difference, difference_scale, f"{names[0]} − {names[1]}", words.sides(first, second)),
-        ("overlap", overlap, overlap_scale, "the smaller of the two", "relevance that both share"),
-    ):
-        picture = image.overlay(values, one_scale)
-        panels.append(Panel(title, picture, note, one_scale, unit, words.stamp(values, title)))
+    panels += [
+        Panel(
+            gettext("difference"),
+            image.overlay(difference, difference_scale),
+            f"{names[0]} − {names[1]}",
+            difference_scale,
+            words.sides(first, second),
+            words.stamp(difference, "difference"),
+        ),
+        Panel(
+            gettext("overlap"),
+            image.overlay(overlap, overlap_scale),
+            gettext("the smaller of the two"),
+            overlap_scale,
+            gettext("relevance that both share"),
+            words.stamp(overlap, "overlap"),
+        ),
+    ]
+    difference_words = gettext(
+        "Difference: orange where {first} has more relevance, blue where {second} has more. Overlap: what "
+        "speaks for both, so for neither of them alone.",
+        first=names[0],
+        second=names[1],
+    )
+    shared = gettext(
+        "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence."
+    )
     caption = [
-        "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
-        f"{words.colours(scale, 'the class')} Difference: orange where {names[0]} has more relevance, "
-        f"blue where {names[1]} has more. Overlap: what speaks for both, so for neither of them alone.",
-        " ".join(words.conditions(explanation, image)),
-        words.LIMITS,
+        joined([shared, words.colours(scale, gettext("the class")), difference_words]),
+        joined(words.conditions(explanation, image)),
+        gettext(words.LIMITS),
         words.made_by(explanation),
     ]
-    heading = f"{words.name(explanation)} · {names[0]} and {names[1]} compared"
+    subject = gettext("{first} and {second} compared", first=names[0], second=names[1])
+    heading = f"{words.name(explanation)} · {subject}"
     return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)
 
 
+@drawable_language()
 def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
     """Heatmap and overlay for every layer or choice of layers, all on one scale.
 
@@ -111,16 +148,20 @@ def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
         for start in range(0, len(maps), COLUMNS)
         for panels in (heatmaps, overlays)
     ]
+    shared = gettext(
+        "All layers share one scale: equal colours mean equal relevance, a pale map is weak evidence."
+    )
     caption = [
-        "All layers share one scale: equal colours mean equal relevance, a pale map is weak evidence. "
-        f"{words.colours(scale, words.short(label))}",
-        " ".join(words.conditions(some, image)),
+        joined([shared, words.colours(scale, words.short(label))]),
+        joined(words.conditions(some, image)),
         words.made_by(some, without=("layers",)),
     ]
-    heading = f"{words.name(some)} · evidence for {words.short(label)}, layer by layer"
-    return compose(heading, words.verdict(some), rows, caption, scale, f"relevance for {words.short(label)}")
+    subject = gettext("evidence for {label}, layer by layer", label=words.short(label))
+    heading = f"{words.name(some)} · {subject}"
+    return compose(heading, words.verdict(some), rows, caption, scale, _unit(label))
 
 
+@drawable_language()
 def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence[str], label: str) -> Figure:
     """One overlay for every attention head, a row for every layer, all on one scale.
 
@@ -133,22 +174,29 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
     scale = ColourScale.of(maps)
     tile = min(max(PIXELS // maps.shape[1], TILES[0]), TILES[1])
     image = DrawnImage(explanation, close_view(explanation), tile)
-    heads = f"heads 0 to {maps.shape[1] - 1} from left to right"
+    last = maps.shape[1] - 1
     rows = [
-        [Panel(f"{words.short(name)}: {heads}", _strip([image.overlay(head, scale) for head in layer]))]
+        [
+            Panel(
+                gettext("{layer}: heads 0 to {last} from left to right", layer=words.short(name), last=last),
+                _strip([image.overlay(head, scale) for head in layer]),
+            )
+        ]
         for name, layer in zip(layer_names, maps, strict=True)
     ]
+    shared = gettext("All heads share one scale: equal colours mean equal relevance.")
     caption = [
-        "All heads share one scale: equal colours mean equal relevance. "
-        f"{words.colours(scale, words.short(label))}",
-        " ".join(words.conditions(explanation, image)),
+        joined([shared, words.colours(scale, words.short(label))]),
+        joined(words.conditions(explanation, image)),
         words.made_by(explanation, without=("layers", "head_fusion", "layer_fusion", "clamp")),
     ]
-    heading = f"{words.name(explanation)} · evidence for {words.short(label)}, head by head"
-    unit = f"relevance for {words.short(label)}"
+    subject = gettext("evidence for {label}, head by head", label=words.short(label))
+    heading = f"{words.name(explanation)} · {subject}"
+    unit = _unit(label)
     return compose(heading, words.verdict(explanation), rows, caption, scale, unit)
 
 
+@drawable_language()
 def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figure:
     """Images × methods. Every map has its own scale and colour bar: the units of methods differ.
 
@@ -166,7 +214,7 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
         image = DrawnImage(some, close_view(some), longest)
         said += words.conditions(some, image)
         note = f"{words.name(some)} · {words.titled(some, label)}"
-        panels = [Panel("" if i else "original", DrawnImage(some, longest=longest).original, note)]
+        panels = [Panel("" if i else gettext("original"), DrawnImage(some, longest=longest).original, note)]
         for method in methods:
             values = class_map(row[method], label)
             scale = ColourScale.of([values])
@@ -176,20 +224,27 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
                     "" if i else words.short(method),
                     image.overlay(values, scale),
                     scale=scale,
-                    unit="" if i < len(rows) - 1 else "relevance, own units",
+                    unit="" if i < len(rows) - 1 else gettext("relevance, own units"),
                     stamp=words.stamp(values),
                 )
             )
         drawn.append(panels)
     caption = [
-        "Each map has its own scale, up to its strongest patch, and its own colour bar: methods have units "
-        "of their own. Compare where the evidence lies, not how strong the colours are.",
+        gettext(
+            "Each map has its own scale, up to its strongest patch, and its own colour bar: methods have "
+            "units of their own. Compare where the evidence lies, not how strong the colours are."
+        ),
         *(words.colours(ColourScale(1, signed), words.short(label)) for signed in sorted(signs)),
-        " ".join(dict.fromkeys(said)),
-        words.LIMITS,
-        "Methods: " + "; ".join(words.method(explanation) for explanation in rows[0].values()) + ".",
+        joined(dict.fromkeys(said)),
+        gettext(words.LIMITS),
+        gettext("Methods: {methods}.", methods=gettext("; ").join(map(words.method, rows[0].values()))),
     ]
-    return compose(f"Evidence for {words.short(label)} by {len(methods)} methods", "", drawn, caption)
+    heading = gettext("Evidence for {label} by {n} methods", label=words.short(label), n=len(methods))
+    return compose(heading, "", drawn, caption)
+
+
+def _unit(label: str) -> str:
+    return gettext("relevance for {label}", label=words.short(label))
 
 
 def compared(explanation: Explanation) -> tuple[str, str]:

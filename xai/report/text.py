@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from math import floor, isfinite, log10
@@ -11,6 +12,8 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
+
+from xai.core.language import DEFAULT, LANGUAGES, current_language, language
 
 BASE = "DejaVu Sans"  # comes with matplotlib
 FALLBACKS = (
@@ -68,6 +71,17 @@ def file_slug(label: str) -> str:
     digest = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     room = kept.encode("utf-8", "ignore")[: LONGEST_SLUG - 9].decode("utf-8", "ignore").rstrip("-.")
     return f"{room or 'class'}-{digest}"
+
+
+@contextmanager
+def drawable_language() -> Iterator[None]:
+    """Speak in pictures the current language, or English where no font on this machine has its characters.
+
+    Also a decorator of what draws.
+    """
+    name = LANGUAGES[current_language()]
+    with language(None if drawable(name) == name else DEFAULT):
+        yield
 
 
 def font(text: str, size: float, bold: bool = False) -> FontProperties:
