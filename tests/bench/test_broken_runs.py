@@ -12,13 +12,13 @@ from safetensors.numpy import load_file, save_file
 from xai.bench import export, page_of_run, read_records, run_benchmark, status, summarise
 from xai.bench.data.files import read_json
 from xai.bench.data.shard_source import INDEX, _known
-from xai.bench.run.image_snapshots import are_whole, read_snapshots, snapshots_path
+from xai.bench.run.image_snapshots import read_snapshots, snapshots_are_whole, snapshots_path
 from xai.core import DataError
 
 
 @pytest.fixture
-def run(everything, tmp_path):
-    return shutil.copytree(everything, tmp_path / "run")
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def edited(run, change):
@@ -205,7 +205,7 @@ def test_views_with_odd_cells_are_as_if_they_were_not_there(run, name, value):
     assert read_snapshots(path)
     parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     assert read_snapshots(path) is None
-    assert not are_whole(path)
+    assert not snapshots_are_whole(path)
     assert page_of_run(run).images[0].picture is None
 
 
