@@ -144,7 +144,7 @@ def _operators() -> Iterator[list[str]]:
     for name, operator in OPERATORS.items():
         parameters = inspect.signature(operator).parameters.values()
         options = ", ".join(f"`{one.name}={one.default!r}`" for one in parameters)
-        yield [f"`{name}`", inspect.cleandoc(operator.__doc__ or "").splitlines()[0], options]
+        yield [f"`{name}`", (operator.__doc__ or "").strip().partition("\n")[0], options]
 
 
 def _protocols() -> Iterator[list[str]]:
