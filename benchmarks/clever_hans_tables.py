@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from xai.bench import Summary, read_records, summarise
-from xai.bench.results.score_tables import Table, tables
+from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.core import DataError
 from xai.metrics import METRICS, average_precision, pointing_game
 from xai.stats import Comparison, adjust, analyse, compare_paired, phrase
@@ -38,7 +38,7 @@ class Findings:
     """
 
     summaries: Mapping[str, Summary]
-    tables: Mapping[tuple[str, str], Table]
+    tables: Mapping[tuple[str, str], ScoreTable]
     forgery: Mapping[str, Mapping[str, Any]]
 
     @classmethod
@@ -55,7 +55,7 @@ class Findings:
         found = {
             (name, one.metric): one
             for name in DETECTORS
-            for one in tables(read_records(runs / name))
+            for one in score_tables(read_records(runs / name))
             if METRICS[one.metric].needs == "mask"
         }
         for (name, metric), one in found.items():
@@ -107,7 +107,7 @@ class Findings:
         return dict(zip(rows, adjust(found, alpha=ALPHA), strict=True))
 
 
-def compare_columns(first: Table, second: Table, names: tuple[str, str]) -> dict[str, Comparison]:
+def compare_columns(first: ScoreTable, second: ScoreTable, names: tuple[str, str]) -> dict[str, Comparison]:
     """Row → its scores in two tables of the same images; p by Holm over the rows that know the model."""
     found = {
         row: compare_paired(first.column(row), second.column(row), first.groups, names=names)

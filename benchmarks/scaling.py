@@ -23,7 +23,7 @@ import numpy as np
 from measure import processor
 from scaling_simulation import Cluster, simulate, tables
 
-from xai.bench import BenchmarkConfig, Context, RayOptions, make_plan, run_benchmark
+from xai.bench import BenchmarkConfig, RayOptions, RunContext, make_plan, run_benchmark
 from xai.bench.data.remote import names_in
 from xai.bench.data.shard_files import ShardContent, content_of_shard, open_shard
 from xai.bench.data.shard_source import ShardFile, ShardImages
@@ -150,7 +150,7 @@ def scheduler(folder: Path, shards: int) -> dict:
     import xai.bench.run.ray_engine as module
 
     config = BenchmarkConfig.model_validate(CONFIG | {"data": {"forgeries": {"count": 4}}})
-    context = Context(config, folder / "idle", plans=True)
+    context = RunContext(config, folder / "idle", plans=True)
     plan = make_plan(config, context.classifier)
     (first, *_), start = [plan.work_items.of(0)], None
     work = [ShardWork(tuple(first), plan.source.window(0, 4))] * shards

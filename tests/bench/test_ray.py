@@ -25,9 +25,9 @@ from xai.bench import (
     status,
     summarise,
 )
-from xai.bench.data.shard_files import content_of
+from xai.bench.data.shard_files import content_of_shard
 from xai.bench.run.engines import engine_of
-from xai.bench.run.image_snapshots import read_views
+from xai.bench.run.image_snapshots import read_snapshots
 from xai.bench.run.ray_worker import Worker, WorkerReport
 from xai.bench.run.runner import _work
 from xai.bench.run.store import Store
@@ -65,7 +65,7 @@ def same(run, local):
     """The same units, records, maps and views; nothing twice, nothing left of a write."""
     assert Store(run).keys() == Store(local).keys()
     assert records(run).equals(records(local))
-    for kind, read in (("maps", load_file), ("views", read_views)):
+    for kind, read in (("maps", load_file), ("views", read_snapshots)):
         names = sorted(path.name for path in (local / kind).iterdir())
         assert names and sorted(path.name for path in (run / kind).iterdir()) == names
         if kind == "views":
@@ -181,7 +181,7 @@ def test_from_shards_to_results_behind_a_url(cluster, yaml_file, photos, tmp_pat
     assert summarise(url).parts[0].analysis == summarise(tmp_path / "local").parts[0].analysis
     (tmp_path / "c.tar").write_bytes(b"no tar at all")
     with engine_of("ray", WORKERS) as engine, pytest.raises(DataError, match="c.tar cannot be read"):
-        engine.each(content_of, [tmp_path / "a.tar", tmp_path / "c.tar"])
+        engine.each(content_of_shard, [tmp_path / "a.tar", tmp_path / "c.tar"])
 
 
 def test_an_error_that_would_end_a_local_run_ends_this_one(cluster, yaml_file, tmp_path):

@@ -17,7 +17,7 @@ from xai.bench import (
     read_records,
     read_run,
     run_benchmark,
-    run_unit,
+    run_item,
     status,
     summarise,
 )
@@ -78,7 +78,7 @@ def test_units_and_settings_travel_to_another_process(yaml_file, tmp_path):
     plan = make_plan(config, context.classifier)
     assert len(plan.work_items) == result.work_items
     unit = pickle.loads(pickle.dumps(plan.work_items[0]))  # noqa: S301 - our own
-    outcome = run_unit(context, unit)
+    outcome = run_item(context, unit)
     store = Store(tmp_path / "run")
     store.write("again", outcome)
     columns = [name for name in outcome.records[0].as_dict() if name not in COST]

@@ -14,7 +14,7 @@ import xai
 from xai import attr, metrics
 from xai.attr import PRESETS, full_options
 from xai.bench import BenchmarkConfig
-from xai.bench.config.method_configurations import method_rows
+from xai.bench.config.method_configurations import configured_methods
 from xai.cli.main import app
 from xai.core import Explanation, Geometry, Margin, ProblemType, Sample, UsageError
 from xai.explanation import Explainer
@@ -205,7 +205,7 @@ def test_a_name_means_the_same_wherever_it_is_said(tmp_path):
     config = BenchmarkConfig.model_validate(
         {"data": {"images": ["x"]}, "methods": ["integrated_mask_gradient", "faithful"], "explain": "logit"}
     )
-    by_name, by_preset = method_rows(config)
+    by_name, by_preset = configured_methods(config)
     assert dict(by_name.options) == dict(default.options) and by_name.hash == by_preset.hash
 
 
