@@ -1,17 +1,18 @@
 """What a reader must know about one image before its maps are believed, in sentences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from xai.core import Explanation, ProblemType, predicted_labels
+from xai.core.language import gettext, joined, listed
 from xai.report import words
 from xai.report.overlay import ColourScale
 from xai.report.payload import Box, Removal
 from xai.report.text import percent
 
 UNSURE = 0.2  # difference of the two largest probabilities below which a model is not sure
-SAID = 5  # labels named in a sentence
+LISTED = 5  # labels named in a sentence
 WHOLE = 0.999  # share of an image from which on nothing of it is left out
 
 
@@ -46,7 +47,7 @@ def answer(
     label: str | None,
     problem_type: ProblemType = ProblemType.SINGLE_LABEL,
 ) -> list[str]:
-    """On a wrong answer, and on one that could as well have been another.
+    """On a wrong prediction, and on one that could as well have been another.
 
     Args:
         probabilities: Of all classes that are known.
@@ -56,44 +57,56 @@ def answer(
     """
     if problem_type.independent:
         return _independent(probabilities, predicted, label)
-    said = []
+    sentences = []
     if label is not None and label != predicted:
-        said.append(
-            f"The model is wrong here: the true class is {words.short(label)}, "
-            f"and the maps show what it went by, not what is so."
+        sentences.append(
+            gettext(
+                "The model is wrong here: the true class is {label}, and the maps show what it went by, not "
+                "what is so.",
+                label=words.short(label),
+            )
         )
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:2]
     if len(ranked) == 2 and ranked[0][1] - ranked[1][1] < UNSURE:
-        found = " and ".join(f"{words.short(name)} ({percent(share)})" for name, share in ranked)
-        said.append(f"The model is not sure: {found} are close.")
-    return said
+        close = listed([f"{words.short(name)} ({percent(share)})" for name, share in ranked])
+        sentences.append(gettext("The model is not sure: {classes} are close.", classes=close))
+    return sentences
 
 
 def _independent(probabilities: Mapping[str, float], predicted: str, label: str | None) -> list[str]:
     """On labels that are true or not one by one: several may be, or none."""
     found = predicted_labels(probabilities, ProblemType.MULTI_LABEL)
-    said = []
+    sentences = []
     if label is not None and label in probabilities and label not in found:
-        said.append(
-            f"The model is wrong here: it gives the true label {words.short(label)} "
-            f"{percent(probabilities[label])}, and the maps show what it went by, not what is so."
+        sentences.append(
+            gettext(
+                "The model is wrong here: it gives the true label {label} {share}, and the maps show what it "
+                "went by, not what is so.",
+                label=words.short(label),
+                share=percent(probabilities[label]),
+            )
         )
-    names = ", ".join(words.short(name) for name in found[:SAID])
-    more = f" and {len(found) - SAID} more" if len(found) > SAID else ""
-    said.append(
-        "The labels are independent: each probability is one for itself, and they do not add up to 100%. "
-        + (
-            f"At 50% or more: {names}{more}."
-            if found
-            else f"None reaches 50%; the likeliest is {words.short(predicted)}."
-        )
+    likeliest = gettext("None reaches 50%; the likeliest is {label}.", label=words.short(predicted))
+    reached = gettext("At 50% or more: {labels}.", labels=_named([words.short(name) for name in found]))
+    independent = gettext(
+        "The labels are independent: each probability is one for itself, and they do not add up to 100%."
     )
+    sentences.append(joined([independent, reached if found else likeliest]))
     near = [name for name, share in probabilities.items() if abs(share - 0.5) < UNSURE / 2]
     if near:
-        shown = ", ".join(f"{words.short(name)} ({percent(probabilities[name])})" for name in near[:SAID])
-        rest = f" and {len(near) - SAID} more" if len(near) > SAID else ""
-        said.append(f"The model is not sure of {shown}{rest}: a label counts as found from 50%.")
-    return said
+        labels = _named([f"{words.short(name)} ({percent(probabilities[name])})" for name in near])
+        sentences.append(
+            gettext("The model is not sure of {labels}: a label counts as found from 50%.", labels=labels)
+        )
+    return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    first = gettext(", ").join(names[:LISTED])
+    if len(names) <= LISTED:
+        return first
+    return gettext("{labels} and {n} more", labels=first, n=len(names) - LISTED)
 
 
 def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
@@ -101,8 +114,11 @@ def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
     if not one.problem_type.independent:
         return []
     return [
-        f"{words.short(name)} is a difference of two logits: the map shows what tells the two labels apart, "
-        "while both may be true, or neither."
+        gettext(
+            "{name} is a difference of two logits: the map shows what tells the two labels apart, while both "
+            "may be true, or neither.",
+            name=words.short(name),
+        )
         for name in maps
         if name not in one.labels
     ]
@@ -111,8 +127,7 @@ def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
 def no_evidence(rows: Mapping[str, Explanation]) -> list[str]:
     """On maps that are zero everywhere."""
     return [
-        f"No evidence for {words.short(label)}{_by(row, rows)}: the map is zero everywhere. "
-        "That does not say that nothing is there."
+        _zero(words.short(label), row if len(rows) > 1 else None)
         for row, found in rows.items()
         for label, values in found.maps.items()
         if not values.any()
@@ -121,10 +136,12 @@ def no_evidence(rows: Mapping[str, Explanation]) -> list[str]:
 
 def no_better(removal: Removal) -> str:
     """On a map whose most relevant patches matter less than any."""
-    return (
-        f"Removing the {removal.removed} patches that {removal.row} calls most relevant for "
-        f"{words.short(removal.target)} lowers the score no more than removing as many random ones: "
-        "this map is not supported by the model's answer."
+    return gettext(
+        "Removing the {n} patches that {method} calls most relevant for {label} lowers the score no more "
+        "than removing as many random ones: this map is not supported by the model's output.",
+        n=removal.removed,
+        method=removal.row,
+        label=words.short(removal.target),
     )
 
 
@@ -135,16 +152,25 @@ def blind(size: tuple[int, int], seen: Box, cropped: bool) -> list[str]:
     across = max(0.0, min(right, width) - max(left, 0))
     down = max(0.0, min(bottom, height) - max(top, 0))
     share = across * down / (width * height)
-    said = []
+    sentences = []
     if cropped:
-        said.append(f"The model was given a crop, {percent(share)} of the image; the rest had no say.")
+        sentences.append(
+            gettext(
+                "The model was given a crop, {share} of the image; the rest had no say.", share=percent(share)
+            )
+        )
     elif share < WHOLE:
-        said.append(
-            f"The model saw {percent(share)} of the image; what its preprocessing cut off had no say."
+        sentences.append(
+            gettext(
+                "The model saw {share} of the image; what its preprocessing cut off had no say.",
+                share=percent(share),
+            )
         )
     if (right - left) * (bottom - top) * WHOLE > across * down:
-        said.append("The model's view reaches beyond the image: patches at the edge hold padding.")
-    return said
+        sentences.append(
+            gettext("The model's view reaches beyond the image: patches at the edge hold padding.")
+        )
+    return sentences
 
 
 def signs(rows: Mapping[str, Explanation]) -> list[str]:
@@ -152,13 +178,26 @@ def signs(rows: Mapping[str, Explanation]) -> list[str]:
     signed = [row for row, found in rows.items() if ColourScale.of(found.maps.values()).signed]
     if not signed:
         return []
-    whose = "The map has" if len(rows) == 1 else f"The maps of {', '.join(signed)} have"
-    return [f"{whose} two signs: orange speaks for the class, blue against it."]
+    if len(rows) == 1:
+        return [gettext("The map has two signs: orange speaks for the class, blue against it.")]
+    return [
+        gettext(
+            "The maps of {methods} have two signs: orange speaks for the class, blue against it.",
+            methods=gettext(", ").join(signed),
+        )
+    ]
 
 
 def _no_better(removal: Removal) -> bool:
     return removal.top >= float(np.mean(removal.random))
 
 
-def _by(row: str, rows: Mapping[str, Explanation]) -> str:
-    return f" by {row}" if len(rows) > 1 else ""
+def _zero(label: str, method: str | None) -> str:
+    zero = (
+        gettext("No evidence for {label}: the map is zero everywhere.", label=label)
+        if method is None
+        else gettext(
+            "No evidence for {label} by {method}: the map is zero everywhere.", label=label, method=method
+        )
+    )
+    return joined([zero, gettext("That does not say that nothing is there.")])
