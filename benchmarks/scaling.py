@@ -24,12 +24,13 @@ from measure import processor
 from scaling_simulation import Cluster, simulate, tables
 
 from xai.bench import BenchmarkConfig, RayOptions, RunContext, make_plan, run_benchmark
-from xai.bench.data.remote import names_in
+from xai.bench.data.files import names_in
 from xai.bench.data.shard_files import ShardContent, content_of_shard, open_shard
 from xai.bench.data.shard_source import ShardFile, ShardImages
-from xai.bench.run.engines import ShardWork, engine_of
+from xai.bench.run.engines import ShardWork
 from xai.bench.run.plan import WorkItems
 from xai.bench.run.ray_worker import Worker, WorkerReport
+from xai.bench.run.runner import engine_of
 from xai.bench.run.store import Store
 from xai.core.files import write_bytes
 
@@ -140,7 +141,7 @@ def sizes(run: Path, images: int) -> dict:
     return {
         "bytes_per_image": total,
         "records_per_image": store.totals()[1] / images,
-        "units_per_shard": len(units) / len({unit["shard"] for unit in units}),
+        "units_per_shard": len(units) / len({unit.shard for unit in units}),
         "plan_bytes_per_unit": (run / "plan.parquet").stat().st_size / len(units),
     }
 
@@ -226,7 +227,7 @@ def listing(folder: Path) -> dict:
     keys = sorted(store.keys())
     return {
         "seconds_per_name": seconds,
-        "seconds_per_footer": _time(lambda: [store.about(key) for key in keys]) / len(keys),
+        "seconds_per_footer": _time(lambda: [store.notes(key) for key in keys]) / len(keys),
     }
 
 

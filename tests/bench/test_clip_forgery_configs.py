@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.clip_forgery import RUNS
 from xai.bench import read_benchmark
-from xai.bench.config.names import problems
+from xai.bench.config.reading import problems
 
 FOLDER = Path(__file__).parents[2] / "configs" / "clip_forgery"
 CONFIGS = {path.stem: read_benchmark(path) for path in FOLDER.glob("*.yaml")}

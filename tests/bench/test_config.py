@@ -7,7 +7,7 @@ import pytest
 
 from xai.attr import DEFAULT_PRESET
 from xai.bench import BenchmarkConfig, json_schema, read_benchmark, starter_config
-from xai.bench.config.names import resolve_protocols
+from xai.bench.config.reading import resolve_protocols
 from xai.bench.config.schema import Kind
 from xai.core import ConfigError
 from xai.data.forgery import KINDS

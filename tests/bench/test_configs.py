@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xai.bench import read_benchmark
-from xai.bench.config.names import problems, resolve_protocols
+from xai.bench.config.reading import problems, resolve_protocols
 from xai.data import forged_samples
 from xai.metrics import METRICS
 

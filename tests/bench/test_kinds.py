@@ -63,7 +63,7 @@ def content_of(config, **data):
 def test_published_runs_go_on(name):
     """Their images are what they were: the digest of the data, from the run's own file."""
     data = read_benchmark(ROOT / "configs" / f"{name}.yaml").data
-    before = read_run(ROOT / "reports" / name)["identity"]["data"]
+    before = read_run(ROOT / "reports" / name).identity["data"]
     source = open_source(data)
     assert {"images": len(source), "digest": source.digest()} == before
 
@@ -114,7 +114,7 @@ def older(run, folder, units):
 
 
 def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
-    store = older(run, tmp_path / "old", [unit["key"] for unit in Store(run).planned_items()])
+    store = older(run, tmp_path / "old", [unit.key for unit in Store(run).planned_items()])
     frame = read_records(store.folder)
     assert list(frame.columns) == list(read_records(run).columns) and frame["kind"].isna().all()
     assert records(store.folder).drop(columns="kind").equals(records(run).drop(columns="kind"))
@@ -126,7 +126,7 @@ def test_a_run_of_before_there_were_kinds_is_read(run, tmp_path):
 
 def test_a_run_of_before_there_were_kinds_goes_on(finished, config, tiny, tmp_path):
     """Without kinds in the data its units have the keys that they had."""
-    first = Store(finished).planned_items()[0]["key"]
+    first = Store(finished).planned_items()[0].key
     store = older(finished, tmp_path / "old", [first])
     result = run_benchmark(config(), store.folder, classifier=tiny)
     assert (result.resumed, result.work_items) == (1, 3)

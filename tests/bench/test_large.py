@@ -8,8 +8,8 @@ from bench_runs import records
 
 from xai.bench import RunContext, make_plan, read_records, run_benchmark, status
 from xai.bench.config.method_configurations import digest
+from xai.bench.data.files import RemotePath, folder_of, names_in, written_through
 from xai.bench.data.manifest_table import TABLE
-from xai.bench.data.remote import RemotePath, folder_of, names_in, written_through
 from xai.bench.data.shard_files import ShardContent
 from xai.bench.data.shard_source import ShardFile, ShardImages
 from xai.bench.data.sources import open_source, sha256_of
@@ -125,7 +125,7 @@ def test_a_run_behind_a_url(far, config, tiny, finished):
     result = run_benchmark(config(), far, classifier=tiny)
     assert result.resumed == 0 and records(far).equals(records(finished))
     assert status(far).done == 3 and not status(far).running
-    Store(far).part(Store(far).planned_items()[1]["key"]).unlink()
+    Store(far).part(Store(far).planned_items()[1].key).unlink()
     assert run_benchmark(config(), far, classifier=tiny).resumed == 2
     assert records(far).equals(records(finished))
     assert len(read_records(far, ["image"])) == result.records

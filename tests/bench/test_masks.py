@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xai.bench.run.inputs import input_mask
+from xai.bench.run.masks import input_mask
 from xai.core import Geometry
 from xai.models import Preprocessing
 

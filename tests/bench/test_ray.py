@@ -26,10 +26,9 @@ from xai.bench import (
     summarise,
 )
 from xai.bench.data.shard_files import content_of_shard
-from xai.bench.run.engines import engine_of
 from xai.bench.run.image_snapshots import read_snapshots
 from xai.bench.run.ray_worker import Worker, WorkerReport
-from xai.bench.run.runner import _work
+from xai.bench.run.runner import _work, engine_of
 from xai.bench.run.store import Store
 from xai.cli.main import app
 from xai.core import DataError, ModelError, UsageError, XaiError
@@ -82,7 +81,7 @@ def test_the_same_records_as_the_local_engine(cluster, yaml_file, local, tmp_pat
     assert (result.work_items, result.resumed, result.failed) == (UNITS, 0, ())
     assert [one.done for one in seen] == list(range(UNITS + 1))
     assert seen[-1].workers >= 1 and seen[-1].seconds_left == 0
-    ray, alone = read_run(tmp_path / "run"), read_run(local)
+    ray, alone = read_run(tmp_path / "run").content, read_run(local).content
     assert ray["identity"] == alone["identity"]
     assert (ray["sessions"][0]["engine"], alone["sessions"][0]["engine"]) == ("ray", "local")
     # either engine goes on with what the other began
@@ -106,7 +105,7 @@ def test_a_driver_killed_and_the_same_command_again(cluster, yaml_file, local, t
     victim = subprocess.run(command, capture_output=True, text=True)
     assert victim.returncode == -9, victim.stderr
     assert 3 <= status(run).done < UNITS
-    assert read_run(run)["sessions"][0]["end"] is None
+    assert read_run(run).sessions[0].end is None
     command = ["benchmark", "run", str(yaml_file), "--out", str(run), "--engine", "ray", "--ray-workers", "2"]
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0, again.stderr
@@ -122,9 +121,9 @@ def test_a_shard_that_kills_every_worker_is_given_up(cluster, yaml_file, local, 
     assert found.exit_code == 4, found.stderr
     assert "(images 2 to 3, vit-token) given up after 2 attempts: its worker was lost" in found.stderr
     assert f"3 of {UNITS} units failed; the same command tries them again." in found.stderr
-    assert len(read_run(run)["result"]["failed"]) == 3
+    assert len(read_run(run).content["result"]["failed"]) == 3
     units = Store(run).planned_items()
-    assert Store(run).keys() == {unit["key"] for unit in units if unit["shard"] != POISON}
+    assert Store(run).keys() == {unit.key for unit in units if unit.shard != POISON}
     assert run_benchmark(yaml_file, run).resumed == UNITS - 3
     same(run, local)
 

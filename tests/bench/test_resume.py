@@ -52,21 +52,21 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
 def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):
     run_benchmark(config(), tmp_path, classifier=tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
-    sessions = read_run(tmp_path)["sessions"]
+    sessions = read_run(tmp_path).content["sessions"]
     monkeypatch.setattr("xai.bench.run.engines.run_item", None)
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.resumed == result.work_items == 3
-    assert read_run(tmp_path)["sessions"] == sessions  # only those that measured something
+    assert read_run(tmp_path).content["sessions"] == sessions  # only those that measured something
     # killed after the last part, before it was said to have ended; then a call that measures nothing
-    run = read_run(tmp_path)
+    run = read_run(tmp_path).content
     run["sessions"][-1]["end"] = None
     (tmp_path / "run.json").write_text(json.dumps(run))
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr("xai.bench.run.runner._close", Mock(side_effect=KeyboardInterrupt))
         run_benchmark(config(), tmp_path, classifier=tiny)
-    assert len(read_run(tmp_path)["sessions"]) == len(sessions)
+    assert len(read_run(tmp_path).content["sessions"]) == len(sessions)
     run_benchmark(config(), tmp_path, classifier=tiny)
-    (*_, last) = read_run(tmp_path)["sessions"]
+    (*_, last) = read_run(tmp_path).content["sessions"]
     assert last["end"] and last | {"end": None} == sessions[-1] | {"end": None}
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == before
 
@@ -123,7 +123,7 @@ def test_what_does_not_change_records_may_change(config, tiny, finished, tmp_pat
     result = run_benchmark(changed, tmp_path, classifier=tiny)
     assert result.resumed == result.work_items
     assert summarise(tmp_path).parts[0].analysis.alpha == 0.01
-    assert read_run(tmp_path)["name"] == "other"
+    assert read_run(tmp_path).content["name"] == "other"
 
 
 def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monkeypatch):

@@ -168,7 +168,7 @@ def test_images_without_labels_and_groups_are_summarised(config, tiny, tmp_path,
 def test_an_unfinished_run_is_summarised_and_says_so(finished, tmp_path):
     for name in ("run.json", "plan.parquet"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
-    key = Store(finished).planned_items()[0]["key"]
+    key = Store(finished).planned_items()[0].key
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / f"{key}.parquet").write_bytes((finished / "parts" / f"{key}.parquet").read_bytes())
     assert "Unfinished: 1 of 3 units" in to_markdown(summarise(tmp_path))

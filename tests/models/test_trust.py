@@ -141,7 +141,7 @@ def test_code_that_a_folder_names_does_not_run(tmp_path, file, said):
 
 
 def test_files_that_may_be_templates_are_not_opened():
-    from xai.bench.data.remote import folder_of
+    from xai.bench.data.files import folder_of
     from xai.core import UsageError
 
     for url in ("reference://a::file:///x.json", "simplecache::reference://a::memory://x"):

@@ -1,8 +1,7 @@
 """The faithfulness benchmark: configuration → plan of hashed units → records → verdicts."""
 
-from xai.bench.config.reading import read_benchmark
+from xai.bench.config.reading import read_benchmark, starter_config
 from xai.bench.config.schema import BenchmarkConfig, json_schema
-from xai.bench.config.starter import starter_config
 from xai.bench.results.compare import RunPair, compare_runs
 from xai.bench.results.markdown import to_markdown, write_summary
 from xai.bench.results.model import Summary
@@ -10,6 +9,7 @@ from xai.bench.results.page import page_of_run
 from xai.bench.results.summary import summarise
 from xai.bench.results.tuning import Tuning, method_config, tune
 from xai.bench.run.context import RunContext
+from xai.bench.run.description import RunDescription
 from xai.bench.run.engines import RayOptions
 from xai.bench.run.estimate import Estimate, estimate
 from xai.bench.run.inputs import Exclusion
@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "RayOptions",
     "RunContext",
+    "RunDescription",
     "RunPair",
     "RunResult",
     "Status",

@@ -67,7 +67,7 @@ def run(
     command goes on after it.
     """
     from xai.bench import RayOptions, read_benchmark, run_benchmark
-    from xai.bench.data.remote import folder_of
+    from xai.bench.data.files import folder_of
 
     settings = read_benchmark(config)
     if dry_run:
@@ -248,7 +248,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
 
 def _summarise(where: str, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
-    from xai.bench.data.remote import folder_of, written_through
+    from xai.bench.data.files import folder_of, written_through
     from xai.core.files import write_bytes
     from xai.report.benchmark import write_pictures
 

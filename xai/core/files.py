@@ -1,18 +1,20 @@
 """Files that are either complete or not there, whoever is killed; and one writer of a folder at a time."""
 
 import errno
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from time import sleep
-from typing import IO
+from typing import IO, Any
 
 from xai.core.errors import OutputError, UsageError
+from xai.core.text import valid_text
 
 TEMPORARY = ".xai-writing-"
 """Beginning of the names of files that are being written; 16 hex digits follow."""
@@ -54,6 +56,21 @@ def write_bytes(path: Path, content: bytes, durable: bool = False) -> None:
     """Write a file as a whole, or not at all; see `replacing`."""
     with replacing(path, durable) as file:
         file.write(content)
+
+
+def json_text(content: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Indented JSON that any reader takes: lone surrogates, which UTF-8 cannot hold, are replaced.
+
+    Args:
+        content: To write.
+        default: Makes JSON of what is none; None: such objects are an error.
+    """
+    return valid_text(json.dumps(content, indent=2, ensure_ascii=False, default=default) + "\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON (UTF-8, indented) as a whole."""
+    write_bytes(path, json_text(content).encode())
 
 
 @contextmanager

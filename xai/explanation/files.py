@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
-from xai.core import Explanation, valid_text
-from xai.core.files import disk_errors, write_bytes
+from xai.core import Explanation
+from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.versions import versions
 from xai.report import words
@@ -96,12 +96,6 @@ def _read(record: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON (UTF-8, indented) as a whole."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_bytes(path, valid_text(text).encode())
 
 
 @contextmanager

@@ -1,21 +1,19 @@
 """From explanations to a page: what has to be asked of the model again, and where everything comes from."""
 
-import platform
 from hashlib import sha256
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xai.attr import METHODS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
 from xai.core import Explanation, Margin
 from xai.core.language import gettext
-from xai.core.versions import versions
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.panels import layer_products, presets_of
 from xai.explanation.removal import RemovalCheck
 from xai.models import Classifier
+from xai.models.provenance import provenance
 from xai.report.cards import card_of
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.facts import model_facts, without_folders
@@ -98,7 +96,7 @@ class PageBuilder:
             title=title
             or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
             model=model_facts(explainer.model_facts),
-            provenance=said | self._check.describe() | provenance(explainer.classifier),
+            provenance=said | self._check.describe() | _provenance(explainer.classifier),
             cards=[method_card(name)],
             fusion=self._fusion(),
             asked=self.total,
@@ -166,25 +164,16 @@ def page_of_comparison(
         title=title
         or gettext("{n} methods compared on {model}", n=len(rows), model=without_folders(classifier.name)),
         model=model_facts(classifier.describe()),
-        provenance={"settings": settings} | check.describe() | provenance(classifier),
+        provenance={"settings": settings} | check.describe() | _provenance(classifier),
         cards=[method_card(name) for name in dict.fromkeys(row.method for row in rows)],
         asked=len(comparison.rows) + len(comparison.failures),
     )
 
 
-def provenance(classifier: Classifier) -> dict[str, Any]:
+def _provenance(classifier: Classifier) -> dict[str, Any]:
     """Versions, machine and preprocessing, JSON-ready."""
-    device = classifier.device
-    machine = platform.processor() or platform.machine()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine
-    preprocessing = classifier.preprocessing
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "device": f"{device} ({name})",
-        "dtype": str(classifier.dtype).removeprefix("torch."),
-        "preprocessing": None if preprocessing is None else preprocessing.describe(),
-    }
+    steps = classifier.preprocessing
+    return provenance(classifier) | {"preprocessing": None if steps is None else steps.describe()}
 
 
 def method_card(name: str) -> Card:

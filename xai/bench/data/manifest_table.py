@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xai.bench.config.method_configurations import digest
-from xai.bench.data.files import write_bytes
-from xai.bench.data.remote import Folder
-from xai.bench.run.store import arrow, extra
+from xai.bench.data.files import Folder, write_bytes
+from xai.bench.data.parquet import arrow, extra
 from xai.data.lazy import Entry
 from xai.data.manifest import Row, load_samples, read_manifest
 

@@ -1,12 +1,30 @@
-"""Parquet files of a run: read as a whole or refused, with the columns and types that were written."""
+"""Parquet with pyarrow, an extra: a file is read as a whole or refused, with its columns and types."""
 
 import importlib
 from collections.abc import Collection
 from typing import Any
 
-from xai.bench.data.remote import Folder
-from xai.core import nearest
-from xai.metrics import METRICS
+from xai.bench.data.files import Folder
+from xai.core import UsageError
+
+
+def arrow() -> Any:
+    """The module pyarrow, imported when first needed."""
+    return extra("pyarrow")
+
+
+def extra(name: str) -> Any:
+    """A library of the extra `bench`.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UsageError(
+            f"Benchmarks need {name}, which is not installed.", "Run: pip install 'vit-xai[bench]'"
+        ) from None
 
 
 def read_columns(
@@ -24,7 +42,7 @@ def read_columns(
         ValueError: A column is missing, of another type, or has a null; texts that are no UTF-8.
         Exception: Whatever pyarrow makes of broken bytes.
     """
-    pa = importlib.import_module("pyarrow")
+    pa = arrow()
     with path.open("rb") as stream:
         file = importlib.import_module("pyarrow.parquet").ParquetFile(stream, page_checksum_verification=True)
         there = file.schema_arrow
@@ -50,20 +68,6 @@ def read_columns(
         for name in schema.names
     ]
     return pa.table(columns, schema=schema.with_metadata(there.metadata))
-
-
-def records_fault(table: Any) -> str | None:
-    """What is wrong with the records of a part, None if nothing is."""
-    compute, names = importlib.import_module("pyarrow.compute"), table.column_names
-    if "metric" in names:
-        for metric in compute.unique(table["metric"]).to_pylist():
-            if metric not in METRICS:
-                return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
-    if {"curve", "fractions"} <= {*names}:
-        lengths = compute.list_value_length(table["curve"])
-        if not lengths.equals(compute.list_value_length(table["fractions"])):
-            return "a curve has another number of points than of fractions"
-    return None
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder
 from xai.core import ConfigError, DataError, Sample, XaiError, printable
 from xai.data.image import SUFFIXES, read_turned
 from xai.data.mask import Shown, read_mask

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from xai.bench.config.method_configurations import digest
-from xai.bench.data.files import in_threads, read_json, write_json
-from xai.bench.data.remote import Folder, RemotePath, folder_of
+from xai.bench.data.files import Folder, RemotePath, folder_of, in_threads, read_json, write_json
 from xai.bench.data.shard_files import KINDS, ShardContent, content_of_shard, open_shard
 from xai.core import ConfigError, DataError, Sample
 from xai.data.lazy import Entry

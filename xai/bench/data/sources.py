@@ -9,9 +9,8 @@ from typing import Any, Protocol
 
 from xai.bench.config.method_configurations import digest
 from xai.bench.config.schema import DataConfig
-from xai.bench.data.files import in_threads
+from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.manifest_table import open_manifest
-from xai.bench.data.remote import Folder
 from xai.bench.data.shard_source import Each, open_shards
 from xai.core import DataError, Sample
 from xai.data import find_images, read_image, unique_ids

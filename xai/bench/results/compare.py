@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xai.bench.data.remote import Folder, folder_of
+from xai.bench.data.files import Folder, folder_of
 from xai.bench.run.store import read_records
 from xai.core import UsageError
 from xai.metrics import METRICS

@@ -4,8 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from xai.bench.data.files import write_bytes
-from xai.bench.data.remote import Folder, folder_of
+from xai.bench.data.files import Folder, folder_of, write_bytes
 from xai.bench.results.model import Part, Summary
 from xai.metrics import METRICS
 from xai.stats import Agreement, MethodSummary, short

@@ -13,8 +13,9 @@ from xai.bench.config.method_configurations import GREEDY
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
 from xai.bench.results.model import Summary
 from xai.bench.results.summary import summarise
+from xai.bench.run.description import RunDescription
 from xai.bench.run.store import Store, read_records, read_run
-from xai.core import DataError, ProblemType, derive_seed
+from xai.core import DataError, Record, derive_seed
 from xai.core.language import current_language
 from xai.stats import to_json
 
@@ -37,46 +38,46 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         DataError: No run, one without any finished unit, or a broken part.
         UsageError: pandas, pyarrow or SciPy is not installed.
     """
-    from xai.bench.results.page_cards import cards
+    from xai.bench.results.page_metrics import cards
     from xai.core.versions import __version__
     from xai.report.facts import model_facts
     from xai.report.payload import Page, Row  # a run need not wait for what draws
 
-    run, about = Path(run), read_run(run)
+    run, description = Path(run), read_run(run)
     store, records = Store(run), read_records(run)
     if not len(records):
         raise DataError(f"{run} has no record yet.", "Run its benchmark until a unit is finished.")
     summary = summarise(run)
     shards = images_by_shard(store)
     measured = sum(map(len, shards.values()))
-    chosen = _chosen(run, shards, about, images, seed)
-    labels = list(summary.provenance["model"]["labels"])
-    found = _images(chosen, records, about, summary)
+    chosen = _chosen(run, shards, description, images, seed)
+    labels = description.model.labels
+    found = _images(chosen, records, description, summary)
     return Page(
         kind="benchmark",
         lang=current_language(),
         title=_title(summary),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        model=model_facts(to_json(summary.provenance["model"])),
+        model=model_facts(to_json(description.model.content)),
         labels=labels,
-        problem_type=ProblemType(summary.provenance["model"].get("problem_type", ProblemType.SINGLE_LABEL)),
+        problem_type=description.problem_type,
         rows=[
             Row(
-                name=row["name"],
-                method=row["method"],
-                control=row["control"],
-                options=to_json(row["options"]),
-                preset=preset_of(row["method"], row["options"]) if row["method"] in METHODS else None,
+                name=one.name,
+                method=one.method,
+                control=one.control,
+                options=to_json(one.options),
+                preset=preset_of(one.method, one.options) if one.method in METHODS else None,
             )
-            for row in about["methods"]
+            for one in description.methods
         ],
         classes=[label for label in labels if any(label in _classes(one) for one in found)],
-        parts=_parts(summary, records, about, any(image.fills for image in found)),
+        parts=_parts(summary, records, description, any(image.fills for image in found)),
         summary=_sent_on(summary.as_dict()),
-        cards=cards(summary, about["methods"]),
+        cards=cards(summary, description.methods),
         provenance=_provenance(
-            about, summary, seed if images is not None and len(found) == images < measured else None
+            description, summary, seed if images is not None and len(found) == images < measured else None
         ),
         shown=(len(found), measured),
         images=found,
@@ -97,13 +98,13 @@ def _sent_on(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _title(summary: Summary) -> str:
     done, units = summary.units
-    return summary.name if done == units else f"{summary.name} (unfinished: {done} of {units} units)"
+    return summary.name if done == units else f"{summary.name} (unfinished: {done} of {units} work items)"
 
 
 def _chosen(
     run: Path,
     shards: Mapping[int, Sequence[str]],
-    about: Mapping[str, Any],
+    description: RunDescription,
     images: int | None,
     seed: int,
 ) -> list[RunImage]:
@@ -113,7 +114,7 @@ def _chosen(
     if images is not None and images < len(ids):
         random = np.random.default_rng(derive_seed(seed, "images of a page"))
         wanted = {ids[i] for i in random.choice(len(ids), images, replace=False)}
-    kind, labels = about["protocols"][0]["target"], about["sessions"][-1]["model"]["labels"]
+    kind, labels = description.protocols[0].target, description.model.labels
     return [
         one
         for shard, names in sorted(shards.items())
@@ -130,23 +131,29 @@ def _classes(image: "Image") -> set[str]:
 def _images(
     chosen: Sequence[RunImage],
     records: Any,
-    about: Mapping[str, Any],
+    description: RunDescription,
     summary: Summary,
 ) -> "list[Image]":
-    from xai.bench.results.page_images import PageRun, page_image
+    from xai.bench.results.page_images import page_image
 
     exclusions = defaultdict(list)
     for one in summary.exclusions:
         exclusions[one.image].append(one)
-    run = PageRun(about, exclusions)
     ids = {one.id for one in chosen}
     some = records[records["image"].isin(ids) & (records["method"] != GREEDY)]
-    by_image = {name: part.to_dict("records") for name, part in some.groupby("image", sort=False)}
-    return [page_image(one, by_image[one.id], run) for one in chosen if one.id in by_image]
+    by_image = {
+        name: [Record(**cells) for cells in part.to_dict("records")]
+        for name, part in some.groupby("image", sort=False)
+    }
+    return [
+        page_image(one, by_image[one.id], description, exclusions[one.id])
+        for one in chosen
+        if one.id in by_image
+    ]
 
 
-def _parts(summary: Summary, records: Any, about: Mapping[str, Any], painted: bool) -> "list[PagePart]":
-    from xai.bench.results.page_metrics import page_part
+def _parts(summary: Summary, records: Any, description: RunDescription, painted: bool) -> "list[PagePart]":
+    from xai.bench.results.page_metrics import page_metric
 
     curves = records[records["fractions"].map(len) > 0].drop_duplicates(["metric", "protocol_hash"])
     fractions = {
@@ -154,18 +161,19 @@ def _parts(summary: Summary, records: Any, about: Mapping[str, Any], painted: bo
         for one in curves[["metric", "protocol_hash", "fractions"]].to_dict("records")
     }
     return [
-        page_part(part, fractions.get((part.metric, part.protocol_hash), ()), about["protocols"], painted)
+        page_metric(
+            part, fractions.get((part.metric, part.protocol_hash), ()), description.protocols, painted
+        )
         for part in summary.parts
     ]
 
 
-def _provenance(about: Mapping[str, Any], summary: Summary, drawn: int | None) -> dict[str, Any]:
+def _provenance(description: RunDescription, summary: Summary, drawn: int | None) -> dict[str, Any]:
     """The last session, and what of the settings holds for all of the run."""
     from xai.report.facts import without_folders
 
     done, units = summary.units
-    config = about["config"]
-    sessions = about["sessions"]
+    config = description.config.content
     kept = ("explain", "statistics", "controls", "checks", "shard_size")
     session = {key: value for key, value in summary.provenance.items() if key != "model"}
     return to_json(
@@ -173,9 +181,9 @@ def _provenance(about: Mapping[str, Any], summary: Summary, drawn: int | None) -
         | {
             "run": {
                 "units": f"{done} of {units}",
-                "sessions": len(sessions),
-                "began": sessions[0]["start"],
-                "images": about["identity"].get("data"),
+                "sessions": len(description.sessions),
+                "began": description.sessions[0].start,
+                "images": description.identity.get("data"),
             },
             "settings": {key: config[key] for key in kept},
             "images_shown": "all" if drawn is None else f"drawn at random, seed {drawn}",

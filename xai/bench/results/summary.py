@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from xai.bench.config.method_configurations import GREEDY, RANDOM
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder
 from xai.bench.results.model import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.results.score_tables import ScoreTable, score_tables
+from xai.bench.run.description import ProtocolDescription
 from xai.bench.run.masks import mask_warnings
 from xai.bench.run.plan import CHECKS
 from xai.bench.run.store import Store, read_records, read_run
@@ -42,32 +43,32 @@ def summarise(
         alpha: Level of the tests; default as configured.
         seed: Of the bootstrap; default as configured.
     """
-    about = read_run(run)
-    said = about["config"]["statistics"]
+    description = read_run(run)
+    configured = description.config.statistics
     settings: dict[str, Any] = {
-        "resamples": resamples or said["resamples"],
-        "alpha": alpha or said["alpha"],
-        "seed": about["config"]["seed"] if seed is None else seed,
+        "resamples": resamples or configured.resamples,
+        "alpha": alpha or configured.alpha,
+        "seed": description.config.seed if seed is None else seed,
     }
     store, records = Store(run), read_records(run)
     found = list(score_tables(records))
     curves = records[records["curve"].map(len) > 0]
     _check_curves(run, curves)
     parts = tuple(_part(table, curves, settings) for table in found)
-    units, done = store.planned_items(), store.keys()
+    items, done = store.planned_items(), store.keys()
     return Summary(
-        name=about["name"],
-        images=about["plan"]["images"],
-        units=(sum(unit["key"] in done for unit in units), len(units)),
+        name=description.name,
+        images=description.plan.images,
+        units=(sum(item.key in done for item in items), len(items)),
         parts=parts,
         stability=_stability(parts),
         agreement=_agreement(parts),
-        answers=_answers(records, about["protocols"]),
+        answers=_answers(records, description.protocols),
         cost=_cost(records),
-        protocols=about["protocols"],
-        methods=about["methods"],
+        protocols=[one.content for one in description.protocols],
+        methods=[one.content for one in description.methods],
         exclusions=tuple(store.exclusions()),
-        provenance=about["sessions"][-1],
+        provenance=description.sessions[-1].content,
         warnings=tuple(mask_warnings(store.masks(CHECKS))),
     )
 
@@ -203,18 +204,18 @@ def _agreement(parts: Sequence[Part]) -> dict[str, Agreement]:
     return found
 
 
-def _answers(records: Any, protocols: Sequence[Mapping[str, Any]]) -> dict[str, Answers]:
+def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, Answers]:
     thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
     found = {}
     for one in protocols:
-        mine = records[(records["protocol_hash"] == one["hash"]) & records["clean"].notna()]
+        mine = records[(records["protocol_hash"] == one.hash) & records["clean"].notna()]
         # insertion may start from another baseline than the protocol's own
         mine = mine[mine["metric"] != "insertion"] if (mine["metric"] != "insertion").any() else mine
         mine = mine.drop_duplicates("image")
         if len(mine):
-            limit = thresholds.get(one["value"])
+            limit = thresholds.get(one.value)
             kept = None if limit is None else int((mine["baseline"] > limit).sum())
-            found[one["name"]] = Answers(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
+            found[one.name] = Answers(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
     return found
 
 

@@ -12,9 +12,9 @@ from xai.bench.config.method_configurations import (
     configured_controls,
     configured_methods,
 )
-from xai.bench.config.names import resolve_protocols
+from xai.bench.config.reading import resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder
 from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, snapshots_path, write_snapshots

@@ -10,7 +10,7 @@ from xai.bench.run.context import RunContext
 from xai.bench.run.plan import WorkItem
 from xai.bench.run.store import Store
 from xai.bench.run.work_item import run_item
-from xai.core import UsageError, nearest
+from xai.core import UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -118,23 +118,3 @@ class LocalEngine:
             context.source = shard.source
             for item in shard.work_items:
                 yield FinishedItem(item, complete(context, store, item))
-
-
-def engine_of(name: str, options: RayOptions | None) -> Engine:
-    """The engine of a name.
-
-    Raises:
-        UsageError: There is none, or options are given to one that takes none.
-    """
-    engines: dict[str, Callable[[], Engine]] = {"local": LocalEngine, "ray": lambda: _ray(options)}
-    if name not in engines:
-        raise UsageError(f"Unknown engine {name!r}.", nearest(name, engines))
-    if name != "ray" and options is not None:
-        raise UsageError(f"Options of Ray were given to the engine {name!r}.", "Say --engine ray.")
-    return engines[name]()
-
-
-def _ray(options: RayOptions | None) -> Engine:
-    from xai.bench.run.ray_engine import RayEngine
-
-    return RayEngine(options or RayOptions())

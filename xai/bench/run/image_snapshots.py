@@ -13,11 +13,10 @@ from PIL import Image
 from pydantic import AfterValidator, Field, TypeAdapter
 from torch import Tensor
 
-from xai.bench.data.files import write_bytes
-from xai.bench.data.parquet import read_columns
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder, write_bytes
+from xai.bench.data.parquet import arrow, read_columns
 from xai.bench.data.sources import MISSING, sha256_of
-from xai.bench.run.store import arrow
+from xai.bench.run.description import OperatorDescription
 from xai.core import Geometry, Sample, valid_text
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
@@ -63,8 +62,8 @@ class ImageSnapshot:
         logits: (classes,) the model's answer.
         picture: WebP.
         mask: PNG at the picture's size, white where tampered with; None if not known.
-        fills: Operator (see `operator_name`) → #rrggbb in the place of a removed patch, as the model saw it;
-            empty where the classifier does not say how it normalises.
+        fills: Title of an operator → #rrggbb in the place of a removed patch, as the model saw it; empty
+            where the classifier does not say how it normalises.
     """
 
     index: int
@@ -104,7 +103,7 @@ def snapshot_maker(classifier: Classifier, protocols: Iterable[Protocol], seed: 
         seed: Of the run.
     """
     operators = {
-        operator_name(one.describe()): one
+        OperatorDescription.model_validate(one.describe()).title: one
         for protocol in protocols
         for one in (protocol.operator, protocol.insertion_operator)
         if one is not None and one.name in ONE_COLOUR
@@ -137,13 +136,6 @@ def snapshot_maker(classifier: Classifier, protocols: Iterable[Protocol], seed: 
         )
 
     return take_snapshot
-
-
-def operator_name(described: Mapping[str, Any]) -> str:
-    """An operator as pages name it: a constant with its value, since a run may have several."""
-    if described["name"] == "constant":
-        return f"constant {described['value']:g} ({described['space']})"
-    return described["name"]
 
 
 def write_snapshots(path: Folder, views: Sequence[ImageSnapshot]) -> None:

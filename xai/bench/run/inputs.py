@@ -4,22 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from xai.bench.run.batches import Batches
-from xai.core import DataError, Geometry, ModelError, Sample, XaiError
+from xai.bench.run.image_snapshots import ImageSnapshot, SnapshotMaker
+from xai.bench.run.masks import extent_of, input_mask
+from xai.core import DataError, ModelError, Sample, XaiError
 from xai.data.lazy import Entry
 from xai.models import Classifier
-
-if TYPE_CHECKING:
-    from xai.bench.run.image_snapshots import ImageSnapshot, SnapshotMaker
-
-EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
-COVERED = 0.5  # share of an input pixel that must lie in the mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +43,7 @@ class ModelInput:
     mask: Tensor | None
     digest: str
     logits: Tensor
-    view: "ImageSnapshot | None" = None
+    view: ImageSnapshot | None = None
     extent: str | None = None
 
     @property
@@ -79,7 +73,7 @@ def read_inputs(
     classifier: Classifier,
     entries: Iterable[tuple[int, Entry]],
     batches: Batches,
-    take_snapshot: "SnapshotMaker | None" = None,
+    take_snapshot: SnapshotMaker | None = None,
 ) -> tuple[list[ModelInput], list[Exclusion]]:
     """Read, preprocess and answer images; those that fail become exclusions.
 
@@ -113,18 +107,6 @@ def read_inputs(
     return sorted(answered, key=lambda one: one.index), excluded
 
 
-def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
-    """Whether a mask marks something: `empty`, `full` or `part`.
-
-    Args:
-        mask: (H, W) bool of the image.
-        seen: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing there.
-    """
-    if not seen.any():
-        return EMPTY
-    return FULL if mask.all() else PART
-
-
 def by_shape(images: Sequence[ModelInput]) -> list[list[ModelInput]]:
     """Images whose pixels can be stacked, in order of appearance."""
     groups: dict[torch.Size, list[ModelInput]] = {}
@@ -133,42 +115,13 @@ def by_shape(images: Sequence[ModelInput]) -> list[list[ModelInput]]:
     return list(groups.values())
 
 
-def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
-    """A mask of the original image as the model's input shows it.
-
-    An input pixel counts as masked if at least half of the area it shows is; what is padded shows nothing
-    and is not masked.
-
-    Args:
-        mask: (H, W) bool, at the size of the original image.
-        geometry: Which part of the original the input shows.
-        size: (height, width) of the input.
-
-    Returns:
-        (height, width) bool.
-    """
-    left, top, right, bottom = geometry.box
-    rows = _overlaps(size[0], top, bottom, mask.shape[0])
-    cols = _overlaps(size[1], left, right, mask.shape[1])
-    return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
-
-
-def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray:
-    """(pixels, extent) share of each input pixel's footprint that lies on each original pixel."""
-    edges = start + (stop - start) * np.arange(pixels + 1) / pixels
-    low, high = edges[:-1, None], edges[1:, None]
-    originals = np.arange(extent)
-    overlap = np.minimum(high, originals + 1) - np.maximum(low, originals)
-    return overlap.clip(0) / (high - low)
-
-
 def _with_answer(one: ModelInput, logits: Tensor) -> ModelInput:
     view = one.view and replace(one.view, logits=tuple(logits.tolist()))
     return replace(one, logits=logits, view=view)
 
 
 def _view(
-    classifier: Classifier, index: int, sample: Sample, entry: Entry, take_snapshot: "SnapshotMaker | None"
+    classifier: Classifier, index: int, sample: Sample, entry: Entry, take_snapshot: SnapshotMaker | None
 ) -> ModelInput:
     geometry = classifier.geometry(sample.image.size)
     image = sample.image

@@ -15,8 +15,7 @@ from torch import Tensor
 from xai import attr
 from xai.attention import grid_of
 from xai.bench.config.method_configurations import MethodConfiguration, digest
-from xai.bench.data.files import write_bytes
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder, write_bytes
 from xai.bench.run.batches import Batches, Meter
 from xai.bench.run.inputs import Exclusion, ModelInput, by_shape
 from xai.core import ModelError, UsageError, XaiError

@@ -1,21 +1,61 @@
-"""Masks that say nothing: empty on every image, or full; a warning of the run, its summary and its page."""
+"""Masks at the model's input, and a warning where they say nothing: empty on every image, or full."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xai.bench.run.inputs import EMPTY, FULL, ModelInput
+import numpy as np
 
+from xai.core import Geometry
+
+EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
+COVERED = 0.5  # share of an input pixel that must lie in the mask
 GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
 Counts = dict[str, list[int]]  # label or kind, "" for neither → images with a mask, empty ones, full ones
 
 
-def count_masks(images: Iterable[ModelInput]) -> Counts:
-    """How many images of each label have a mask, an empty one, a full one."""
+def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
+    """A mask of the original image as the model's input shows it.
+
+    An input pixel counts as masked if at least half of the area it shows is; what is padded shows nothing
+    and is not masked.
+
+    Args:
+        mask: (H, W) bool, at the size of the original image.
+        geometry: Which part of the original the input shows.
+        size: (height, width) of the input.
+
+    Returns:
+        (height, width) bool.
+    """
+    left, top, right, bottom = geometry.box
+    rows = _overlaps(size[0], top, bottom, mask.shape[0])
+    cols = _overlaps(size[1], left, right, mask.shape[1])
+    return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
+
+
+def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
+    """Whether a mask marks something: `empty`, `full` or `part`.
+
+    Args:
+        mask: (H, W) bool of the image.
+        seen: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing there.
+    """
+    if not seen.any():
+        return EMPTY
+    return FULL if mask.all() else PART
+
+
+def count_masks(images: Iterable[tuple[str, str | None]]) -> Counts:
+    """How many images of each label have a mask, an empty one, a full one.
+
+    Args:
+        images: Of each its label or kind, and what its mask marks, see `extent_of`; None where it has none.
+    """
     counts: Counts = {}
-    for one in images:
-        if one.extent is not None:
-            found = counts.setdefault(one.label or one.kind or "", [0, 0, 0])
-            for place, is_so in enumerate((True, one.extent == EMPTY, one.extent == FULL)):
-                found[place] += is_so
+    for label, extent in images:
+        if extent is not None:
+            count = counts.setdefault(label, [0, 0, 0])
+            for place, counted in enumerate((True, extent == EMPTY, extent == FULL)):
+                count[place] += counted
     return counts
 
 
@@ -47,3 +87,12 @@ def _sentence(which: str, count: int, empty: bool) -> str:
         f"All masks{which} are {mark} ({count} of {count}): metrics that read masks say nothing there. "
         "Check how the masks were saved: black is outside."
     )
+
+
+def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray:
+    """(pixels, extent) share of each input pixel's footprint that lies on each original pixel."""
+    edges = start + (stop - start) * np.arange(pixels + 1) / pixels
+    low, high = edges[:-1, None], edges[1:, None]
+    originals = np.arange(extent)
+    overlap = np.minimum(high, originals + 1) - np.maximum(low, originals)
+    return overlap.clip(0) / (high - low)

@@ -11,10 +11,9 @@ from xai.bench.config.method_configurations import (
     configured_methods,
     digest,
 )
-from xai.bench.config.names import resolve_protocols
+from xai.bench.config.reading import resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
-from xai.bench.data.files import in_threads
-from xai.bench.data.remote import Folder
+from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
 from xai.core.versions import decisive

@@ -2,24 +2,31 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
-from xai.bench.data.files import only_writer, remove_folder, write_json
-from xai.bench.data.remote import Folder, RemotePath, names_in
+from xai.bench.data.files import Folder, RemotePath, names_in, only_writer, remove_folder, write_json
+from xai.bench.data.parquet import arrow
 from xai.bench.run.context import RunContext
-from xai.bench.run.engines import FinishedItem, RayOptions, ShardWork, engine_of
+from xai.bench.run.engines import Engine, FinishedItem, LocalEngine, RayOptions, ShardWork
 from xai.bench.run.image_snapshots import snapshots_path
 from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import Plan, device_of, differences, make_plan
-from xai.bench.run.provenance import SCHEMA, now, provenance
-from xai.bench.run.store import PLAN_FILE, Store, arrow, read_run
-from xai.core import ConfigError, DataError
+from xai.bench.run.ray_engine import RayEngine
+from xai.bench.run.store import PLAN_FILE, Store, read_run
+from xai.core import ConfigError, DataError, UsageError, nearest
+from xai.core.versions import version_of
 from xai.models import Classifier
+from xai.models.provenance import provenance
 from xai.perturb.stream import evaluation_mode
+
+SCHEMA = "xai.benchmark/1"
 
 
 @dataclass(frozen=True)
@@ -223,17 +230,17 @@ def _open(
     store: Store, config: BenchmarkConfig, context: RunContext, plan: Plan, engine: str, count: _Count
 ) -> dict[str, Any]:
     """Begin the run's file, or check that it is of the same run; note the session if it will measure."""
-    sessions: list[dict[str, Any]] = []
+    sessions: list[dict[str, Any]] = []  # as JSON, those of earlier versions unchanged
     if store.run_file.exists():
         before = read_run(store.folder)
-        changed = differences(before["identity"], plan.identity)
+        changed = differences(before.identity, plan.identity)
         if changed and store.keys():
             raise ConfigError(
                 f"{store.folder} holds a run with other settings. Changed: {'; '.join(changed)}.",
                 "Choose another folder, or restore the settings; name, statistics, batch_size and device "
                 "may change.",
             )
-        sessions = [] if changed else before["sessions"]
+        sessions = [] if changed else [one.content for one in before.sessions]
         if changed:
             remove_folder(store.folder / "views")  # of the run that was begun with other settings
     elif store.keys():
@@ -241,10 +248,7 @@ def _open(
     if not (sessions and (store.folder / PLAN_FILE).exists()):
         store.write_plan(plan.work_items)
     if count.resumed < count.total or not sessions:
-        session = {"start": now(), "end": None, **provenance(config, context.classifier), "engine": engine}
-        if context.plans:
-            session["device"] = f"{device_of(config) or 'cpu'} of each worker"
-        sessions = [*sessions, session]
+        sessions = [*sessions, _session(config, context, engine)]
     content = {
         "schema": SCHEMA,
         "name": config.name,
@@ -263,6 +267,31 @@ def _open(
     return content
 
 
+def _session(config: BenchmarkConfig, context: RunContext, engine: str) -> dict[str, Any]:
+    """What a call measures with, as JSON."""
+    classifier = context.classifier
+    session = {
+        "start": _now(),
+        "end": None,
+        **provenance(classifier),
+        "threads": torch.get_num_threads(),
+        "model": classifier.describe(),
+        "processor": f"PIL {version_of('pillow')}",
+        "autocast": config.autocast,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "engine": engine,
+    }
+    if context.plans:
+        session["device"] = f"{device_of(config) or 'cpu'} of each worker"
+    return session
+
+
+def _now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _close(
     store: Store,
     run: dict[str, Any],
@@ -274,7 +303,7 @@ def _close(
     """Write how it ended."""
     last = run["sessions"][-1]
     if last["end"] is None:  # else this call measured nothing
-        last |= {"end": now()} | ({"forwards": count.forwards} if count.forwards else {})
+        last |= {"end": _now()} | ({"forwards": count.forwards} if count.forwards else {})
     unused = {one.image for one in exclusions if one.method == one.protocol == "*"}
     run["result"] = {
         "images": len(plan.source),
@@ -284,3 +313,20 @@ def _close(
         "failed": [{"unit": one.item.key, "reason": one.failure} for one in count.failed],
     }
     write_json(store.run_file, run)
+
+
+def engine_of(name: str, options: RayOptions | None) -> Engine:
+    """The engine of a name.
+
+    Raises:
+        UsageError: There is none, or options are given to one that takes none.
+    """
+    engines: dict[str, Callable[[], Engine]] = {
+        "local": LocalEngine,
+        "ray": lambda: RayEngine(options or RayOptions()),
+    }
+    if name not in engines:
+        raise UsageError(f"Unknown engine {name!r}.", nearest(name, engines))
+    if name != "ray" and options is not None:
+        raise UsageError(f"Options of Ray were given to the engine {name!r}.", "Say --engine ray.")
+    return engines[name]()

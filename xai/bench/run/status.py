@@ -1,11 +1,11 @@
 """How far a run is, read from its folder."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xai.bench.data.files import is_locked
-from xai.bench.data.remote import Folder
-from xai.bench.run.store import Store, read_run
+from xai.bench.data.files import Folder, is_locked
+from xai.bench.run.store import Store, distinct_exclusions, read_run
 
 
 @dataclass(frozen=True)
@@ -14,16 +14,16 @@ class Status:
 
     Args:
         name: Of the run.
-        units: Units of the plan.
-        done: Units that are done.
+        units: Work items of the plan.
+        done: Work items that are done.
         images: Of the data.
         records: So far.
         exclusions: So far.
         forwards: Forward passes of perturbed images so far.
-        seconds: Spent on the units that are done.
+        seconds: Spent on the work items that are done.
         seconds_left: For the others, at the same speed; None before the first.
         running: Whether a process is writing the folder now.
-        protocols: Name → (units done, units).
+        protocols: Name → (work items done, work items).
     """
 
     name: str
@@ -49,29 +49,22 @@ def status(run: str | Folder) -> Status:
     Raises:
         DataError: The folder holds no run.
     """
-    about, store = read_run(run), Store(run)
-    units = store.planned_items()
-    finished = store.keys()
-    done = [unit for unit in units if unit["key"] in finished]
-    parts = [store.about(unit["key"]) for unit in done]
-    seconds = sum(part["seconds"] for part in parts)
-    protocols = {
-        name: (
-            sum(unit["protocol"] == name for unit in done),
-            sum(unit["protocol"] == name for unit in units),
-        )
-        for name in dict.fromkeys(unit["protocol"] for unit in units)
-    }
+    description, store = read_run(run), Store(run)
+    items, finished = store.planned_items(), store.keys()
+    done = [item for item in items if item.key in finished]
+    parts = [store.notes(item.key) for item in done]
+    seconds = sum(notes.seconds for notes, _ in parts)
+    ended, planned = (Counter(item.protocol for item in some) for some in (done, items))
     return Status(
-        name=about["name"],
-        units=len(units),
+        name=description.name,
+        units=len(items),
         done=len(done),
-        images=about["plan"]["images"],
-        records=sum(part["records"] for part in parts),
-        exclusions=len({tuple(one.values()) for part in parts for one in part["exclusions"]}),
-        forwards=sum(part["forwards"] for part in parts),
+        images=description.plan.images,
+        records=sum(records for _, records in parts),
+        exclusions=len(distinct_exclusions(notes for notes, _ in parts)),
+        forwards=sum(notes.forwards for notes, _ in parts),
         seconds=seconds,
-        seconds_left=seconds / len(done) * (len(units) - len(done)) if done else None,
+        seconds_left=seconds / len(done) * (len(items) - len(done)) if done else None,
         running=is_locked(store.folder),
-        protocols=protocols,
+        protocols={name: (ended[name], count) for name, count in planned.items()},
     )

@@ -7,38 +7,36 @@ from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from xai.bench.data.files import in_threads, read_json, write_bytes
-from xai.bench.data.parquet import read_columns, records_fault
-from xai.bench.data.remote import Folder, folder_of, names_in
+from xai.bench.data.files import Folder, folder_of, in_threads, names_in, read_json, write_bytes
+from xai.bench.data.parquet import arrow, extra, read_columns
+from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription, checked
 from xai.bench.run.inputs import Exclusion
 from xai.bench.run.masks import Counts, added
-from xai.bench.run.run_file import AGAIN, RESTORE, Notes, RunFile, check
+from xai.bench.run.plan import WorkItem
 from xai.core import DataError, Record, UsageError, nearest
-
-if TYPE_CHECKING:
-    from xai.bench.run.plan import WorkItem
+from xai.metrics import METRICS
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
 PLANNED = ("key", "shard", "start", "stop", "protocol", "forwards")
 TEXTS = ("key", "protocol")
 MAY_BE_NULL = ("label", "kind")
 UNIQUE = ["image", "method", "metric", "protocol", "protocol_hash"]  # one score each
-PLANNED_AT_ONCE = 50_000  # units of a plan in memory while it is written
+PLANNED_AT_ONCE = 50_000  # work items of a plan in memory while it is written
 FORMATS = ("csv", "parquet")
 
 
 @dataclass(frozen=True)
 class WorkResult:
-    """What one unit found.
+    """What one work item found.
 
     Args:
         records: One per image, method and metric.
         exclusions: What is missing, and why.
         forwards: Forward passes of perturbed images.
         seconds: Wall time.
-        masks: What the masks of the unit's images mark, see `xai.bench.run.masks`.
+        masks: What the masks of the item's images mark, see `xai.bench.run.masks`.
     """
 
     records: tuple[Record, ...]
@@ -46,6 +44,20 @@ class WorkResult:
     forwards: int = 0
     seconds: float = 0.0
     masks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+class PlannedItem(NamedTuple):
+    """A work item as the run's folder lists it.
+
+    Args:
+        key: Names its part.
+        protocol: Name, or `maps` or `checks`.
+        shard: Number; None in runs of versions that did not say it.
+    """
+
+    key: str
+    protocol: str
+    shard: int | None
 
 
 class Store:
@@ -64,76 +76,75 @@ class Store:
         return self.folder / RUN_FILE
 
     def part(self, key: str) -> Folder:
-        """The file of a unit."""
+        """The file of a work item."""
         return self.folder / "parts" / f"{key}.parquet"
 
-    def write_plan(self, units: Iterable["WorkItem"]) -> None:
-        """Write the units of a run, in the order of work, without holding them all.
+    def write_plan(self, items: Iterable[WorkItem]) -> None:
+        """Write the work items of a run, in the order of work, without holding them all.
 
         Raises:
             DataError: The disk objects.
         """
-        pa, buffer, rest = arrow(), BytesIO(), iter(units)
+        pa, buffer, rest = arrow(), BytesIO(), iter(items)
         schema = _plan_schema()
         with importlib.import_module("pyarrow.parquet").ParquetWriter(buffer, schema) as writer:
             while some := list(islice(rest, PLANNED_AT_ONCE)):
-                columns = {name: [getattr(unit, name) for unit in some] for name in PLANNED}
+                columns = {name: [getattr(item, name) for item in some] for name in PLANNED}
                 writer.write_table(pa.table(columns, schema=schema))
         write_bytes(self.folder / PLAN_FILE, buffer.getvalue())
 
-    def planned_items(self) -> list[dict[str, Any]]:
-        """The units of the run, in the order of work; older versions listed them in `run.json`."""
-        said = read_run(self.folder)["plan"]["units"]
-        if isinstance(said, list):
-            return said
+    def planned_items(self) -> list[PlannedItem]:
+        """The work items of the run, in the order of work; older versions listed them in `run.json`."""
+        count = read_run(self.folder).plan.units
+        if isinstance(count, list):
+            return [PlannedItem(one.key, one.protocol, one.shard) for one in count]
         path, pa = self.folder / PLAN_FILE, arrow()
         table = self._read(path, _plan_schema().remove_metadata())
         keys = table["key"]
-        if len(keys) != said or pa.compute.count_distinct(keys).as_py() != said:
+        if len(keys) != count or pa.compute.count_distinct(keys).as_py() != count:
             raise DataError(
-                f"{path} is broken: it lists {len(keys)} units, and {RUN_FILE} says {said}.", AGAIN
+                f"{path} is broken: it lists {len(keys)} units, and {RUN_FILE} says {count}.", AGAIN
             )
-        return table.to_pylist()
+        return list(map(PlannedItem, *(table[name].to_pylist() for name in PlannedItem._fields)))
 
     def keys(self) -> set[str]:
-        """Keys of the units that are done, from one listing."""
+        """Keys of the work items that are done, from one listing."""
         names = names_in(self.folder / "parts")
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
     def has(self, key: str) -> bool:
-        """Whether a unit is done."""
+        """Whether a work item is done."""
         return self.part(key).exists()
 
     def write(self, key: str, outcome: WorkResult) -> None:
-        """Write a unit's records as one part.
+        """Write a work item's records as one part.
 
         Raises:
             DataError: The disk is full or cannot be written.
         """
         pa = arrow()
-        about = {
+        notes = {
             "exclusions": [asdict(one) for one in outcome.exclusions],
             "forwards": outcome.forwards,
             "seconds": outcome.seconds,
             "masks": dict(outcome.masks),
         }
-        schema = _schema().with_metadata({"xai": json.dumps(about)})
+        schema = _schema().with_metadata({"xai": json.dumps(notes)})
         table = pa.Table.from_pylist([record.as_dict() for record in outcome.records], schema=schema)
         buffer = BytesIO()
         importlib.import_module("pyarrow.parquet").write_table(table, buffer)
         write_bytes(self.part(key), buffer.getvalue())
 
-    def about(self, key: str) -> dict[str, Any]:
-        """A part's exclusions, forwards and seconds."""
+    def notes(self, key: str) -> tuple[PartNotes, int]:
+        """What is written beside the records of a part, and how many these are."""
         path = self.part(key)
         try:
             with path.open("rb") as file:
                 footer = importlib.import_module("pyarrow.parquet").read_metadata(file)
-            said = json.loads((footer.metadata or {}).get(b"xai", b"null"))
+            content = json.loads((footer.metadata or {}).get(b"xai", b"null"))
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
-        check(Notes, said, path, AGAIN)
-        return said | {"records": footer.num_rows}
+        return checked(PartNotes, content, path, AGAIN), footer.num_rows
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """All records as one Arrow table, in the order of the plan."""
@@ -148,20 +159,19 @@ class Store:
 
     def totals(self) -> tuple[list[Exclusion], int]:
         """Everything left out of the parts that are done, each once, and the number of records."""
-        parts = in_threads(self.about, self._done())
-        found = dict.fromkeys(Exclusion(**one) for part in parts for one in part["exclusions"])
-        return list(found), sum(part["records"] for part in parts)
+        parts = in_threads(self.notes, self._done())
+        return distinct_exclusions(notes for notes, _ in parts), sum(records for _, records in parts)
 
     def masks(self, partial: str) -> Counts:
-        """What the masks of the images mark, of one unit per shard; older versions did not say.
+        """What the masks of the images mark, of one work item per shard; older versions did not say.
 
         Args:
-            partial: Protocol of units that look at some images of a shard only.
+            partial: Protocol of work items that look at some images of a shard only.
         """
         done = self.keys()
-        units = [one for one in self.planned_items() if one["key"] in done and one["protocol"] != partial]
-        shards = {one.get("shard", one["key"]): one["key"] for one in units}
-        return added(part.get("masks", {}) for part in in_threads(self.about, shards.values()))
+        items = [one for one in self.planned_items() if one.key in done and one.protocol != partial]
+        shards = {one.key if one.shard is None else one.shard: one.key for one in items}
+        return added(notes.masks for notes, _ in in_threads(self.notes, shards.values()))
 
     def exclusions(self) -> list[Exclusion]:
         """Everything left out of the parts that are done, each once."""
@@ -171,7 +181,7 @@ class Store:
         """Of one part; the kind of manipulation is null where an older version wrote it."""
         path = self.part(key)
         table = self._read(path, schema, nulls=MAY_BE_NULL, lacks=("kind",))
-        if (wrong := records_fault(table)) is not None:
+        if (wrong := _records_fault(table)) is not None:
             raise DataError(f"{path} is broken: {wrong}.", AGAIN)
         return table
 
@@ -183,10 +193,16 @@ class Store:
 
     def _done(self) -> list[str]:
         done = self.keys()
-        return [unit["key"] for unit in self.planned_items() if unit["key"] in done]
+        return [item.key for item in self.planned_items() if item.key in done]
 
 
-def read_run(run: str | Folder) -> dict[str, Any]:
+def distinct_exclusions(parts: Iterable[PartNotes]) -> list[Exclusion]:
+    """What is missing according to some parts, each once."""
+    written = (one for notes in parts for one in notes.exclusions)
+    return list(dict.fromkeys(Exclusion(o.image, o.method, o.protocol, o.reason) for o in written))
+
+
+def read_run(run: str | Folder) -> RunDescription:
     """What `run.json` says, checked: all that is read of it is there, and of its type.
 
     Raises:
@@ -195,9 +211,7 @@ def read_run(run: str | Folder) -> dict[str, Any]:
     path = folder_of(run) / RUN_FILE
     if not path.exists():
         raise DataError(f"{run} holds no benchmark run.", "xai benchmark run CONFIG --out RUN makes one.")
-    about = read_json(path)
-    check(RunFile, about, path, RESTORE)
-    return about
+    return checked(RunDescription, read_json(path), path, RESTORE)
 
 
 def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any:
@@ -254,23 +268,18 @@ def export(run: str | Folder, path: str | Path) -> int:
     return len(frame)
 
 
-def arrow() -> Any:
-    """The module pyarrow, imported when first needed."""
-    return extra("pyarrow")
-
-
-def extra(name: str) -> Any:
-    """A library of the extra `bench`.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise UsageError(
-            f"Benchmarks need {name}, which is not installed.", "Run: pip install 'vit-xai[bench]'"
-        ) from None
+def _records_fault(table: Any) -> str | None:
+    """What is wrong with the records of a part, None if nothing is."""
+    compute, names = importlib.import_module("pyarrow.compute"), table.column_names
+    if "metric" in names:
+        for metric in compute.unique(table["metric"]).to_pylist():
+            if metric not in METRICS:
+                return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
+    if {"curve", "fractions"} <= {*names}:
+        lengths = compute.list_value_length(table["curve"])
+        if not lengths.equals(compute.list_value_length(table["fractions"])):
+            return "a curve has another number of points than of fractions"
+    return None
 
 
 def _schema() -> Any:

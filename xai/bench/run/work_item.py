@@ -67,7 +67,11 @@ def _run(context: RunContext, item: WorkItem) -> WorkResult:
     names = {entry.id for entry in context.source.entries(item.start, item.stop)}
     excluded = [one for one in excluded if one.image in names]
     forwards = context.stream.forwards - before
-    masks = count_masks(one for one in context.images(item.shard)[0] if one.index in item.images)
+    masks = count_masks(
+        (one.label or one.kind or "", one.extent)
+        for one in context.images(item.shard)[0]
+        if one.index in item.images
+    )
     return WorkResult(tuple(records), tuple(excluded), forwards, perf_counter() - start, masks)
 
 
