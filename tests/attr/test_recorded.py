@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from few_passes import OPTIONS
 from vit_zoo import build, pixels
 
-from xai.attr import METHODS, RecordedAttribution, attribute_many, create
+from xai.attr import METHODS, RecordedAttribution, attribute_many, create, resolve_layers
 from xai.core import Margin, UsageError
 
 RECORDED = [name for name, method in METHODS.items() if issubclass(method, RecordedAttribution)]
@@ -56,6 +57,27 @@ def test_maps_per_layer_and_head_add_up() -> None:
     torch.testing.assert_close(raw.attribute_layers(x).mean((1, 2)), raw.attribute_patches(x))
 
 
-def test_a_method_without_maps_per_head_says_so() -> None:
-    with pytest.raises(UsageError, match="chefer has no maps per layer and head"):
-        create("chefer", build("clip")).attribute_layers(pixels(1), 0)
+LAYERED = [name for name, method in METHODS.items() if method.info.layers]
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_maps_of_layers_make_the_map_as_the_method_says(name: str) -> None:
+    method, x = create(name, build("clip"), **OPTIONS.get(name, {})), pixels()
+    layers = method.attribute_layers(x, 1)
+    assert layers.shape[-2:] == method.attribute_patches(x, 1).shape[-2:]
+    if method.fusion is not None:
+        assert layers.shape[1] == len(resolve_layers(method.fusion.layers, 6))
+        torch.testing.assert_close(method.fusion.fuse(layers), method.attribute_patches(x, 1))
+    assert method.of_all_layers().attribute_layers(x, 1).shape[1] == 6
+    maps, free = method.attribute_with_layers(x, [1, 2])
+    torch.testing.assert_close(maps, method.attribute_targets(x, [1, 2]))
+    if free is not None:
+        torch.testing.assert_close(free[0], layers)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(LAYERED)))
+def test_a_method_without_maps_of_layers_says_so(name: str) -> None:
+    method = create(name, build("clip"))
+    assert method.fusion is None
+    with pytest.raises(UsageError, match=f"{name} has no maps per layer and head"):
+        method.attribute_layers(pixels(1), 0)

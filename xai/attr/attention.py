@@ -9,8 +9,8 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
 from xai.attr.base import MethodInfo, register
-from xai.attr.layers import Layers, resolve_layers
-from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
+from xai.attr.options import check_option
 from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps
 from xai.attr.shapes import TokenMap
 from xai.core import UsageError
@@ -50,6 +50,7 @@ class RawAttention(_AttentionOnly):
         backwards=0,
         reference="Dosovitskiy et al. 2021, arXiv 2010.11929; baseline of Chefer et al., arXiv 2012.09838",
         summary="Attention of the row that the classifier reads; the same for every class.",
+        layers=True,
     )
 
     def __init__(
@@ -65,6 +66,13 @@ class RawAttention(_AttentionOnly):
         self.layers = layers
         self.head_fusion = head_fusion
         self.layer_fusion = layer_fusion
+
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion(self.layers, self.head_fusion, self.layer_fusion)
+
+    def of_all_layers(self) -> "RawAttention":
+        return RawAttention(self.model, layers="all_layers")
 
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)

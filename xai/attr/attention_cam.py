@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks, score_rows
 from xai.attr.base import MethodInfo, register
-from xai.attr.layers import Layers, resolve_layers
+from xai.attr.layers import LayerFusion, Layers, resolve_layers
 from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
 from xai.core import PatchGrid
 
@@ -23,6 +23,9 @@ class _AttentionCAM(RecordedAttribution):
     def __init__(self, forward_func: torch.nn.Module, layers: Layers):
         super().__init__(forward_func)
         self.layers = layers
+
+    def of_all_layers(self) -> "_AttentionCAM":
+        return type(self)(self.model, layers="all_layers")
 
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
@@ -57,7 +60,12 @@ class AttentionGuidedCAM(_AttentionCAM):
         backwards=1,
         reference="Leem and Seo 2024, arXiv 2402.04563",
         summary="Positive gradient of attention times the sigmoid of its scores, summed over all layers.",
+        layers=True,
     )
+
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion(self.layers, clamp="heads")
 
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers"):
         super().__init__(forward_func, layers)
@@ -103,7 +111,12 @@ class GradECLIP(_AttentionCAM):
         backwards=1,
         reference="Zhao et al. 2024, arXiv 2502.18816",
         summary="Values weighted by their channels' gradient and by the likeness of query and key.",
+        layers=True,
     )
+
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion(self.layers, clamp="fused")
 
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "last_layer"):
         super().__init__(forward_func, layers)
@@ -146,6 +159,7 @@ class DAAM(_AttentionCAM):
         backwards=1,
         reference="Liao et al. 2025, arXiv 2503.14640",
         summary="Attention times values, weighted by positive gradient per channel, accumulated over layers.",
+        layers=True,
     )
 
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers", normalize: bool = True):

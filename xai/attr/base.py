@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 import torch
 from captum.attr import Attribution
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention import (
@@ -27,7 +28,8 @@ from xai.attention import (
     told_recomputation,
     uncompiled,
 )
-from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
+from xai.attr.layers import LayerFusion
+from xai.attr.shapes import LayerMaps, PatchMap, PatchMaps, Pixels, Scores
 from xai.attr.target import Target, normalise_target, select_target
 from xai.core import PatchGrid, Registry, UsageError, nearest
 from xai.core.options import checked
@@ -49,6 +51,7 @@ class MethodInfo:
         reference: Paper, with arXiv id.
         summary: One sentence.
         deterministic: Whether no random numbers are drawn (with a seed, results repeat all the same).
+        layers: Whether there are maps per attention layer and head, see `PatchAttribution.attribute_layers`.
     """
 
     name: str
@@ -60,6 +63,7 @@ class MethodInfo:
     reference: str
     summary: str
     deterministic: bool = True
+    layers: bool = False
 
     @property
     def needs_gradients(self) -> bool:
@@ -122,6 +126,44 @@ class PatchAttribution(Attribution):
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             return self._relevance(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
+
+    @property
+    def fusion(self) -> LayerFusion | None:
+        """How the map is fused of `attribute_layers`; None where it is made in a way of its own."""
+        return None
+
+    def of_all_layers(self) -> "PatchAttribution":
+        """A method whose `attribute_layers` are those of every layer, however few make this map."""
+        return self
+
+    def attribute_layers(
+        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
+    ) -> Float[Tensor, "b layers heads rows cols"]:
+        """Maps per layer and head, signed, before any clamp or fusion: (B, layers, heads, rows, cols).
+
+        Raises:
+            UsageError: The method has no such maps: its `info.layers` is False.
+        """
+        return self.attribute_target_layers(inputs, [target], additional_forward_args)[0]
+
+    def attribute_target_layers(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
+    ) -> LayerMaps:
+        """`attribute_layers` for several targets, sharing a forward pass where possible."""
+        if not self.info.layers:
+            raise UsageError(f"{self.info.name} has no maps per layer and head.")
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
+            return self._layer_maps(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
+
+    def attribute_with_layers(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
+    ) -> tuple[PatchMaps, LayerMaps | None]:
+        """`attribute_targets`, and `attribute_target_layers` of all layers where they cost nothing more."""
+        return self.attribute_targets(inputs, targets, additional_forward_args), None
+
+    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
+        """(targets, B, layers, heads, rows, cols), of methods whose `info.layers` is True."""
+        raise NotImplementedError
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:
         return [normalise_target(target, self.model) for target in targets]

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
 from xai.attr.base import MethodInfo, register
-from xai.attr.layers import Layers, resolve_layers
-from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS, check_option
+from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
+from xai.attr.options import check_option
 from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
 
 
@@ -45,6 +45,7 @@ class GradientWeightedAttention(RecordedAttribution):
         backwards=1,
         reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5, without rollout",
         summary="Attention times its gradient in the row that the classifier reads.",
+        layers=True,
     )
 
     def __init__(
@@ -66,6 +67,13 @@ class GradientWeightedAttention(RecordedAttribution):
         self.layer_fusion = layer_fusion
         self.clamp = clamp
         self.rows = rows
+
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion(self.layers, self.head_fusion, self.layer_fusion, self.clamp)
+
+    def of_all_layers(self) -> "GradientWeightedAttention":
+        return GradientWeightedAttention(self.model, layers="all_layers", rows=self.rows)
 
     def layer_indices(self, depth: int) -> list[int]:
         """The layers used, counted from 0, in a model of `depth` attention layers."""

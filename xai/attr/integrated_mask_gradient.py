@@ -11,11 +11,12 @@ from torch import Tensor
 from xai.attention import Probe, mask_patches
 from xai.attr.backward import output_gradients
 from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.layers import LayerFusion
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
 from xai.attr.options import check_counts, check_option
 from xai.attr.quadrature import presence_path
 from xai.attr.recorded import per_head
-from xai.attr.shapes import PatchMaps, Pixels, Scores
+from xai.attr.shapes import LayerMaps, PatchMaps, Pixels, Scores
 from xai.attr.target import Target
 from xai.attr.variants import argument_rows
 from xai.core import ModelError, UsageError
@@ -69,6 +70,7 @@ class IntegratedMaskGradient(PatchAttribution):
         backwards=8,
         reference="this project; path as in Sundararajan et al. 2017, arXiv 1703.01365",
         summary="Mask gradients from no patch to all; sums to y(x) − y(all patches masked).",
+        layers=True,
     )
 
     def __init__(
@@ -136,25 +138,15 @@ class IntegratedMaskGradient(PatchAttribution):
             (target,) = self._normalised([target])
             return total.flatten(1).sum(1) - self._rise(self._masked(pixels, args), pixels, target, args)
 
-    def attribute_layers(
-        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
-    ) -> Float[Tensor, "b layers heads rows cols"]:
-        """Shares of layers and heads (B, layers, heads, rows, cols), never clamped: see `fuse_layers`."""
-        return self.attribute_target_layers(inputs, [target], additional_forward_args)[0]
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion(clamp=self.clamp)
 
-    def attribute_target_layers(
+    def attribute_with_layers(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
-    ) -> Float[Tensor, "targets b layers heads rows cols"]:
-        """`attribute_layers` for several targets, sharing forward passes."""
-        with self._attributing(inputs, additional_forward_args) as (pixels, args):
-            return self._shares(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
-
-    def fuse_layers(
-        self, shares: Float[Tensor, "... layers heads rows cols"]
-    ) -> Float[Tensor, "... rows cols"]:
-        """The map that shares of layers and heads add up to, under `clamp`."""
-        shares = shares.clamp_min(0) if self.clamp == "heads" else shares
-        return shares.sum(-3).sum(-3)
+    ) -> tuple[PatchMaps, LayerMaps]:
+        layers = self.attribute_target_layers(inputs, targets, additional_forward_args)
+        return self.fusion.fuse(layers), layers
 
     def _masked(self, pixels: Pixels, args: tuple[Any, ...]) -> Probe:
         """The probe of a model in which something remains when all patches are masked."""
@@ -174,11 +166,9 @@ class IntegratedMaskGradient(PatchAttribution):
             return present - scores(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        return self.fuse_layers(self._shares(pixels, targets, args))
+        return self.fusion.fuse(self._layer_maps(pixels, targets, args))
 
-    def _shares(
-        self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
-    ) -> Float[Tensor, "targets b layers heads rows cols"]:
+    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
         seen = self._masked(pixels, args)
         return seen.grid.to_patches(per_head(self._layers(seen, pixels, targets, args)))
 

@@ -1,8 +1,29 @@
-"""Which attention layers a map is made of."""
+"""Which attention layers a map is made of, and how the maps of layers and heads become one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from xai.core import UsageError, nearest
+
+Fusion = Callable[[Tensor, int], Tensor]
+
+
+def _product(x: Tensor, dim: int) -> Tensor:
+    # relevance is small: a dozen factors underflow in single precision
+    return x.double().prod(dim).to(x.dtype)
+
+
+HEAD_FUSIONS: dict[str, Fusion] = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
+LAYER_FUSIONS: dict[str, Fusion] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "max": torch.amax,
+    "product": _product,
+}
 
 LAYER_PRESETS: dict[str, tuple[int, ...] | None] = {
     "last_layer": (-1,),
@@ -37,3 +58,28 @@ def resolve_layers(layers: Layers, depth: int) -> list[int]:
     if len(set(resolved)) < len(resolved):
         raise UsageError(f"Layers {layers!r} name a layer of this {depth}-layer model twice.")
     return resolved
+
+
+@dataclass(frozen=True)
+class LayerFusion:
+    """How maps per layer and head become one: heads are fused first, then layers.
+
+    Args:
+        layers: Those that the map is made of, as `resolve_layers` takes them.
+        head_fusion: "sum", or a name of `HEAD_FUSIONS`.
+        layer_fusion: A name of `LAYER_FUSIONS`.
+        clamp: Where negative relevance is dropped: None nowhere; "fused", after all fusions; "heads", in each
+            head before any.
+    """
+
+    layers: Layers = "all_layers"
+    head_fusion: str = "sum"
+    layer_fusion: str = "sum"
+    clamp: str | None = None
+
+    def fuse(self, maps: Float[Tensor, "*batch layers heads rows cols"]) -> Float[Tensor, "*batch rows cols"]:
+        """The map that some layers make, whichever they are."""
+        maps = maps.clamp_min(0) if self.clamp == "heads" else maps
+        by_layer = (HEAD_FUSIONS | {"sum": torch.sum})[self.head_fusion](maps, -3)
+        fused = LAYER_FUSIONS[self.layer_fusion](by_layer, -3)
+        return fused.clamp_min(0) if self.clamp == "fused" else fused

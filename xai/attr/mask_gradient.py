@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, attention_rows, row_chunks
 from xai.attr.base import MethodInfo, register
+from xai.attr.layers import LayerFusion
 from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
 
 
@@ -40,7 +41,12 @@ class MaskGradient(RecordedAttribution):
         backwards=1,
         reference="this project; cf. head masks, arXiv 1905.10650, and patch masks, arXiv 2304.06391",
         summary="Gradient with respect to each patch's presence in attention, over all layers.",
+        layers=True,
     )
+
+    @property
+    def fusion(self) -> LayerFusion:
+        return LayerFusion()
 
     def _tokens(self, record: Record) -> TokenMaps:
         return sum(maps.sum(2) for maps in self._layers(record))  # type: ignore[return-value]  # ≥ 1 layer

@@ -1,6 +1,4 @@
-"""Fusions over heads and layers, and the checks that several methods share."""
-
-from collections.abc import Callable
+"""The checks that several methods share."""
 
 import torch
 from torch import Tensor, nn
@@ -9,25 +7,9 @@ from xai.core import UsageError
 from xai.core.options import check_option
 from xai.perturb import Operator, image_seeds, operator_of
 
-__all__ = ["HEAD_FUSIONS", "LAYER_FUSIONS", "check_counts", "check_option", "operator_of", "painted"]
+__all__ = ["check_counts", "check_option", "operator_of", "painted"]
 
 MOST = 1_000_000  # of anything that is counted: steps, samples, images at once
-
-Fusion = Callable[[Tensor, int], Tensor]
-
-
-def _product(x: Tensor, dim: int) -> Tensor:
-    # relevance is small: a dozen factors underflow in single precision
-    return x.double().prod(dim).to(x.dtype)
-
-
-HEAD_FUSIONS: dict[str, Fusion] = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
-LAYER_FUSIONS: dict[str, Fusion] = {
-    "mean": torch.mean,
-    "sum": torch.sum,
-    "max": torch.amax,
-    "product": _product,
-}
 
 
 def check_counts(**counts: int) -> None:

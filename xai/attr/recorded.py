@@ -12,7 +12,7 @@ from torch import Tensor
 from xai.attention import AttentionCall, Probe
 from xai.attr.backward import output_gradients
 from xai.attr.base import PatchAttribution, scores
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.shapes import LayerMaps, PatchMaps, Pixels
 from xai.attr.target import Target
 from xai.core import UsageError
 
@@ -40,7 +40,7 @@ class Record:
 class RecordedAttribution(PatchAttribution):
     """A method whose map is a function of recorded attention and its output gradients.
 
-    Subclasses implement `_tokens`, and `_heads` if their map is a fusion of maps per layer and head.
+    Subclasses implement `_tokens`, and `_heads` if there are maps per layer and head.
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -49,19 +49,6 @@ class RecordedAttribution(PatchAttribution):
         """The layers read, counted from 0, in a model of `depth` attention layers."""
         return list(range(depth))
 
-    def attribute_layers(
-        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
-    ) -> Float[Tensor, "b layers heads rows cols"]:
-        """Maps per layer and head, signed, before any clamp or fusion: (B, layers, heads, rows, cols).
-
-        Raises:
-            UsageError: The method has no such maps.
-        """
-        with self._attributing(inputs, additional_forward_args) as (pixels, args):
-            record = record_pass([self], pixels, [target], args)
-            maps = self._heads(record)[0]
-            return record.seen.grid.to_patches(maps).detach().to(pixels.dtype)
-
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         return self.read(record_pass([self], pixels, targets, args))
 
@@ -69,12 +56,17 @@ class RecordedAttribution(PatchAttribution):
         """The map (targets, B, rows, cols) from a record that holds at least this method's layers."""
         return record.seen.grid.to_patches(self._tokens(record))
 
+    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
+        record = record_pass([self], pixels, targets, args)
+        return record.seen.grid.to_patches(self._heads(record))
+
     @abstractmethod
     def _tokens(self, record: Record) -> TokenMaps:
         """Relevance of every token, (targets, B, tokens)."""
 
     def _heads(self, record: Record) -> HeadMaps:
-        raise UsageError(f"{self.info.name} has no maps per layer and head.")
+        """Relevance of every token per layer and head, of methods whose `info.layers` is True."""
+        raise NotImplementedError
 
 
 def record_pass(

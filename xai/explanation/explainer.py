@@ -207,7 +207,7 @@ class Explainer:
         if not isinstance(self.method, attr.IntegratedMaskGradient):
             return self.method.attribute_targets(pixels, targets).float().cpu().numpy(), ()
         layers = self.method.attribute_target_layers(pixels, targets).float()
-        return self.method.fuse_layers(layers).cpu().numpy(), list(layers.cpu().numpy())
+        return self.method.fusion.fuse(layers).cpu().numpy(), list(layers.cpu().numpy())
 
 
 def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

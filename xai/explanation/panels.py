@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xai import report
 from xai.attr import LAYER_PRESETS, GradientWeightedAttention, resolve_layers
-from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS
+from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS
 from xai.core import Explanation, UsageError
 from xai.explanation.explainer import Explainer
 

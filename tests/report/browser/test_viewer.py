@@ -23,7 +23,7 @@ from viewing import (
     strongest,
 )
 
-from xai.attr.options import HEAD_FUSIONS, LAYER_FUSIONS
+from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS
 from xai.report.encode import encode_grid
 from xai.report.overlay import ColourScale
 from xai.report.payload import Fusion

@@ -12,7 +12,7 @@ import torch
 
 from xai.attention import probe
 from xai.attr import LAYER_PRESETS, GradientWeightedAttention, attribute_many
-from xai.attr.options import HEAD_FUSIONS
+from xai.attr.layers import HEAD_FUSIONS
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
