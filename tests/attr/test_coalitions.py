@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vit_zoo import build, pixels
 
 from xai.attr import LIME, FeatureAblation, KernelSHAP, ShapleyValueSampling
-from xai.attr.coalitions import constrained_least_squares
+from xai.attr.lime_shap import constrained_least_squares
 from xai.core import Margin, UsageError
 
 ZERO = {"name": "constant", "value": 0.0}

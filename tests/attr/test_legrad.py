@@ -9,7 +9,7 @@ from vit_zoo import CLASSES, HEADS, WIDTH, ZOO, Logits, build, pixels
 from xai.attention import find_layout, probe
 from xai.attention.diagnose import ExplicitAttention
 from xai.attr import LeGrad
-from xai.attr.blocks import find_blocks
+from xai.attr.transformer_blocks import find_blocks
 from xai.core import Margin, ModelError, UsageError
 
 

@@ -9,8 +9,8 @@ from vit_zoo import build, pixels
 
 from xai.attention import find_layout, mask_patches
 from xai.attr import MetricDrivenAttribution
+from xai.attr.batching import class_values
 from xai.attr.metric_driven import concave_slopes
-from xai.attr.values import class_values
 from xai.core import Margin, UsageError
 
 ZERO = {"name": "constant", "value": 0.0}

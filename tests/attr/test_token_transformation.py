@@ -46,7 +46,7 @@ def test_with_weights_of_one_it_is_chefers_rule(monkeypatch: pytest.MonkeyPatch)
     model, x = build("clip"), pixels()
     module = "xai.attr.token_transformation"
     monkeypatch.setattr(f"{module}.transformation_weights", lambda call, _: torch.ones(2, 4, 17))
-    monkeypatch.setattr("xai.attr.transformation.Transformation.length", lambda _: torch.ones(2, 17))
+    monkeypatch.setattr("xai.attr.value_projection.Transformation.length", lambda _: torch.ones(2, 17))
     torch.testing.assert_close(
         TokenTransformation(model).attribute_patches(x, 1), Chefer(model).attribute_patches(x, 1)
     )

@@ -3,10 +3,8 @@
 from xai.attr.attention import AttentionRollout, RawAttention
 from xai.attr.attention_attribution import AttentionAttribution
 from xai.attr.attention_cam import DAAM, AttentionGuidedCAM, GradECLIP
-from xai.attr.base import METHODS, MethodInfo, PatchAttribution, create, list_methods
+from xai.attr.base import MethodInfo, PatchAttribution
 from xai.attr.chefer import Chefer
-from xai.attr.coalitions import LIME, KernelSHAP, ShapleyValueSampling
-from xai.attr.controls import CenterPrior, RandomAttribution, Uniform
 from xai.attr.gradient import IntegratedGradients, IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention
 from xai.attr.guided_ig import GuidedIntegratedGradients
@@ -14,23 +12,28 @@ from xai.attr.information_flow import BTHead, BTToken, TransitionAttentionMaps
 from xai.attr.integrated_mask_gradient import IntegratedMaskGradient
 from xai.attr.layers import LAYER_PRESETS, resolve_layers
 from xai.attr.legrad import LeGrad
+from xai.attr.lime_shap import LIME, KernelSHAP, ShapleyValueSampling
 from xai.attr.lrp import CPLRP, AttnLRP
 from xai.attr.mask_gradient import MaskGradient
 from xai.attr.metric_driven import MetricDrivenAttribution
+from xai.attr.model_free import CenterPrior, RandomAttribution, SobelEdges, Uniform
 from xai.attr.occlusion import FeatureAblation, Occlusion
 from xai.attr.pixel_gradient import InputXGradient, Saliency
-from xai.attr.presets import (
+from xai.attr.recorded_attention import RecordedAttribution, attribute_many
+from xai.attr.registry import (
     DEFAULT_PRESET,
+    METHODS,
     PRESETS,
     Preset,
+    create,
     full_options,
+    list_methods,
     preset_of,
+    register,
     resolve_method,
 )
-from xai.attr.recorded import RecordedAttribution, attribute_many
 from xai.attr.rise import RISE
 from xai.attr.sampled_gradient import ExpectedGradients, GradientSHAP, SmoothGrad, VarGrad
-from xai.attr.sobel import SobelEdges
 from xai.attr.sobol_indices import SobolIndices
 from xai.attr.tis import TransformerInputSampling
 from xai.attr.token_cams import TokenGradCAMPlusPlus, TokenHiResCAM, TokenLayerCAM
@@ -98,6 +101,7 @@ __all__ = [
     "full_options",
     "list_methods",
     "preset_of",
+    "register",
     "resolve_layers",
     "resolve_method",
 ]

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo, TokenMap
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
-from xai.attr.options import check_option
-from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps
-from xai.attr.shapes import TokenMap
+from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps
+from xai.attr.registry import register
 from xai.core import UsageError
+from xai.core.options import check_option
 
 
 class _AttentionOnly(RecordedAttribution):
@@ -21,7 +21,7 @@ class _AttentionOnly(RecordedAttribution):
 
     needs_gradients = False
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         relevance = self._map(record.seen, record.calls)
         return relevance.expand(record.targets, *relevance.shape)
 
@@ -84,7 +84,7 @@ class RawAttention(_AttentionOnly):
         ]
         return LAYER_FUSIONS[self.layer_fusion](torch.stack(maps, dim=1), 1)
 
-    def _heads(self, record: Record) -> HeadMaps:
+    def _heads(self, record: RecordedPass) -> HeadMaps:
         seen = record.seen
         maps = [
             attention_rows(record.calls[i], seen.rows_of(i)).mean(-2) for i in self.layer_indices(seen.layers)

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import Probe, scale_attention
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.batching import arguments_of
 from xai.attr.gradient_attention import read_out
 from xai.attr.layers import Layers, resolve_layers
-from xai.attr.options import check_counts
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.recorded_attention import output_gradients
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows
+from xai.core.options import check_counts
 
 
 @register
@@ -73,7 +73,7 @@ class AttentionAttribution(PatchAttribution):
         alphas = torch.arange(1, self.n_steps + 1, dtype=dtype, device=pixels.device) / self.n_steps
         images, total = len(pixels), []
         for part in alphas.split(max(1, self.internal_batch_size // images)):
-            more = argument_rows(args, torch.arange(images).repeat(len(part)), images)
+            more = arguments_of(args, torch.arange(images).repeat(len(part)), images)
             factors = {layer: part.repeat_interleave(images)}
             with scale_attention(
                 self.model, factors, seen.grid.tokens, images=len(part) * images, calls=seen.calls

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks, score_rows
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo
 from xai.attr.layers import LayerFusion, Layers, resolve_layers
-from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
+from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.registry import register
 from xai.core import PatchGrid
 
 LayerMaps = Float[Tensor, "targets b heads tokens"]
@@ -30,11 +31,11 @@ class _AttentionCAM(RecordedAttribution):
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 
-    def _heads(self, record: Record) -> HeadMaps:
+    def _heads(self, record: RecordedPass) -> HeadMaps:
         return per_head([self._layer(record, i) for i in self.layer_indices(record.seen.layers)])
 
     @abstractmethod
-    def _layer(self, record: Record, layer: int) -> LayerMaps:
+    def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         """One layer's map of each head in the row that is read, with its sign."""
 
 
@@ -70,11 +71,11 @@ class AttentionGuidedCAM(_AttentionCAM):
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers"):
         super().__init__(forward_func, layers)
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         maps = [self._layer(record, i, clamp=True).sum(2) for i in self.layer_indices(record.seen.layers)]
         return torch.stack(maps).sum(0)
 
-    def _layer(self, record: Record, layer: int, clamp: bool = False) -> LayerMaps:
+    def _layer(self, record: RecordedPass, layer: int, clamp: bool = False) -> LayerMaps:
         call, gradients = record.calls[layer], record.gradients[layer]
 
         def part(rows: list[int]) -> Tensor:
@@ -121,11 +122,11 @@ class GradECLIP(_AttentionCAM):
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "last_layer"):
         super().__init__(forward_func, layers)
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         maps = [self._layer(record, i).sum(2) for i in self.layer_indices(record.seen.layers)]
         return torch.stack(maps).sum(0).clamp_min(0)
 
-    def _layer(self, record: Record, layer: int) -> LayerMaps:
+    def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         call, gradients = record.calls[layer], record.gradients[layer]
 
         def part(rows: list[int]) -> Tensor:
@@ -166,14 +167,14 @@ class DAAM(_AttentionCAM):
         super().__init__(forward_func, layers)
         self.normalize = normalize
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         indices = self.layer_indices(record.seen.layers)
         maps = [self._layer(record, i).sum(2).clamp_min(0) for i in indices]
         if self.normalize:
             maps = [unit_range(m, record.seen.grid) for m in maps]
         return torch.stack(maps).sum(0)
 
-    def _layer(self, record: Record, layer: int) -> LayerMaps:
+    def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         call, weights = record.calls[layer], record.gradients[layer].clamp_min(0)
 
         def part(rows: list[int]) -> Tensor:

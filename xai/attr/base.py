@@ -1,11 +1,10 @@
 """What every attribution method shares: Captum's contract on top of relevance per patch."""
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from captum.attr import Attribution
@@ -29,10 +28,14 @@ from xai.attention import (
     uncompiled,
 )
 from xai.attr.layers import LayerFusion
-from xai.attr.shapes import LayerMaps, PatchMap, PatchMaps, Pixels, Scores
-from xai.attr.target import Target, normalise_target, select_target
-from xai.core import PatchGrid, Registry, UsageError, nearest
-from xai.core.options import checked
+from xai.attr.target import Scores, Target, normalise_target, select_target
+from xai.core import PatchGrid, UsageError
+
+Pixels = Float[Tensor, "b channels height width"]
+PatchMap = Float[Tensor, "b rows cols"]
+PatchMaps = Float[Tensor, "targets b rows cols"]
+LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
+TokenMap = Float[Tensor, "b tokens"]
 
 Family = Literal["attention", "gradient", "perturbation", "control"]
 
@@ -245,54 +248,6 @@ class PatchAttribution(Attribution):
             images=images,
             calls=seen.calls,
         )
-
-
-def _enter(found: Any) -> str:
-    """Register a method of foreign code, unless its module did."""
-    if not (isinstance(found, type) and issubclass(found, PatchAttribution)):
-        raise UsageError("is no subclass of xai.attr.PatchAttribution.", "Derive the method from it.")
-    if not isinstance(getattr(found, "info", None), MethodInfo):
-        raise UsageError("has no `info`.", "Set it in the class: info = xai.attr.MethodInfo(...).")
-    if getattr(found._relevance, "__isabstractmethod__", False):
-        raise UsageError("does not implement _relevance.", "Write it, or derive from a method that does.")
-    if METHODS.registered.get(found.info.name) is not found:
-        register(found)
-    return found.info.name
-
-
-METHODS: Registry[type[PatchAttribution]] = Registry("method", "xai.methods", _enter)
-Method = TypeVar("Method", bound=PatchAttribution)
-
-
-def register(method: type[Method]) -> type[Method]:
-    """Class decorator: enter a method under the name in its `info`, with its options checked by type."""
-    method.__init__ = checked(method.__init__, f"Method {method.info.name!r}", ("forward_func",))
-    METHODS.add(method.info.name)(method)
-    return method
-
-
-def list_methods() -> list[MethodInfo]:
-    """What is registered, by family and name, the controls last."""
-    families = get_args(Family)
-    return sorted((m.info for m in METHODS.values()), key=lambda i: (families.index(i.family), i.name))
-
-
-def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
-    """Make a method by registry name, or by the name of a preset, whose options stand where none are given.
-
-    Raises:
-        UsageError: For an unknown name or option; the nearest valid one is named.
-    """
-    from xai.attr.presets import resolve_method  # which looks names up here
-
-    name, options = resolve_method(name, options)
-    method = METHODS[name]
-    valid = list(inspect.signature(method).parameters)[1:]
-    for option in options:
-        if option not in valid:
-            hint = nearest(option, valid) if valid else "It takes no options."
-            raise UsageError(f"Method {name!r} has no option {option!r}.", hint)
-    return method(classifier, **options)
 
 
 def spread_patches(patches: PatchMap, pixels: Pixels) -> Pixels:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from xai.attr.base import METHODS, Family, MethodInfo, list_methods
-from xai.attr.presets import PRESETS
+from xai.attr.base import Family, MethodInfo
+from xai.attr.registry import METHODS, PRESETS, list_methods
 
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
-from xai.attr.base import MethodInfo, register
-from xai.attr.recorded import Record, RecordedAttribution, TokenMaps
-from xai.attr.variants import accurate
+from xai.attr.base import MethodInfo
+from xai.attr.batching import accurate
+from xai.attr.recorded_attention import RecordedAttribution, RecordedPass, TokenMaps
+from xai.attr.registry import register
 
 WeightedRows = Callable[[int, list[int]], Tensor]  # layer, query rows → (targets, B, R, M)
 
@@ -39,7 +40,7 @@ class Chefer(RecordedAttribution):
         summary="Attention times its gradient, clamped and multiplied through all layers and residuals.",
     )
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         calls = [record.calls[i] for i in range(record.seen.layers)]
 
         def weighted(layer: int, rows: list[int]) -> Tensor:

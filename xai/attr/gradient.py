@@ -9,12 +9,12 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
-from xai.attr.base import MethodInfo, PatchAttribution, like_inputs, register, scores
-from xai.attr.options import check_counts, operator_of, painted
-from xai.attr.shapes import PatchMap, PatchMaps, Pixels, Scores
-from xai.attr.target import Target
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels, like_inputs, scores
+from xai.attr.registry import register
+from xai.attr.target import Scores, Target
 from xai.core import Margin, PatchGrid
-from xai.perturb import Operator
+from xai.core.options import check_counts
+from xai.perturb import Operator, baseline_images, operator_of
 
 
 @register
@@ -111,7 +111,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         return scores(self.model(pixels, *args), target)
 
     def _baseline(self, pixels: Pixels) -> Pixels:
-        return painted(self._start, self.model, pixels, self.seed).contiguous()
+        return baseline_images(self._start, self.model, pixels, self.seed).contiguous()
 
     def _pixels(
         self,

@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
-from xai.attr.options import check_option
-from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
+from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.registry import register
+from xai.core.options import check_option
 
 
 @register
@@ -79,16 +80,16 @@ class GradientWeightedAttention(RecordedAttribution):
         """The layers used, counted from 0, in a model of `depth` attention layers."""
         return resolve_layers(self.layers, depth)
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         fuse_heads, fuse_layers = HEAD_FUSIONS[self.head_fusion], LAYER_FUSIONS[self.layer_fusion]
         products = self._products(record, clamp=self.clamp == "heads")
         fused = fuse_layers(torch.stack([fuse_heads(p, 2) for p in products], dim=2), 2)
         return fused.clamp_min(0) if self.clamp == "fused" else fused
 
-    def _heads(self, record: Record) -> HeadMaps:
+    def _heads(self, record: RecordedPass) -> HeadMaps:
         return per_head(self._products(record, clamp=False))
 
-    def _products(self, record: Record, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
+    def _products(self, record: RecordedPass, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
         """Per chosen layer."""
         maps = []
         for layer in self.layer_indices(record.seen.layers):

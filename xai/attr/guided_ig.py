@@ -7,14 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, register
-from xai.attr.options import operator_of, painted
+from xai.attr.base import MethodInfo, Pixels
+from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
-from xai.attr.shapes import Pixels
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import accurate
 from xai.core import UsageError
-from xai.perturb import Operator
+from xai.perturb import Operator, baseline_images, operator_of
 
 Flat = Float[Tensor, "b n"]
 
@@ -73,7 +72,7 @@ class GuidedIntegratedGradients(PixelGradient):
         return True
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
-        start = painted(self._start, self.model, pixels, self.seed)
+        start = baseline_images(self._start, self.model, pixels, self.seed)
 
         def gradient(flat: Flat) -> Flat:
             point = flat.view_as(pixels).to(pixels.dtype).requires_grad_()

@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, attention_rows, gradient_rows, row_chunks
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
-from xai.attr.blocks import BlockAttribution
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.batching import arguments_of
 from xai.attr.layers import resolve_layers
-from xai.attr.options import check_counts
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.recorded_attention import output_gradients
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.transformation import watch_transformations
-from xai.attr.variants import argument_rows
+from xai.attr.transformer_blocks import BlockAttribution
+from xai.attr.value_projection import watch_transformations
+from xai.core.options import check_counts
 
 RowMaps = Float[Tensor, "targets b rows tokens"]  # targets: 1 where all have the same
 
@@ -84,7 +84,7 @@ class IntegratedFlow(PatchAttribution):
         """`Σ_α ∂y/∂A(α·x)` of some points of the path, in one forward pass."""
         images = len(pixels)
         scaled = (alphas[:, None, None, None, None] * pixels).flatten(0, 1).to(pixels.dtype)
-        more = argument_rows(args, torch.arange(images).repeat(len(alphas)), images)
+        more = arguments_of(args, torch.arange(images).repeat(len(alphas)), images)
         logits, (call,) = self._record(seen, scaled, more, [seen.layers - 1], gradients=True)
         wanted = [torch.stack([scores(part, t) for part in logits.split(images)]) for t in targets]
         (gradients,) = output_gradients(wanted, [call])

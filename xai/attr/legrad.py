@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, gradient_rows, record_attention, row_chunks
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, register, scores
-from xai.attr.blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
+from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
 from xai.attr.layers import Layers, resolve_layers
-from xai.attr.options import check_option
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.recorded_attention import output_gradients
+from xai.attr.registry import register
 from xai.attr.target import Target
+from xai.attr.transformer_blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
+from xai.core.options import check_option
 
 
 @register

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from xai.attention import as_written, refuse_hidden_backward
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels, scores
+from xai.attr.batching import accurate
 from xai.attr.gradient import patch_sums
 from xai.attr.lrp_gradient import GradientRules
 from xai.attr.lrp_rules import followed
-from xai.attr.options import check_option
-from xai.attr.shapes import PatchMap, PatchMaps, Pixels
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import accurate
 from xai.core import ModelError, PatchGrid, UsageError
+from xai.core.options import check_option
 
 _AT = ("pixels", "embeddings")
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xai.attr.batching import accurate
 from xai.attr.lrp_rules import RuledPass, is_data, owned, require_constant
-from xai.attr.variants import accurate
 from xai.core import ModelError
 
 _SMALL = 1e-6

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai.attention import AttentionCall, attention_rows, row_chunks
+from xai.attr.batching import accurate
 from xai.attr.lrp_calls import changes_its_input, name_of
 from xai.attr.lrp_rules import RuledPass, is_data, leaves, owned, require_constant
-from xai.attr.variants import accurate
 from xai.core import ModelError
 
 _SMALL = 1e-9

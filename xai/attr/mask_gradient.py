@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, attention_rows, row_chunks
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo
 from xai.attr.layers import LayerFusion
-from xai.attr.recorded import HeadMaps, Record, RecordedAttribution, TokenMaps, per_head
+from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.registry import register
 
 
 @register
@@ -48,13 +49,13 @@ class MaskGradient(RecordedAttribution):
     def fusion(self) -> LayerFusion:
         return LayerFusion()
 
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         return sum(maps.sum(2) for maps in self._layers(record))  # type: ignore[return-value]  # ≥ 1 layer
 
-    def _heads(self, record: Record) -> HeadMaps:
+    def _heads(self, record: RecordedPass) -> HeadMaps:
         return per_head(self._layers(record))
 
-    def _layers(self, record: Record) -> list[Float[Tensor, "targets b heads tokens"]]:
+    def _layers(self, record: RecordedPass) -> list[Float[Tensor, "targets b heads tokens"]]:
         warn_of_direct_reading(record.seen)
         layers = range(record.seen.layers)
         return [presence_gradient(record.calls[i], record.gradients[i]) for i in layers]

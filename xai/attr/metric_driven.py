@@ -7,15 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo, PatchMaps, Pixels
+from xai.attr.batching import VALUES, arguments_of, class_values, targets_of
 from xai.attr.occlusion import sliding_windows
-from xai.attr.options import check_option
+from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.values import VALUES, class_values
-from xai.attr.variants import argument_rows, target_rows
 from xai.core import PatchGrid, UsageError
+from xai.core.options import check_option
 from xai.perturb import Operator
 
 Score = Callable[[Tensor], Tensor]  # (S, patches) bool, present patches → (S,) scores
@@ -92,7 +91,7 @@ class MetricDrivenAttribution(RemovalAttribution):
         maps = torch.empty(len(targets), images, grid.patches, dtype=values.dtype)
         for t, target in enumerate(targets):
             for b, i in enumerate(torch.arange(images).split(1)):  # each search takes its own way
-                own, wanted = argument_rows(args, i, images), target_rows(target, i)
+                own, wanted = arguments_of(args, i, images), targets_of(target, i)
                 score = self._score(pixels[i.to(pixels.device)], wanted, own, grid)
                 maps[t, b] = self._map(score, grid, *values[t, b].tolist())
         return maps.to(pixels.device).unflatten(-1, (grid.rows, grid.cols))

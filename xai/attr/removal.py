@@ -7,13 +7,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai.attr.base import PatchAttribution
-from xai.attr.options import check_counts, operator_of
-from xai.attr.shapes import Pixels
+from xai.attr.base import PatchAttribution, Pixels
+from xai.attr.batching import arguments_of, variant_scores
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows, variant_scores
 from xai.core import ModelError
-from xai.perturb import Operator, image_seeds
+from xai.core.options import check_counts
+from xai.perturb import Operator, image_seeds, operator_of
 
 
 class RemovalAttribution(PatchAttribution):
@@ -55,7 +54,7 @@ class RemovalAttribution(PatchAttribution):
 
         def forward(image: Tensor, variant: Tensor) -> Tensor:
             at = image.to(pixels.device)
-            model = _Bound(self.model, argument_rows(args, image, images)) if args else self.model
+            model = _Bound(self.model, arguments_of(args, image, images)) if args else self.model
             stand_in = None if substrate is None else substrate[at]
             gone = removed[at, variant.to(at.device)]
             return self._value(self._operator.logits(model, pixels[at], stand_in, gone, seed[at]))

@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchAttribution, register
-from xai.attr.options import check_option
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
+from xai.attr.batching import arguments_of, class_values, variant_scores
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.values import class_values
-from xai.attr.variants import argument_rows, variant_scores
 from xai.core import PatchGrid, UsageError, derive_seed
+from xai.core.options import check_option
 
 
 @register
@@ -76,7 +75,7 @@ class RISE(PatchAttribution):
         def forward(image: Tensor, variant: Tensor) -> Any:
             visible = masks(variant)[:, None].to(pixels.dtype)
             shown = pixels[image.to(pixels.device)] * visible
-            return self._value(self.model(shown, *argument_rows(args, image, images)))
+            return self._value(self.model(shown, *arguments_of(args, image, images)))
 
         weights = variant_scores(forward, images, self.n_masks, targets, self.internal_batch_size)
         shares = masks.patch_means(torch.arange(self.n_masks), grid)

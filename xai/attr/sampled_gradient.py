@@ -10,13 +10,13 @@ from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, register, scores
-from xai.attr.options import check_option
+from xai.attr.base import MethodInfo, Pixels, scores
+from xai.attr.batching import accurate, arguments_of, batches, check_targets, targets_of
 from xai.attr.pixel_gradient import CHANNELS, FineMap, PixelGradient
-from xai.attr.shapes import Pixels
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import accurate, argument_rows, batches, check_targets, target_rows
 from xai.core import UsageError
+from xai.core.options import check_option
 from xai.perturb import image_seeds
 
 
@@ -67,12 +67,12 @@ class SampledGradient(PixelGradient):
             drawn = [self._draw(source, int(i), generators[int(i)]) for i in image]
             at = image.to(pixels.device)
             point, offset = (torch.stack(part).to(pixels) for part in zip(*drawn, strict=True))
-            extra = argument_rows(args, image, images)
+            extra = arguments_of(args, image, images)
 
             def score(x: Tensor, image: Tensor = image, extra: tuple[Any, ...] = extra) -> Tensor:
                 logits = self._logits(x, extra)
                 check_targets(logits, [target], images)
-                return scores(logits, target_rows(target, image))
+                return scores(logits, targets_of(target, image))
 
             gradient = CaptumSaliency(score).attribute(point.requires_grad_(), abs=False)
             yield Sample(at, offset, gradient)

@@ -8,13 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
-from xai.attr.base import MethodInfo, PatchAttribution, register
-from xai.attr.options import operator_of, painted
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
+from xai.attr.batching import arguments_of, variant_scores
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import argument_rows, variant_scores
 from xai.core import UsageError, derive_seed
-from xai.perturb import Operator
+from xai.perturb import Operator, baseline_images, operator_of
 
 
 @register
@@ -71,15 +70,13 @@ class SobolIndices(PatchAttribution):
         rows, cols = min(self.cells, grid.rows), min(self.cells, grid.cols)
         designs = jansen_designs(self.n_designs, rows * cols, derive_seed(self.seed, "sobol", rows, cols))
         masks = designs.flatten(0, 1).unflatten(1, (rows, cols)).to(pixels.device)
-        hidden = painted(self._operator, self.model, pixels, self.seed)
+        hidden = baseline_images(self._operator, self.model, pixels, self.seed)
         size = pixels.shape[-2:]
 
         def forward(image: Tensor, variant: Tensor) -> Any:
             at = image.to(pixels.device)
             visible = enlarge(masks[variant.to(at.device)], size)[:, None].to(pixels.dtype)
-            return self.model(
-                torch.lerp(hidden[at], pixels[at], visible), *argument_rows(args, image, images)
-            )
+            return self.model(torch.lerp(hidden[at], pixels[at], visible), *arguments_of(args, image, images))
 
         y = variant_scores(forward, images, len(masks), targets, self.internal_batch_size)
         indices = total_indices(y.unflatten(-1, (-1, self.n_designs))).unflatten(-1, (rows, cols))

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import torch
 from captum._utils.common import _select_targets
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.shapes import Scores
 from xai.core import Margin, UsageError, class_index, problem_type_of
 
+Scores = Float[Tensor, "b"]
 # None | int | Tensor | list[int] | tuple[int, ...] | list[tuple[int, ...]] | Margin, and NumPy's of the kind
 Target = Any
 

@@ -7,15 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, register
-from xai.attr.blocks import BlockAttribution, Blocks, block_outputs, tokens_of
-from xai.attr.options import check_option
+from xai.attr.base import MethodInfo, PatchMaps, Pixels
+from xai.attr.batching import VALUES, accurate, arguments_of, class_values
+from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.shapes import PatchMaps, Pixels
 from xai.attr.target import Target
-from xai.attr.values import VALUES, class_values
-from xai.attr.variants import accurate, argument_rows
+from xai.attr.transformer_blocks import BlockAttribution, TransformerBlocks, block_outputs, tokens_of
 from xai.core import PatchGrid, UsageError
+from xai.core.options import check_option
 from xai.perturb import Operator
 
 
@@ -73,7 +72,7 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
         # each image alone: rounding in a batch could move a channel to another cluster
         masks = []
         for i in torch.arange(images).split(1):
-            own = argument_rows(args, i, images)
+            own = arguments_of(args, i, images)
             channels = self._channels(pixels[i.to(pixels.device)], own, blocks, grid)
             masks.append(largest(centroids(channels, self.n_masks), self.keep))
         kept = torch.stack(masks)
@@ -84,7 +83,7 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
         return relevance.unflatten(-1, (grid.rows, grid.cols))
 
     def _channels(
-        self, pixels: Pixels, args: tuple[Any, ...], blocks: Blocks, grid: PatchGrid
+        self, pixels: Pixels, args: tuple[Any, ...], blocks: TransformerBlocks, grid: PatchGrid
     ) -> Float[Tensor, "maps patches"]:
         """All channels of all blocks' outputs of one image."""
         with torch.no_grad(), block_outputs(blocks.modules) as outputs:

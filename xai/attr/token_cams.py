@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, register
+from xai.attr.base import MethodInfo
 from xai.attr.layers import Layers
+from xai.attr.registry import register
 from xai.attr.token_grad_cam import TokenGradCAM
 
 PatchTokens = Float[Tensor, "b patches d"]

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention import Recording, record_attention
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
-from xai.attr.blocks import tokens_among
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.batching import accurate, arguments_of
 from xai.attr.layers import Layers, resolve_layers
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import accurate, argument_rows
+from xai.attr.transformer_blocks import tokens_among
 from xai.core import ModelError, PatchGrid, UsageError
 
 
@@ -50,7 +50,7 @@ class TokenGradCAM(PatchAttribution):
         super().__init__(forward_func)
         self.layer = layer
         self.relu = relu
-        self._entries: dict[tuple[int, ...], Entry] = {}
+        self._entries: dict[tuple[int, ...], TokenEntry] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
@@ -83,7 +83,7 @@ class TokenGradCAM(PatchAttribution):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TokenEntry:
     """Where the tokens of one attention layer enter.
 
     Args:
@@ -123,10 +123,12 @@ class Entry:
         return accurate(x[:, grid.prefix : grid.tokens])
 
 
-def find_entry(model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, args: tuple[Any, ...]) -> Entry:
+def find_entry(
+    model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, args: tuple[Any, ...]
+) -> TokenEntry:
     """Follow one image through the modules: which of them makes the layer's attention call?"""
     entered: list[int] = []
-    found: list[Entry] = []
+    found: list[TokenEntry] = []
     with record_attention(model, tokens=grid.tokens, layers=[layer], gradients=False, images=1) as recording:
 
         def enter(*_: Any) -> None:
@@ -137,12 +139,12 @@ def find_entry(model: nn.Module, grid: PatchGrid, layer: int, pixels: Pixels, ar
             if not found and before <= layer < recording.layers:
                 tokens = tokens_among(args, kwargs, grid.tokens)
                 if tokens is not None:
-                    found.append(Entry(module, before, batch_first=tokens.shape[1] == grid.tokens))
+                    found.append(TokenEntry(module, before, batch_first=tokens.shape[1] == grid.tokens))
 
         handles = [m.register_forward_pre_hook(enter) for m in model.modules()]
         handles += [m.register_forward_hook(leave, with_kwargs=True) for m in model.modules()]
         try:
-            model(pixels[:1], *argument_rows(args, torch.zeros(1, dtype=torch.long), len(pixels)))
+            model(pixels[:1], *arguments_of(args, torch.zeros(1, dtype=torch.long), len(pixels)))
         finally:
             for handle in handles:
                 handle.remove()

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, attention_rows, gradient_rows, row_chunks
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, register, scores
-from xai.attr.blocks import BlockAttribution
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
+from xai.attr.recorded_attention import output_gradients
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.transformation import Transformation, watch_transformations
+from xai.attr.transformer_blocks import BlockAttribution
+from xai.attr.value_projection import Transformation, watch_transformations
 
 
 @register

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from xai.attention import Probe, as_written, attention_rows, gradient_rows, refuse_hidden_backward
-from xai.attr.backward import output_gradients
-from xai.attr.base import MethodInfo, PatchAttribution, register, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.batching import accurate
 from xai.attr.chefer import roll_out
 from xai.attr.lrp_positive import RelevanceRules, divide
 from xai.attr.lrp_rules import followed
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.recorded_attention import output_gradients
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.variants import accurate
 from xai.core import ModelError
 
 

@@ -8,15 +8,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchAttribution, register
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
+from xai.attr.batching import VALUES, arguments_of, class_values, targets_of, variant_scores
 from xai.attr.layers import Layers, resolve_layers
-from xai.attr.options import check_option
-from xai.attr.shapes import PatchMaps, Pixels
+from xai.attr.registry import register
 from xai.attr.target import Target
-from xai.attr.token_grad_cam import Entry, find_entry
-from xai.attr.values import VALUES, class_values
-from xai.attr.variants import argument_rows, target_rows, variant_scores
+from xai.attr.token_grad_cam import TokenEntry, find_entry
 from xai.core import PatchGrid, UsageError
+from xai.core.options import check_option
 from xai.perturb import image_seeds
 from xai.perturb.replace import image_noise
 
@@ -82,22 +81,22 @@ class ViTCX(PatchAttribution):
         check_option("value", value, VALUES)
         self.layer, self.distance, self.max_masks, self.noise = layer, distance, max_masks, noise
         self.value, self.seed, self.internal_batch_size = value, seed, internal_batch_size
-        self._entries: dict[tuple[int, ...], tuple[Entry, list[int]]] = {}
+        self._entries: dict[tuple[int, ...], tuple[TokenEntry, list[int]]] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         images, grid = len(pixels), self._grid(pixels)
 
         def forward(image: Tensor, _: Tensor) -> Any:
-            return self._values(pixels[image.to(pixels.device)], argument_rows(args, image, images))
+            return self._values(pixels[image.to(pixels.device)], arguments_of(args, image, images))
 
         plain = variant_scores(forward, images, 1, targets, self.internal_batch_size)
         noise = image_noise(pixels, image_seeds(pixels, self.seed)) * self.noise
         found = []
         for i in torch.arange(images).split(1):  # each has its own number of masks
-            at, own = i.to(pixels.device), argument_rows(args, i, images)
+            at, own = i.to(pixels.device), arguments_of(args, i, images)
             masks = self._masks(pixels[at], own, grid)
             shown = masks.unflatten(-1, (grid.rows, grid.cols))
-            wanted = [target_rows(t, i) for t in targets]
+            wanted = [targets_of(t, i) for t in targets]
             impact = plain[:, i[0]] + self._change(pixels[at], noise[at], shown, wanted, own)
             weight = masks.to(impact)
             found.append(impact @ weight / weight.sum(0).clamp_min(torch.finfo(weight.dtype).tiny))
@@ -135,7 +134,7 @@ class ViTCX(PatchAttribution):
             small = masks[variant % count, None].to(pixels.dtype)
             mask = F.interpolate(small, pixels.shape[-2:], mode="bilinear")
             shown = torch.where((variant < count)[:, None, None, None], pixels * mask, pixels)
-            rows = argument_rows(args, torch.zeros_like(image), 1)
+            rows = arguments_of(args, torch.zeros_like(image), 1)
             return self._values(shown + noise * (1 - mask), rows)
 
         y = variant_scores(forward, 1, 2 * count, targets, self.internal_batch_size)[:, 0]

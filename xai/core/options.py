@@ -12,6 +12,7 @@ from typing import Any
 from xai.core.errors import UsageError, nearest
 
 _SHOWN = 80  # characters of a value in a message
+MOST = 1_000_000  # of anything that is counted: steps, samples, images at once
 _WORDS = {
     bool: "true or false",
     int: "a whole number (of 64 bits)",
@@ -61,6 +62,15 @@ def check_option(option: str, value: object, valid: Collection[str | None]) -> N
     """Raise a UsageError that names the nearest valid value."""
     if not (value is None or isinstance(value, str)) or value not in valid:
         raise UsageError(f"{option}={value!r} is unknown.", nearest(str(value), map(str, valid)))
+
+
+def check_counts(**counts: int) -> None:
+    """Raise a UsageError unless every count is at least 1, and no more than could ever be done."""
+    said = ", ".join(f"{name}={count}" for name, count in counts.items())
+    if min(counts.values()) < 1:
+        raise UsageError(f"{said}: 1 or more is needed.")
+    if max(counts.values()) > MOST:
+        raise UsageError(f"{said}: {MOST} is the most.")
 
 
 def _is(value: Any, declared: Any) -> bool:

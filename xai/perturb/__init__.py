@@ -2,7 +2,15 @@
 
 from xai.perturb.blur import Blur, RiseBlur
 from xai.perturb.imputation import Road
-from xai.perturb.operator import OPERATORS, Operator, PixelOperator, make_operator, on_pixels, operator_of
+from xai.perturb.operator import (
+    OPERATORS,
+    Operator,
+    PixelOperator,
+    baseline_images,
+    make_operator,
+    on_pixels,
+    operator_of,
+)
 from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
 from xai.perturb.scores import SCORES
@@ -26,6 +34,7 @@ __all__ = [
     "States",
     "Stream",
     "Token",
+    "baseline_images",
     "evaluation_mode",
     "image_seeds",
     "make_operator",

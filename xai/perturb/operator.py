@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xai.core import Registry, UsageError, nearest
 from xai.core.options import checked
+from xai.perturb.ranks import image_seeds
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,22 @@ def operator_of(said: Any) -> Operator:
         params = {str(key): value for key, value in said.items() if key != "name"}
         return make_operator(said["name"], **params)
     raise UsageError(f"{said!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
+
+
+@torch.no_grad()
+def baseline_images(operator: Operator, classifier: nn.Module, pixels: Tensor, seed: int) -> Tensor:
+    """The images with all of their pixels removed by an operator, (B, 3, H, W).
+
+    Raises:
+        UsageError: The operator paints nothing.
+    """
+    found = operator.prepare(classifier, pixels, image_seeds(pixels, seed))
+    if found is None:
+        raise UsageError(
+            f"The operator {operator.name!r} paints nothing that an image could fade into.",
+            "Use a colour, blur or noise; integrated_mask_gradient starts where patches are masked.",
+        )
+    return found
 
 
 class PixelOperator(Operator):

@@ -10,18 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe
-from xai.attr.backward import output_gradients
-from xai.attr.base import PatchAttribution, scores
-from xai.attr.shapes import LayerMaps, PatchMaps, Pixels
+from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels, scores
 from xai.attr.target import Target
-from xai.core import UsageError
+from xai.core import ModelError, UsageError
 
 TokenMaps = Float[Tensor, "targets b tokens"]
 HeadMaps = Float[Tensor, "targets b layers heads tokens"]
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class RecordedPass:
     """What one forward pass and one backward pass per target showed.
 
     Args:
@@ -52,7 +50,7 @@ class RecordedAttribution(PatchAttribution):
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         return self.read(record_pass([self], pixels, targets, args))
 
-    def read(self, record: Record) -> PatchMaps:
+    def read(self, record: RecordedPass) -> PatchMaps:
         """The map (targets, B, rows, cols) from a record that holds at least this method's layers."""
         return record.seen.grid.to_patches(self._tokens(record))
 
@@ -61,17 +59,17 @@ class RecordedAttribution(PatchAttribution):
         return record.seen.grid.to_patches(self._heads(record))
 
     @abstractmethod
-    def _tokens(self, record: Record) -> TokenMaps:
+    def _tokens(self, record: RecordedPass) -> TokenMaps:
         """Relevance of every token, (targets, B, tokens)."""
 
-    def _heads(self, record: Record) -> HeadMaps:
+    def _heads(self, record: RecordedPass) -> HeadMaps:
         """Relevance of every token per layer and head, of methods whose `info.layers` is True."""
         raise NotImplementedError
 
 
 def record_pass(
     methods: Sequence[RecordedAttribution], pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
-) -> Record:
+) -> RecordedPass:
     """One forward pass, and one backward pass per target if any method needs it, for all the methods."""
     first = methods[0]
     seen = first._probe(pixels, args)
@@ -81,7 +79,7 @@ def record_pass(
     # a method that ignores the class takes no target, but a wrong one is an error all the same
     wanted = [scores(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
-    return Record(
+    return RecordedPass(
         seen=seen,
         targets=len(targets),
         calls=dict(zip(layers, calls, strict=True)),
@@ -133,3 +131,24 @@ def attribute_many(
 def per_head(maps: Sequence[Float[Tensor, "targets b heads tokens"]]) -> HeadMaps:
     """Stack the maps of layers."""
     return torch.stack(list(maps), dim=2)
+
+
+def output_gradients(
+    scores: Sequence[Tensor], calls: Sequence[AttentionCall]
+) -> list[Float[Tensor, "targets b h n e"]]:
+    """∂y/∂O of each call for each target: a list over calls of (targets, B, H, N, e).
+
+    Args:
+        scores: One tensor per target, the examples' scores in the graph of the calls.
+        calls: Recorded with gradients.
+
+    Raises:
+        ModelError: When no gradient can pass from the scores to the calls.
+    """
+    outputs = [call.output for call in calls]
+    gradients: list[tuple[Tensor, ...]] = []
+    for left, y in zip(reversed(range(len(scores))), scores, strict=True):
+        if not y.requires_grad:
+            raise ModelError("The scores are cut off from the attention layers: no gradient can pass.")
+        gradients.append(torch.autograd.grad(y.sum(), outputs, retain_graph=left > 0, materialize_grads=True))
+    return [torch.stack(of_call) for of_call in zip(*gradients, strict=True)]

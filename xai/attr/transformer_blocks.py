@@ -16,7 +16,7 @@ from xai.core import ModelError
 
 
 @dataclass(frozen=True)
-class Blocks:
+class TransformerBlocks:
     """The transformer blocks of a model.
 
     Args:
@@ -33,9 +33,9 @@ class BlockAttribution(PatchAttribution):
 
     def __init__(self, forward_func: nn.Module):
         super().__init__(forward_func)
-        self._blocks: dict[tuple[int, ...], Blocks] = {}
+        self._blocks: dict[tuple[int, ...], TransformerBlocks] = {}
 
-    def _find_blocks(self, pixels: Tensor, args: tuple[Any, ...]) -> Blocks:
+    def _find_blocks(self, pixels: Tensor, args: tuple[Any, ...]) -> TransformerBlocks:
         """Found out once per input size, as the probe is, and from the same image."""
         size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
         if size not in self._blocks:
@@ -44,7 +44,7 @@ class BlockAttribution(PatchAttribution):
         return self._blocks[size]
 
 
-def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: Probe) -> Blocks:
+def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: Probe) -> TransformerBlocks:
     """The outermost modules that hold one attention layer each, from one forward pass of one image.
 
     Checked by silencing all blocks but the last: the logits must not change, so all that the classifier
@@ -72,7 +72,7 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: P
             with torch.no_grad(), without_blocks(modules, outputs, tokens[-1]):
                 silenced = model(pixels, *args)
             if torch.allclose(silenced, logits, rtol=1e-3, atol=1e-5):
-                return Blocks(modules, axes[0])
+                return TransformerBlocks(modules, axes[0])
     raise ModelError(
         f"The {depth} attention layers of {type(model).__name__} do not stand in blocks of their own whose "
         "last one returns all that the classifier reads.",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from xai.attention import AttentionCall, Probe
 from xai.attention.intercept import AttentionInterceptor
-from xai.attr.blocks import Blocks, tokens_among, tokens_of
-from xai.attr.variants import accurate
+from xai.attr.batching import accurate
+from xai.attr.transformer_blocks import TransformerBlocks, tokens_among, tokens_of
 from xai.core import ModelError
 
 
@@ -57,7 +57,9 @@ class Transformations:
 
 
 @contextmanager
-def watch_transformations(model: nn.Module, blocks: Blocks, seen: Probe) -> Iterator[Transformations]:
+def watch_transformations(
+    model: nn.Module, blocks: TransformerBlocks, seen: Probe
+) -> Iterator[Transformations]:
     """Note every layer's transformation in one forward pass run inside the block; the model is not touched.
 
     To be opened around `record_attention`, which takes `nn.MultiheadAttention` apart.

@@ -5,10 +5,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai.attr.base import scores
 from xai.attr.target import Target
+from xai.core import problem_type_of
+from xai.perturb.scores import EXCLUSIVE, class_log_odds, probabilities
+
+VALUES = ("probability", "log_odds", "logit")
 
 Forward = Callable[[Tensor, Tensor], Any]  # (S,) image, (S,) variant → (S, C) logits
 
@@ -43,7 +47,7 @@ def variant_scores(
             found.append(accurate(logits))
     every = torch.arange(images).repeat_interleave(variants)
     logits = torch.cat(found)
-    return torch.stack([scores(logits, target_rows(t, every)).view(images, variants) for t in targets])
+    return torch.stack([scores(logits, targets_of(t, every)).view(images, variants) for t in targets])
 
 
 def accurate(x: Tensor) -> Tensor:
@@ -59,15 +63,28 @@ def check_targets(logits: Any, targets: Sequence[Target], images: int) -> None:
         scores(logits, target)
 
 
-def target_rows(target: Target, image: Int[Tensor, "s"]) -> Target:
+def targets_of(target: Target, image: Int[Tensor, "s"]) -> Target:
     """The target of the given images, where the batch has one for each."""
     if isinstance(target, Tensor) and target.numel() > 1:
         return target[image.to(target.device)]
     return [target[i] for i in image.tolist()] if isinstance(target, list) else target
 
 
-def argument_rows(args: tuple[Any, ...], image: Int[Tensor, "s"], images: int) -> tuple[Any, ...]:
+def arguments_of(args: tuple[Any, ...], image: Int[Tensor, "s"], images: int) -> tuple[Any, ...]:
     """The further arguments of the given images, where they are tensors with a row for each image."""
     return tuple(
         a[image.to(a.device)] if isinstance(a, Tensor) and a.dim() and len(a) == images else a for a in args
     )
+
+
+def class_values(logits: Any, value: str, model: nn.Module | None = None) -> Any:
+    """Probability, log-odds or logit of every class; what is no tensor passes, as `scores` refuses it.
+
+    The model says whether its classes exclude each other (softmax, also without a model) or are independent
+    labels (sigmoid). A single logit is that of a yes: its probability is the logistic function of it, its
+    log-odds itself.
+    """
+    if value == "logit" or not isinstance(logits, Tensor):
+        return logits
+    read = probabilities if value == "probability" else class_log_odds
+    return read(accurate(logits), EXCLUSIVE if model is None else problem_type_of(model))

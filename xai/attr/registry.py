@@ -1,13 +1,46 @@
-"""A method and its options under the name of what they are for."""
+"""The methods by name, and presets: a method and its options under the name of what they are for."""
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, get_args
 
-from xai.attr.base import METHODS
-from xai.core import UsageError, is_import_path, nearest
+from torch import nn
+
+from xai.attr.base import Family, MethodInfo, PatchAttribution
+from xai.core import Registry, UsageError, is_import_path, nearest
+from xai.core.options import checked
+
+
+def _enter(found: Any) -> str:
+    """Register a method of foreign code, unless its module did."""
+    if not (isinstance(found, type) and issubclass(found, PatchAttribution)):
+        raise UsageError("is no subclass of xai.attr.PatchAttribution.", "Derive the method from it.")
+    if not isinstance(getattr(found, "info", None), MethodInfo):
+        raise UsageError("has no `info`.", "Set it in the class: info = xai.attr.MethodInfo(...).")
+    if getattr(found._relevance, "__isabstractmethod__", False):
+        raise UsageError("does not implement _relevance.", "Write it, or derive from a method that does.")
+    if METHODS.registered.get(found.info.name) is not found:
+        register(found)
+    return found.info.name
+
+
+METHODS: Registry[type[PatchAttribution]] = Registry("method", "xai.methods", _enter)
+Method = TypeVar("Method", bound=PatchAttribution)
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Class decorator: enter a method under the name in its `info`, with its options checked by type."""
+    method.__init__ = checked(method.__init__, f"Method {method.info.name!r}", ("forward_func",))
+    METHODS.add(method.info.name)(method)
+    return method
+
+
+def list_methods() -> list[MethodInfo]:
+    """What is registered, by family and name, the controls last."""
+    families = get_args(Family)
+    return sorted((m.info for m in METHODS.values()), key=lambda i: (families.index(i.family), i.name))
 
 
 @dataclass(frozen=True)
@@ -93,3 +126,19 @@ def resolve_method(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str
     if name not in METHODS.names() and not is_import_path(name):
         raise UsageError(f"Unknown method {name!r}.", nearest(name, [*METHODS.names(), *PRESETS]))
     return METHODS[name].info.name, dict(options)
+
+
+def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
+    """Make a method by registry name, or by the name of a preset, whose options stand where none are given.
+
+    Raises:
+        UsageError: For an unknown name or option; the nearest valid one is named.
+    """
+    name, options = resolve_method(name, options)
+    method = METHODS[name]
+    valid = list(inspect.signature(method).parameters)[1:]
+    for option in options:
+        if option not in valid:
+            hint = nearest(option, valid) if valid else "It takes no options."
+            raise UsageError(f"Method {name!r} has no option {option!r}.", hint)
+    return method(classifier, **options)
