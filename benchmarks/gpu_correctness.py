@@ -25,7 +25,7 @@ import xai
 from benchmarks.measure import device_name
 from xai.attr import METHODS, create
 from xai.data import forged_samples
-from xai.metrics.evaluate import evaluate
+from xai.metrics.registry import evaluate
 from xai.perturb import OPERATORS, Request, States, Stream, image_seeds, make_operator, rank_units
 
 MAP, ODDS = 1e-3, 1e-3

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from xai.metrics.evaluate import evaluate
 from xai.metrics.protocol import Protocol
+from xai.metrics.registry import evaluate
 from xai.perturb import Stream, make_operator
 
 SIDE = 224

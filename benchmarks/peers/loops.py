@@ -24,8 +24,8 @@ from benchmarks.stream_loops import (
 )
 from xai.core import keep_freed_memory
 from xai.data import forged_samples
-from xai.metrics.evaluate import evaluate
 from xai.metrics.protocol import Protocol
+from xai.metrics.registry import evaluate
 from xai.perturb import Stream, make_operator
 from xai.perturb.road import impute
 

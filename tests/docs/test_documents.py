@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks import documents
 from benchmarks.documents import ROOT, generated, methods_of, with_methods
 from xai.attr import METHODS, AttentionRollout, create
-from xai.attr.base import register
+from xai.attr.registry import register
 from xai.metrics import METRICS, PROTOCOLS
 from xai.perturb import OPERATORS
 from xai.report.payload import json_schema

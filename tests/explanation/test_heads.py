@@ -20,7 +20,7 @@ from xai.core import Explanation, Geometry, Margin, ProblemType, Sample, UsageEr
 from xai.explanation import Explainer
 from xai.explanation.files import record_of
 from xai.explanation.removal import check_removal
-from xai.metrics.presets import protocol
+from xai.metrics.protocol import protocol
 from xai.models import Classifier, Preprocessing
 from xai.perturb import Stream, make_operator
 from xai.report.caveats import caveats_of

@@ -8,8 +8,7 @@ from vit_zoo import build, pixels
 
 from xai.attr import create
 from xai.core import UsageError
-from xai.metrics.class_sensitivity import class_sensitivity
-from xai.metrics.similarity import spearman, ssim
+from xai.metrics.similarity import class_sensitivity, spearman, ssim
 
 
 def two(rows: int = 9, cols: int = 8, levels: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

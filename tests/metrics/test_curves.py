@@ -10,7 +10,7 @@ from linear_model import Linear, two_classes, white
 from xai import metrics
 from xai.core import UsageError
 from xai.metrics import protocol
-from xai.metrics.curve import area
+from xai.metrics.curves import area
 from xai.metrics.maps import to_patches, to_pixels
 from xai.perturb import Stream, make_operator
 

@@ -12,7 +12,7 @@ from vit_zoo import build, pixels
 
 from xai.core import ModelError, UsageError
 from xai.explanation.targets import logits_of
-from xai.metrics.evaluate import predict
+from xai.metrics.context import predict
 from xai.perturb import (
     Request,
     States,

@@ -1,28 +1,24 @@
 """How faithful a map is: perturbation curves and stricter tests, each under a named, hashed protocol."""
 
-from xai.metrics.base import METRICS, MetricInfo, list_metrics, register
+from xai.metrics.base import Curve, MetricInfo, PerturbationMetric, Scores
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
-from xai.metrics.class_sensitivity import class_sensitivity
-from xai.metrics.context import Context
-from xai.metrics.curve import Curve, area
-from xai.metrics.evaluate import evaluate, predict
-from xai.metrics.functions import (
-    comprehensiveness,
-    deletion,
-    faithfulness_correlation,
-    insertion,
-    lerf,
-    morf,
-    saco,
-    srg,
-    sufficiency,
-)
+from xai.metrics.context import Context, predict
+from xai.metrics.correlation import faithfulness_correlation
+from xai.metrics.curves import area, comprehensiveness, deletion, insertion, lerf, morf, srg, sufficiency
 from xai.metrics.greedy import greedy_forwards, greedy_order
 from xai.metrics.localisation import average_precision, iou, mass_accuracy, pointing_game, rank_accuracy
-from xai.metrics.perturbation import PERTURBATION_METRICS, PerturbationMetric, Scores, perturbation_metric
-from xai.metrics.presets import PROTOCOLS, protocol
-from xai.metrics.protocol import Protocol
+from xai.metrics.protocol import PROTOCOLS, Protocol, protocol
 from xai.metrics.randomization import Randomization, randomization
+from xai.metrics.registry import (
+    METRICS,
+    PERTURBATION_METRICS,
+    evaluate,
+    list_metrics,
+    perturbation_metric,
+    register,
+)
+from xai.metrics.saco import saco
+from xai.metrics.similarity import class_sensitivity
 from xai.metrics.sparsity import entropy, gini
 
 __all__ = [

@@ -1,21 +1,22 @@
-"""What every metric says about itself, and where it is found by name."""
+"""What a metric says of itself, and the contract of those that are computed from perturbed images."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from xai.core import Registry, UsageError
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from xai.metrics.protocol import Protocol
+from xai.metrics.context import Context
+from xai.metrics.protocol import Protocol
+from xai.perturb import Operator, Request, Stream
 
 Needs = Literal["perturbation", "map", "mask", "class", "method"]
-Forwards = Callable[[int, "Protocol | None"], int]
+Forwards = Callable[[int, Protocol | None], int]
 Bounds = tuple[float | None, float | None]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def no_forwards(n_patches: int, protocol: "Protocol | None" = None) -> int:
+def no_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
     """The cost of a metric that only reads the map."""
     return 0
 
@@ -37,7 +38,8 @@ class MetricInfo:
         against_random: Whether a random map's score is what a map must beat; False where a random map is
             extreme by construction, so that beating it says nothing.
         forwards: (n_patches, protocol) → forward passes per image and map when it is computed alone.
-        function: What computes it; set by `register`.
+        function: What computes it; set where it is registered.
+        metric: The same as an object, where it is computed from perturbed states.
     """
 
     name: str
@@ -49,32 +51,141 @@ class MetricInfo:
     against_random: bool = True
     forwards: Forwards = no_forwards
     function: Callable[..., Any] | None = None
+    metric: "PerturbationMetric | None" = None
 
 
-def _enter(found: Any) -> str:
-    """The name under which a function of foreign code was registered by its module."""
-    for name, info in METRICS.registered.items():
-        if info.function is not None and info.function is found:
-            return name
-    raise UsageError(
-        "is no registered metric.", "Decorate the function with @xai.metrics.register(MetricInfo(...))."
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A metric's numbers for M methods on B images; float64 (flags: bool) on the CPU.
+
+    Args:
+        value: (M, B).
+        saturated: (M, B) the model moves less than the protocol's floor: the value ranks nothing.
+        tie_fraction: (M, B) share of units whose relevance is not unique.
+        clean: (B,) value of the images as they are.
+        baseline: (B,) value with everything removed.
+        curve: (M, B, K) values along the curve, for metrics that have one.
+        fractions: (K,) shares of units removed (inserted) along the curve.
+    """
+
+    value: Tensor
+    saturated: Tensor
+    tie_fraction: Tensor
+    clean: Tensor
+    baseline: Tensor
+    curve: Tensor | None = None
+    fractions: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RawScores:
+    """What a metric makes of its states: value (M, B), span (M, B) of the model's values, curve (M, B, K)."""
+
+    value: Tensor
+    span: Tensor
+    curve: Tensor | None = None
+
+
+class PerturbationMetric(ABC):
+    """A metric of perturbed states. One object serves any number of batches; it holds no state."""
+
+    info: ClassVar[MetricInfo]
+
+    def requests(self, relevance: Tensor, context: Context) -> list[Request]:
+        """What to ask of the stream for maps (M, B, rows, cols) or (M, B, H, W)."""
+        ends = context.ends_request(context.rank(relevance), self.operator(context))
+        return [ends, *self._requests(relevance, context)]
+
+    def score(self, values: list[Tensor], relevance: Tensor, context: Context) -> Scores:
+        """Scores from the stream's values (S,) to the requests."""
+        clean, baseline = context.values(values[0]).reshape(-1, 2).unbind(1)
+        rest = [context.values(value) for value in values[1:]]
+        raw = self._score(rest, clean, relevance, context)
+        return Scores(
+            value=raw.value,
+            saturated=raw.span < (context.protocol.floor or 0.0),
+            tie_fraction=context.rank(relevance).ties,
+            clean=clean,
+            baseline=baseline,
+            curve=raw.curve,
+            fractions=None if raw.curve is None else context.fractions,
+        )
+
+    def operator(self, context: Context) -> Operator:
+        """What removing means here."""
+        return context.protocol.operator
+
+    @abstractmethod
+    def _requests(self, relevance: Tensor, context: Context) -> list[Request]:
+        """The metric's own requests."""
+
+    @abstractmethod
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
+        """From float64 values to the metric's own requests, and the values (B,) of the clean images."""
+
+
+def measure(
+    metrics: Mapping[str, PerturbationMetric], stream: Stream, relevance: Tensor, context: Context
+) -> dict[str, Scores]:
+    """Scores by name, from one pass of the stream that computes every shared state once."""
+    requests = {name: metric.requests(relevance, context) for name, metric in metrics.items()}
+    joined = [request for asked in requests.values() for request in asked]
+    values = iter(stream.evaluate(context.pixels, context.targets, joined))
+    return {
+        name: metric.score([next(values) for _ in requests[name]], relevance, context)
+        for name, metric in metrics.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One map's curve on each of B images; float64 (flags: bool, classes: long) on the CPU.
+
+    Args:
+        values: (B, K) model values; K = steps + 1 where the protocol has both ends.
+        fractions: (K,) true share of units removed, for insertion: inserted.
+        auc: (B,) area by the protocol's rule.
+        saturated: (B,) the curve moves less than the protocol's floor: it ranks nothing.
+        tie_fraction: (B,) share of units whose relevance is not unique in the map.
+        clean: (B,) value of the image as it is.
+        baseline: (B,) value with everything removed.
+        target: (B,) the class that was followed.
+        protocol: How it was computed.
+    """
+
+    values: Tensor
+    fractions: Tensor
+    auc: Tensor
+    saturated: Tensor
+    tie_fraction: Tensor
+    clean: Tensor
+    baseline: Tensor
+    target: Tensor
+    protocol: Protocol
+
+
+def curve_of(scores: Scores, target: Tensor, protocol: Protocol) -> Curve:
+    """The curve of the only method in scores that have curves."""
+    if scores.curve is None or scores.fractions is None:
+        raise ValueError("These scores have no curve.")
+    return Curve(
+        values=scores.curve[0],
+        fractions=scores.fractions,
+        auc=scores.value[0],
+        saturated=scores.saturated[0],
+        tie_fraction=scores.tie_fraction[0],
+        clean=scores.clean,
+        baseline=scores.baseline,
+        target=target,
+        protocol=protocol,
     )
 
 
-METRICS: Registry[MetricInfo] = Registry("metric", "xai.metrics", _enter)
+def per_map(values: Tensor, context: Context, points: int) -> Tensor:
+    """(S,) → (M, B, D, points), in the order of `Context.request`."""
+    return values.reshape(-1, context.images, context.protocol.tie_draws, points)
 
 
-def register(info: MetricInfo) -> Callable[[Function], Function]:
-    """Decorate the function that computes a metric to enter it in METRICS."""
-
-    def enter(function: Function) -> Function:
-        METRICS.add(info.name)(replace(info, function=function))
-        return function
-
-    return enter
-
-
-def list_metrics() -> list[MetricInfo]:
-    """What is registered: perturbation metrics first, then by what they need and by name."""
-    order = ["perturbation", "map", "mask", "class", "method"]
-    return sorted(METRICS.values(), key=lambda info: (order.index(info.needs), info.name))
+def span(values: Tensor) -> Tensor:
+    """Largest − smallest over the last axis."""
+    return values.amax(-1) - values.amin(-1)

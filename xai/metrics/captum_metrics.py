@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import UsageError, derive_seed
-from xai.metrics.base import MetricInfo, register
+from xai.metrics.base import MetricInfo
+from xai.metrics.registry import register
 from xai.metrics.targets import One, own_margins, per_image, read_scores
 from xai.perturb import Operator, image_seeds, make_operator
 

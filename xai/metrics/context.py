@@ -1,21 +1,37 @@
 """What all perturbation metrics of one batch share: protocol, images, classes, seeds and rankings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xai.core import PatchGrid, derive_seed
-from xai.metrics.maps import apply_sign, to_patches, to_pixels
+from xai.attention import grid_of
+from xai.core import ModelError, PatchGrid, UsageError, derive_seed, problem_type_of
+from xai.metrics.maps import apply_sign, check_relevance, to_patches, to_pixels
 from xai.metrics.protocol import Protocol
-from xai.perturb import Operator, Request, States, rank_units, tie_fraction
+from xai.metrics.protocol import protocol as resolve_protocol
+from xai.perturb import (
+    Operator,
+    Request,
+    States,
+    Stream,
+    evaluation_mode,
+    image_seeds,
+    rank_units,
+    tie_fraction,
+    without_graph,
+)
+
+AnyProtocol = str | Protocol | Mapping[str, Any]
+Target = int | Sequence[int] | Tensor | None
 
 _SCORES = {"margin": "log_odds", "probability": "log_odds", "logit": "logit", "accuracy": "correct"}
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class RankedMaps:
     """All maps of a batch in order: ranking (m·B + b)·D + d is draw d of method m on image b.
 
     Args:
@@ -48,7 +64,7 @@ class Context:
     targets: Tensor
     seeds: Sequence[int]
     grid: PatchGrid
-    _ranked: list[tuple[Tensor, Ranking]] = field(default_factory=list, repr=False)
+    _ranked: list[tuple[Tensor, RankedMaps]] = field(default_factory=list, repr=False)
 
     @property
     def images(self) -> int:
@@ -82,7 +98,7 @@ class Context:
         patches = to_patches(relevance, (self.grid.rows, self.grid.cols))
         return apply_sign(patches, self.protocol.sign).flatten(2)
 
-    def rank(self, relevance: Tensor) -> Ranking:
+    def rank(self, relevance: Tensor) -> RankedMaps:
         """The order of the protocol's units in every map; computed once for all metrics."""
         for known, ranking in self._ranked:
             if known is relevance:
@@ -91,7 +107,7 @@ class Context:
         self._ranked.append((relevance, ranking))
         return ranking
 
-    def _rank(self, relevance: Tensor) -> Ranking:
+    def _rank(self, relevance: Tensor) -> RankedMaps:
         protocol, (rows, cols) = self.protocol, self.units
         if protocol.unit == "patch":
             units = self.patch_relevance(relevance)
@@ -105,14 +121,16 @@ class Context:
             drawn = [derive_seed(seed, "ties", d) for seed in self.seeds for d in range(draws)]
             seeds = drawn * methods
         flat = units.reshape(-1, total)
-        return Ranking(
+        return RankedMaps(
             units=units,
             ranks=rank_units(flat.repeat_interleave(draws, dim=0), seeds).reshape(-1, rows, cols),
             image=torch.arange(images).repeat_interleave(draws).repeat(methods),
             ties=tie_fraction(flat).reshape(methods, images).double().cpu(),
         )
 
-    def request(self, ranking: Ranking, intervals: Sequence[tuple[int, int]], operator: Operator) -> Request:
+    def request(
+        self, ranking: RankedMaps, intervals: Sequence[tuple[int, int]], operator: Operator
+    ) -> Request:
         """In every ranking, one state per interval of ranks to remove."""
         rows, ends = len(ranking.ranks), torch.tensor(intervals, dtype=torch.int32)
         states = States(
@@ -124,7 +142,7 @@ class Context:
         )
         return Request(operator, states, self.score)
 
-    def ends_request(self, ranking: Ranking, operator: Operator) -> Request:
+    def ends_request(self, ranking: RankedMaps, operator: Operator) -> Request:
         """Every image as it is and with everything removed."""
         row = torch.arange(self.images) * self.protocol.tie_draws  # of the first method
         high = torch.tensor([0, self.total], dtype=torch.int32)
@@ -146,3 +164,93 @@ class Context:
         """Float64 values of the protocol from what the stream read."""
         exact = scores.double()
         return exact.sigmoid() if self.protocol.value == "probability" else exact
+
+
+def as_stream(model: nn.Module | Stream, batch_size: int = 32, seed: int = 0) -> Stream:
+    """The stream itself, or a new one around a classifier."""
+    if isinstance(model, Stream):
+        return model
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"Metrics test a torch.nn.Module; got {type(model).__name__}.", "Use xai.load(...).")
+    return Stream(model, batch_size=batch_size, seed=seed)
+
+
+def make_context(
+    stream: Stream, pixels: Tensor, relevance: Tensor, targets: Target, protocol: AnyProtocol
+) -> Context:
+    """Check everything that can be checked before the model runs (once, for targets that it predicts)."""
+    chosen = resolve_protocol(protocol)
+    chosen.check_head(problem_type_of(stream.classifier))
+    check_pixels(pixels)
+    grid = _grid(stream.classifier, pixels, relevance, chosen)
+    size = (pixels.shape[-2], pixels.shape[-1])
+    check_relevance(relevance, len(pixels), (grid.rows, grid.cols), size)
+    chosen.counts((grid.rows, grid.cols) if chosen.unit == "patch" else size)
+    return Context(
+        protocol=chosen,
+        pixels=pixels,
+        targets=find_targets(stream, pixels, targets, chosen),
+        seeds=image_seeds(pixels, stream.seed),
+        grid=grid,
+    )
+
+
+def _grid(model: nn.Module, pixels: Tensor, relevance: Tensor, protocol: Protocol) -> PatchGrid:
+    """The model's patch grid; pixel maps under pixel protocols need none, and pixels stand in for it."""
+    try:
+        return grid_of(model, pixels)
+    except ModelError:
+        size = (pixels.shape[-2], pixels.shape[-1])
+        if protocol.unit == "pixel" and getattr(relevance, "shape", ())[-2:] == size:
+            return PatchGrid(*size)
+        raise
+
+
+def check_pixels(pixels: Tensor) -> None:
+    """Refuse pixels that are not finite floating point of shape (B, 3, H, W)."""
+    if not isinstance(pixels, Tensor):
+        raise UsageError(f"Pixels must be one tensor; got {type(pixels).__name__}.")
+    if pixels.dim() != 4 or not pixels.is_floating_point() or not len(pixels):
+        raise UsageError(
+            f"Pixels must be floating point of shape (B, 3, H, W); got {pixels.dtype} {tuple(pixels.shape)}."
+        )
+    if not pixels.isfinite().all():
+        raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
+
+
+def find_targets(stream: Stream, pixels: Tensor, targets: Target, protocol: Protocol) -> Tensor:
+    """(B,) long: the classes given, else the predicted ones.
+
+    Raises:
+        UsageError: The protocol follows the label and none is given, or targets are no class indices.
+    """
+    images = len(pixels)
+    if targets is None:
+        if protocol.target == "label":
+            raise UsageError(
+                f"Protocol {protocol.name!r} follows the label; target=None says none.",
+                f'Pass target=, or use {{"base": "{protocol.name}", "target": "predicted"}}.',
+            )
+        return predict(stream, pixels)
+    try:
+        given = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):
+        given = None
+    if given is None or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise UsageError(f"A target is a class index, or one per image; got {targets!r}.")
+    if given.dim() and given.shape != (images,):
+        raise UsageError(f"{images} images need one target or {images}; got shape {tuple(given.shape)}.")
+    return given.to("cpu", torch.long).expand(images).contiguous()
+
+
+def predict(stream: Stream, pixels: Tensor) -> Tensor:
+    """(B,) long on the CPU: the model's first choice for every image as it is, one forward pass each."""
+    model = stream.classifier
+    device = next((p.device for p in model.parameters()), pixels.device)
+    classes = []
+    with evaluation_mode(model), without_graph():
+        for batch in pixels.detach().split(stream.batch_size):
+            with torch.autocast(device.type, stream.autocast, enabled=stream.autocast is not None):
+                classes.append(model(batch.to(device)).argmax(dim=1))
+            stream.forwards += len(batch)
+    return torch.cat(classes).cpu().clone()

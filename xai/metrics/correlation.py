@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from xai.core import UsageError, derive_seed
-from xai.metrics.base import MetricInfo
+from xai.metrics.base import MetricInfo, PerturbationMetric, RawScores, span
 from xai.metrics.context import Context
-from xai.metrics.perturbation import Outcome, PerturbationMetric, register_perturbation, span
 from xai.metrics.protocol import Protocol
+from xai.metrics.registry import value_function
 from xai.perturb import Request, States
 
 SUBSETS = 100
@@ -19,7 +19,6 @@ def correlation_forwards(n_patches: int, protocol: Protocol | None = None) -> in
     return SUBSETS + 2
 
 
-@register_perturbation
 class FaithfulnessCorrelation(PerturbationMetric):
     """Pearson correlation of summed relevance and drop over random sets of patches, Bhatt et al. 2020.
 
@@ -54,7 +53,7 @@ class FaithfulnessCorrelation(PerturbationMetric):
         )
         return [Request(self.operator(context), states, context.score)]
 
-    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         sizes = subset_sizes(context.grid.patches)
         removed = random_ranks(context).flatten(2) < sizes[:, None]  # (B, n, patches)
         patches = context.patch_relevance(relevance).double().cpu()
@@ -65,7 +64,10 @@ class FaithfulnessCorrelation(PerturbationMetric):
         drops = (clean[:, None] - values[0].reshape(context.images, -1)).expand_as(sums)
         constant = patches.abs().amax(-1) == 0
         moves = span(drops).masked_fill(constant, -torch.inf)
-        return Outcome(pooled_correlation(sums, drops), moves)
+        return RawScores(pooled_correlation(sums, drops), moves)
+
+
+faithfulness_correlation = value_function(FaithfulnessCorrelation)
 
 
 def subset_sizes(patches: int) -> Tensor:

@@ -10,11 +10,10 @@ from abc import abstractmethod
 from torch import Tensor
 
 from xai.core import UsageError
-from xai.metrics.base import MetricInfo
+from xai.metrics.base import MetricInfo, PerturbationMetric, RawScores, per_map, span
 from xai.metrics.context import Context
-from xai.metrics.curve import area
-from xai.metrics.perturbation import Outcome, PerturbationMetric, per_map, register_perturbation, span
 from xai.metrics.protocol import Protocol
+from xai.metrics.registry import curve_function, value_function
 from xai.perturb import Operator, Request
 
 Intervals = list[tuple[int, int]]
@@ -72,13 +71,12 @@ class CurveMetric(PerturbationMetric):
         ranking = context.rank(relevance)
         return [context.request(ranking, self.intervals(context), self.operator(context))]
 
-    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         curves = per_map(values[0], context, len(context.counts))
         areas = area(curves, context.fractions, context.protocol.auc)
-        return Outcome(areas.mean(-1), span(curves).mean(-1), curves.mean(-2))
+        return RawScores(areas.mean(-1), span(curves).mean(-1), curves.mean(-2))
 
 
-@register_perturbation
 class Deletion(CurveMetric):
     """Most relevant first."""
 
@@ -93,7 +91,9 @@ class Deletion(CurveMetric):
     )
 
 
-@register_perturbation
+deletion = curve_function(Deletion)
+
+
 class MoRF(CurveMetric):
     """Most relevant first: deletion under the name of the MoRF/LeRF pair."""
 
@@ -108,7 +108,9 @@ class MoRF(CurveMetric):
     )
 
 
-@register_perturbation
+morf = curve_function(MoRF)
+
+
 class LeRF(CurveMetric):
     """Least relevant first, in the exact reverse of MoRF's order."""
 
@@ -126,7 +128,9 @@ class LeRF(CurveMetric):
         return least_first(context)
 
 
-@register_perturbation
+lerf = curve_function(LeRF)
+
+
 class Insertion(CurveMetric):
     """All is removed, by the protocol's insertion operator; then the most relevant comes back first."""
 
@@ -147,7 +151,9 @@ class Insertion(CurveMetric):
         return inserted_first(context)
 
 
-@register_perturbation
+insertion = curve_function(Insertion)
+
+
 class SRG(PerturbationMetric):
     """Symmetric relevance gain: what the order is worth, freed of most of the operator's own effect."""
 
@@ -168,11 +174,14 @@ class SRG(PerturbationMetric):
             for intervals in (most_first(context), least_first(context))
         ]
 
-    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         morf, lerf = (per_map(value, context, len(context.counts)) for value in values)
         gains = area(lerf - morf, context.fractions, context.protocol.auc)
         spans = span(morf).maximum(span(lerf))
-        return Outcome(gains.mean(-1), spans.mean(-1), (lerf - morf).mean(-2))
+        return RawScores(gains.mean(-1), spans.mean(-1), (lerf - morf).mean(-2))
+
+
+srg = value_function(SRG)
 
 
 class _Rationale(PerturbationMetric):
@@ -200,11 +209,11 @@ class _Rationale(PerturbationMetric):
         ranking = context.rank(relevance)
         return [context.request(ranking, self.intervals(context), self.operator(context))]
 
-    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         left = per_map(values[0], context, len(self._counts(context)))
         drops = clean[:, None, None] - left
         spans = drops.amax(-1).clamp_min(0) - drops.amin(-1).clamp_max(0)  # the clean image drops by 0
-        return Outcome(drops.mean((-1, -2)), spans.mean(-1))
+        return RawScores(drops.mean((-1, -2)), spans.mean(-1))
 
 
 def _half_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
@@ -216,7 +225,6 @@ def _half_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
     return steps // 2 + 2
 
 
-@register_perturbation
 class Comprehensiveness(_Rationale):
     """How much is lost without the most relevant units."""
 
@@ -234,7 +242,9 @@ class Comprehensiveness(_Rationale):
         return [(0, count) for count in self._counts(context)]
 
 
-@register_perturbation
+comprehensiveness = value_function(Comprehensiveness)
+
+
 class Sufficiency(_Rationale):
     """How much is lost with nothing but the most relevant units."""
 
@@ -250,3 +260,22 @@ class Sufficiency(_Rationale):
 
     def intervals(self, context: Context) -> Intervals:
         return [(count, context.total) for count in self._counts(context)]
+
+
+sufficiency = value_function(Sufficiency)
+
+
+def area(values: Tensor, fractions: Tensor, rule: str) -> Tensor:
+    """Area under curves (..., K) over shares (K,).
+
+    "trapezoid": over the shares as they are, so a curve that stops at 0.9 has at most 0.9 of the area.
+    "uniform": as if all steps were equal, from 0 to 1. "unnormalised": each step counts 1. "mean": of points.
+    """
+    if rule == "mean":
+        return values.mean(-1)
+    middles = (values[..., 1:] + values[..., :-1]) / 2
+    if rule == "uniform":
+        return middles.mean(-1)
+    if rule == "unnormalised":
+        return middles.sum(-1)
+    return (middles * fractions.diff()).sum(-1)

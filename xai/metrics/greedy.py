@@ -5,7 +5,7 @@ from torch import Tensor
 
 from xai.attention import grid_of
 from xai.core import UsageError
-from xai.metrics.evaluate import check_pixels
+from xai.metrics.context import check_pixels
 from xai.perturb import Operator, Request, States, Stream
 
 

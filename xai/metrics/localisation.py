@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai.core import UsageError
-from xai.metrics.base import MetricInfo, register
+from xai.metrics.base import MetricInfo
+from xai.metrics.registry import register
 
 COVERED = 0.5
 """A patch is part of the target, where it must be or not be, if the mask covers this share of it."""

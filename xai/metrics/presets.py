@@ -1,24 +1,9 @@
 """Protocols by name: ours for vision transformers, and the conventions of the literature."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from xai.core import Registry, UsageError
-from xai.metrics.protocol import Protocol
+from xai.metrics.protocol import PROTOCOLS, Protocol
 from xai.perturb import make_operator
-
-PROTOCOLS: Registry[Protocol] = Registry("protocol")
-
-
-def protocol(said: "str | Protocol | Mapping[str, Any]") -> Protocol:
-    """The protocol that a name, a protocol or a mapping means (see `Protocol.from_mapping`)."""
-    if isinstance(said, Protocol):
-        return said
-    if isinstance(said, Mapping):
-        return Protocol.from_mapping(said)
-    if not isinstance(said, str):
-        raise UsageError(f"{said!r} is no protocol.", "Give a name, a Protocol, or a mapping with base.")
-    return PROTOCOLS[said]
 
 
 def _preset(name: str, **fields: Any) -> Protocol:

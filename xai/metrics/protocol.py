@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import floor as round_down
 from typing import Any, Literal
 
-from xai.core import ProblemType, UsageError, nearest
+from xai.core import ProblemType, Registry, UsageError, nearest
 from xai.perturb import Operator, operator_of
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -195,8 +195,6 @@ class Protocol:
         Raises:
             UsageError: For unknown keys, names and values; the nearest valid one is named.
         """
-        from xai.metrics.presets import protocol
-
         changes = dict(mapping)
         for key in changes:
             if key not in _FIELDS and key != "base":
@@ -264,8 +262,21 @@ class Protocol:
         return self.step_units or 1
 
 
+PROTOCOLS: Registry[Protocol] = Registry("protocol")
+"""By name; entered by `presets`."""
 _FIELDS = tuple(field.name for field in fields(Protocol))
 Value = Literal["margin", "probability", "logit", "accuracy"]
+
+
+def protocol(given: str | Protocol | Mapping[str, Any]) -> Protocol:
+    """The protocol that a name, a protocol or a mapping means (see `Protocol.from_mapping`)."""
+    if isinstance(given, Protocol):
+        return given
+    if isinstance(given, Mapping):
+        return Protocol.from_mapping(given)
+    if not isinstance(given, str):
+        raise UsageError(f"{given!r} is no protocol.", "Give a name, a Protocol, or a mapping with base.")
+    return PROTOCOLS[given]
 
 
 def _increasing(numbers: Sequence[float]) -> bool:

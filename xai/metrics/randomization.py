@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import UsageError
-from xai.metrics.base import MetricInfo, register
+from xai.metrics.base import MetricInfo
 from xai.metrics.cascade import Stage, cascade, find_stages, named_stages
+from xai.metrics.registry import register
 from xai.metrics.similarity import spearman, ssim
 
 Explain = Callable[[Tensor, Any], Tensor]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from xai.core import UsageError
-from xai.metrics.base import MetricInfo
-from xai.metrics.context import Context, Ranking
-from xai.metrics.perturbation import Outcome, PerturbationMetric, per_map, register_perturbation, span
+from xai.metrics.base import MetricInfo, PerturbationMetric, RawScores, per_map, span
+from xai.metrics.context import Context, RankedMaps
 from xai.metrics.protocol import Protocol
+from xai.metrics.registry import value_function
 from xai.perturb import Request
 
 GROUPS = 10
@@ -20,7 +20,6 @@ def saco_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
     return GROUPS + 2
 
 
-@register_perturbation
 class SaCo(PerturbationMetric):
     """Salience-guided faithfulness coefficient, Wu et al. 2024.
 
@@ -60,7 +59,7 @@ class SaCo(PerturbationMetric):
         intervals = list(pairwise(bounds))
         return [context.request(context.rank(relevance), intervals, self.operator(context))]
 
-    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> Outcome:
+    def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         ranking = context.rank(relevance)
         sizes = torch.tensor(group_bounds(context.total), dtype=torch.float64).diff()
         drops = (clean[:, None, None] - per_map(values[0], context, GROUPS)) / sizes
@@ -68,9 +67,12 @@ class SaCo(PerturbationMetric):
         coefficients = coefficient(salience, drops)
         moves = span(drops * sizes).mean(-1)
         constant = (ranking.units.amax(-1) == ranking.units.amin(-1)).cpu()
-        return Outcome(
+        return RawScores(
             coefficients.mean(-1).masked_fill(constant, 0.0), moves.masked_fill(constant, -torch.inf)
         )
+
+
+saco = value_function(SaCo)
 
 
 def coefficient(salience: Tensor, drops: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ def group_bounds(total: int) -> list[int]:
     return [(2 * i * total + GROUPS) // (2 * GROUPS) for i in range(GROUPS + 1)]
 
 
-def group_salience(ranking: Ranking, context: Context) -> Tensor:
+def group_salience(ranking: RankedMaps, context: Context) -> Tensor:
     """(M·B·D·K,) float64 sums of relevance per group, in the order of `Context.request`."""
     units = ranking.units.flatten(0, 1).double()
     units = units.repeat_interleave(context.protocol.tie_draws, dim=0)

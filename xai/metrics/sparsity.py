@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from xai.core import UsageError
-from xai.metrics.base import MetricInfo, register
+from xai.metrics.base import MetricInfo
+from xai.metrics.registry import register
 
 
 @register(

@@ -14,8 +14,8 @@ from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.core import ModelError, Record, UsageError, XaiError
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
-from xai.metrics.class_sensitivity import class_sensitivity
 from xai.metrics.randomization import randomization
+from xai.metrics.similarity import class_sensitivity
 
 BLOCK_STAGES = 4  # of the cascade, beside head and embeddings
 CheckScores = tuple[Tensor, Tensor | None]  # value (rows, B), curve (rows, B, K)

@@ -11,7 +11,7 @@ from xai.bench.config.method_configurations import MethodConfiguration
 from xai.bench.run.inputs import ModelInput
 from xai.bench.run.maps import MapCost
 from xai.core import Record
-from xai.metrics.perturbation import Scores
+from xai.metrics.base import Scores
 from xai.models import Classifier
 
 
