@@ -9,15 +9,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
-from xai.attr.base import (
-    MethodInfo,
-    PatchAttribution,
-    PatchMap,
-    PatchMaps,
-    Pixels,
-    like_inputs,
-    scores,
-)
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels, like_inputs, scores
 from xai.attr.registry import register
 from xai.attr.target import Scores, Target
 from xai.core import Margin, PatchGrid

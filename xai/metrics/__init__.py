@@ -7,7 +7,8 @@ from xai.metrics.correlation import faithfulness_correlation
 from xai.metrics.curves import area, comprehensiveness, deletion, insertion, lerf, morf, srg, sufficiency
 from xai.metrics.greedy import greedy_forwards, greedy_order
 from xai.metrics.localisation import average_precision, iou, mass_accuracy, pointing_game, rank_accuracy
-from xai.metrics.protocol import PROTOCOLS, Protocol, protocol
+from xai.metrics.presets import PROTOCOLS
+from xai.metrics.protocol import Protocol, protocol
 from xai.metrics.randomization import Randomization, randomization
 from xai.metrics.registry import (
     METRICS,

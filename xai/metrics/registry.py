@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ARGUMENTS = """
 
-    To score several maps by several metrics, `xai.metrics.context` shares what they have in common.
+    To score several maps by several metrics, `xai.metrics.evaluate` shares what they have in common.
 
     Args:
         model: A classifier, or a stream around one (which brings its own batch size and seed).
