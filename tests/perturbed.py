@@ -43,7 +43,7 @@ def by_hand(model: nn.Module, x: Tensor, targets: Tensor, request: Request, seed
     table, values = request.states, []
     seeds = image_seeds(x, seed)
     with torch.no_grad():
-        substrate = request.operator.prepare(model, x, seeds)
+        baseline = request.operator.prepare(model, x, seeds)
         for row, low, high in zip(table.row.tolist(), table.low.tolist(), table.high.tolist(), strict=True):
             image = int(table.image[row])
             removed = (table.rankings[row] >= low) & (table.rankings[row] < high)
@@ -51,7 +51,7 @@ def by_hand(model: nn.Module, x: Tensor, targets: Tensor, request: Request, seed
             logits = request.operator.logits(
                 model,
                 x[one],
-                None if substrate is None else substrate[one],
+                None if baseline is None else baseline[one],
                 removed[None],
                 torch.tensor(seeds[one]),
             )[0]

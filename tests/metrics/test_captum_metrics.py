@@ -39,12 +39,12 @@ def test_infidelity_equals_captum(target: object, normalize: bool | Literal["cap
     model, x = build("clip"), pixels(3)
     relevance = torch.randn(3, *GRID, generator=torch.Generator().manual_seed(0))
     seeds = image_seeds(x, 7)
-    substrate = make_operator(operator).prepare(model, x, seeds)
+    baseline = make_operator(operator).prepare(model, x, seeds)
 
     def perturb(repeated: Tensor) -> tuple[Tensor, Tensor]:
         removed = torch.cat([removed_patches(s, 12, GRID) for s in seeds])
         removed = on_pixels(removed, (32, 32))[:, None].expand_as(repeated)
-        return removed.float(), torch.where(removed, substrate.repeat_interleave(12, 0), repeated)
+        return removed.float(), torch.where(removed, baseline.repeat_interleave(12, 0), repeated)
 
     expected = captum.metrics.infidelity(
         Explained(model, target, 3),

@@ -27,10 +27,10 @@ def upsampled(patches, size):
     return patches[row][:, col]
 
 
-def walk(image, substrate, saliency, counts, insert=False):
+def walk(image, baseline, saliency, counts, insert=False):
     """Images along the curve; equal saliency in the order of position."""
     order = np.argsort(-saliency.ravel(), kind="stable")
-    start, end = (substrate, image) if insert else (image, substrate)
+    start, end = (baseline, image) if insert else (image, baseline)
     for count in counts:
         at = np.unravel_index(order[:count], saliency.shape)
         step = start.copy()
@@ -53,8 +53,8 @@ def rise(model, image, saliency, step, target=None):
     if target is None:
         target = int(forward(model, [image])[0].argmax())
     curves = []
-    for substrate, insert in ((np.zeros_like(image), False), (blurred, True)):
-        steps_taken = list(walk(image, substrate, saliency, counts, insert))
+    for baseline, insert in ((np.zeros_like(image), False), (blurred, True)):
+        steps_taken = list(walk(image, baseline, saliency, counts, insert))
         curve = softmax(forward(model, steps_taken))[:, target]
         curves += [curve, (curve.sum() - curve[0] / 2 - curve[-1] / 2) / (len(curve) - 1)]
     return target, *curves
@@ -92,7 +92,7 @@ def test_rise_by_numpy(model, height, width, rows, target):
     assert spread.tie_fraction.item() == 1
 
 
-def test_both_ends_are_the_image_and_its_substrate(model):
+def test_both_ends_are_the_image_and_its_baseline(model):
     pixels = vit_zoo.pixels(1).double()
     found = metrics.deletion(model, pixels, torch.rand(1, 4, 4), 0, "rise")
     ends = softmax(forward(model, [pixels[0].numpy(), np.zeros((3, 32, 32))]))[:, 0]

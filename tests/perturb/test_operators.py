@@ -36,9 +36,9 @@ class PatchMeans(nn.Module):
 def asked(operator: Operator, model: nn.Module, x: Tensor, removed: Tensor) -> Tensor:
     seeds = list(range(len(x)))
     with torch.no_grad():
-        substrate = operator.prepare(model, x, seeds)
-        assert substrate is None or substrate.shape == x.shape
-        return operator.logits(model, x, substrate, removed, torch.tensor(seeds))
+        baseline = operator.prepare(model, x, seeds)
+        assert baseline is None or baseline.shape == x.shape
+        return operator.logits(model, x, baseline, removed, torch.tensor(seeds))
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -60,14 +60,14 @@ def test_nothing_removed_is_the_image(name: str, units: tuple[int, int]) -> None
 
 @pytest.mark.parametrize("name", [n for n in OPERATORS if n not in ("token", "road")])
 @pytest.mark.parametrize("units", [(4, 4), (5, 3), (32, 32)])
-def test_everything_removed_is_the_substrate(name: str, units: tuple[int, int]) -> None:
+def test_everything_removed_is_the_baseline(name: str, units: tuple[int, int]) -> None:
     model, x = build("clip"), pixels(3)
     operator = make_operator(name, **SIZES.get(name, {}))
-    substrate = operator.prepare(model, x, [0, 1, 2])
-    assert substrate is not None
-    assert (substrate - x).abs().max() > 0.1
+    baseline = operator.prepare(model, x, [0, 1, 2])
+    assert baseline is not None
+    assert (baseline - x).abs().max() > 0.1
     torch.testing.assert_close(
-        asked(operator, model, x, torch.ones(3, *units, dtype=torch.bool)), model(substrate).detach()
+        asked(operator, model, x, torch.ones(3, *units, dtype=torch.bool)), model(baseline).detach()
     )
 
 
@@ -124,9 +124,9 @@ def test_constant_in_pixel_space_is_normalised_as_the_classifier_does() -> None:
     from PIL import Image
 
     grey = Image.new("RGB", (32, 32), (51, 51, 51))
-    substrate = make_operator("constant", value=0.2, space="pixel").prepare(detector, pixels(2), [0, 1])
-    assert substrate is not None
-    torch.testing.assert_close(substrate, detector.preprocess(grey).expand(2, -1, -1, -1))
+    baseline = make_operator("constant", value=0.2, space="pixel").prepare(detector, pixels(2), [0, 1])
+    assert baseline is not None
+    torch.testing.assert_close(baseline, detector.preprocess(grey).expand(2, -1, -1, -1))
     with pytest.raises(UsageError, match="does not say"):
         make_operator("constant", space="pixel").prepare(build("clip"), pixels(), [0, 1])
 
@@ -140,8 +140,8 @@ def test_the_kernel_of_rise_is_scipys(klen: int, sigma: float) -> None:
     np.testing.assert_allclose(np.outer(mine, mine), kernel, atol=1e-15)
     x = pixels(2)
     expected = [[scipy.signal.convolve2d(c, kernel, mode="same") for c in image] for image in x.numpy()]
-    substrate = make_operator("rise_blur", klen=klen, sigma=sigma).prepare(nn.Identity(), x, [0, 1])
-    np.testing.assert_allclose(substrate, expected, atol=1e-5)
+    baseline = make_operator("rise_blur", klen=klen, sigma=sigma).prepare(nn.Identity(), x, [0, 1])
+    np.testing.assert_allclose(baseline, expected, atol=1e-5)
 
 
 def test_figures_of_the_rise_kernel() -> None:
@@ -162,8 +162,8 @@ def test_blur_is_a_sampled_gaussian_between_mirrors(kernel: int, sigma: float) -
         for i in range(kernel)
         for j in range(kernel)
     )
-    substrate = make_operator("blur", kernel=kernel, sigma=sigma).prepare(nn.Identity(), x, [0, 1])
-    np.testing.assert_allclose(substrate, expected, atol=1e-5)
+    baseline = make_operator("blur", kernel=kernel, sigma=sigma).prepare(nn.Identity(), x, [0, 1])
+    np.testing.assert_allclose(baseline, expected, atol=1e-5)
 
 
 def test_noise_belongs_to_the_image() -> None:

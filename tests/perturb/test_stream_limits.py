@@ -130,7 +130,7 @@ def test_autocast() -> None:
         assert 0 < (one - other).abs().max() < 0.3
 
 
-def test_substrates_are_made_in_full_precision_under_autocast() -> None:
+def test_baselines_are_made_in_full_precision_under_autocast() -> None:
     seen: list[torch.dtype] = []
 
     class Spy(type(operator("mean"))):
@@ -225,10 +225,10 @@ def test_memory_stays_bounded_for_orders_of_pixels() -> None:
     largest = []
 
     class Spy(type(operator("mean"))):
-        def logits(self, classifier, pixels, substrate, removed, seeds):
+        def logits(self, classifier, pixels, baseline, removed, seeds):
             largest.append(len(removed))
             assert on_pixels(removed, (32, 32)) is removed
-            return super().logits(classifier, pixels, substrate, removed, seeds)
+            return super().logits(classifier, pixels, baseline, removed, seeds)
 
     x = pixels(2)
     Stream(Counting().eval(), batch_size=8).evaluate(

@@ -49,13 +49,13 @@ class RemovalAttribution(PatchAttribution):
         """Scores of every image without each of these sets of patches, shared or the image's own."""
         images, seeds = len(pixels), image_seeds(pixels, self.seed)
         removed = removed.to(pixels.device).expand(images, *removed.shape[-3:])
-        substrate = self._substrate(pixels, seeds)
+        baseline = self._baseline(pixels, seeds)
         seed = torch.tensor(seeds, device=pixels.device)
 
         def forward(image: Tensor, variant: Tensor) -> Tensor:
             at = image.to(pixels.device)
             model = _Bound(self.model, arguments_of(args, image, images)) if args else self.model
-            stand_in = None if substrate is None else substrate[at]
+            stand_in = None if baseline is None else baseline[at]
             gone = removed[at, variant.to(at.device)]
             return self._value(self._operator.logits(model, pixels[at], stand_in, gone, seed[at]))
 
@@ -65,7 +65,7 @@ class RemovalAttribution(PatchAttribution):
         """What is read from the logits, per class."""
         return logits
 
-    def _substrate(self, pixels: Pixels, seeds: Sequence[int]) -> Tensor | None:
+    def _baseline(self, pixels: Pixels, seeds: Sequence[int]) -> Tensor | None:
         try:
             with torch.no_grad():
                 return self._operator.prepare(self.model, pixels, seeds)

@@ -78,7 +78,7 @@ def infidelity(
     seeds = image_seeds(pixels, seed)
     grid = (maps.shape[2], maps.shape[3])
     with torch.no_grad():
-        substrate = chosen.prepare(classifier, pixels, seeds)
+        baseline = chosen.prepare(classifier, pixels, seeds)
         removed = torch.stack([removed_patches(s, samples, grid) for s in seeds])
         nothing = torch.zeros(len(pixels), 1, *grid, dtype=torch.bool)
         states = torch.cat([nothing, removed], 1).flatten(0, 1).to(pixels.device)
@@ -89,7 +89,7 @@ def infidelity(
             logits = chosen.logits(
                 classifier,
                 pixels[rows],
-                None if substrate is None else substrate[rows],
+                None if baseline is None else baseline[rows],
                 states[part],
                 torch.tensor(seeds, device=pixels.device)[rows],
             )

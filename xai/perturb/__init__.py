@@ -1,7 +1,6 @@
 """Removing evidence: operators, orders of units, and one stream of perturbed states through the model."""
 
 from xai.perturb.blur import Blur, RiseBlur
-from xai.perturb.imputation import Road
 from xai.perturb.operator import (
     OPERATORS,
     Operator,
@@ -13,6 +12,7 @@ from xai.perturb.operator import (
 )
 from xai.perturb.ranks import image_seeds, rank_units, tie_fraction
 from xai.perturb.replace import Constant, Mean, Minimum, Noise
+from xai.perturb.road import Road
 from xai.perturb.scores import SCORES
 from xai.perturb.states import Request, States
 from xai.perturb.stream import Stream, evaluation_mode, without_graph

@@ -28,7 +28,7 @@ class Operator(ABC):
 
     @abstractmethod
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
-        """What stands where evidence is removed, computed once per image.
+        """The baseline: the pixels that take the place of what is removed, computed once per image.
 
         Args:
             classifier: The model that will be asked.
@@ -36,19 +36,19 @@ class Operator(ABC):
             seeds: One per image, see `image_seeds`.
 
         Returns:
-            (B, 3, H, W), possibly an expanded view; None when nothing stands there.
+            (B, 3, H, W), possibly an expanded view; None where nothing takes its place.
         """
 
     @abstractmethod
     def logits(
-        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+        self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
         """The model's answer with units removed.
 
         Args:
             classifier: Pixels in, logits out.
             pixels: (S, 3, H, W), the image of every state.
-            substrate: (S, 3, H, W), from `prepare`.
+            baseline: (S, 3, H, W), from `prepare`.
             removed: (S, rows, cols) bool on the patch grid, or (S, H, W) on pixels.
             seeds: (S,) long, the image's seed of every state.
 
@@ -130,16 +130,16 @@ def baseline_images(operator: Operator, classifier: nn.Module, pixels: Tensor, s
 
 
 class PixelOperator(Operator):
-    """Removed pixels are replaced by the substrate's."""
+    """Removed pixels are replaced by the baseline's."""
 
     def logits(
-        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+        self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
-        if substrate is None:
-            raise UsageError(f"Operator {self.name!r} needs the substrate that prepare() returns.")
+        if baseline is None:
+            raise UsageError(f"Operator {self.name!r} needs the baseline that prepare() returns.")
         removed = on_pixels(removed, (pixels.shape[-2], pixels.shape[-1]))
         # a quarter of torch.where's time on CPUs, and exact at weights of 0 and 1
-        return classifier(torch.lerp(pixels, substrate, removed[:, None].to(pixels.dtype)))
+        return classifier(torch.lerp(pixels, baseline, removed[:, None].to(pixels.dtype)))
 
 
 def on_pixels(removed: Tensor, size: tuple[int, int]) -> Tensor:

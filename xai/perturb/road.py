@@ -10,11 +10,17 @@ A coarser level keeps every other row and column, and A becomes Pᵀ·A·P with 
 between them, nothing at known pixels: 9 weights per cell, found by sending 9 combs of cells through it.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai.core import UsageError, XaiError
+from xai.perturb.operator import Operator, on_pixels, register
+from xai.perturb.replace import image_noise
 
 TOLERANCE = 5e-5
 """Stop when the estimated error, which is then taken off, is below this share of the known pixels' spread."""
@@ -23,6 +29,42 @@ _FIRST_CHECK = 3
 _DAMPING = 0.95
 _COARSEST = 64  # cells that are solved at once
 _CACHED = 2**20  # values that a processor takes at once, for its cache; an accelerator takes all
+
+
+@register
+@dataclass(frozen=True)
+class Road(Operator):
+    """Noisy linear imputation (Rong et al. 2022, arXiv 2202.00449), solved on the device.
+
+    The paper imputes before normalisation. Imputing is affine, so normalised pixels give the same; the noise
+    is scaled to them where the classifier says how it normalises, else it is taken to be in their units.
+
+    Args:
+        noise: Standard deviation, for pixels in [0, 1]; drawn once per image.
+    """
+
+    name: ClassVar[str] = "road"
+    noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.noise >= 0:
+            raise UsageError(f"noise={self.noise} must be 0 or more.")
+
+    def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """The noise, (B, 3, H, W)."""
+        if not self.noise:
+            return None
+        noise = image_noise(pixels, seeds) * self.noise
+        steps = getattr(classifier, "preprocessing", None)
+        if steps is not None:
+            noise *= 255 * steps.scale / noise.new_tensor(steps.std).view(-1, 1, 1)
+        return noise
+
+    def logits(
+        self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
+    ) -> Tensor:
+        removed = on_pixels(removed, (pixels.shape[-2], pixels.shape[-1]))
+        return classifier(impute(pixels, removed, baseline))
 
 
 @torch.no_grad()

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.memory import is_out_of_memory
-from xai.perturb.plan import Queue, plan
 from xai.perturb.ranks import image_seeds
 from xai.perturb.scores import SCORES
-from xai.perturb.states import Request
+from xai.perturb.states import Queue, Request, plan
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +95,15 @@ class Stream:
 
     def _run(self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader") -> Iterator[Tensor]:
         """(n, scores) of one batch of the queue after the other."""
-        substrate = None
+        baseline = None
         if queue.operator is not None:
             with torch.autocast(pixels.device.type, enabled=False):
-                substrate = queue.operator.prepare(self.classifier, pixels, seeds)
+                baseline = queue.operator.prepare(self.classifier, pixels, seeds)
         seed_table = torch.tensor(seeds)
         start = 0
         while start < len(queue.image):
             stop = min(start + self.batch_size, len(queue.image))
-            logits = self._attempt(queue, slice(start, stop), pixels, substrate, seed_table)
+            logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
             if logits is None:
                 self._halve(stop - start, pixels.device)
                 continue
@@ -113,7 +112,7 @@ class Stream:
             start = stop
 
     def _attempt(
-        self, queue: Queue, part: slice, pixels: Tensor, substrate: Tensor | None, seeds: Tensor
+        self, queue: Queue, part: slice, pixels: Tensor, baseline: Tensor | None, seeds: Tensor
     ) -> Tensor | None:
         """Logits of one batch of the queue, None if it does not fit into memory."""
         image, row = queue.columns[:, part]
@@ -126,7 +125,7 @@ class Stream:
                 return self.classifier(batch)
             ranks = queue.rankings.index_select(0, row)
             removed = (ranks >= low) & (ranks < high)
-            under = None if substrate is None else _select(substrate, index, len(host))
+            under = None if baseline is None else _select(baseline, index, len(host))
             return queue.operator.logits(self.classifier, batch, under, removed, seeds[host])
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

@@ -47,7 +47,7 @@ class Token(Operator):
             known[size] = grid, next(names, None), calls
 
     def logits(
-        self, classifier: nn.Module, pixels: Tensor, substrate: Tensor | None, removed: Tensor, seeds: Tensor
+        self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
         known = _MASKABLE.get(classifier, {}).get(tuple(pixels.shape[1:]))
         grid, entry, calls = known or (grid_of(classifier, pixels), None, None)
