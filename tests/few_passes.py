@@ -12,6 +12,7 @@ OPTIONS = {
     "integrated_mask_gradient": {"n_steps": 4},
     "kernel_shap": {"n_samples": 40},
     "lime": {"n_samples": 40},
+    "metric_driven_attribution": {"width": 2, "internal_batch_size": 64},
     "rise": {"n_masks": 8},
     "shapley_value_sampling": {"n_samples": 2},
     "smoothgrad": {"nt_samples": 4},

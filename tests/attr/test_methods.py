@@ -121,3 +121,34 @@ def test_names_are_fixed() -> None:
     }
     with pytest.raises(UsageError, match="Did you mean 'attention_rollout'"):
         create("attention_rolout", build("clip"))
+
+
+@pytest.mark.parametrize("name", ["kernel_shap", "shapley_value_sampling"])
+def test_sampled_shapley_values_sum_to_the_change_of_the_score(name: str) -> None:
+    model, x = build("clip"), pixels()
+    attribution, delta = create(name, model, n_samples=4).attribute(x, 1, return_convergence_delta=True)
+    with torch.no_grad():
+        mean = x.mean((2, 3), keepdim=True).expand_as(x)
+        rise = (model(x) - model(mean))[:, 1]
+    torch.testing.assert_close(attribution.flatten(1).sum(1) - delta, rise, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(delta, torch.zeros(2), rtol=0, atol=1e-4)
+
+
+def test_the_delta_of_a_guided_path_is_measured_from_its_baseline() -> None:
+    model, x = build("clip"), pixels()
+    method = create("guided_integrated_gradients", model, n_steps=6)
+    assert method.has_convergence_delta()
+    attribution, delta = method.attribute((x,), 1, return_convergence_delta=True)
+    with torch.no_grad():
+        rise = (model(x) - model(torch.zeros_like(x)))[:, 1]
+    torch.testing.assert_close(attribution[0].flatten(1).sum(1) - delta, rise, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["saliency", "chefer", "lime"])
+def test_a_method_that_is_not_complete_has_no_delta(name: str) -> None:
+    method, x = create(name, build("clip")), pixels()
+    assert not method.has_convergence_delta()
+    with pytest.raises(UsageError, match=f"{name} sums to no change of the score"):
+        method.attribute(x, target=1, return_convergence_delta=True)
+    with pytest.raises(UsageError, match="has no convergence delta"):
+        method.compute_convergence_delta(x, None, x, 1)

@@ -55,6 +55,8 @@ class MethodInfo:
         summary: One sentence.
         deterministic: Whether no random numbers are drawn (with a seed, results repeat all the same).
         layers: Whether there are maps per attention layer and head, see `PatchAttribution.attribute_layers`.
+        complete: Whether relevance sums to the change of the score from where the method starts, as
+            `PatchAttribution.compute_convergence_delta` measures.
     """
 
     name: str
@@ -67,6 +69,7 @@ class MethodInfo:
     summary: str
     deterministic: bool = True
     layers: bool = False
+    complete: bool = False
 
     @property
     def needs_gradients(self) -> bool:
@@ -102,7 +105,13 @@ class PatchAttribution(Attribution):
         return cast(nn.Module, self.forward_func)
 
     @log_usage()  # sets __wrapped__, which NoiseTunnel calls
-    def attribute(self, inputs: Any, target: Target = None, additional_forward_args: Any = None) -> Any:
+    def attribute(
+        self,
+        inputs: Any,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
         """Attribute the target's score to the input pixels.
 
         Each patch's relevance is spread evenly over its pixels and channels, so the sum is kept.
@@ -111,11 +120,57 @@ class PatchAttribution(Attribution):
             inputs: (B, 3, H, W), or a 1-tuple of it.
             target: Any of Captum's forms, or `xai.core.Margin`.
             additional_forward_args: Passed to the model after the pixels.
+            return_convergence_delta: Also return `compute_convergence_delta` of the attribution.
 
         Returns:
             Attribution of the inputs' shape and dtype, in a 1-tuple if the inputs were.
+
+        Raises:
+            UsageError: The delta is asked of a method that has none, see `has_convergence_delta`.
         """
-        return like_inputs(inputs, self.attribute_patches(inputs, target, additional_forward_args))
+        if return_convergence_delta:
+            self._require_delta()
+        attributions = like_inputs(inputs, self.attribute_patches(inputs, target, additional_forward_args))
+        if not return_convergence_delta:
+            return attributions
+        delta = self.compute_convergence_delta(attributions, None, inputs, target, additional_forward_args)
+        return attributions, delta
+
+    def has_convergence_delta(self) -> bool:
+        """Whether relevance sums to a change of the score, up to how finely it is computed."""
+        return self.info.complete
+
+    def compute_convergence_delta(
+        self,
+        attributions: Any,
+        start_point: Any,
+        end_point: Any,
+        target: Target = None,
+        additional_forward_args: Any = None,
+    ) -> Scores:
+        """(B,) sum of relevance − (y(end_point) − y(where the method starts)).
+
+        Raises:
+            UsageError: The method has no delta, or a start point is given: it is the method's own.
+        """
+        self._require_delta()
+        if start_point is not None:
+            raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
+        total = attributions[0] if isinstance(attributions, tuple) else attributions
+        with self._attributing(end_point, additional_forward_args) as (pixels, args):
+            (target,) = self._normalised([target])
+            return total.flatten(1).sum(1) - self._rise(pixels, target, args)
+
+    def _require_delta(self) -> None:
+        if not self.has_convergence_delta():
+            raise UsageError(
+                f"Relevance by {self.info.name} sums to no change of the score: it has no convergence delta.",
+                "Ask has_convergence_delta() first.",
+            )
+
+    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
+        """(B,) y(x) − y(start), of methods whose `info.complete` is True."""
+        raise NotImplementedError
 
     def attribute_patches(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None

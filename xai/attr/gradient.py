@@ -41,6 +41,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         backwards=50,
         reference="Sundararajan et al. 2017, arXiv 1703.01365, eq. 1",
         summary="Gradient times input, averaged along the path from a baseline; sums to the score's change.",
+        complete=True,
     )
 
     def __init__(
@@ -58,11 +59,11 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         self.n_steps, self.baseline, self.seed = n_steps, self._start.describe(), seed
         self.internal_batch_size = internal_batch_size
 
+    # Captum's, which takes any start
+    compute_convergence_delta = GradientAttribution.compute_convergence_delta
+
     @property
     def multiplies_by_inputs(self) -> bool:
-        return True
-
-    def has_convergence_delta(self) -> bool:
         return True
 
     @log_usage()
@@ -166,6 +167,7 @@ class IntegratedGradientsBlur(IntegratedGradients):
         backwards=50,
         reference="Sundararajan et al. 2017, arXiv 1703.01365; blur as in Fong and Vedaldi, arXiv 1704.03296",
         summary="Integrated gradients along the path from a blurred copy of the image.",
+        complete=True,
     )
 
     def __init__(

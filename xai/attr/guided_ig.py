@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, Pixels
+from xai.attr.base import MethodInfo, Pixels, scores
 from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
-from xai.attr.target import Target
+from xai.attr.target import Scores, Target
 from xai.core import UsageError
 from xai.perturb import Operator, baseline_images, operator_of
 
@@ -46,6 +46,7 @@ class GuidedIntegratedGradients(PixelGradient):
         backwards=200,
         reference="Kapishnikov et al. 2021, arXiv 2106.09788, algorithm 1 and section 3.3",
         summary="Integrated gradients along an adaptive path that avoids noisy, large gradients.",
+        complete=True,
     )
 
     def __init__(
@@ -70,6 +71,11 @@ class GuidedIntegratedGradients(PixelGradient):
     @property
     def multiplies_by_inputs(self) -> bool:
         return True
+
+    @torch.no_grad()
+    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
+        start = baseline_images(self._start, self.model, pixels, self.seed)
+        return scores(self.model(pixels, *args), target) - scores(self.model(start, *args), target)
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         start = baseline_images(self._start, self.model, pixels, self.seed)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
 from xai.attr.recorded_attention import output_gradients, per_head
 from xai.attr.registry import register
 from xai.attr.target import Scores, Target
-from xai.core import ModelError, UsageError
+from xai.core import ModelError
 from xai.core.options import check_counts, check_option
 
 PATHS_OVER = ("all_layers", "layers_up", "layers_down")
@@ -95,6 +94,7 @@ class IntegratedMaskGradient(PatchAttribution):
         reference="this project; path as in Sundararajan et al. 2017, arXiv 1703.01365",
         summary="Mask gradients from no patch to all; sums to y(x) − y(all patches masked).",
         layers=True,
+        complete=True,
     )
 
     def __init__(
@@ -120,47 +120,7 @@ class IntegratedMaskGradient(PatchAttribution):
         self.points = presence_path(n_steps, path, rule)
 
     def has_convergence_delta(self) -> bool:
-        return self.clamp is None
-
-    @log_usage()
-    def attribute(  # type: ignore[override]  # Captum's way to ask for the delta
-        self,
-        inputs: Any,
-        target: Target = None,
-        additional_forward_args: Any = None,
-        return_convergence_delta: bool = False,
-    ) -> Any:
-        """See `PatchAttribution.attribute`.
-
-        Args:
-            inputs: (B, 3, H, W), or a 1-tuple of it.
-            target: Any of Captum's forms, or `xai.core.Margin`.
-            additional_forward_args: Passed to the model after the pixels.
-            return_convergence_delta: Also return (B,) sum of relevance − (y(x) − y(all patches masked)).
-        """
-        attributions = super().attribute(inputs, target, additional_forward_args)
-        if not return_convergence_delta:
-            return attributions
-        delta = self.compute_convergence_delta(attributions, None, inputs, target, additional_forward_args)
-        return attributions, delta
-
-    def compute_convergence_delta(
-        self,
-        attributions: Any,
-        start_point: Any,
-        end_point: Any,
-        target: Target = None,
-        additional_forward_args: Any = None,
-    ) -> Scores:
-        """(B,) sum of relevance − (y(end_point) − y(all its patches masked)); there is no start image."""
-        if start_point is not None:
-            raise UsageError("The path starts where all patches are masked: start_point must be None.")
-        if self.clamp is not None:
-            raise UsageError("Clamped shares have no sum to compare with.", "Use clamp=None.")
-        total = attributions[0] if isinstance(attributions, tuple) else attributions
-        with self._attributing(end_point, additional_forward_args) as (pixels, args):
-            (target,) = self._normalised([target])
-            return total.flatten(1).sum(1) - self._rise(self._masked(pixels, args), pixels, target, args)
+        return self.clamp is None  # clamped shares have no sum to compare with
 
     @property
     def fusion(self) -> LayerFusion:
@@ -183,7 +143,9 @@ class IntegratedMaskGradient(PatchAttribution):
         return seen
 
     @torch.no_grad()
-    def _rise(self, seen: Probe, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
+    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
+        """(B,) y(x) − y(all patches masked)."""
+        seen = self._masked(pixels, args)
         present = scores(self.model(pixels, *args), target)
         nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=present.device)
         with mask_patches(self.model, nothing, seen.grid, images=len(pixels), calls=seen.calls):

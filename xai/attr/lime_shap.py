@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.target import Target
+from xai.attr.target import Scores, Target
 from xai.core import UsageError, derive_seed
 from xai.core.options import check_counts
 from xai.perturb import Operator
@@ -36,6 +36,13 @@ class _CoalitionAttribution(RemovalAttribution):
         values = self._scores_without(pixels, removed, targets, args)
         shares = self._shares(present.to(values.device), values.double())
         return shares.to(values.dtype).unflatten(-1, (grid.rows, grid.cols))
+
+    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
+        """(B,) y(x) − y(all patches removed), of the methods that are complete."""
+        grid = self._grid(pixels)
+        ends = torch.tensor([False, True]).view(2, 1, 1).expand(2, grid.rows, grid.cols)
+        full, empty = self._scores_without(pixels, ends, [target], args)[0].unbind(-1)
+        return full - empty
 
     @abstractmethod
     def _coalitions(self, patches: int, generator: torch.Generator) -> Present:
@@ -72,6 +79,7 @@ class ShapleyValueSampling(_CoalitionAttribution):
         reference="Castro et al. 2009, doi 10.1016/j.cor.2008.04.004; Strumbelj and Kononenko 2010",
         summary="Mean contribution of a patch that joins the others in random orders.",
         deterministic=False,
+        complete=True,
     )
 
     def __init__(
@@ -135,6 +143,7 @@ class KernelSHAP(_CoalitionAttribution):
         reference="Lundberg and Lee 2017, arXiv 1705.07874; paired draws: Covert and Lee, arXiv 2012.01536",
         summary="Shapley values of patches by weighted regression on random coalitions.",
         deterministic=False,
+        complete=True,
     )
 
     def __init__(
