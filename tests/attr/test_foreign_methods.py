@@ -10,15 +10,17 @@ from plain_vit import TinyViT
 
 from xai.attr import METHODS, Saliency, create, list_methods, resolve_method
 from xai.core import UsageError
-from xai.metrics import METRICS
+from xai.metrics import METRICS, evaluate
 from xai.perturb import OPERATORS, make_operator, operator_of
 
 CODE = """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from xai.attr import MethodInfo, PatchAttribution, Saliency
-from xai.metrics import MetricInfo, register
+from xai.metrics import MetricInfo, PerturbationMetric, register
+from xai.metrics.base import RawScores
+from xai.metrics.curves import Deletion
 from xai.perturb import Mean, Operator, PixelOperator
 
 
@@ -59,6 +61,21 @@ def largest(relevance):
 
 def lost(relevance):
     return relevance
+
+
+class FirstHalf(Deletion):
+    info = replace(Deletion.info, name="first_half")
+
+    def intervals(self, context):
+        return super().intervals(context)[: len(context.counts) // 2]
+
+    def _score(self, values, clean, relevance, context):
+        removed = values[0].reshape(len(relevance), -1, len(context.counts) // 2)
+        return RawScores(removed.mean(-1), removed.amax(-1) - removed.amin(-1))
+
+
+class Unfinished(PerturbationMetric):
+    info = replace(Deletion.info, name="unfinished")
 
 
 @dataclass(frozen=True)
@@ -124,8 +141,26 @@ def test_a_metric_is_a_registered_function(folder: Path) -> None:
     assert METRICS.resolve("foreign_code:largest", trusted=True, folder=folder) == "largest"
     function = METRICS["foreign_code:largest"].function
     assert function is not None and function(torch.tensor([[[1.0, 3.0]]])).tolist() == [3]
-    with pytest.raises(UsageError, match="is no registered metric"):
+    with pytest.raises(UsageError, match="foreign_code:lost is no metric"):
         METRICS.resolve("foreign_code:lost", trusted=True, folder=folder)
+
+
+def test_a_metric_of_perturbed_images_is_a_class(folder: Path) -> None:
+    assert METRICS.resolve("foreign_code:FirstHalf", trusted=True, folder=folder) == "first_half"
+    model, x = TinyViT(), torch.rand(1, 3, 32, 32)
+    relevance = torch.rand(1, 1, 4, 4)
+    both = evaluate(
+        model, ["deletion", "first_half"], x, relevance, protocol={"base": "vit-mean", "steps": 4}
+    )
+    curve = both["deletion"].curve
+    assert curve is not None
+    torch.testing.assert_close(both["first_half"].value, curve[..., :2].mean(-1))
+    function = METRICS["first_half"].function
+    assert function is not None
+    alone = function(model, x, relevance[0], protocol={"base": "vit-mean", "steps": 4})
+    torch.testing.assert_close(alone, both["first_half"].value[0])
+    with pytest.raises(UsageError, match="does not implement _requests and _score"):
+        METRICS.resolve("foreign_code:Unfinished", trusted=True, folder=folder)
 
 
 def test_an_operator_is_made_by_its_path_and_by_its_name(folder: Path) -> None:
