@@ -35,6 +35,16 @@ class GradientWeightedAttention(RecordedAttribution):
             head before any fusion.
         rows: Whose attention is read: `read_out`, the row r above; `all`, the mean over the rows of all
             queries, so that what patches tell each other counts too.
+
+    Examples:
+        >>> import torch, xai
+        >>> from xai.attr import GradientWeightedAttention
+        >>> method = GradientWeightedAttention(xai.load("demo"), layers="last_4_layers")
+        >>> pixels = torch.rand(2, 3, 224, 224)
+        >>> method.attribute(pixels, target=1).shape
+        torch.Size([2, 3, 224, 224])
+        >>> method.attribute_patches(pixels, target=1).shape
+        torch.Size([2, 14, 14])
     """
 
     info = MethodInfo(

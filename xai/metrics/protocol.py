@@ -269,7 +269,19 @@ Value = Literal["margin", "probability", "logit", "accuracy"]
 
 
 def protocol(given: str | Protocol | Mapping[str, Any]) -> Protocol:
-    """The protocol that a name, a protocol or a mapping means (see `Protocol.from_mapping`)."""
+    """The protocol that a name, a protocol or a mapping means (see `Protocol.from_mapping`).
+
+    Raises:
+        UsageError: It is nothing of this, or the name is unknown.
+
+    Examples:
+        >>> from xai.metrics import protocol
+        >>> coarse = protocol({"base": "vit-mean", "steps": 7})
+        >>> coarse.name, coarse.hash
+        ('vit-mean:steps=7', '60fee53c0a33')
+        >>> coarse.counts((14, 14))  # patches removed at each point of a curve
+        (0, 28, 56, 84, 112, 140, 168, 196)
+    """
     if isinstance(given, Protocol):
         return given
     if isinstance(given, Mapping):

@@ -211,6 +211,16 @@ def evaluate(
     Raises:
         UsageError: For relevance, pixels or targets that do not fit, unknown names, and steps that the
             image does not have.
+
+    Examples:
+        >>> import torch, xai
+        >>> from xai.metrics import evaluate
+        >>> pixels, relevance = torch.rand(1, 3, 224, 224), torch.rand(2, 1, 14, 14)
+        >>> found = evaluate(xai.load("demo"), ["deletion", "srg"], pixels, relevance, protocol="vit-mean")
+        >>> found["srg"].value.shape  # methods, images
+        torch.Size([2, 1])
+        >>> found["deletion"].curve.shape  # and points of the curve
+        torch.Size([2, 1, 15])
     """
     chosen = {name: perturbation_metric(name) for name in metrics}
     stream = as_stream(model, batch_size, seed)

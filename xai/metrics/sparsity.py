@@ -29,6 +29,12 @@ def gini(relevance: Tensor) -> Tensor:
 
     Returns:
         (B,) float64 on the CPU.
+
+    Examples:
+        >>> import torch
+        >>> from xai.metrics import gini
+        >>> gini(torch.tensor([[[0.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]]))
+        tensor([0.7500, 0.0000], dtype=torch.float64)
     """
     ascending = _shares(relevance).sort(1).values
     patches = ascending.shape[1]
