@@ -13,17 +13,17 @@ from xai.core import Registry, UsageError, is_import_path, nearest
 from xai.core.options import checked
 
 
-def _enter(found: Any) -> str:
+def _enter(foreign: Any) -> str:
     """Register a method of foreign code, unless its module did."""
-    if not (isinstance(found, type) and issubclass(found, PatchAttribution)):
+    if not (isinstance(foreign, type) and issubclass(foreign, PatchAttribution)):
         raise UsageError("is no subclass of xai.attr.PatchAttribution.", "Derive the method from it.")
-    if not isinstance(getattr(found, "info", None), MethodInfo):
+    if not isinstance(getattr(foreign, "info", None), MethodInfo):
         raise UsageError("has no `info`.", "Set it in the class: info = xai.attr.MethodInfo(...).")
-    if getattr(found._relevance, "__isabstractmethod__", False):
+    if getattr(foreign._relevance, "__isabstractmethod__", False):
         raise UsageError("does not implement _relevance.", "Write it, or derive from a method that does.")
-    if METHODS.registered.get(found.info.name) is not found:
-        register(found)
-    return found.info.name
+    if METHODS.registered.get(foreign.info.name) is not foreign:
+        register(foreign)
+    return foreign.info.name
 
 
 METHODS: Registry[type[PatchAttribution]] = Registry("method", "xai.methods", _enter)
@@ -104,12 +104,12 @@ def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
     """The preset that a method with these options is, however it was asked for; None if it is none."""
-    said = full_options(method, options)
+    wanted = full_options(method, options)
     return next(
         (
             one.name
             for one in PRESETS.values()
-            if one.method == method and full_options(method, one.options) == said
+            if one.method == method and full_options(method, one.options) == wanted
         ),
         None,
     )

@@ -74,8 +74,8 @@ class RISE(PatchAttribution):
 
         def forward(image: Tensor, variant: Tensor) -> Any:
             visible = masks(variant)[:, None].to(pixels.dtype)
-            shown = pixels[image.to(pixels.device)] * visible
-            return self._value(self.model(shown, *arguments_of(args, image, images)))
+            masked = pixels[image.to(pixels.device)] * visible
+            return self._value(self.model(masked, *arguments_of(args, image, images)))
 
         weights = variant_scores(forward, images, self.n_masks, targets, self.internal_batch_size)
         shares = masks.patch_means(torch.arange(self.n_masks), grid)

@@ -75,10 +75,10 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
             own = arguments_of(args, i, images)
             channels = self._channels(pixels[i.to(pixels.device)], own, blocks, grid)
             masks.append(largest(centroids(channels, self.n_masks), self.keep))
-        kept = torch.stack(masks)
-        removed = ~kept.unflatten(-1, (grid.rows, grid.cols))
+        present = torch.stack(masks)
+        removed = ~present.unflatten(-1, (grid.rows, grid.cols))
         y = self._scores_without(pixels, removed, targets, args)
-        share = kept.to(y)
+        share = present.to(y)
         relevance = torch.einsum("tbn,bnp->tbp", y, share) / share.sum(1).clamp_min(1)
         return relevance.unflatten(-1, (grid.rows, grid.cols))
 

@@ -96,12 +96,12 @@ def infidelity(
             scores.append(read_scores(logits, [targets[i] for i in rows.tolist()]))
     score = torch.cat(scores).reshape(len(pixels), samples + 1).cpu()
     fall = score[:, :1] - score[:, 1:]
-    told = torch.einsum("mbp,bsp->mbs", maps.flatten(2), removed.flatten(2).double())
+    predicted = torch.einsum("mbp,bsp->mbs", maps.flatten(2), removed.flatten(2).double())
     if normalize:
-        power = told.square().sum(-1, keepdim=True)
-        factor = torch.where(power > 0, (told * fall).sum(-1, keepdim=True) / power, 0)
-        told = told * (factor if normalize == "captum" else factor.clamp_min(0))
-    value = (told - fall).square().mean(-1)
+        power = predicted.square().sum(-1, keepdim=True)
+        factor = torch.where(power > 0, (predicted * fall).sum(-1, keepdim=True) / power, 0)
+        predicted = predicted * (factor if normalize == "captum" else factor.clamp_min(0))
+    value = (predicted - fall).square().mean(-1)
     return value if relevance.dim() == 4 else value[0]
 
 

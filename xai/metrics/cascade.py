@@ -202,7 +202,7 @@ def _feeds(model: nn.Module, tensor: Tensor, block: nn.Module, pixels: Tensor) -
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.is_floating_point()]
         raise _Reached(any(bool(x.isnan().any()) for x in given))
 
-    kept = tensor.detach().clone()
+    original = tensor.detach().clone()
     hook = block.register_forward_pre_hook(look, with_kwargs=True)
     try:
         tensor.fill_(torch.nan)
@@ -211,7 +211,7 @@ def _feeds(model: nn.Module, tensor: Tensor, block: nn.Module, pixels: Tensor) -
         return reached.tainted
     finally:
         hook.remove()
-        tensor.copy_(kept)
+        tensor.copy_(original)
     return False
 
 

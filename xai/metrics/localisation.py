@@ -115,7 +115,7 @@ def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
         (B,) float64 on the CPU, NaN for empty masks.
     """
     cover = _Cover.of(relevance, mask)
-    return _unless_empty(cover.found() / cover.covered.sum(1), mask)
+    return _unless_empty(cover.masked_on_top() / cover.covered.sum(1), mask)
 
 
 @register(
@@ -142,8 +142,8 @@ def iou(relevance: Tensor, mask: Tensor) -> Tensor:
         (B,) float64 on the CPU, NaN for empty masks.
     """
     cover = _Cover.of(relevance, mask)
-    found, size = cover.found(), cover.covered.sum(1)
-    return _unless_empty(found / (2 * size - found), mask)
+    overlap, size = cover.masked_on_top(), cover.covered.sum(1)
+    return _unless_empty(overlap / (2 * size - overlap), mask)
 
 
 @register(
@@ -204,7 +204,7 @@ class _Cover:
         area = (rows.sum(0)[:, None] * cols.sum(0)).expand_as(covered)
         return cls(relevance.flatten(1), area.flatten(1), covered.flatten(1))
 
-    def found(self) -> Tensor:
+    def masked_on_top(self) -> Tensor:
         """(B,) pixels of the mask among as many most relevant ones as it has; expected over ties."""
         before = _above(self.relevance, self.area, ties=False)
         tied = _above(self.relevance, self.area, ties=True) - before

@@ -91,8 +91,8 @@ class Protocol:
         self._check_operators()
         given = [rule for rule in _RULES if getattr(self, rule) is not None]
         if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise self._refusal(f"says {said} of {', '.join(_RULES)}", "Give exactly one of them.")
+            rules = " and ".join(given) or "none"
+            raise self._refusal(f"says {rules} of {', '.join(_RULES)}", "Give exactly one of them.")
         if self.fractions is not None:
             object.__setattr__(self, "fractions", self._checked_fractions(self.fractions))
         if self.steps is not None and not _positive(self.steps):
@@ -212,8 +212,8 @@ class Protocol:
             return made if "name" in changes else replace(made, name=f"custom-{made.hash}")
         base = protocol(changes.pop("base"))
         if "name" not in changes and changes:
-            said = ",".join(f"{key}={_short(value)}" for key, value in sorted(changes.items()))
-            changes["name"] = f"{base.name}:{said}"
+            changed = ",".join(f"{key}={_short(value)}" for key, value in sorted(changes.items()))
+            changes["name"] = f"{base.name}:{changed}"
         return base.replace(**changes)
 
     def counts(self, units: tuple[int, int]) -> tuple[int, ...]:

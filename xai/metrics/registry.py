@@ -37,24 +37,24 @@ _ARGUMENTS = """
     """
 
 
-def _enter(found: Any) -> str:
+def _enter(foreign: Any) -> str:
     """Register a metric of foreign code, unless its module did."""
     for name, info in METRICS.registered.items():
-        if found is not None and (found is info.function or found is type(info.metric)):
+        if foreign is not None and (foreign is info.function or foreign is type(info.metric)):
             return name
-    if not (isinstance(found, type) and issubclass(found, PerturbationMetric)):
+    if not (isinstance(foreign, type) and issubclass(foreign, PerturbationMetric)):
         raise UsageError(
             "is no metric.",
             "Derive a class from xai.metrics.PerturbationMetric, or decorate a function with "
             "@xai.metrics.register(MetricInfo(...)).",
         )
-    if not isinstance(getattr(found, "info", None), MetricInfo):
+    if not isinstance(getattr(foreign, "info", None), MetricInfo):
         raise UsageError("has no `info`.", "Set it in the class: info = xai.metrics.MetricInfo(...).")
-    if isabstract(found):
-        missing = " and ".join(sorted(found.__abstractmethods__))
+    if isabstract(foreign):
+        missing = " and ".join(sorted(foreign.__abstractmethods__))
         raise UsageError(f"does not implement {missing}.", "Write it, or derive from a metric that does.")
-    value_function(found)
-    return found.info.name
+    value_function(foreign)
+    return foreign.info.name
 
 
 METRICS: Registry[MetricInfo] = Registry("metric", "xai.metrics", _enter)

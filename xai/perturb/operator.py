@@ -43,7 +43,7 @@ class Operator(ABC):
     def logits(
         self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
-        """The model's answer with units removed.
+        """The model's logits with patches or pixels removed.
 
         Args:
             classifier: Pixels in, logits out.
@@ -57,18 +57,18 @@ class Operator(ABC):
         """
 
 
-def _enter(found: Any) -> str:
+def _enter(foreign: Any) -> str:
     """Register an operator of foreign code, unless its module did."""
-    if not (isinstance(found, type) and issubclass(found, Operator)):
+    if not (isinstance(foreign, type) and issubclass(foreign, Operator)):
         raise UsageError("is no subclass of xai.perturb.Operator.", "Derive the operator from it.")
-    if not isinstance(getattr(found, "name", None), str):
+    if not isinstance(getattr(foreign, "name", None), str):
         raise UsageError("has no `name`.", 'Set it in the class: name: ClassVar[str] = "…".')
-    if inspect.isabstract(found):
-        missing = " and ".join(sorted(found.__abstractmethods__))
+    if inspect.isabstract(foreign):
+        missing = " and ".join(sorted(foreign.__abstractmethods__))
         raise UsageError(f"does not implement {missing}.", "Write it, or derive from an operator that does.")
-    if OPERATORS.registered.get(found.name) is not found:
-        register(found)
-    return found.name
+    if OPERATORS.registered.get(foreign.name) is not foreign:
+        register(foreign)
+    return foreign.name
 
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "xai.operators", _enter)
@@ -97,20 +97,20 @@ def make_operator(name: str, /, **params: Any) -> Operator:
     return operator(**params)
 
 
-def operator_of(said: Any) -> Operator:
+def operator_of(given: object) -> Operator:
     """An operator from a name, a mapping of name and parameters, or itself.
 
     Raises:
         UsageError: It is none of these, or see `make_operator`.
     """
-    if isinstance(said, Operator):
-        return said
-    if isinstance(said, str):
-        return make_operator(said)
-    if isinstance(said, Mapping) and isinstance(said.get("name"), str):
-        params = {str(key): value for key, value in said.items() if key != "name"}
-        return make_operator(said["name"], **params)
-    raise UsageError(f"{said!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
+    if isinstance(given, Operator):
+        return given
+    if isinstance(given, str):
+        return make_operator(given)
+    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
+        params = {str(key): value for key, value in given.items() if key != "name"}
+        return make_operator(given["name"], **params)
+    raise UsageError(f"{given!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
 
 
 @torch.no_grad()
@@ -120,13 +120,13 @@ def baseline_images(operator: Operator, classifier: nn.Module, pixels: Tensor, s
     Raises:
         UsageError: The operator paints nothing.
     """
-    found = operator.prepare(classifier, pixels, image_seeds(pixels, seed))
-    if found is None:
+    baseline = operator.prepare(classifier, pixels, image_seeds(pixels, seed))
+    if baseline is None:
         raise UsageError(
             f"The operator {operator.name!r} paints nothing that an image could fade into.",
             "Use a colour, blur or noise; integrated_mask_gradient starts where patches are masked.",
         )
-    return found
+    return baseline
 
 
 class PixelOperator(Operator):
