@@ -59,8 +59,18 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         self.n_steps, self.baseline, self.seed = n_steps, self._start.describe(), seed
         self.internal_batch_size = internal_batch_size
 
-    # Captum's, which takes any start
-    compute_convergence_delta = GradientAttribution.compute_convergence_delta
+    def compute_convergence_delta(
+        self,
+        attributions: Any,
+        start_point: Any,
+        end_point: Any,
+        target: Target = None,
+        additional_forward_args: Any = None,
+    ) -> Scores:
+        """Captum's: the path may start anywhere."""
+        return GradientAttribution.compute_convergence_delta(
+            self, attributions, start_point, end_point, target, additional_forward_args
+        )
 
     @property
     def multiplies_by_inputs(self) -> bool:
