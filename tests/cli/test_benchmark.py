@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tiny_detector import write_photos
 
-import xai.report.benchmark.files as pictures
+import xai.report.render as pictures
 from xai.report import save
 
 CONFIG = """\

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-import xai.report.benchmark.files as pictures
+import xai.report.render as pictures
 from xai.cli import forge as command
 from xai.data import load_samples, read_manifest
 from xai.data.forged_set import ForgedSet

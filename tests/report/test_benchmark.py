@@ -18,9 +18,10 @@ from xai.report import (
     draw_rank_table,
     save,
 )
-from xai.report.benchmark.chart import CONTROL, Axis, ink_on
-from xai.report.benchmark.critical_difference import BAR, indistinct
-from xai.report.benchmark.curves import COLOURS
+from xai.report.figures.critical_difference import indistinct
+from xai.report.figures.description import CURVES, PALETTE
+from xai.report.render.matplotlib import CONTROL
+from xai.report.render.plot import InchScale, ink_on
 from xai.report.text import number_format
 from xai.stats import analyse, mean_curve, metric_agreement
 
@@ -138,7 +139,7 @@ def test_a_bar_has_a_dot_at_each_of_its_methods():
     analysis = analysed(8, 30)
     bars = indistinct([method.name for method in analysis.ranked], analysis, "wilcoxon")
     lines = draw_critical_difference(analysis, "SRG").axes[0].lines
-    drawn = [line for line in lines if line.get_color() == BAR and line.get_marker() == "o"]
+    drawn = [line for line in lines if line.get_color() == PALETTE["joined"] and line.get_marker() == "o"]
     assert len(drawn) == sum(map(len, bars))
 
 
@@ -153,7 +154,10 @@ def test_the_diagram_says_which_test_and_what_it_means():
 
 def test_controls_are_grey():
     for name in ("cd", "forest", "curves", "ranks"):
-        colours = {text.get_text().split("  ")[0]: text.get_color() for text in texts(FIGURES[name]())}
+        words = {
+            word: text.get_color() for text in texts(FIGURES[name]()) for word in text.get_text().split("  ")
+        }
+        colours = {word.removesuffix(" (control)"): colour for word, colour in words.items()}
         assert colours["sobel"] == colours["random"] == CONTROL, name
         assert colours["mask_gradient"] != CONTROL, name
 
@@ -174,7 +178,7 @@ def test_curves_are_drawn_where_their_values_are(tmp_path):
     assert [len(height) for height in heights] == [1, 1]
     assert min(heights[0]) < min(heights[1])  # y points down: the higher value lies above
     picture = pixels(figure, tmp_path / "curves.png")
-    for colour in COLOURS[:2]:
+    for colour in list(CURVES.values())[:2]:
         near = np.abs(picture - np.array(to_rgb(colour)) * 255).max(-1) <= 3
         assert near.sum() > 400
     said = words_of(draw_curves(flat, "Curves"))
@@ -205,11 +209,12 @@ def test_the_rank_table_orders_by_the_first_metric_and_marks_what_beats_chance()
     first = analysed(8, 200)
     figure = draw_rank_table({"srg": first, "saco": analysed(5)}, "Ranks")
     names = {method.name for method in first.methods}
-    rows = [text for text in texts(figure) if text.get_text() in names]
-    drawn = [text.get_text() for text in sorted(rows, key=lambda text: text.get_position()[1])]
+    rows = sorted(texts(figure), key=lambda text: text.get_position()[1])
+    labels = [text.get_text().removesuffix(" (control)") for text in rows]
+    drawn = [label for label in labels if label in names]
     assert drawn == [method.name for method in first.ranked if method.name in drawn] and len(drawn) == 7
     said = words_of(figure)
-    assert "▲" in said and "○" in said and "no score" in said and "Rows in the order of srg" in said
+    assert "▲" in said and "○" in said and "no score" in said and "Methods in the order of srg" in said
     assert "40 to 200 images" in said
 
 
@@ -229,7 +234,7 @@ def test_colours_of_curves_are_told_apart_by_everyone():
         "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
         "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
     }
-    colours = np.array([to_rgb(colour) for colour in COLOURS])
+    colours = np.array([to_rgb(colour) for colour in CURVES.values()])
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     assert (1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3).all()
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -240,15 +245,15 @@ def test_colours_of_curves_are_told_apart_by_everyone():
 
 
 def test_scales_hold_their_values_with_round_labels():
-    axis = Axis.around([0.13, 0.87, float("nan")], 1.0, 3.0)
+    axis = InchScale.around([0.13, 0.87, float("nan")], 1.0, 3.0)
     assert 1 < axis.at(0.13) < axis.at(0.87) < 3
     assert [label for _, label in axis.ticks()] == ["0.2", "0.4", "0.6", "0.8"]
-    assert [label for _, label in Axis(-1, 1, 0, 1).ticks(5)] == ["−1.0", "−0.5", "0.0", "0.5", "1.0"]
-    flat = Axis.around([5.0, 5.0], 0, 1)
+    assert [label for _, label in InchScale(-1, 1, 0, 1).ticks(5)] == ["−1.0", "−0.5", "0.0", "0.5", "1.0"]
+    flat = InchScale.around([5.0, 5.0], 0, 1)
     assert flat.at(5.0) == pytest.approx(0.5) and len(flat.ticks()) > 1
-    far = [label for _, label in Axis(1e7, 1e7 + 1, 0, 1).ticks()]
+    far = [label for _, label in InchScale(1e7, 1e7 + 1, 0, 1).ticks()]
     assert len(set(far)) == len(far) > 2
-    tiny = [label for _, label in Axis(0, 2e-5, 0, 1).ticks()]
+    tiny = [label for _, label in InchScale(0, 2e-5, 0, 1).ticks()]
     assert len(set(tiny)) == len(tiny) > 2 and "5e-06" in tiny[1].replace("−", "-").replace("5.0e", "5e")
 
 

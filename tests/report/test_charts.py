@@ -6,10 +6,19 @@ from typing import Any
 import pytest
 from report_pages import DEMO, benchmark_page, explanation_page
 
-from xai.report.charts import charts_of
-from xai.report.charts.critical_difference import joined
+from xai.report.figures import critical_difference_chart
 from xai.report.payload import Page
-from xai.stats import analyse, mean_curve, metric_agreement, rank_stability, split_half, to_json
+from xai.report.render import charts_of
+from xai.stats import (
+    Analysis,
+    analyse,
+    from_json,
+    mean_curve,
+    metric_agreement,
+    rank_stability,
+    split_half,
+    to_json,
+)
 
 vl_convert = pytest.importorskip("vl_convert")
 HOSTILE = ["</script><script>alert(1)", "a.b[c]", "'; datum", 'x" + alert(1) + "', "${1}", "\u202egnp\n"]
@@ -157,7 +166,7 @@ def test_matrices_hold_the_taus(charts, summary):
 
 def test_places_are_ranks_of_mean_ranks(charts, summary):
     parts = [part for part in summary["parts"] if part["protocol"] == "token-6"]
-    cells = {(row["row"], row["metric"]): row["value"] for row in values(charts["places-0"])}
+    cells = {(row["row"], row["column"]): row["value"] for row in values(charts["places-0"])}
     for part in parts:
         methods = sorted(part["analysis"]["methods"], key=lambda one: one["mean_rank"])
         for place, one in enumerate(methods, 1):
@@ -169,7 +178,9 @@ def test_bars_join_what_nemenyi_does_not_tell_apart(summary):
     for part in summary["parts"]:
         analysis = part["analysis"]
         methods = sorted(analysis["methods"], key=lambda one: one["mean_rank"])
-        runs = joined(methods, analysis)
+        chart = critical_difference_chart(from_json(Analysis, analysis), "ranks", test="nemenyi")
+        runs = [(bar[0], bar[-1]) for bar in chart.bars]
+        assert [list(bar) for bar in chart.bars] == [list(range(a, b + 1)) for a, b in runs]
         critical = analysis["critical_difference"]
         for first, last in runs:
             assert methods[last]["mean_rank"] - methods[first]["mean_rank"] < critical + 1e-6

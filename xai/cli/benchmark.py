@@ -250,7 +250,7 @@ def _summarise(where: str, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
     from xai.bench.data.files import folder_of, written_through
     from xai.core.files import write_bytes
-    from xai.report.benchmark import write_pictures
+    from xai.report.render import write_pictures
 
     run = folder_of(where)
     found = summarise(run)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from xai.report.charts.common import ranked
-from xai.report.outcomes import SIGNS, TONES, outcome_of
+from xai.report.outcomes import SIGNS, TONES, outcome_of, ranked
 from xai.report.payload import Page
 from xai.report.rankings import Ranking, counted, ranking_of
 from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table

@@ -105,12 +105,20 @@ class FigureBuilder:
         )
         self.write(lines, x, bottom - tall + 0.6 * PADDING, BAR_TEXT)
 
-    def bar(self, scale: ColourScale, unit: str, x: float, y: float, width: float, room: float) -> float:
-        """Draw a colour bar centred on x with its limits and unit; returns its height."""
+    def bar(
+        self,
+        limits: tuple[float, float],
+        colours: np.ndarray,
+        unit: str,
+        x: float,
+        y: float,
+        width: float,
+        room: float,
+    ) -> float:
+        """Draw (…, 3) colours as a bar centred on x with its limits and unit; returns its height."""
         left = x - width / 2
-        values = np.linspace(scale.low, scale.limit, 256)
-        self.picture((scale.colours(values[None]) * 255).astype(np.uint8), left, y, width, BAR_HEIGHT)
-        low, middle, high = map(number, (scale.low, (scale.low + scale.limit) / 2, scale.limit))
+        self.picture((colours[None] * 255).astype(np.uint8), left, y, width, BAR_HEIGHT)
+        low, middle, high = map(number, (limits[0], sum(limits) / 2, limits[1]))
         below = y + BAR_HEIGHT + 0.03
         self.write([low], left, below, BAR_TEXT, align="left")
         self.write([high], left + width, below, BAR_TEXT, align="right")
@@ -203,7 +211,9 @@ def compose(
         builder.y = bottom
     if scale is not None and scale.limit > 0:
         builder.y += 0.1
-        builder.y += builder.bar(scale, unit, MARGIN + builder.width / 2, builder.y, MOST_BAR, builder.width)
+        builder.y += builder.bar(
+            scale.limits, scale.ramp, unit, MARGIN + builder.width / 2, builder.y, MOST_BAR, builder.width
+        )
     if not beside:
         builder.y += 0.14
         _draw_caption(builder, caption, MARGIN, builder.width)
@@ -245,9 +255,8 @@ def _draw_row(builder: FigureBuilder, panels: Sequence[Panel], left: float, cell
             builder.stamp(panel.stamp, centre, top + picture_height - 0.06, cell)
         end = top + picture_height
         if panel.scale is not None and panel.scale.limit > 0:
-            end += 0.07 + builder.bar(
-                panel.scale, panel.unit, centre, end + 0.07, min(max(width, LEAST_BAR), MOST_BAR), cell
-            )
+            limits, colours, wide = panel.scale.limits, panel.scale.ramp, min(max(width, LEAST_BAR), MOST_BAR)
+            end += 0.07 + builder.bar(limits, colours, panel.unit, centre, end + 0.07, wide, cell)
         bottom = max(bottom, end)
     builder.y = bottom
 

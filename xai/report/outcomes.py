@@ -28,3 +28,9 @@ TONES: dict[Outcome, Tone] = {Outcome.BETTER: "good", Outcome.WORSE: "bad", Outc
 def outcome_of(method: Mapping[str, Any]) -> Outcome:
     """Of a method of `summary.parts[…].analysis.methods`."""
     return Outcome(method["outcome"])
+
+
+def ranked(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Methods of a part that have a mean, best mean rank first."""
+    found = [one for one in part["analysis"]["methods"] if one["mean"] is not None]
+    return sorted(found, key=lambda one: one["mean_rank"])

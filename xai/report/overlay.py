@@ -68,6 +68,16 @@ class ColourScale:
         """The value drawn with the first colour."""
         return -self.limit if self.signed else 0.0
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values drawn with the first and with the last colour."""
+        return self.low, self.limit
+
+    @property
+    def ramp(self) -> np.ndarray:
+        """(256, 3) colours from the first to the last."""
+        return self.colours(np.linspace(self.low, self.limit, 256))
+
     def colours(self, values: np.ndarray) -> np.ndarray:
         """(…, 3) float32 colours in [0, 1] of relevance values; beyond the scale its end colour."""
         span = (self.limit - self.low) or 1.0

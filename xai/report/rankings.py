@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xai.report.charts.common import ranked
-from xai.report.outcomes import NAMES, TONES, outcome_of
+from xai.report.outcomes import NAMES, TONES, outcome_of, ranked
 from xai.report.payload import Part
 from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
 from xai.report.text import number_format, percent

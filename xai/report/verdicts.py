@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xai.report.charts.common import ranked
-from xai.report.outcomes import outcome_of
+from xai.report.outcomes import outcome_of, ranked
 from xai.report.tables import Tone, decimals, share
 from xai.stats import Outcome
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
 
 from xai.report import to_html
-from xai.report.charts import charts_of
+from xai.report.render import charts_of
 
 FIRST = "#part-0 .data-table >> nth=0"
 SHAPES = {"intervals": 12, "ranks": 5, "curves": 12 * 7, "places": 36, "agreement": 9, "stability": 4}

@@ -1,6 +1,5 @@
-"""A sheet with lines, dots and scales drawn on it; everything is placed in inches."""
+"""Lines, dots, areas, boxes and scales, drawn on a figure; everything is placed in inches."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,26 +10,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from xai.core import UsageError
 from xai.report.layout import GREY, HAIRLINE, INK, MARGIN, FigureBuilder
-from xai.report.text import LARGE, drawable, height, line_width, shorten, wrap
+from xai.report.text import LARGE, drawable, height, line_width, wrap
 
 DPI = 200
-HEADING, SUBHEADING, NAME, SMALL = 12.0, 9.5, 8.5, 7.5  # font sizes in points
-LONGEST_NAME = 40  # characters
-PIECES = re.compile(r"[^_/ -]+[_/-]?|[_/-]")
-GRID, CONTROL = "#e2e2e2", "#737373"  # of a scale's lines; of a control
+HEADING, SUBHEADING, NAME, SMALL, TINY = 12.0, 9.5, 8.5, 7.5, 6.5  # font sizes in points
+GRID = "#e2e2e2"
 
 
 @dataclass(frozen=True)
-class Axis:
+class InchScale:
     """A scale from data to inches.
 
     Args:
         low: Value at `start`.
         high: Value at `end`.
         start: Position in inches.
-        end: Position in inches; before `start` for an axis that points up.
+        end: Position in inches; before `start` for a scale that points up.
     """
 
     low: float
@@ -39,7 +35,7 @@ class Axis:
     end: float
 
     @classmethod
-    def around(cls, values: Sequence[float], start: float, end: float, room: float = 0.04) -> "Axis":
+    def around(cls, values: Sequence[float], start: float, end: float, room: float = 0.04) -> "InchScale":
         """The scale that holds all finite values, with some room; never of no length."""
         finite = np.asarray(values, float)
         finite = finite[np.isfinite(finite)]
@@ -51,12 +47,13 @@ class Axis:
         """Position of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+    def ticks(self, most: int = 6, percent: bool = False) -> list[tuple[float, str]]:
         """Round values within the scale, with their labels."""
         values = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
         slack = 1e-9 * (self.high - self.low)
-        kept = [float(v) for v in values if self.low - slack <= v <= self.high + slack]
-        return list(zip(kept, _labels(kept), strict=True))
+        inside = [float(v) for v in values if self.low - slack <= v <= self.high + slack]
+        texts = [f"{100 * v:.3g}%" for v in inside] if percent else _labels(inside)
+        return list(zip(inside, texts, strict=True))
 
 
 def _labels(values: Sequence[float]) -> list[str]:
@@ -72,15 +69,15 @@ def _labels(values: Sequence[float]) -> list[str]:
     return [text.replace("-", "−") for text in texts]
 
 
-class Chart(FigureBuilder):
-    """A sheet that can draw lines, areas, dots and boxes. Positions are in inches, y pointing down."""
+class Plot(FigureBuilder):
+    """A figure with lines, areas, dots and boxes. Positions are in inches, y pointing down."""
 
     def __init__(self, width: float):
         super().__init__(width, DPI)
 
     @property
     def right(self) -> float:
-        """Where the sheet's margin begins."""
+        """Where the right margin begins."""
         return MARGIN + self.width
 
     def head(self, title: str, subheading: str) -> None:
@@ -90,7 +87,7 @@ class Chart(FigureBuilder):
         self.y += 0.12
 
     def foot(self, notes: Sequence[str]) -> None:
-        """Sentences at the end of the sheet."""
+        """Sentences at the end of the figure."""
         self.y += 0.14
         for note in filter(None, notes):
             self.paragraph(note, SMALL, colour=GREY)
@@ -99,22 +96,22 @@ class Chart(FigureBuilder):
     def line(
         self, x: Sequence[float], y: Sequence[float], colour: str, width: float = 1.0, **options: Any
     ) -> None:
-        """Join points; a NaN interrupts the line. `options` are matplotlib's for a line."""
+        """Join points. `options` are matplotlib's for a line."""
         options = {"solid_capstyle": "butt", "zorder": 2, **options}
         self._axes.add_line(Line2D(x, y, color=colour, linewidth=width, **options))
 
-    def area(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, opacity: float) -> None:
-        """Fill between two curves, where both are known."""
-        known = np.isfinite(low) & np.isfinite(high)
-        corners = np.concatenate([np.stack([x, low], 1)[known], np.stack([x, high], 1)[known][::-1]])
-        if len(corners):
-            self._axes.add_patch(Polygon(corners, facecolor=colour, alpha=opacity, linewidth=0, zorder=1.5))
+    def area(
+        self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str, opacity: float
+    ) -> None:
+        """Fill between two curves."""
+        corners = [*zip(x, low, strict=True), *reversed(list(zip(x, high, strict=True)))]
+        self._axes.add_patch(Polygon(corners, facecolor=colour, alpha=opacity, linewidth=0, zorder=1.5))
 
-    def dot(self, x: float, y: float, colour: str, size: float = 5.0, marker: str = "o", **more: Any) -> None:
+    def dot(self, x: float, y: float, colour: str, size: float = 5.0, marker: str = "o") -> None:
         """A marker of `size` points with a white edge."""
-        more = {"markeredgecolor": "white", "markeredgewidth": 0.6, "zorder": 4, **more}
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}
         self._axes.add_line(
-            Line2D([x], [y], marker=marker, markersize=size, color=colour, linestyle="none", **more)
+            Line2D([x], [y], marker=marker, markersize=size, color=colour, linestyle="none", zorder=4, **edge)
         )
 
     def box(self, x: float, y: float, width: float, tall: float, face: Any, edge: str = "white") -> None:
@@ -127,28 +124,28 @@ class Chart(FigureBuilder):
         """One line, centred on the height y."""
         self.write([drawable(text)], x, y - height(1, size) / 2 + 0.17 * size / 72, size, **options)
 
-    def vertical_scale(self, axis: Axis, left: float, right: float) -> None:
+    def vertical_scale(self, scale: InchScale, left: float, right: float) -> None:
         """Labels beside, and lines across, a scale that points up."""
-        for value, label in axis.ticks():
-            self.line([left, right], [axis.at(value)] * 2, GRID, 0.7, zorder=0.5)
-            self.text(label, left - 0.07, axis.at(value), SMALL, align="right", colour=GREY)
+        for value, label in scale.ticks():
+            self.line([left, right], [scale.at(value)] * 2, GRID, 0.7, zorder=0.5)
+            self.text(label, left - 0.07, scale.at(value), SMALL, align="right", colour=GREY)
 
-    def horizontal_scale(self, axis: Axis, top: float, bottom: float) -> None:
-        """Labels below, and lines across, a scale that points right."""
-        for value, label in axis.ticks():
-            self.line([axis.at(value)] * 2, [top, bottom], GRID, 0.7, zorder=0.5)
-            self.write([label], axis.at(value), bottom + 0.05, SMALL, colour=GREY)
-        self.line([axis.start, axis.end], [bottom, bottom], HAIRLINE, 0.8)
+    def horizontal_scale(
+        self, scale: InchScale, top: float, bottom: float, title: str, percent: bool = False
+    ) -> None:
+        """Lines across a scale that points right, its labels and title below; moves on under them."""
+        for value, label in scale.ticks(percent=percent):
+            self.line([scale.at(value)] * 2, [top, bottom], GRID, 0.7, zorder=0.5)
+            self.write([label], scale.at(value), bottom + 0.05, SMALL, colour=GREY)
+        self.line([scale.start, scale.end], [bottom, bottom], HAIRLINE, 0.8)
+        self.y = bottom + 0.05 + height(1, SMALL)
+        self.write([drawable(title)], (scale.start + scale.end) / 2, self.y, SMALL, colour=GREY)
+        self.y += height(1, SMALL)
 
 
-def name_of(method: str) -> str:
-    """A row name that fits beside a chart."""
-    return shorten(drawable(method), LONGEST_NAME)
-
-
-def widest(names: Sequence[str], size: float = NAME, bold: bool = False) -> float:
+def widest(texts: Sequence[str], size: float = NAME, bold: bool = False) -> float:
     """Width in inches of the longest of these lines."""
-    return max((line_width(drawable(name), size, bold) for name in names), default=0.0)
+    return max((line_width(drawable(text), size, bold) for text in texts), default=0.0)
 
 
 def wrapped(text: str, width: float, size: float = SMALL, bold: bool = False) -> list[str]:
@@ -156,19 +153,8 @@ def wrapped(text: str, width: float, size: float = SMALL, bold: bool = False) ->
     return wrap(drawable(text), width, size, bold)
 
 
-def cell_width(names: Sequence[str], least: float, most: float, bold: bool = False) -> float:
-    """Width of columns whose names break only at `_`, `-`, `/` and spaces, if they are not very long."""
-    pieces = [piece for name in names for piece in PIECES.findall(drawable(name))]
-    return min(max(least, widest(pieces, SMALL, bold) + 0.14), most)
-
-
 def ink_on(face: Sequence[float]) -> str:
     """White or black, whichever stands out more on a colour (WCAG contrast)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in face[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.06 else INK
-
-
-def nothing_to_draw(what: str) -> UsageError:
-    """What is raised where there is no number at all."""
-    return UsageError(f"There is nothing to draw in {what}: no method has a score on every image.")

@@ -1,0 +1,107 @@
+"""Charts as pictures and as what pages draw: renderers know how a chart looks, and nothing of statistics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+from matplotlib.figure import Figure
+
+from xai.report.figures import (
+    agreement_chart,
+    charts_of_run,
+    critical_difference_chart,
+    curve_chart,
+    interval_chart,
+    rank_chart,
+)
+from xai.report.figures.description import Chart, RankChart
+from xai.report.figures.run import MeasuredMetric
+from xai.report.layout import save
+from xai.report.payload import Page
+from xai.report.render.matplotlib import draw
+from xai.report.render.vega import Spec, vega_spec
+from xai.report.text import drawable_language
+from xai.stats import Agreement, Analysis, Band, from_json
+
+FORMATS = ("png", "svg")
+
+Options = ParamSpec("Options")
+
+
+def _drawn(describe: Callable[Options, Chart]) -> Callable[Options, Figure]:
+    """A function that draws what another describes."""
+
+    @wraps(describe)
+    def drawn(*args: Options.args, **options: Options.kwargs) -> Figure:
+        with drawable_language():
+            return draw(describe(*args, **options))
+
+    return drawn
+
+
+draw_agreement = _drawn(agreement_chart)
+draw_critical_difference = _drawn(critical_difference_chart)
+draw_curves = _drawn(curve_chart)
+draw_forest = _drawn(interval_chart)
+draw_rank_table = _drawn(rank_chart)
+
+
+@drawable_language()
+def write_pictures(
+    results: Sequence[MeasuredMetric],
+    out: Path,
+    *,
+    agreement: Mapping[str, Agreement] | None = None,
+    stability: Mapping[str, Agreement] | None = None,
+) -> list[Path]:
+    """Draw every result: ranks, intervals and curves, each as PNG and SVG.
+
+    Args:
+        results: In the order in which they are to be read.
+        out: Folder, made if need be.
+        agreement: By protocol: whether its metrics rank alike.
+        stability: By metric: whether the protocols rank alike.
+
+    Returns:
+        The PNG files, in that order.
+    """
+    written = []
+    for one in charts_of_run(results, agreement or {}, stability or {}):
+        # saving empties a figure, so it is drawn once for each format
+        for ending in FORMATS:
+            save(draw(one.chart), out / f"{one.file}.{ending}")
+        written.append(out / f"{one.file}.png")
+    return written
+
+
+@dataclass(frozen=True)
+class StoredMetric:
+    """One metric under one protocol, as a summary holds it."""
+
+    metric: str
+    protocol: str
+    analysis: Analysis
+    curves: Mapping[str, Band]
+
+
+def charts_of(page: Page) -> dict[str, Spec]:
+    """Chart id (see `RunChart`) → Vega-Lite specification; empty for pages without a benchmark."""
+    summary = page.summary
+    if summary is None:
+        return {}
+    matrices = Mapping[str, Agreement]
+    charts = charts_of_run(
+        [from_json(StoredMetric, part) for part in summary["parts"]],
+        from_json(matrices, summary["agreement"]),
+        from_json(matrices, summary["stability"]),
+        values={one["name"]: one["value"] for one in summary["protocols"]},
+        test="nemenyi",
+    )
+    return {one.id: vega_spec(one.chart) for one in charts if _fits_page(one.chart)}
+
+
+def _fits_page(chart: Chart) -> bool:
+    """A page shows ranks only where there is a critical difference to go by."""
+    return not isinstance(chart, RankChart) or (chart.ruler is not None and len(chart.rows) > 1)
