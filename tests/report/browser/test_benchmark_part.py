@@ -179,9 +179,9 @@ def test_the_pointer_reads_a_value_of_the_summary(tab, page):
     expect(tip).to_be_visible()
     said = dict(zip(tip.locator("dt").all_inner_texts(), tip.locator("dd").all_inner_texts(), strict=True))
     points = charts_of(page)["curves-1"]["data"]["values"]
-    keys = ("row", "share removed", "mean", "interval")
+    keys = ("method", "share removed", "mean", "interval")
     assert said in [{key: point[key] for key in keys} for point in points]
-    curve = page.summary["parts"][1]["curves"][said["row"].removesuffix(" (control)")]
+    curve = page.summary["parts"][1]["curves"][said["method"].removesuffix(" (control)")]
     assert float(said["mean"].replace("−", "-")) in [pytest.approx(v, abs=0.01) for v in curve["mean"]]
     tab.mouse.move(5, 5)
     expect(tip).to_be_hidden()
@@ -203,7 +203,7 @@ def test_the_legend_brings_rows_out(tab):
 
 def test_charts_follow_the_theme(tab):
     element = chart(tab, "curves-0")
-    colour = "(chart) => getComputedStyle(chart.querySelector('.mark-line path')).stroke"
+    colour = "(chart) => getComputedStyle(chart.querySelector('.mark-line path[stroke*=chart-1]')).stroke"
     light = element.evaluate(colour)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
     dark = element.evaluate(colour)

@@ -75,7 +75,7 @@ def indistinct(ranked: Sequence[str], analysis: Analysis, test: Test) -> list[li
     }
     near: dict[int, set[int]] = {place: set() for place in range(len(ranked))}
     for i, j in combinations(range(len(ranked)), 2):
-        if not apart[frozenset((ranked[i], ranked[j]))]:
+        if not apart.get(frozenset((ranked[i], ranked[j])), False):
             near[i].add(j)
             near[j].add(i)
     found: list[list[int]] = []
