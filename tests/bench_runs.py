@@ -5,6 +5,7 @@ from base64 import b64decode
 import numpy as np
 
 from xai.bench import read_records
+from xai.bench.run.image_snapshots import read_snapshots
 from xai.core import Record
 
 BLUR = {"name": "blur", "kernel": 5, "sigma": 2.0}
@@ -69,6 +70,11 @@ def records(run):
     frame = read_records(run).drop(columns=COST)
     frame["curve"], frame["fractions"] = frame["curve"].map(tuple), frame["fractions"].map(tuple)
     return frame.sort_values(["image", "method", "metric", "protocol"], ignore_index=True)
+
+
+def snapshots(run):
+    """What a run keeps of its images, in the order of its shards."""
+    return [one for path in sorted((run / "views").iterdir()) for one in read_snapshots(path) or ()]
 
 
 def decoded(text):

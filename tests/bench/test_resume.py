@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from bench_runs import COST, VICTIM, records
+from bench_runs import COST, VICTIM, records, snapshots
 
 from xai.bench import (
     RunContext,
@@ -37,6 +37,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
     assert status(run).done == 4
     assert not status(run).running
     assert len(read_records(run))  # what is there can be read
+    assert 1 <= len(snapshots(run)) < 5
     result = run_benchmark(yaml_file, run)
     assert result.resumed == 4
     assert status(run).done == result.work_items == 9
@@ -47,6 +48,8 @@ def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
     killed, uninterrupted = records(run), records(tmp_path / "whole")
     assert len(uninterrupted) == whole.records
     assert killed.equals(uninterrupted)
+    assert snapshots(run) == snapshots(tmp_path / "whole")
+    assert [one.index for one in snapshots(run)] == [0, 1, 2, 3, 4]
 
 
 def test_a_finished_run_does_nothing_again(config, tiny, tmp_path, monkeypatch):

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -7,7 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from bench_runs import VICTIM, records
+from bench_runs import records, snapshots
 from PIL import Image
 from tiny_detector import classifier
 
@@ -20,16 +18,12 @@ from xai.data.lazy import Entry
 from xai.perturb import image_seeds, make_operator
 
 
-def views_of(run):
-    return [one for path in sorted((run / "views").iterdir()) for one in read_snapshots(path) or ()]
-
-
 def opened(content):
     return Image.open(BytesIO(content))
 
 
 def test_a_run_keeps_what_a_page_shows(finished, tiny, photos):
-    views = views_of(finished)
+    views = snapshots(finished)
     assert [one.id for one in views] == ["0", "1", "2", "3", "4"]
     assert [one.index for one in views] == [0, 1, 2, 3, 4]
     for one in views:
@@ -50,14 +44,14 @@ def test_a_run_keeps_what_a_page_shows(finished, tiny, photos):
 
 
 def test_masks_lie_over_the_pictures(finished, photos):
-    for one in views_of(finished)[:4]:
+    for one in snapshots(finished)[:4]:
         truth = np.asarray(Image.open(photos / f"{one.id}_mask.png")) > 127
         assert np.array_equal(np.asarray(opened(one.mask).convert("1")), truth)
 
 
 def test_fills_are_the_colours_that_the_model_saw(finished, tiny, photos):
     """Without normalisation the input's mean is the picture's mean colour."""
-    for one in views_of(finished):
+    for one in snapshots(finished):
         seen = np.asarray(read_image(photos / f"{one.id}.png").resize((32, 32), Image.Resampling.BICUBIC))
         red, green, blue = (round(float(x)) for x in seen.reshape(-1, 3).mean(0, dtype=float))
         assert one.fills == {"mean": f"#{red:02x}{green:02x}{blue:02x}"}
@@ -110,7 +104,7 @@ def test_a_small_crop_is_shown_with_its_surroundings(tiny):
 
 
 def test_written_and_read_again(finished, tmp_path):
-    views = views_of(finished)
+    views = snapshots(finished)
     views[0] = replace(views[0], label=None, box=(1.5, 2, 3, 4), name="<b>&\U0001f600.png")
     write_snapshots(tmp_path / "views" / "a.parquet", views)
     assert read_snapshots(tmp_path / "views" / "a.parquet") == views
@@ -121,7 +115,7 @@ def test_written_and_read_again(finished, tmp_path):
 
 def test_missing_and_broken_views_are_made_again_without_perturbing(config, tiny, tmp_path):
     run_benchmark(config(), tmp_path, classifier=tiny)
-    before, kept = views_of(tmp_path), records(tmp_path)
+    before, kept = snapshots(tmp_path), records(tmp_path)
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
     snapshots_path(tmp_path, 0).unlink()
     content = bytearray(snapshots_path(tmp_path, 1).read_bytes())
@@ -131,7 +125,7 @@ def test_missing_and_broken_views_are_made_again_without_perturbing(config, tiny
     result = run_benchmark(config(), tmp_path, classifier=tiny)
     assert result.forwards == 0
     assert result.resumed == result.work_items
-    assert views_of(tmp_path) == before
+    assert snapshots(tmp_path) == before
     assert records(tmp_path).equals(kept)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()} == parts
 
@@ -141,20 +135,10 @@ def test_views_of_other_settings_do_not_stay(config, tiny, photos, tmp_path, mon
         patch.setattr("xai.bench.run.context.make_maps", None)  # fails after the views of the first shard
         with pytest.raises(TypeError):
             run_benchmark(config(), tmp_path, classifier=tiny)
-    assert len(views_of(tmp_path)) == 2
+    assert len(snapshots(tmp_path)) == 2
     other = config(protocols=[{"base": "vit-mean", "name": "least", "operator": "minimum"}])
     run_benchmark(other, tmp_path, classifier=tiny)
-    assert {name for one in views_of(tmp_path) for name in one.fills} == {"minimum"}
-
-
-def test_killed_and_resumed(yaml_file, tmp_path):
-    run = tmp_path / "killed"
-    subprocess.run([sys.executable, "-c", VICTIM, str(yaml_file), str(run)], capture_output=True)
-    assert 1 <= len(views_of(run)) < 5
-    run_benchmark(yaml_file, run)
-    run_benchmark(yaml_file, tmp_path / "whole")
-    assert views_of(run) == views_of(tmp_path / "whole")
-    assert [one.index for one in views_of(run)] == [0, 1, 2, 3, 4]
+    assert {name for one in snapshots(tmp_path) for name in one.fills} == {"minimum"}
 
 
 def test_broken_images_have_no_view(config, tiny, photos, tmp_path):
@@ -164,7 +148,7 @@ def test_broken_images_have_no_view(config, tiny, photos, tmp_path):
     (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     data = {"images": str(tmp_path / "in")}
     run_benchmark(config(data=data), tmp_path / "run", classifier=tiny)
-    views = views_of(tmp_path / "run")
+    views = snapshots(tmp_path / "run")
     assert [(one.id, one.group, one.label) for one in views] == [("0", "0", None), ("1", "1", None)]
 
 

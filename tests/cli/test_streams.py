@@ -79,7 +79,7 @@ def started(arguments, out):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_whatever_ends_it_nothing_half_written_stays(tmp_path, detector, number, code):
+def test_whatever_ends_it_nothing_half_written_stays(tmp_path, detector, xai_command, number, code):
     photos, out = write_photos(tmp_path / "in", 60), tmp_path / "out"
     arguments = ["explain", *photos, "--config", detector, "--method", "center_prior", "--out", out]
     process = started(arguments, out)
@@ -89,8 +89,5 @@ def test_whatever_ends_it_nothing_half_written_stays(tmp_path, detector, number,
     if number != signal.SIGKILL:
         assert "Interrupted" in said and "Traceback" not in said
         assert not list(out.glob(".xai-*"))
-    done = subprocess.run(
-        [*COMMAND, *map(str, [*arguments[:2], *arguments[61:]])], capture_output=True, check=False
-    )
-    assert done.returncode == 0
+    assert xai_command(*arguments[:2], *arguments[61:]).code == 0
     assert not list(out.glob(".xai-*"))  # of the killed one, cleared by this one
