@@ -106,6 +106,5 @@ def test_one_writer_at_a_time(tmp_path):
     assert not is_locked(tmp_path)
 
 
-def test_an_unknown_home_is_told():
-    with pytest.raises(UsageError, match="whose home"):
-        expanded("~nobody-of-that-name/x")
+def test_a_home_that_nobody_has_is_a_plain_name():
+    assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")

@@ -89,17 +89,11 @@ def disk_errors(path: object) -> Iterator[None]:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with `~` and `~NAME` replaced.
-
-    Raises:
-        UsageError: Nobody of that name, or a home that is not known.
-    """
+    """`~` and `~user` as their home folders; a name that no user has is taken as it stands."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UsageError(
-            f"{path}: whose home folder is meant is not known.", "Write the whole path."
-        ) from None
+        return Path(path)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from xai.core import printable, valid_text
+from xai.core.files import expanded
 from xai.data.image import SUFFIXES, UNREADABLE
-from xai.data.paths import expanded, fault_of, is_folder, resolved
+from xai.data.paths import fault_of, is_folder, resolved
 
 LONGEST = 150
 """Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""

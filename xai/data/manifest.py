@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from xai.core import ConfigError, DataError, Sample, UsageError
+from xai.core.files import expanded
 from xai.data.find import unique_ids
 from xai.data.image import read_turned
 from xai.data.lazy import Entry, LazySamples
 from xai.data.mask import Shown, read_mask
-from xai.data.paths import expanded, fault_of, resolved, shown, written
+from xai.data.paths import fault_of, resolved, shown, written
 from xai.data.table import LONGEST, Line, check_columns, read_csv, read_parquet
 
 COLUMNS = ("path", "label", "mask", "group", "kind")

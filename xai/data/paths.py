@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from xai.core import DataError, printable
+from xai.core.files import expanded
 
 KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
@@ -23,14 +24,6 @@ def resolved(path: Path) -> Path:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):  # a NUL byte is in no path
         return Path(os.path.normpath(path.absolute()))
-
-
-def expanded(path: str | Path) -> Path:
-    """`~` and `~user` as their home folders; a name that no user has is taken as it stands."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def written(folder: Path, text: str) -> Path:
