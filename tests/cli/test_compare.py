@@ -6,8 +6,7 @@ from page_files import page_of
 from safetensors.numpy import load_file
 from tiny_detector import write_photos
 
-from xai.attr import DEFAULT_PRESET, METHODS
-from xai.cli.compare import BESIDE
+from xai.attr import COMPARED, DEFAULT_PRESET, METHODS
 from xai.data import shipped_samples
 
 
@@ -41,7 +40,7 @@ def test_without_methods_what_explain_draws_comes_first(tmp_path, xai_command, d
     run = xai_command("compare", "in", "--config", detector, "--json")
     assert run.code == 0, run.stderr
     (row,) = json.loads(run.stdout)["images"]
-    assert list(row) == [DEFAULT_PRESET.method, *BESIDE]
+    assert list(row) == [DEFAULT_PRESET.method, *COMPARED]
     explained = xai_command("explain", "in", "--config", detector, "--out", "alone", "--json")
     (alone,) = json.loads(explained.stdout)["explanations"]
     assert row[DEFAULT_PRESET.method]["method"] == alone["method"]
@@ -88,10 +87,11 @@ def test_compare_with_a_broken_image_and_with_none(tmp_path, xai_command, detect
 def test_methods_as_json_have_the_agreed_fields(xai_command):
     listed = json.loads(xai_command("methods", "--json").stdout)
     assert {entry["name"] for entry in listed} == set(METHODS)
-    fields = "name family class_sensitive signed deterministic forwards backwards reference"
+    fields = "name family class_sensitive signed deterministic forwards backwards reference package"
     assert all(set(entry) == set(fields.split()) for entry in listed)
     (one,) = json.loads(xai_command("methods", "attention_rollout", "--json").stdout)
     assert one["reference"] == METHODS["attention_rollout"].info.reference
+    assert one["package"] == "xai"
 
 
 def test_methods_shows_one_with_its_options(xai_command):

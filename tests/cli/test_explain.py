@@ -169,7 +169,7 @@ def test_an_image_that_the_page_cannot_take_leaves_the_others_in_it(
 
 
 def test_a_page_that_browsers_are_slow_with_is_said(tmp_path, xai_command, detector, monkeypatch):
-    monkeypatch.setattr("xai.cli.outcome.HEAVY_PAGE", 1000)
+    monkeypatch.setattr("xai.cli.output.HEAVY_PAGE", 1000)
     (path,) = write_photos(tmp_path / "in", 1)
     run = xai_command("explain", path, "--config", detector, "--report")
     assert run.code == 0, run.stderr

@@ -5,7 +5,7 @@ import json
 import pytest
 from tiny_detector import write_photos
 
-from xai.attr import PRESETS
+from xai.attr import COMPARED, DEFAULT_PRESET, OPTIONS_METHOD, PRESETS
 
 
 @pytest.fixture
@@ -51,3 +51,15 @@ def test_preset_and_method_are_one_too_many(tmp_path, xai_command):
 def test_xai_methods_shows_them(xai_command):
     run = xai_command("methods")
     assert all(name in run.stdout for name in PRESETS)
+
+
+def test_the_help_names_what_the_registry_holds(xai_command):
+    """It is written out, since reading it from the registry would import torch before any help is shown."""
+    explain, compare = (
+        " ".join(xai_command(command, "--help").stdout.replace("│", " ").split())
+        for command in ("explain", "compare")
+    )
+    assert f"A method with its options: {', '.join(PRESETS)} (xai methods)" in explain
+    assert "where options of its are given" in explain and OPTIONS_METHOD in explain
+    assert DEFAULT_PRESET.name in explain
+    assert ", ".join(COMPARED) in compare

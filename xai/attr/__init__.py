@@ -51,8 +51,10 @@ from xai.attr.pixel_gradient import InputXGradient as InputXGradient
 from xai.attr.pixel_gradient import Saliency as Saliency
 from xai.attr.recorded_attention import RecordedAttribution as RecordedAttribution
 from xai.attr.recorded_attention import attribute_many as attribute_many
+from xai.attr.registry import COMPARED as COMPARED
 from xai.attr.registry import DEFAULT_PRESET as DEFAULT_PRESET
 from xai.attr.registry import METHODS as METHODS
+from xai.attr.registry import OPTIONS_METHOD as OPTIONS_METHOD
 from xai.attr.registry import PRESETS as PRESETS
 from xai.attr.registry import Preset as Preset
 from xai.attr.registry import create as create

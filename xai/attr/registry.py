@@ -3,14 +3,17 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
+from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from xai.attr.base import Family, MethodInfo, PatchAttribution
-from xai.core import Registry, UsageError, is_import_path, nearest
+from xai.core import ConfigError, Registry, UsageError, is_import_path, nearest
 from xai.core.options import checked
+from xai.core.yaml_models import read_model
 
 
 def _enter(foreign: Any) -> str:
@@ -90,6 +93,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 """By name; measured in `reports/clip-forgery`."""
 DEFAULT_PRESET = PRESETS["faithful"]
 """What explains where no method is named."""
+FALLBACK_PRESET = PRESETS["one_pass"]
+"""What explains then where the model has no class token: removing all patches would leave nothing."""
+OPTIONS_METHOD = "gradient_weighted_attention"
+"""Whose options layers, fusions and sign are where no method is named; it has a map per layer and head."""
+COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")
+"""What stands beside the default explanation in a comparison where no method is named."""
 
 
 def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,17 +124,21 @@ def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
     )
 
 
-def resolve_method(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Registry name and options of what is named: a method, or a preset with further options.
+def resolve_method(
+    method: str | type[PatchAttribution], options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Registry name and options of what is meant: a class, a method's name, or a preset with further options.
 
     Raises:
-        UsageError: The name is neither, or its package is broken.
+        UsageError: The name is none of this, its package is broken, or the class is no method.
     """
-    if name in PRESETS:
-        return PRESETS[name].method, {**PRESETS[name].options, **options}
-    if name not in METHODS.names() and not is_import_path(name):
-        raise UsageError(f"Unknown method {name!r}.", nearest(name, [*METHODS.names(), *PRESETS]))
-    return METHODS[name].info.name, dict(options)
+    if isinstance(method, type):
+        return METHODS.enter(method), dict(options)
+    if method in PRESETS:
+        return PRESETS[method].method, {**PRESETS[method].options, **options}
+    if method not in METHODS.names() and not is_import_path(method):
+        raise UsageError(f"Unknown method {method!r}.", nearest(method, [*METHODS.names(), *PRESETS]))
+    return METHODS[method].info.name, dict(options)
 
 
 def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution:
@@ -142,3 +155,40 @@ def create(name: str, classifier: nn.Module, **options: Any) -> PatchAttribution
             hint = nearest(option, valid) if valid else "It takes no options."
             raise UsageError(f"Method {name!r} has no option {option!r}.", hint)
     return method(classifier, **options)
+
+
+class MethodFile(BaseModel):
+    """A method with its options in a YAML file, as `xai tune` writes it.
+
+    Args:
+        method: Registry name, or `package.module:Class`.
+        options: The method's own.
+        tuned: How the options were found; for the reader.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    options: dict[str, Any] = {}
+    tuned: dict[str, Any] | None = None
+
+
+def read_method_file(path: str | Path, trust_code: bool = False) -> MethodFile:
+    """Read and check a method's YAML; code that it names may lie in its folder.
+
+    Args:
+        path: The file.
+        trust_code: Whether code that it names, `package.module:Class`, may be imported.
+
+    Raises:
+        ConfigError: The file is missing or no such YAML, or names an unknown method, or code that is not
+            trusted or cannot be used.
+    """
+    found, file = read_model(path, MethodFile, "method file", "xai tune writes one: method, options, tuned.")
+    try:
+        METHODS.resolve(found.method, trusted=trust_code, folder=Path(path).parent)
+        METHODS[found.method]
+    except UsageError as error:
+        message = f"{path}:{file.line(('method',))}: {error.message}"
+        raise ConfigError(message, error.hint) from error
+    return found

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import PARTLY, Debug, guarded
+from xai.cli.guard import PARTLY, guarded, interrupted
 from xai.cli.options import Json, Lang, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
-from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.bench import Progress, Summary
@@ -59,7 +58,6 @@ def run(
     trust_code: TrustCode = False,
     lang: Lang = "en",
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Run a benchmark, or go on with one that was stopped; then say what it shows.
 
@@ -106,7 +104,6 @@ def run(
 @guarded
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("benchmark.yaml"),
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Write a commented configuration that runs as it is."""
     from xai.bench import starter_config
@@ -122,7 +119,7 @@ def init(
 
 @app.command()
 @guarded
-def status(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+def status(run: Run, as_json: Json = False) -> None:
     """How far a run is."""
     from xai.bench import status as look
 
@@ -140,9 +137,7 @@ def status(run: Run, as_json: Json = False, debug: Annotated[bool, Debug] = Fals
 
 @app.command()
 @guarded
-def summary(
-    run: Run, lang: Lang = "en", as_json: Json = False, debug: Annotated[bool, Debug] = False
-) -> None:
+def summary(run: Run, lang: Lang = "en", as_json: Json = False) -> None:
     """Work out verdicts, tables and pictures of a run again, finished or not."""
     _summarise(run, as_json)
 
@@ -154,7 +149,6 @@ def compare(
     second: Annotated[str, typer.Argument(help="Folder of another run.")],
     lang: Lang = "en",
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Compare two runs image by image, where image, method, metric and protocol are the same."""
     from xai.bench import compare_runs
@@ -183,7 +177,6 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File; its ending says the format: .csv, .parquet.")
     ],
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Write all records of a run to one CSV or Parquet file."""
     from xai.bench import export as write
@@ -193,7 +186,7 @@ def export(
 
 @app.command()
 @guarded
-def protocols(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+def protocols(as_json: Json = False) -> None:
     """List the protocols: what is removed, in which order, and what is read."""
     from xai.metrics import PROTOCOLS
 
@@ -207,7 +200,7 @@ def protocols(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> N
 
 @app.command()
 @guarded
-def metrics(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+def metrics(as_json: Json = False) -> None:
     """List the metrics: which direction is better, what they need, where they come from."""
     from xai.metrics import list_metrics
 

@@ -6,24 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, PARTLY, Debug, guarded
-from xai.cli.outcome import say_failures, write_page
-from xai.cli.output import say, say_next, show_json, show_table
-
-BESIDE = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")
-"""What stands beside the default explanation where no method is named."""
+from xai.cli.guard import MISSING, PARTLY, guarded
+from xai.cli.output import say, say_failures, say_next, show_json, show_table, write_page
 
 
 @guarded
 def compare(
     images: opt.Images,
+    *,
     methods: Annotated[
         str | None,
         typer.Option(
             "--methods",
             help="Comma list of methods and presets (xai methods). Default what xai explain draws, then "
-            + ", ".join(BESIDE)
-            + ".",
+            "gradient_weighted_attention, attention_rollout, integrated_gradients.",
             rich_help_panel=opt.METHOD,
         ),
     ] = None,
@@ -37,9 +33,7 @@ def compare(
         ),
     ] = None,
     layers: opt.Layers = None,
-    model: opt.Model = None,
-    config: opt.Config = None,
-    weights: opt.Weights = None,
+    model: opt.ModelOptions,
     seed: opt.Seed = 0,
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
@@ -49,41 +43,22 @@ def compare(
     ] = False,
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    batch_size: opt.BatchSize = 8,
-    prompts: opt.Prompts = None,
-    problem_type: opt.ProblemType = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    trust_code: opt.TrustCode = False,
-    grid: opt.Grid = None,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw several methods side by side, one row per image: method_panel.png, its maps and a JSON record.
 
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
-    from xai.attr import METHODS, resolve_method
+    from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
     from xai.explanation import choose_method, gather, page_of_comparison, write_comparison
     from xai.explanation import compare as compare_methods
 
-    names = BESIDE if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    names = [opt.imported(name) for name in named]
     given = opt.method_options(layers)
     method_of = {name: METHODS[resolve_method(name, {})[0]] for name in names}
     options = {name: {key: given[key] for key in given if _takes(method_of[name], key)} for name in names}
-    classifier = opt.load_classifier(
-        model,
-        config,
-        weights,
-        device,
-        dtype,
-        prompts,
-        trust_remote_code,
-        problem_type=problem_type,
-        trust_code=trust_code,
-        grid=grid,
-    )
+    classifier = model.load()
     if methods is None:
         name, chosen = choose_method(classifier, {})
         options = {name: chosen} | options
@@ -93,7 +68,7 @@ def compare(
         gather(images, out),
         target,
         box_of=opt.parse_crop(box, boxes),
-        batch_size=batch_size,
+        batch_size=model.batch_size,
         seed=seed,
     )
     if not comparison.rows:

@@ -1,13 +1,14 @@
 """`xai doctor`: can this model be explained, and are its maps right?"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, Debug, guarded
+from xai.cli.guard import MISSING, guarded
 from xai.cli.output import say, say_next, show_json, show_table
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}  # relative
@@ -16,17 +17,9 @@ TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
 @guarded
 def doctor(
     model: Annotated[str | None, typer.Argument(help="As --model of xai explain.")] = None,
-    config: opt.Config = None,
-    weights: opt.Weights = None,
+    *,
+    options: Annotated[opt.ModelOptions, opt.Without(["model", "batch_size"])],
     as_json: opt.Json = False,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    prompts: opt.Prompts = None,
-    problem_type: opt.ProblemType = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    trust_code: opt.TrustCode = False,
-    grid: opt.Grid = None,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Check a model: the attention seen, its patch grid, where gradient flows, how images are prepared.
 
@@ -37,21 +30,11 @@ def doctor(
     """
     from xai.explanation import examine
 
-    if model and model.endswith((".yaml", ".yml")) and config is None:
-        model, config = None, Path(model)
-    classifier = opt.load_classifier(
-        model,
-        config,
-        weights,
-        device,
-        dtype,
-        prompts,
-        trust_remote_code,
-        problem_type=problem_type,
-        trust_code=trust_code,
-        grid=grid,
-    )
-    findings = examine(classifier)
+    if model and model.endswith((".yaml", ".yml")) and options.config is None:
+        options = replace(options, config=Path(model))
+    else:
+        options = replace(options, model=model)
+    findings = examine(options.load())
     if as_json:
         show_json(findings)
     else:

@@ -1,22 +1,27 @@
-"""`xai explain`: images in, pictures, maps and records out."""
+"""`xai explain` and `xai demo`: images in, pictures, maps and records out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import Debug, guarded
-from xai.cli.outcome import Outcome
-from xai.cli.output import progress
+from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
+from xai.cli.output import progress, say, say_failures, say_next, show_json, show_table, write_page
+
+if TYPE_CHECKING:
+    from xai.core import XaiError
+    from xai.explanation import Explained, Failure, PageBuilder
 
 
 @guarded
 def explain(
     images: opt.Images,
-    model: opt.Model = None,
-    config: opt.Config = None,
-    weights: opt.Weights = None,
+    *,
+    model: opt.ModelOptions,
     target: opt.Target = None,
     method: Annotated[
         str | None,
@@ -66,15 +71,6 @@ def explain(
     ] = False,
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    batch_size: opt.BatchSize = 8,
-    prompts: opt.Prompts = None,
-    problem_type: opt.ProblemType = None,
-    trust_remote_code: opt.TrustRemoteCode = False,
-    trust_code: opt.TrustCode = False,
-    grid: opt.Grid = None,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Draw where the evidence for each class lies in images.
 
@@ -82,43 +78,200 @@ def explain(
 
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
+    from xai.attr import OPTIONS_METHOD
     from xai.core.language import gettext
     from xai.explanation import Explainer, PageBuilder, explain_each, gather, writing
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
-    name, options = opt.method_of(method, method_config, preset)
+    name, options = _method(method, method_config, preset, model.trust_code)
     if name is None and (layers_panel or heads_panel):
-        name = "gradient_weighted_attention"  # which has such maps
+        name = OPTIONS_METHOD  # which has such maps
     explainer = Explainer(
-        opt.load_classifier(
-            model,
-            config,
-            weights,
-            device,
-            dtype,
-            prompts,
-            trust_remote_code,
-            problem_type=problem_type,
-            trust_code=trust_code,
-            grid=grid,
-        ),
+        model.load(),
         name,
         target,
-        batch_size=batch_size,
+        batch_size=model.batch_size,
         seed=seed,
         **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
     builder = PageBuilder(explainer, len(sources)) if report else None
-    outcome = Outcome(total=len(sources), out=out, builder=builder)
-    with outcome.collecting(), progress(len(sources), gettext("Explaining")) as step:
+    run = ExplainRun(total=len(sources), out=out, builder=builder)
+    with run.collecting(), progress(len(sources), gettext("Explaining")) as step:
         for result in explain_each(
             explainer, sources, out, crop, layers_panel=layers_panel, heads_panel=heads_panel
         ):
-            outcome.add(result)
+            run.add(result)
             step()
-    outcome.write_page()
-    outcome.show(as_json)
-    outcome.finish(gettext("compare methods on one image: xai compare IMAGE"))
+    run.write_page()
+    run.show(as_json)
+    run.finish(gettext("compare methods on one image: xai compare IMAGE"))
+
+
+def _method(
+    method: str | None, file: Path | None, preset: str | None, trust_code: bool
+) -> tuple[str | None, dict[str, Any]]:
+    """Name and options of the method that --method, --method-config or --preset names; None: none does."""
+    from xai.attr import PRESETS
+    from xai.core import UsageError, nearest
+    from xai.explanation import read_method_file
+
+    given = {"--method": method, "--method-config": file, "--preset": preset}
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} name a method each.", "Give one of them.")
+    if file is not None:
+        content = read_method_file(file, trust_code)
+        return content.method, content.options
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UsageError(f"There is no preset {preset!r}.", nearest(preset, PRESETS))
+        return PRESETS[preset].method, dict(PRESETS[preset].options)
+    return method and opt.imported(method), {}
+
+
+@guarded
+def demo(out: opt.Out = Path("attention_results/demo"), lang: opt.Lang = "en") -> None:
+    """Explain the shipped images, pristine and forged, with the shipped detector.
+
+    Needs no network and no files of yours. The forged region is outlined where it is known.
+    """
+    from xai.core.language import gettext
+    from xai.data import shipped_samples
+    from xai.explanation import Explainer, PageBuilder, explain_each
+    from xai.models import load
+
+    samples = shipped_samples()
+    explainer = Explainer(load("demo"))
+    run = ExplainRun(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)))
+    with run.collecting(), progress(len(samples), gettext("Explaining")) as step:
+        for result in explain_each(explainer, samples, out):
+            run.add(result)
+            step()
+    run.write_page(gettext("The shipped detector on the shipped images"))
+    rows, pointed = [], {True: gettext("yes"), False: gettext("no"), None: ""}
+    for record in run.records:
+        hit = record["maps"]["fake"].get("points_into_mask")
+        rows.append([
+            record["image"]["id"], record["image"]["label"], record["predicted"],
+            f"{record['probabilities']['fake']:.3f}", pointed[hit],
+        ])  # fmt: skip
+    header = [gettext("image"), gettext("true class"), gettext("predicted"), "P(fake)"]
+    show_table([*header, gettext("strongest fake evidence in the forged region")], rows)
+    say(gettext("Pictures and page: {folder}", folder=out.resolve()))
+    run.finish(
+        gettext("open {page}, then try your own: xai explain IMAGE", page=out / "index.html"),
+    )
+
+
+@dataclass
+class ExplainRun:
+    """Results and failures of one run over many images, in order; what is shown of them, and the exit code.
+
+    Args:
+        total: Images asked for.
+        out: Where the results are.
+        builder: Makes the HTML page, if there is to be one.
+    """
+
+    total: int
+    out: Path
+    builder: "PageBuilder | None" = None
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list["Failure"] = field(default_factory=list)
+    interrupted: bool = False
+    stopped: "XaiError | None" = None
+
+    def add(self, result: "Explained | Failure") -> None:
+        """Count one image and put it into the page, which goes on without one that it cannot take."""
+        from xai.core import DataError, ModelError
+        from xai.core.language import gettext
+        from xai.explanation import Failure
+
+        if isinstance(result, Failure):
+            self.failures.append(result)
+            return
+        self.records.append(result.record)
+        if self.builder is None:
+            return
+        try:
+            self.builder.add(result.explanation)
+        except (DataError, ModelError) as error:
+            name = result.record["image"]["id"]
+            say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """A run that is interrupted or cannot write any more still shows what it finished."""
+        from xai.explanation import OutputError
+
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except OutputError as error:
+            self.stopped = error
+
+    def write_page(self, title: str | None = None) -> None:
+        """Write the HTML page of what was explained, if there is to be one and anything was."""
+        if self.builder is not None and self.builder.images:
+            with self.collecting():
+                write_page(self.builder.page(title), self.out)
+
+    def show(self, as_json: bool) -> None:
+        """Print the results: a line per image, or everything as one JSON object."""
+        from xai.core.language import gettext
+
+        if as_json:
+            failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
+            show_json({"out": str(self.out), "explanations": self.records, "failures": failures})
+        elif self.records:
+            rows = [
+                [
+                    record["image"]["path"] or record["image"]["id"],
+                    record["predicted"],
+                    f"{record['probabilities'][record['predicted']]:.3f}",
+                    gettext("; ").join(record["warnings"]),
+                ]
+                for record in self.records
+            ]
+            show_table([gettext("image"), gettext("predicted"), gettext("probability"), ""], rows)
+
+    def finish(self, advice: str) -> None:
+        """Say how it went and what to do next; leave with the exit code that stands for it."""
+        from xai.core.language import gettext
+
+        done, failed = len(self.records), len(self.failures)
+        say_failures(self.failures)
+        if self.stopped is not None:
+            say(f"Error: {self.stopped}")
+        elif self.interrupted:
+            say(gettext("Interrupted. What is listed as explained is complete on disk."))
+        missing = self.total - done - failed
+        counts = [gettext("{n} of {total} images explained", n=done, total=self.total)]
+        counts += [gettext("{n} failed", n=failed)] if failed else []
+        counts += [gettext("{n} not reached", n=missing)] if missing else []
+        line = gettext(", ").join(counts)
+        say(
+            gettext("{counts}. Results: {folder}/", counts=line, folder=self.out)
+            if done
+            else gettext("{counts}.", counts=line)
+        )
+        if self.interrupted or self.stopped is not None:
+            say_next(gettext("run the same command again; files that are there are replaced by the same."))
+        elif not done:
+            say_next(gettext("check the paths; xai demo shows a run that works."))
+        else:
+            say_next(advice)
+        code = self._exit_code()
+        if code:
+            raise typer.Exit(code)
+
+    def _exit_code(self) -> int:
+        if self.interrupted:
+            return interrupted()
+        if not self.records:
+            return MISSING
+        return PARTLY if self.failures or self.stopped else 0

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import MISSING, PARTLY, Debug, guarded
+from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
 from xai.cli.options import Json
 from xai.cli.output import progress, say, say_next, show_json, show_table
-from xai.cli.signals import interrupted
 
 if TYPE_CHECKING:
     from xai.core import DataError
@@ -45,7 +44,6 @@ def forge(
         bool, typer.Option("--pristine/--no-pristine", help="Whether the untouched crops are written too.")
     ] = True,
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Forge photographs inside known masks, for the benchmark.
 

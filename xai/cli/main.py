@@ -10,19 +10,16 @@ import typer
 from xai.cli import (
     benchmark,
     compare,
-    demo,
     doctor,
     explain,
     forge,
     methods,
     models,
     report,
-    signals,
-    streams,
     tune,
 )
-from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK
-from xai.cli.output import say
+from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK, catch_signals, interrupted, received
+from xai.cli.output import lost, prepare_streams, say, undelivered
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "
@@ -61,7 +58,7 @@ def root(
 
 app.command()(explain.explain)
 app.command()(compare.compare)
-app.command()(demo.demo)
+app.command()(explain.demo)
 app.command()(report.report)
 app.command()(methods.methods)
 app.command()(doctor.doctor)
@@ -73,8 +70,8 @@ app.add_typer(benchmark.app, name="benchmark")
 
 def main() -> None:
     """Entry point of the command `xai` and of `python -m xai`."""
-    streams.prepare()
-    signals.catch()
+    prepare_streams()
+    catch_signals()
     begun = sys.stdout
     code: object = OK
     try:
@@ -85,16 +82,16 @@ def main() -> None:
         code = _meant(end.__context__) if broken else end.code
     except OSError as error:  # while typer printed; a command's own errors are caught by its guard
         code = _meant(error)
-        streams.lost(error, begun if code == OK else sys.stderr)
+        lost(error, begun if code == OK else sys.stderr)
     try:
         begun.flush()
     except OSError as error:
-        streams.lost(error, begun)
-    if code == OK and streams.undelivered() is not None:
+        lost(error, begun)
+    if code == OK and undelivered() is not None:
         say("Error: Nothing could be printed.")
         code = MISSING
-    elif signals.received() and code in (BUG, INTERRUPTED, SIGTERM):  # what typer and Ray say of a signal
-        code = signals.interrupted()
+    elif received() and code in (BUG, INTERRUPTED, SIGTERM):  # what typer and Ray say of a signal
+        code = interrupted()
     raise SystemExit(code)
 
 

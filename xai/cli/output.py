@@ -1,14 +1,27 @@
-"""Results to stdout, everything said about them to stderr."""
+"""Results to stdout, everything said about them to stderr, whatever the caller made of the two streams.
 
+They may be closed, full, a pipe that nobody reads, or unable to write more than ASCII.
+"""
+
+import contextlib
+import errno
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from xai.cli import streams
+if TYPE_CHECKING:
+    from xai.explanation import Failure
+    from xai.report.payload import Page
+
+HEAVY_PAGE = 100_000_000  # bytes
+
+_undelivered: OSError | None = None
 
 
 def say(message: str) -> None:
@@ -44,13 +57,44 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         show("  ".join(cells).rstrip())
 
 
+def say_failures(failures: "Iterable[Failure]") -> None:
+    """A line per image that could not be explained."""
+    from xai.core.language import gettext
+
+    for failure in failures:
+        text = str(failure.error)
+        reason = text if text.startswith(failure.name) else f"{failure.name}: {text}"
+        say(gettext("Failed: {reason}", reason=reason))
+
+
+def write_page(page: "Page", out: Path) -> Path:
+    """Write `index.html`, and say so if it is too large to be read with ease."""
+    from xai import report
+    from xai.core.language import gettext
+    from xai.explanation import writing
+
+    path = out / "index.html"
+    with writing(out):
+        report.write_page(page, path)
+        size = path.stat().st_size
+    if size > HEAVY_PAGE:
+        say(
+            gettext(
+                "{path} has {size} MB, which browsers are slow with: explain fewer images at once.",
+                path=path,
+                size=f"{size / 1e6:.0f}",
+            )
+        )
+    return path
+
+
 def _echo(text: str, err: bool = False, end: bool = True) -> None:
     from xai.core import valid_text
 
     try:
         typer.echo(valid_text(text), err=err, nl=end)
     except OSError as error:
-        streams.lost(error, sys.stderr if err else sys.stdout)
+        lost(error, sys.stderr if err else sys.stdout)
 
 
 @contextmanager
@@ -77,3 +121,43 @@ def live_line() -> Iterator[Callable[[str], None]]:
     finally:
         if live:
             _echo("", err=True)
+
+
+def prepare_streams() -> None:
+    """Open what is closed, so that no file of ours gets its number; escape what an encoding lacks."""
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _to_nowhere(descriptor)
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a stream of other making
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def lost(error: OSError, stream: Any) -> None:
+    """Take note that something could not be printed; the work goes on.
+
+    A reader that has seen enough (`| head`) is no error. Nobody can be told that stderr is broken.
+    """
+    global _undelivered
+    if stream is sys.stdout and error.errno != errno.EPIPE:
+        _undelivered = error
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        # what the stream still holds would fail again at the end of the process
+        _to_nowhere(stream.fileno())
+
+
+def undelivered() -> OSError | None:
+    """Why results did not get to stdout; asked once."""
+    global _undelivered
+    error, _undelivered = _undelivered, None
+    return error
+
+
+def _to_nowhere(descriptor: int) -> None:
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)

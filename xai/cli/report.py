@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xai.cli.guard import Debug, guarded
+from xai.cli.guard import guarded
 from xai.cli.options import Json, Lang
 from xai.cli.output import say, say_next, show_json
 
@@ -27,7 +27,6 @@ def report(
     ] = False,
     lang: Lang = "en",
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Write a run as one interactive HTML file that opens from disk and loads nothing.
 

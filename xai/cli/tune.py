@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import Debug, guarded
+from xai.cli.guard import guarded
 from xai.cli.options import Json, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
@@ -30,7 +30,6 @@ def tune(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     trust_code: TrustCode = False,
     as_json: Json = False,
-    debug: Annotated[bool, Debug] = False,
 ) -> None:
     """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG on your images.
 

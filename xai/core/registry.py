@@ -79,11 +79,39 @@ class Registry(Mapping[str, T], Generic[T]):
                 "If you trust it: --trust-code, or trust_code=True in Python.",
             )
         try:
-            self._import_paths[name] = self._enter_foreign(import_object(name, folder), name)
+            self._import_paths[name] = self.enter(import_object(name, folder), name)
         except UsageError as error:
             message = f"{self.kind.capitalize()} {name!r} cannot be used: {error.message}"
             raise UsageError(message, error.hint) from error
         return self._import_paths[name]
+
+    def enter(self, entry: Any, path: str | None = None) -> str:
+        """Register an object of foreign code, unless it is registered already.
+
+        Args:
+            entry: A class or function.
+            path: Its name in messages; default `module:Class`.
+
+        Returns:
+            Its registry name.
+
+        Raises:
+            UsageError: It is no such entry, or its name is taken.
+        """
+        path = path or f"{entry.__module__}:{entry.__qualname__}"
+        if self._enter is None:
+            raise UsageError(f"a {self.kind} cannot come from other code.")
+        try:
+            return self._enter(entry)
+        except UsageError as error:
+            raise UsageError(f"{path} {error.message}", error.hint) from error
+        except ValueError as error:  # from `add`
+            raise UsageError(f"{error}.", f"Give {path} another name.") from error
+
+    def package_of(self, name: str) -> str | None:
+        """The installed package that offers an entry; None for our own, and for code that was imported."""
+        offers = self._offered().get(self._import_paths.get(name, name))
+        return _package(offers[0]) if offers else None
 
     def __getitem__(self, name: str) -> T:
         name = self._import_paths.get(str(name), str(name))
@@ -138,7 +166,7 @@ class Registry(Mapping[str, T], Generic[T]):
         if len(offers) > 1:
             raise UsageError("they all offer one of this name.", "Uninstall all of them but one.")
         path = f"{offers[0].module}:{offers[0].attr}"
-        called = self._enter_foreign(import_object(path), path)
+        called = self.enter(import_object(path), path)
         if called != name:
             raise UsageError(f"{path} is called {called!r}.", f"The entry point must be named {called!r}.")
 
@@ -149,16 +177,6 @@ class Registry(Mapping[str, T], Generic[T]):
                 "Type it on the command line, or resolve it first.",
             )
         return UsageError(f"Unknown {self.kind} {name!r}.", nearest(name, self.names()))
-
-    def _enter_foreign(self, found: Any, path: str) -> str:
-        if self._enter is None:
-            raise UsageError(f"a {self.kind} cannot come from other code.")
-        try:
-            return self._enter(found)
-        except UsageError as error:
-            raise UsageError(f"{path} {error.message}", error.hint) from error
-        except ValueError as error:  # from `add`
-            raise UsageError(f"{error}.", f"Give {path} another name.") from error
 
 
 def _package(offer: EntryPoint) -> str:

@@ -1,5 +1,6 @@
 """The use case: explain images with a model, in batches, and write the results."""
 
+from xai.attr.registry import MethodFile, read_method_file
 from xai.core import Explanation, OutputError
 from xai.explanation.compare import MethodComparison, compare, write_comparison
 from xai.explanation.examine import examine
@@ -7,7 +8,6 @@ from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
-from xai.explanation.method_file import MethodFile, read_method_file
 from xai.explanation.page import PageBuilder, page_of_comparison
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import Any
 from PIL.Image import Image
 from torch import nn
 
+from xai.attr import PatchAttribution
 from xai.core import Explanation, Sample
 from xai.core.language import current_language, language
 from xai.data import read_boxes
@@ -23,7 +24,7 @@ def explain(
     images: Source | Iterable[Source],
     model: str | nn.Module = "demo",
     *,
-    method: str | None = None,
+    method: str | type[PatchAttribution] | None = None,
     target: Wanted = None,
     out: str | Path | None = None,
     box: tuple[float, float, float, float] | None = None,
@@ -39,8 +40,9 @@ def explain(
     Args:
         images: Paths, folders, globs, PIL images or samples, one or several.
         model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
-        method: Registry name, see `xai.list_methods()`, or a preset's name. Default: gradient-weighted
-            attention if options of its are given, else the preset `faithful`.
+        method: Registry name, see `xai.list_methods()`, a preset's name, a class of your own, or
+            `"package.module:Class"`, which is imported. Default: gradient-weighted attention if options of
+            its are given, else the preset `faithful`.
         target: Class name, index, a contrast `"fake-real"`, a `Margin`, or several of them. Default: both
             classes of a two-class model, else the top two of each image.
         out: Folder for pictures, maps and JSON; None writes nothing.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from xai import attr
+from xai.attr import registry
 from xai.attr.target import Target
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.memory import is_out_of_memory
@@ -44,7 +45,8 @@ class Explainer:
 
     Args:
         classifier: What is explained.
-        method: Registry name of an attribution, or a preset's name; None: see `choose_method`.
+        method: Registry name of an attribution, a preset's name, a subclass of `PatchAttribution`, or
+            `package.module:Class`, which is imported; None: see `choose_method`.
         target: See `Targets.parse`.
         batch_size: Most images at once; halved for the rest of the run when memory runs out.
         seed: Of methods that draw random numbers.
@@ -57,7 +59,7 @@ class Explainer:
     def __init__(
         self,
         classifier: Classifier,
-        method: str | None = None,
+        method: str | type[attr.PatchAttribution] | None = None,
         target: Wanted = None,
         *,
         batch_size: int = 8,
@@ -68,6 +70,8 @@ class Explainer:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
         if method is None:
             method, options = choose_method(classifier, options)
+        if isinstance(method, str):
+            method = attr.METHODS.resolve(method, trusted=True)
         method, options = attr.resolve_method(method, options)
         takes = list(inspect.signature(attr.METHODS[method]).parameters)[1:]
         if "seed" in takes:
@@ -215,13 +219,13 @@ def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str,
 
     Options are those of gradient-weighted attention (`layers`, `head_fusion` …) and choose it; without any
     the default preset explains. That one removes all patches, which a model without a class token does
-    not survive: such a model is explained with the preset `one_pass`, and a warning says so.
+    not survive: such a model is explained with `FALLBACK_PRESET`, and a warning says so.
     """
     if options:
-        return attr.GradientWeightedAttention.info.name, options
-    preset = attr.DEFAULT_PRESET
+        return registry.OPTIONS_METHOD, options
+    preset = registry.DEFAULT_PRESET
     if not classifier.grid.prefix:
-        preset = attr.PRESETS["one_pass"]
+        preset = registry.FALLBACK_PRESET
         log.warning("%s has no class token: explained with %s.", classifier.name, preset.method)
     return preset.method, dict(preset.options)
 
