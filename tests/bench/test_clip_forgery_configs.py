@@ -28,7 +28,10 @@ def test_rows_that_return_are_the_same_method():
     seen: dict[str, object] = {}
     for name in RUNS:
         for entry in CONFIGS[name].methods:
-            assert seen.setdefault(entry.row, (entry.method, entry.options)) == (entry.method, entry.options)
+            assert seen.setdefault(entry.full_name, (entry.method, entry.options)) == (
+                entry.method,
+                entry.options,
+            )
 
 
 def test_masking_comes_first_and_the_class_is_the_true_one():

@@ -35,7 +35,7 @@ def complaint(tmp_path: Path, text: str) -> str:
 
 def test_the_starter_is_valid_as_it_is(tmp_path):
     config = read(tmp_path, starter_config())
-    assert [entry.row for entry in config.methods] == [
+    assert [entry.full_name for entry in config.methods] == [
         "faithful",
         "gradient_weighted_attention",
         "gwa_clamped",
@@ -117,7 +117,7 @@ def test_wrong_lines_are_named(tmp_path, change, line, words):
         ("saliency", "salency", 3, ["Unknown method 'salency'", "'saliency'"]),
         ("options: {layers", "options: {layer", 4, ["no option 'layer'", "'layers'"]),
         ("options:", "opions:", 4, ["unknown key 'opions' in methods[1]", "'options'"]),
-        ("name: two", "name: saliency", 4, ["two rows are named 'saliency'"]),
+        ("name: two", "name: saliency", 4, ["two methods are named 'saliency'"]),
         ("name: two", "name: random_0", 2, ["'random_0' is the name of a control"]),
         ("vit-token", "vit-tokens", 5, ["Unknown protocol 'vit-tokens'", "'vit-token'"]),
         ("steps: 7", "stpes: 7", 5, ["unknown key 'stpes' in protocols[1]", "'steps'"]),

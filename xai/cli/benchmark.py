@@ -67,7 +67,7 @@ def run(
     from xai.bench import RayOptions, read_benchmark, run_benchmark
     from xai.bench.data.files import folder_of
 
-    settings = read_benchmark(config)
+    settings = read_benchmark(config, trust_code=trust_code)
     if dry_run:
         _show_estimate(config, as_json, trust_code)
         return

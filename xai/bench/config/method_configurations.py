@@ -1,4 +1,4 @@
-"""The rows of a benchmark's tables: the methods asked for, and the controls they must beat."""
+"""The method configurations of a benchmark: the methods asked for, and the controls they must beat."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 from xai.attr import full_options, resolve_method
 from xai.bench.config.schema import BenchmarkConfig
 from xai.core import derive_seed
+from xai.core.imports import is_import_path
 
 RANDOM, GREEDY = "random", "greedy"
 
@@ -18,11 +19,12 @@ class MethodConfiguration:
     """A method with its options under a name of its own.
 
     Args:
-        name: Of the row.
+        name: That tables and records use.
         method: Registry name.
         options: All of the method's options, defaults included, JSON-ready.
         control: Whether it is a control.
-        hash: Digest of the method, its options and what it explains.
+        hash: Digest of the method, its options and what it explains, and of the name of foreign code.
+        code: `package.module:Class` where it is code that the configuration names.
     """
 
     name: str
@@ -30,33 +32,36 @@ class MethodConfiguration:
     options: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
     hash: str = ""
+    code: str | None = None
 
 
 def configured_methods(config: BenchmarkConfig) -> list[MethodConfiguration]:
     """The methods of the configuration, in order."""
-    return [_configuration(config, entry.row, entry.method, entry.options) for entry in config.methods]
+    return [_configuration(config, entry.full_name, entry.method, entry.options) for entry in config.methods]
 
 
 def configured_controls(config: BenchmarkConfig) -> list[MethodConfiguration]:
     """The controls that look at one map at a time; the greedy order depends on the protocol."""
     controls = config.controls
-    rows = [
+    found = [
         _configuration(
             config, f"{RANDOM}_{i}", "random", {"seed": derive_seed(config.seed, "random", i)}, True
         )
         for i in range(controls.random_seeds)
     ]
     if controls.center_prior:
-        rows.append(_configuration(config, "center_prior", "center_prior", {}, True))
+        found.append(_configuration(config, "center_prior", "center_prior", {}, True))
     if controls.sobel:
-        rows.append(_configuration(config, "sobel", "sobel", {}, True))
+        found.append(_configuration(config, "sobel", "sobel", {}, True))
     if controls.raw_attention:
-        rows.append(_configuration(config, "raw_last_layer", "raw_attention", {"layers": "last_layer"}, True))
-    return rows
+        found.append(
+            _configuration(config, "raw_last_layer", "raw_attention", {"layers": "last_layer"}, True)
+        )
+    return found
 
 
 def greedy_configuration(config: BenchmarkConfig) -> MethodConfiguration:
-    """The row of the greedy order of occlusion."""
+    """The greedy order of occlusion."""
     return MethodConfiguration(GREEDY, GREEDY, {}, True, digest({"method": GREEDY}))
 
 
@@ -69,9 +74,12 @@ def digest(content: Any, length: int = 12) -> str:
 def _configuration(
     config: BenchmarkConfig, name: str, method: str, options: Mapping[str, Any], control: bool = False
 ) -> MethodConfiguration:
+    code = method if is_import_path(method) else None
     method, options = resolve_method(method, options)
     full = full_options(method, options)
     if "seed" in full and "seed" not in options:
         full["seed"] = config.seed
-    said = {"method": method, "options": full, "explain": config.explain}
-    return MethodConfiguration(name, method, full, control, digest(said))
+    content = {"method": method, "options": full, "explain": config.explain}
+    if code is not None:  # only then, so that other runs keep their hashes
+        content["code"] = code
+    return MethodConfiguration(name, method, full, control, digest(content), code)

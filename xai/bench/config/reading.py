@@ -9,31 +9,40 @@ from torch import nn
 from xai import attr
 from xai.bench.config.method_configurations import GREEDY, configured_controls
 from xai.bench.config.schema import BenchmarkConfig, ProtocolConfig
-from xai.core import ConfigError, UsageError, nearest
+from xai.core import ConfigError, Registry, UsageError, nearest
 from xai.core.files import expanded
 from xai.core.yaml_models import read_model
 from xai.metrics import METRICS
 from xai.metrics.protocol import Protocol
+from xai.perturb import OPERATORS
 
-Problem = tuple[tuple[str | int, ...], str]
+Place = tuple[str | int, ...]
+Problem = tuple[Place, str]
 
 RESERVED = ("maps", "checks")  # stand where a protocol would for what needs none
 CHECKS = ("class", "method")  # what the metrics of `checks` need
 
 
-def read_benchmark(path: str | Path) -> BenchmarkConfig:
+def read_benchmark(path: str | Path, *, trust_code: bool = False) -> BenchmarkConfig:
     """Read and check a benchmark's YAML; relative paths in it are taken from the file's folder.
+
+    Args:
+        path: Of the file.
+        trust_code: Whether methods, metrics and operators that it names as `package.module:Class` may be
+            imported, from the file's folder or the installed packages; no configuration can say so itself.
 
     Raises:
         ConfigError: When the file is missing, no YAML mapping, or holds an unknown key, a wrong value or an
-            unknown name of a method, option, metric or protocol; says file:line and the nearest valid one.
+            unknown name of a method, option, metric or protocol, or names code that is not trusted or cannot
+            be imported; says file:line and the nearest valid one.
     """
     path = Path(path)
     config, file = read_model(
         path, BenchmarkConfig, "benchmark file", "xai benchmark init writes a commented one."
     )
     config = _relative_to(config, path.resolve().parent)
-    if wrong := sorted((file.line(loc), text) for loc, text in problems(config)):
+    faults = [*_code_problems(config, trust_code)] or [*problems(config)]
+    if wrong := sorted((file.line(loc), text) for loc, text in faults):
         raise ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in wrong))
     return config
 
@@ -41,6 +50,42 @@ def read_benchmark(path: str | Path) -> BenchmarkConfig:
 def starter_config() -> str:
     """A commented YAML that runs as it is, on the shipped detector and forged shipped photographs."""
     return Path(__file__).with_name("starter.yaml").read_text("utf-8")
+
+
+def import_code(config: BenchmarkConfig, trusted: bool) -> None:
+    """Import the methods, metrics and operators that a configuration names as `package.module:Class`.
+
+    Each process that works on a run does it before it looks names up.
+
+    Raises:
+        ConfigError: Code is named and not trusted, or cannot be imported.
+    """
+    for loc, text in _code_problems(config, trusted):
+        raise ConfigError(f"{'.'.join(map(str, loc))}: {text}")
+
+
+def _code_problems(config: BenchmarkConfig, trusted: bool) -> Iterator[Problem]:
+    """What is wrong with the code that a configuration names; imports it if it is trusted."""
+    for loc, registry, name in _named(config):
+        try:
+            registry.resolve(name, trusted=trusted, folder=config.folder)
+        except UsageError as error:
+            yield loc, _one_line(error)
+
+
+def _named(config: BenchmarkConfig) -> Iterator[tuple[Place, Registry[Any], str]]:
+    """Every name that may be one of code, its place in the configuration, and where it is looked up."""
+    for i, method in enumerate(config.methods):
+        yield ("methods", i), attr.METHODS, method.method
+    for i, name in enumerate(config.metrics):
+        yield ("metrics", i), METRICS, name
+    for i, name in enumerate(config.checks.metrics):
+        yield ("checks", "metrics", i), METRICS, name
+    for i, entry in enumerate(config.protocols):
+        for operator in (entry.operator, entry.insertion_operator):
+            name = operator.get("name") if isinstance(operator, dict) else operator
+            if isinstance(name, str):
+                yield ("protocols", i), OPERATORS, name
 
 
 def resolve_protocols(config: BenchmarkConfig) -> list[Protocol]:
@@ -95,30 +140,30 @@ def _method_problems(config: BenchmarkConfig) -> Iterator[Problem]:
             yield loc, _one_line(error)
         except TypeError as error:
             yield (*loc, "options"), f"an option of {entry.method!r} has the wrong type: {error}."
-        if entry.row in seen:
-            yield loc, f"two rows are named {entry.row!r}; give one `name: …`, `method: …`."
-        seen.add(entry.row)
+        if entry.full_name in seen:
+            yield loc, f"two methods are named {entry.full_name!r}; give one `name: …`, `method: …`."
+        seen.add(entry.full_name)
     try:
         controls = configured_controls(config)
     except UsageError as error:
         yield ("controls",), _one_line(error)
         return
-    for row in controls:
-        if row.name in seen:
-            yield ("methods",), f"{row.name!r} is the name of a control; give the method another `name`."
+    for control in controls:
+        if control.name in seen:
+            yield ("methods",), f"{control.name!r} is the name of a control; give the method another `name`."
 
 
 def _metric_problems(config: BenchmarkConfig) -> Iterator[Problem]:
-    checks = [name for name, info in METRICS.items() if info.needs in CHECKS]
-    others = [name for name in METRICS if name not in checks]
-    for place, names, valid, elsewhere in (
-        (("metrics",), config.metrics, others, "checks.metrics, since it is costly"),
-        (("checks", "metrics"), config.checks.metrics, checks, "metrics"),
+    for place, names, costly in (
+        (("metrics",), config.metrics, False),
+        (("checks", "metrics"), config.checks.metrics, True),
     ):
+        valid = [name for name, info in METRICS.items() if (info.needs in CHECKS) == costly]
         for index, name in enumerate(names):
             if name not in METRICS:
                 yield (*place, index), f"unknown metric {name!r}. {nearest(name, valid)}"
-            elif name not in valid:
+            elif (METRICS[name].needs in CHECKS) != costly:
+                elsewhere = "metrics" if costly else "checks.metrics, since it is costly"
                 yield (*place, index), f"{name!r} belongs under {elsewhere}."
             elif name in names[:index]:
                 yield (*place, index), f"{name!r} is listed twice."
@@ -149,7 +194,7 @@ def _relative_to(config: BenchmarkConfig, folder: Path) -> BenchmarkConfig:
         sources["forgeries"] = data.forgeries.model_copy(update={"photos": photos})
     return config.model_copy(
         update={"model": model.model_copy(update=places), "data": data.model_copy(update=sources)}
-    )
+    ).of_folder(folder)
 
 
 def _spec_in(folder: Path, spec: str) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from xai.core.grid import GRID_PATTERN
 from xai.data.forgeries import SIDE
@@ -136,8 +136,9 @@ class MethodConfig(_Short):
     """An attribution method, or one word: its registry name, or a preset's.
 
     Args:
-        method: Registry name, or the name of a preset (xai methods).
-        name: Of its row; default the same.
+        method: Registry name, the name of a preset (xai methods), or code of your own as
+            `package.module:Class`, which needs --trust-code.
+        name: That tables use; default the same.
         options: The method's own.
     """
 
@@ -146,16 +147,16 @@ class MethodConfig(_Short):
     options: dict[str, Any] = {}
 
     @property
-    def row(self) -> str:
-        """Name of the row."""
+    def full_name(self) -> str:
+        """What tables call it."""
         return self.name or self.method
 
 
 class ControlsConfig(_Section):
-    """Rows that every method must beat, or that show what could be reached.
+    """Maps that every method must beat, or that show what could be reached.
 
     Args:
-        random_seeds: How many random maps per image; their mean is the row `random`.
+        random_seeds: How many random maps per image; their mean is the method `random`.
         center_prior: A Gaussian at the centre.
         sobel: Edges of the image.
         raw_attention: Attention of the last layer.
@@ -176,7 +177,8 @@ class ProtocolConfig(_Short):
         base: Name of the preset.
         name: Of the changed protocol; default the base and what was changed.
         unit: "patch" or "pixel".
-        operator: How evidence is removed: a name, or a mapping with `name` and the operator's parameters.
+        operator: How evidence is removed: a name or `package.module:Class`, or a mapping with `name` and the
+            operator's parameters.
         insertion_operator: What insertion starts from, if not the same.
         steps: How many steps; excludes step_units and fractions.
         step_units: How many units a step; "W", "8W": widths of the grid.
@@ -247,16 +249,17 @@ class BenchmarkConfig(_Section):
         name: Title of the run.
         model: See `ModelConfig`.
         data: See `DataConfig`.
-        methods: Attribution methods, each with a row of its own.
+        methods: Attribution methods, each under a name of its own.
         controls: See `ControlsConfig`.
         protocols: How evidence is removed and the answer read.
-        metrics: Computed under every protocol, or once where they look at the map alone.
+        metrics: Computed under every protocol, or once where they look at the map alone; names, or
+            `package.module:function`.
         checks: See `ChecksConfig`.
         explain: What the methods explain, for the protocol's class: its margin over the others, or its logit.
         statistics: See `StatisticsConfig`.
         seed: Of everything random.
         batch_size: Most images per forward pass; halved when memory runs out.
-        shard_size: Images per unit of work: what a killed run loses at most.
+        shard_size: Images per work item: what a killed run loses at most.
         keep_images: Of so many images, the first ones, maps and pictures are kept for the page; null for all.
         device: cpu, cuda, cuda:1, mps …
         dtype: Of the model; null keeps that of the weights.
@@ -280,6 +283,19 @@ class BenchmarkConfig(_Section):
     device: str | None = None
     dtype: Dtype | None = None
     autocast: Literal["float16", "bfloat16"] | None = None
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the file that it was read from: code that it names may lie there."""
+        return self._folder
+
+    def of_folder(self, folder: Path) -> "BenchmarkConfig":
+        """The same as if it had been read from a file of this folder."""
+        copied = self.model_copy()
+        copied._folder = folder
+        return copied
 
     @model_validator(mode="after")
     def _one_device(self) -> "BenchmarkConfig":

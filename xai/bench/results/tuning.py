@@ -104,8 +104,9 @@ def tune(
         DataError: Fewer than two groups of images could be used.
         ModelError: The model cannot be explained.
     """
-    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
+    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     context = RunContext(config, None, classifier, trust_code=trust_code)
+    context.import_code()
     chosen = _protocol(context, protocol)
     if folds < 2:
         raise UsageError(f"folds={folds}: at least 2 are needed to measure on unseen images.")

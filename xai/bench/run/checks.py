@@ -18,7 +18,7 @@ from xai.metrics.randomization import randomization
 from xai.metrics.similarity import class_sensitivity
 
 BLOCK_STAGES = 4  # of the cascade, beside head and embeddings
-CheckScores = tuple[Tensor, Tensor | None]  # value (rows, B), curve (rows, B, K)
+CheckScores = tuple[Tensor, Tensor | None]  # value (methods, B), curve (methods, B, K)
 
 
 def check_records(
@@ -29,8 +29,8 @@ def check_records(
     Args:
         context: Of the run.
         sheet: Images of one shape.
-        relevance: (rows, B, rows, cols) maps of the followed class, zero where the method failed.
-        usable: (rows, B) where it did not.
+        relevance: (methods, B, rows, cols) maps of the followed class, zero where the method failed.
+        usable: (methods, B) where it did not.
     """
     records: list[Record] = []
     excluded: list[Exclusion] = []
@@ -44,17 +44,17 @@ def check_records(
             excluded += [Exclusion(one.id, "*", sheet.protocol, reason) for one in sheet.images]
             continue
         finite = values.isfinite()
-        for m, row in enumerate(context.rows):
+        for m, configuration in enumerate(context.configurations):
             places = [i for i in range(len(sheet.images)) if usable[m, i] and finite[m, i]]
             reason = f"{metric}: the method gave no map for what the check asks"
             excluded += [
-                Exclusion(one.id, row.name, sheet.protocol, reason)
+                Exclusion(one.id, configuration.name, sheet.protocol, reason)
                 for i, one in enumerate(sheet.images)
                 if usable[m, i] and not finite[m, i]
             ]
             records += sheet.plain(
                 metric,
-                row,
+                configuration,
                 places,
                 values[m, places].tolist(),
                 curves=() if curves is None else curves[m, places].tolist(),
@@ -63,7 +63,7 @@ def check_records(
 
 
 def _infidelity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
-    """All rows meet the same perturbations, and the model is asked once for all of them."""
+    """All methods meet the same perturbations, and the model is asked once for all of them."""
 
     def some(batch: Sequence[int]) -> list[Tensor]:
         value = infidelity(
@@ -81,8 +81,8 @@ def _infidelity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -
 
 def _sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
     values = []
-    for row in context.rows:
-        method = attr.create(row.method, context.classifier, **row.options)
+    for configuration in context.configurations:
+        method = attr.create(configuration.method, context.classifier, **configuration.options)
 
         def some(batch: Sequence[int], method: attr.PatchAttribution = method) -> list[Tensor]:
             value = sensitivity_max(
@@ -96,7 +96,7 @@ def _sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) 
 
         try:
             values.append(torch.stack(context.batches.run(some, range(len(sheet.images)))))
-        except ModelError:  # one row's failure is not the others'
+        except ModelError:  # one method's failure is not the others'
             values.append(torch.full((len(sheet.images),), torch.nan, dtype=torch.float64))
     return torch.stack(values), None
 
@@ -122,7 +122,7 @@ def _class_sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Te
 
 
 def _randomization(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
-    broken: list[Tensor] = []  # (rows, B) for every model asked
+    broken: list[Tensor] = []  # (methods, B) for every model asked
 
     def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
         margin = context.config.explain == "margin"
@@ -156,9 +156,9 @@ CHECKS: dict[str, Callable[[RunContext, RecordTemplate, Tensor], CheckScores]] =
 def _explained(
     context: RunContext, model: Any, images: Sequence[ModelInput], targets: Sequence[int], margin: bool
 ) -> Tensor:
-    """(rows, B, rows, cols) of images of one shape, NaN where a method fails."""
-    maps = make_maps(model, context.rows, images, targets, margin, context.batches, strict=False)
-    return maps.stacked(context.rows, 0)
+    """(methods, B, rows, cols) of images of one shape, NaN where a method fails."""
+    maps = make_maps(model, context.configurations, images, targets, margin, context.batches, strict=False)
+    return maps.stacked(context.configurations, 0)
 
 
 def _targets(context: RunContext, targets: Sequence[int]) -> list[Any]:

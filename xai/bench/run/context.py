@@ -12,7 +12,7 @@ from xai.bench.config.method_configurations import (
     configured_controls,
     configured_methods,
 )
-from xai.bench.config.reading import resolve_protocols
+from xai.bench.config.reading import import_code, resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder
 from xai.bench.data.sources import ImageSource, open_source
@@ -40,7 +40,8 @@ class RunContext:
         folder: Of the run: maps and views are kept in it.
         given: The model, if it is not to be loaded as the configuration says.
         plans: Only to plan for workers on other devices: the model is held on the CPU.
-        trust_code: Whether the `factory` of the model's YAML may run, here and where this is sent.
+        trust_code: Whether code may run that the configuration or the model's YAML names, here and where
+            this is sent.
     """
 
     config: BenchmarkConfig
@@ -56,6 +57,14 @@ class RunContext:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PLAIN} | {"_shard": None, "_maps": None}
+
+    def import_code(self) -> None:
+        """Import what the configuration names as `package.module:Class`, in each process before all else.
+
+        Raises:
+            ConfigError: It is not trusted, or cannot be imported.
+        """
+        import_code(self.config, self.trust_code)
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -87,7 +96,7 @@ class RunContext:
         return {one.name: one for one in resolve_protocols(self.config)}
 
     @cached_property
-    def rows(self) -> list[MethodConfiguration]:
+    def configurations(self) -> list[MethodConfiguration]:
         """Methods, then controls."""
         return configured_methods(self.config) + configured_controls(self.config)
 
@@ -156,15 +165,15 @@ class RunContext:
         return known, [labels.index(str(one.label)) for one in known], excluded
 
     def maps(self, shard: int, images: Sequence[ModelInput], targets: Sequence[int], kind: str) -> ShardMaps:
-        """Maps of all rows, read from the run's folder where they are there; else those of the last shard."""
+        """Maps of all methods, from the run's folder where they are there; else those of the last shard."""
 
         def make() -> ShardMaps:
             margin = self.config.explain == "margin"
             return make_maps(
-                self.classifier, self.rows, images, targets, margin, self.batches, strict=shard == 0
+                self.classifier, self.configurations, images, targets, margin, self.batches, strict=shard == 0
             )
 
-        place, key = self._kept_in(shard), maps_key(self.classifier, self.rows, images, targets)
+        place, key = self._kept_in(shard), maps_key(self.classifier, self.configurations, images, targets)
         if place is not None:
             return cached_maps(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
         if self._maps is None or self._maps[0] != key:

@@ -25,10 +25,10 @@ class Estimate:
 
     Args:
         plan: The work items.
-        rows: Methods and controls.
-        forwards: Forward passes of perturbed images: measured on one image, times images and rows.
+        rows: How many methods and controls.
+        forwards: Forward passes of perturbed images: measured on one image, times images and methods.
         seconds_per_forward: Of perturbed images, in full batches.
-        seconds_per_map: By row, per image.
+        seconds_per_map: By method configuration, per image.
         seconds: Of the whole run, without the checks.
         device: Where it was measured.
         unusable: Images known not to be usable, and why.
@@ -68,10 +68,11 @@ def estimate(
     Raises:
         As `run_benchmark`.
     """
-    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
+    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     context = RunContext(config, None, classifier, trust_code=trust_code)
+    context.import_code()
     plan = make_plan(config, context.classifier)
-    images, rows = len(plan.source), len(context.rows)
+    images, rows = len(plan.source), len(context.configurations)
     with evaluation_mode(context.classifier):
         image = _first(context, plan)
         timed = _time_maps(context, image)
@@ -99,13 +100,15 @@ def _first(context: RunContext, plan: Plan) -> ModelInput:
 def _time_maps(context: RunContext, image: ModelInput) -> dict[str, float]:
     target = [int(image.logits.argmax())]
     margin = context.config.explain == "margin"
-    make_maps(context.classifier, context.rows, [image], target, margin, context.batches)  # warms up
-    maps = make_maps(context.classifier, context.rows, [image], target, margin, context.batches)
+    make_maps(
+        context.classifier, context.configurations, [image], target, margin, context.batches
+    )  # warms up
+    maps = make_maps(context.classifier, context.configurations, [image], target, margin, context.batches)
     return {name: cost.seconds for name, cost in maps.cost.items()}
 
 
 def _time_forwards(context: RunContext, image: ModelInput) -> tuple[list[int], float]:
-    """Forward passes per image and row, by protocol, and the time of one in full batches."""
+    """Forward passes per image and method, by protocol, and the time of one in full batches."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:
         return [], 0.0

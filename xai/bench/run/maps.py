@@ -21,14 +21,16 @@ from xai.bench.run.inputs import Exclusion, ModelInput, by_shape
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
 
-MAPS_NAME = re.compile(r".+/\d{1,9}", re.DOTALL)  # of a tensor: row, place among the shapes of the images
+MAPS_NAME = re.compile(
+    r".+/\d{1,9}", re.DOTALL
+)  # of a tensor: method configuration, place among the shapes of the images
 _COST = TypeAdapter(dict[str, tuple[float, int]])
 _FAILURES = TypeAdapter(list[tuple[str, str, str]])
 
 
 @dataclass(frozen=True)
 class MapCost:
-    """Of one row on one shard.
+    """Of one method configuration on one shard.
 
     Args:
         seconds: Per image.
@@ -41,36 +43,36 @@ class MapCost:
 
 @dataclass(frozen=True, eq=False)
 class ShardMaps:
-    """Relevance of every row for the images of a shard.
+    """Relevance by every method configuration for the images of a shard.
 
     Args:
-        relevance: (row name, place among `by_shape` of the images) → (B, rows, cols) float32; NaN where the
-            method failed.
-        cost: By row name.
-        failures: (image id, row name, reason).
+        relevance: (name of the method configuration, place among `by_shape` of the images) → (B, rows, cols)
+            float32; NaN where the method failed.
+        cost: By name of the method configuration.
+        failures: (image id, name of the method configuration, reason).
     """
 
     relevance: dict[tuple[str, int], Tensor]
     cost: dict[str, MapCost]
     failures: tuple[tuple[str, str, str], ...]
 
-    def stacked(self, rows: Sequence[MethodConfiguration], group: int) -> Tensor:
-        """(rows, B, rows, cols) of the images of one shape; NaN where a method failed."""
-        return torch.stack([self.relevance[row.name, group] for row in rows])
+    def stacked(self, configurations: Sequence[MethodConfiguration], group: int) -> Tensor:
+        """(methods, B, rows, cols) of the images of one shape; NaN where a method failed."""
+        return torch.stack([self.relevance[configuration.name, group] for configuration in configurations])
 
     def exclusions(self, protocol: str) -> list[Exclusion]:
         """The failures, as they stand under a protocol."""
-        return [Exclusion(image, row, protocol, reason) for image, row, reason in self.failures]
+        return [Exclusion(image, name, protocol, reason) for image, name, reason in self.failures]
 
 
 def maps_key(
     classifier: Classifier,
-    rows: Sequence[MethodConfiguration],
+    configurations: Sequence[MethodConfiguration],
     images: Sequence[ModelInput],
     targets: Sequence[int],
 ) -> str:
     """Digest of everything that the maps depend on."""
-    what = [[row.name, row.hash] for row in rows]
+    what = [[configuration.name, configuration.hash] for configuration in configurations]
     which = [[one.hash, target] for one, target in zip(images, targets, strict=True)]
     return digest([classifier.fingerprint, what, which], 32)
 
@@ -86,58 +88,60 @@ def cached_maps(path: Folder, key: str, make: Callable[[], ShardMaps]) -> ShardM
 
 def make_maps(
     classifier: Classifier,
-    rows: Sequence[MethodConfiguration],
+    configurations: Sequence[MethodConfiguration],
     images: Sequence[ModelInput],
     targets: Sequence[int],
     margin: bool,
     batches: Batches,
     strict: bool = True,
 ) -> ShardMaps:
-    """Relevance of every row for every image.
+    """Relevance by every method configuration for every image.
 
     Args:
         classifier: What is explained.
-        rows: The methods.
+        configurations: The methods.
         images: Of one shard.
         targets: Class index of each image.
         margin: Whether the margin of the class over the others is explained, instead of its logit.
         batches: How many images at once.
-        strict: Whether a row that fails on every image is an error: it cannot explain the model.
+        strict: Whether a method that fails on every image is an error: it cannot explain the model.
 
     Raises:
-        UsageError: Options of a row do not fit the model.
+        UsageError: Options of a method do not fit the model.
         ModelError: See `strict`.
     """
     class_of = dict(zip([one.index for one in images], targets, strict=True))
     relevance: dict[tuple[str, int], Tensor] = {}
     cost: dict[str, MapCost] = {}
     failures: list[tuple[str, str, str]] = []
-    for row in rows:
-        job = _Job(classifier, row, class_of, margin, batches)
+    for configuration in configurations:
+        job = _Job(classifier, configuration, class_of, margin, batches)
         for group, same in enumerate(by_shape(images)):
-            relevance[row.name, group] = job.maps(same)
-        cost[row.name] = MapCost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
-        failures += [(image, row.name, reason) for image, reason in job.failures.items()]
+            relevance[configuration.name, group] = job.maps(same)
+        cost[configuration.name] = MapCost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
+        failures += [(image, configuration.name, reason) for image, reason in job.failures.items()]
         if strict and images and len(job.failures) == len(images):
             reason = next(iter(job.failures.values()))
-            raise ModelError(f"Method {row.name!r} failed on each of {len(images)} images: {reason}")
+            raise ModelError(
+                f"Method {configuration.name!r} failed on each of {len(images)} images: {reason}"
+            )
     return ShardMaps(relevance, cost, tuple(failures))
 
 
 class _Job:
-    """One row over the images of a shard."""
+    """One method configuration over the images of a shard."""
 
     def __init__(
         self,
         classifier: Classifier,
-        row: MethodConfiguration,
+        configuration: MethodConfiguration,
         class_of: dict[int, int],
         margin: bool,
         batches: Batches,
     ):
         self.classifier = classifier
-        self.method = attr.create(row.method, classifier, **row.options)
-        self.row = row
+        self.method = attr.create(configuration.method, classifier, **configuration.options)
+        self.configuration = configuration
         self.class_of = class_of
         self.margin = margin
         self.batches = batches
@@ -163,7 +167,7 @@ class _Job:
             with self.meter:
                 relevance = self.method.attribute_patches(pixels, wanted)
         except UsageError as error:
-            raise UsageError(f"Method {self.row.name!r}: {error.message}", error.hint) from None
+            raise UsageError(f"Method {self.configuration.name!r}: {error.message}", error.hint) from None
         except XaiError as error:
             if len(batch) > 1:
                 return [found for one in batch for found in self._batch([one], target)]
@@ -200,14 +204,14 @@ def _read(path: Folder, key: str) -> ShardMaps | None:
     for name, values in tensors.items():
         if not MAPS_NAME.fullmatch(name) or values.ndim != 3 or values.dtype != torch.float32:
             return None
-        row, _, group = name.rpartition("/")
-        relevance[row, int(group)] = values
+        configuration, _, group = name.rpartition("/")
+        relevance[configuration, int(group)] = values
     try:
         cost = _COST.validate_json(about.get("cost", ""))
         failures = _FAILURES.validate_json(about.get("failures", ""))
     except ValidationError:
         return None
-    if {row for row, _ in relevance} != {*cost}:
+    if {configuration for configuration, _ in relevance} != {*cost}:
         return None
     return ShardMaps(relevance, {name: MapCost(*one) for name, one in cost.items()}, tuple(failures))
 

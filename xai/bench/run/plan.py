@@ -162,8 +162,8 @@ def make_plan(
     protocols = resolve_protocols(config)
     _check_protocols(protocols, classifier)
     source = open_source(config.data, run, each)
-    rows = configured_methods(config) + configured_controls(config)
-    identity = _identity(config, classifier, protocols, rows, source)
+    configurations = configured_methods(config) + configured_controls(config)
+    identity = _identity(config, classifier, protocols, configurations, source)
     common = {key: value for key, value in identity.items() if key not in ("data", "protocols")}
     names = {one.name: one.hash for one in protocols}
     if metrics_of(config, "map", "mask"):
@@ -173,7 +173,7 @@ def make_plan(
 
     @cache
     def forwards(name: str, images: int, greedy: int) -> int:
-        return _forwards(config, classifier, protocols, name, len(rows) * images, greedy)
+        return _forwards(config, classifier, protocols, name, len(configurations) * images, greedy)
 
     def of_images(name: str, images: range) -> int:
         greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
@@ -201,14 +201,14 @@ def _identity(
     config: BenchmarkConfig,
     classifier: Classifier,
     protocols: Sequence[Protocol],
-    rows: Sequence[MethodConfiguration],
+    configurations: Sequence[MethodConfiguration],
     source: ImageSource,
 ) -> dict[str, Any]:
     said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
     return said | {
         "model": classifier.fingerprint,
         "autocast": config.autocast,
-        "methods": {row.name: row.hash for row in rows},
+        "methods": {configuration.name: configuration.hash for configuration in configurations},
         "protocols": {one.name: one.hash for one in protocols},
         "data": {"images": len(source), "digest": source.digest()},
         "shard_size": config.shard_size,

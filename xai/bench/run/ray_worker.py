@@ -46,6 +46,7 @@ class Worker:
 
             keep_freed_memory()
             torch.set_num_threads(self._threads)
+            self._context.import_code()
             _same("versions", self._expected["versions"], decisive())
             _same("model", self._expected["model"], self._context.classifier.fingerprint)
         except XaiError as error:

@@ -25,7 +25,7 @@ class RecordTemplate:
         protocol_hash: Digest.
         images: Of one shape.
         targets: Class index of each.
-        cost: Of the attributions, by row name.
+        cost: Of the attributions, by name of the method configuration.
         seed: Of the run.
     """
 
@@ -43,13 +43,13 @@ class RecordTemplate:
         return replace(self, images=images, targets=targets)
 
     def perturbed(
-        self, metric: str, rows: Sequence[MethodConfiguration], scores: Scores, usable: Tensor
+        self, metric: str, configurations: Sequence[MethodConfiguration], scores: Scores, usable: Tensor
     ) -> list[Record]:
-        """Records of a perturbation metric, for the maps (rows, B) that are usable."""
+        """Records of a perturbation metric, for the maps (methods, B) that are usable."""
         fractions = () if scores.fractions is None else tuple(scores.fractions.tolist())
         return [
             self._record(
-                row,
+                configuration,
                 place,
                 metric,
                 float(scores.value[m, place]),
@@ -60,7 +60,7 @@ class RecordTemplate:
                 clean=float(scores.clean[place]),
                 baseline=float(scores.baseline[place]),
             )
-            for m, row in enumerate(rows)
+            for m, configuration in enumerate(configurations)
             for place in range(len(self.images))
             if usable[m, place]
         ]
@@ -68,7 +68,7 @@ class RecordTemplate:
     def plain(
         self,
         metric: str,
-        row: MethodConfiguration,
+        configuration: MethodConfiguration,
         places: Sequence[int],
         values: Sequence[float],
         *,
@@ -81,7 +81,7 @@ class RecordTemplate:
             curve = tuple(curves[number]) if curves else ()
             found.append(
                 self._record(
-                    row,
+                    configuration,
                     place,
                     metric,
                     float(value),
@@ -93,19 +93,19 @@ class RecordTemplate:
         return found
 
     def _record(
-        self, row: MethodConfiguration, place: int, metric: str, value: float, **more: object
+        self, configuration: MethodConfiguration, place: int, metric: str, value: float, **more: object
     ) -> Record:
         image, target = self.images[place], self.targets[place]
-        cost = self.cost.get(row.name, MapCost(nan, 0))
-        info = METHODS[row.method].info if row.method in METHODS else None
+        cost = self.cost.get(configuration.name, MapCost(nan, 0))
+        info = METHODS[configuration.method].info if configuration.method in METHODS else None
         fields: dict[str, object] = {
             "image": image.id,
             "group": image.group,
             "label": image.label,
             "kind": image.kind,
             "target": self.classifier.labels[target],
-            "method": row.name,
-            "control": row.control,
+            "method": configuration.name,
+            "control": configuration.control,
             "metric": metric,
             "protocol": self.protocol,
             "value": value,
@@ -115,7 +115,7 @@ class RecordTemplate:
             "peak_bytes": cost.peak_bytes,
             "seed": self.seed,
             "model_hash": self.classifier.fingerprint,
-            "method_hash": row.hash,
+            "method_hash": configuration.hash,
             "protocol_hash": self.protocol_hash,
             "image_hash": image.hash,
         }

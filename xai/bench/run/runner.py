@@ -139,7 +139,8 @@ def run_benchmark(
         engine: Who does the work, with the same records: "local", this process, or "ray", the workers of a
             Ray cluster.
         ray: See `RayOptions`; for the engine ray only.
-        trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
+        trust_code: Whether the `factory` of the model's YAML may run, and methods, metrics and operators be
+            imported that are named as `package.module:Class`; no configuration can say so itself.
 
     Raises:
         UsageError: Another process writes the folder, an unknown engine, or a cluster without room.
@@ -148,12 +149,13 @@ def run_benchmark(
         ModelError: The model cannot be loaded or explained.
     """
     arrow()  # missing libraries are an error before the work, not after it
-    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config)
+    config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     store = Store(out)
     begun = perf_counter()
     tell = progress or (lambda state: None)
     with engine_of(engine, ray) as at_work:
         context = RunContext(config, store.folder, classifier, plans=at_work.plans, trust_code=trust_code)
+        context.import_code()
         plan = make_plan(config, context.classifier, store.folder, at_work.each)
         context.source = plan.source
         with only_writer(store.folder):
@@ -256,9 +258,15 @@ def _open(
         "identity": plan.identity,
         "protocols": [one.describe() | {"hash": one.hash} for one in context.protocols.values()],
         "methods": [
-            {"name": row.name, "method": row.method, "options": dict(row.options), "control": row.control}
-            | {"hash": row.hash}
-            for row in context.rows
+            {
+                "name": configuration.name,
+                "method": configuration.method,
+                "options": dict(configuration.options),
+                "control": configuration.control,
+            }
+            | {"hash": configuration.hash}
+            | ({} if configuration.code is None else {"code": configuration.code})
+            for configuration in context.configurations
         ],
         "plan": {"images": len(plan.source), "units": len(plan.work_items)},
         "sessions": sessions,

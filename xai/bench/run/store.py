@@ -16,6 +16,7 @@ from xai.bench.run.inputs import Exclusion
 from xai.bench.run.masks import Counts, added
 from xai.bench.run.plan import WorkItem
 from xai.core import DataError, Record, UsageError, nearest
+from xai.core.imports import is_import_path
 from xai.metrics import METRICS
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
@@ -181,6 +182,12 @@ class Store:
         """Of one part; the kind of manipulation is null where an older version wrote it."""
         path = self.part(key)
         table = self._read(path, schema, nulls=MAY_BE_NULL, lacks=("kind",))
+        for metric in _metrics(table):
+            if metric not in METRICS and is_import_path(metric):
+                raise DataError(
+                    f"{path} has scores of {metric}, code that was not imported.",
+                    f"In Python: xai.metrics.METRICS.resolve({metric!r}, trusted=True), then what you asked for.",
+                )
         if (wrong := _records_fault(table)) is not None:
             raise DataError(f"{path} is broken: {wrong}.", AGAIN)
         return table
@@ -215,7 +222,7 @@ def read_run(run: str | Folder) -> RunDescription:
 
 
 def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any:
-    """Records of a run, finished or not, as a pandas DataFrame: one row per image, method, metric, protocol.
+    """Records of a run, finished or not, as a pandas DataFrame: one line per image, method, metric, protocol.
 
     Args:
         run: Its folder.
@@ -271,15 +278,18 @@ def export(run: str | Folder, path: str | Path) -> int:
 def _records_fault(table: Any) -> str | None:
     """What is wrong with the records of a part, None if nothing is."""
     compute, names = importlib.import_module("pyarrow.compute"), table.column_names
-    if "metric" in names:
-        for metric in compute.unique(table["metric"]).to_pylist():
-            if metric not in METRICS:
-                return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
+    for metric in _metrics(table):
+        if metric not in METRICS:
+            return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
     if {"curve", "fractions"} <= {*names}:
         lengths = compute.list_value_length(table["curve"])
         if not lengths.equals(compute.list_value_length(table["fractions"])):
             return "a curve has another number of points than of fractions"
     return None
+
+
+def _metrics(table: Any) -> list[str]:
+    return table["metric"].unique().to_pylist() if "metric" in table.column_names else []
 
 
 def _schema() -> Any:

@@ -56,7 +56,7 @@ def _run(context: RunContext, item: WorkItem) -> WorkResult:
                 seed=context.config.seed,
             )
             if places:
-                relevance, usable = _usable(maps.stacked(context.rows, group)[:, places])
+                relevance, usable = _usable(maps.stacked(context.configurations, group)[:, places])
                 if protocol is not None:
                     records += _perturbed(context, protocol, sheet, relevance, usable)
                 elif item.protocol == MAPS:
@@ -87,7 +87,7 @@ def _perturbed(
     records = [
         record
         for metric in metrics
-        for record in sheet.perturbed(metric, context.rows, found[metric], usable)
+        for record in sheet.perturbed(metric, context.configurations, found[metric], usable)
     ]
     chosen = [i for i, one in enumerate(sheet.images) if one.index < context.config.controls.greedy_images]
     if chosen:
@@ -95,16 +95,16 @@ def _perturbed(
         pixels, targets = pixels[chosen], targets[chosen]
         order = greedy_order(context.stream, pixels, targets, protocol.operator)[None]
         found = evaluate(context.stream, metrics, pixels, order, targets, protocol, seed=context.config.seed)
-        row = greedy_configuration(context.config)
+        greedy = greedy_configuration(context.config)
         _, usable = _usable(order)
-        records += [r for metric in metrics for r in part.perturbed(metric, [row], found[metric], usable)]
+        records += [r for metric in metrics for r in part.perturbed(metric, [greedy], found[metric], usable)]
     return records
 
 
 def _looked_at(context: RunContext, sheet: RecordTemplate, relevance: Tensor, usable: Tensor) -> list[Record]:
     """Metrics of the map alone, and of the map and the mask for images that have one."""
     records = []
-    for m, row in enumerate(context.rows):
+    for m, configuration in enumerate(context.configurations):
         for metric in metrics_of(context.config, "map", "mask"):
             function = METRICS[metric].function
             if function is None:
@@ -118,12 +118,12 @@ def _looked_at(context: RunContext, sheet: RecordTemplate, relevance: Tensor, us
             chosen = relevance[m, places]
             values = function(chosen, _masks(sheet.images, places)) if masked else function(chosen)
             ties = tie_fraction(chosen.flatten(1)).tolist()
-            records += sheet.plain(metric, row, places, values.tolist(), ties=ties)
+            records += sheet.plain(metric, configuration, places, values.tolist(), ties=ties)
     return records
 
 
 def _usable(relevance: Tensor) -> tuple[Tensor, Tensor]:
-    """Relevance with zeros where a method failed, and (rows, B) where it did not."""
+    """Relevance with zeros where a method failed, and (methods, B) where it did not."""
     usable = relevance.isfinite().flatten(2).all(-1)
     return torch.where(usable[..., None, None], relevance, 0.0), usable
 
