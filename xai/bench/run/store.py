@@ -186,7 +186,7 @@ class Store:
             if metric not in METRICS and is_import_path(metric):
                 raise DataError(
                     f"{path} has scores of {metric}, code that was not imported.",
-                    f"In Python: xai.metrics.METRICS.resolve({metric!r}, trusted=True), then what you asked for.",
+                    f"In Python: xai.metrics.METRICS.resolve({metric!r}, trusted=True) and then this.",
                 )
         if (wrong := _records_fault(table)) is not None:
             raise DataError(f"{path} is broken: {wrong}.", AGAIN)
