@@ -62,6 +62,15 @@ def explain(
     Raises:
         XaiError: A wrong name or option, a model that cannot be explained, a folder that cannot be written,
             and, when `failures` is None, an image that cannot be read or explained.
+
+    Examples:
+        >>> import xai
+        >>> from xai.data import shipped_samples
+        >>> (explanation,) = xai.explain(shipped_samples()[0].path, method="gradient_weighted_attention")
+        >>> explanation.predicted
+        'real'
+        >>> {name: relevance.shape for name, relevance in explanation.maps.items()}
+        {'real': (14, 14), 'fake': (14, 14)}
     """
     explanations = []
     with language(lang):

@@ -87,6 +87,16 @@ def load(
     Raises:
         UsageError: When the spec or an option is wrong, or `problem_type` contradicts the model.
         ModelError: When the model or its weights are missing, broken or do not fit, or it is a regression.
+
+    Examples:
+        >>> import xai
+        >>> from xai.data import shipped_samples
+        >>> model = xai.load("demo")
+        >>> model.labels
+        ('real', 'fake')
+        >>> pixels = model.preprocess(shipped_samples()[0].image)
+        >>> model(pixels[None]).shape
+        torch.Size([1, 2])
     """
     wanted = _as_dtype(dtype)
     if not isinstance(spec, str | Path | nn.Module):
