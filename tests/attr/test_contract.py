@@ -51,8 +51,9 @@ def test_pixels_carry_the_patches_relevance(name: str) -> None:
 
 def test_targets_per_example(name: str) -> None:
     method, x = make(name, build("clip")), pixels(4)
-    together = method.attribute_patches(x, [0, 1, 2, 1])
-    for i, target in enumerate([0, 1, 2, 1]):
+    targets = [0, Margin(1), 2, Margin(1, 0)]
+    together = method.attribute_patches(x, targets)
+    for i, target in enumerate(targets):
         torch.testing.assert_close(together[i : i + 1], method.attribute_patches(x[i : i + 1], target))
     assert torch.isfinite(method.attribute_patches(x, Margin(1))).all()
 

@@ -11,9 +11,10 @@ from vit_zoo import build, pixels
 from xai.attr import create
 from xai.attr.base import spread_patches
 from xai.core import Margin, UsageError
+from xai.core.score import score
+from xai.core.target import image_targets
 from xai.metrics import METRICS
 from xai.metrics.captum_metrics import infidelity, nudge, removed_patches, sensitivity_max
-from xai.metrics.targets import per_image, read_scores
 from xai.perturb import image_seeds, make_operator, on_pixels
 
 TARGETS = [1, [0, 2, 1], Margin(1), Margin(2, 0), [Margin(1), 0, Margin(0, 2)]]
@@ -25,11 +26,11 @@ class Explained(nn.Module):
 
     def __init__(self, model: nn.Module, target: object, images: int):
         super().__init__()
-        self.model, self.targets = model, per_image(target, images)
+        self.model, self.targets = model, image_targets(target, images)
 
     def forward(self, x: Tensor) -> Tensor:
         copies = len(x) // len(self.targets)
-        return read_scores(self.model(x), [t for t in self.targets for _ in range(copies)])
+        return score(self.model(x), [t for t in self.targets for _ in range(copies)])
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
@@ -202,10 +203,10 @@ def test_sensitivity_of_maps_known_on_paper() -> None:
 def test_scores_of_targets() -> None:
     logits = torch.tensor([[1.0, 5.0, 3.0]]).repeat(4, 1)
     targets = [2, Margin(2), Margin(1), Margin(2, 0)]
-    assert read_scores(logits, targets).tolist() == [3, -2, 2, 2]
-    assert read_scores(torch.tensor([[4.0], [5.0]]), per_image(None, 2)).tolist() == [4, 5]
-    assert per_image(torch.tensor([1, 2]), 2) == [1, 2]
-    assert per_image([1], 3) == [1, 1, 1]
+    assert score(logits, targets).tolist() == [3, -2, 2, 2]
+    assert score(torch.tensor([[4.0], [5.0]]), image_targets(None, 2)).tolist() == [4, 5]
+    assert image_targets(torch.tensor([1, 2]), 2) == [1, 2]
+    assert image_targets([1], 3) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

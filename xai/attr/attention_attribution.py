@@ -14,8 +14,8 @@ from xai.attr.gradient_attention import read_out
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core.options import check_counts
+from xai.core.target import Target
 
 
 @register

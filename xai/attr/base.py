@@ -28,14 +28,16 @@ from xai.attention import (
     uncompiled,
 )
 from xai.attr.layers import LayerFusion
-from xai.attr.target import Scores, Target, normalise_target, select_target
 from xai.core import PatchGrid, UsageError
+from xai.core.score import read_target, score
+from xai.core.target import Target
 
 Pixels = Float[Tensor, "b channels height width"]
 PatchMap = Float[Tensor, "b rows cols"]
 PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
 TokenMap = Float[Tensor, "b tokens"]
+Scores = Float[Tensor, "b"]
 
 Family = Literal["attention", "gradient", "perturbation", "control"]
 
@@ -224,7 +226,7 @@ class PatchAttribution(Attribution):
         raise NotImplementedError
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:
-        return [normalise_target(target, self.model) for target in targets]
+        return [read_target(target, self.model) for target in targets]
 
     @abstractmethod
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
@@ -350,7 +352,7 @@ def scores(logits: Any, target: Target) -> Scores:
             f"The model returns {type(logits).__name__}, not a tensor of logits.",
             "Load it with xai.load(...), which unwraps it.",
         )
-    return select_target(logits, target)
+    return score(logits, target)
 
 
 def _outside_graph(value: Any) -> Any:

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xai.attr.base import scores
-from xai.attr.target import Target
 from xai.core import problem_type_of
-from xai.perturb.scores import EXCLUSIVE, class_log_odds, probabilities
+from xai.core.score import EXCLUSIVE, class_log_odds
+from xai.core.target import Target
 
 VALUES = ("probability", "log_odds", "logit")
 
@@ -65,8 +65,6 @@ def check_targets(logits: Any, targets: Sequence[Target], images: int) -> None:
 
 def targets_of(target: Target, image: Int[Tensor, "s"]) -> Target:
     """The target of the given images, where the batch has one for each."""
-    if isinstance(target, Tensor) and target.numel() > 1:
-        return target[image.to(target.device)]
     return [target[i] for i in image.tolist()] if isinstance(target, list) else target
 
 
@@ -86,5 +84,7 @@ def class_values(logits: Any, value: str, model: nn.Module | None = None) -> Any
     """
     if value == "logit" or not isinstance(logits, Tensor):
         return logits
-    read = probabilities if value == "probability" else class_log_odds
-    return read(accurate(logits), EXCLUSIVE if model is None else problem_type_of(model))
+    problem_type = EXCLUSIVE if model is None else problem_type_of(model)
+    if value == "probability":
+        return problem_type.probabilities(accurate(logits))
+    return class_log_odds(accurate(logits), problem_type)

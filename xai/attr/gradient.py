@@ -9,11 +9,20 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels, like_inputs, scores
+from xai.attr.base import (
+    MethodInfo,
+    PatchAttribution,
+    PatchMap,
+    PatchMaps,
+    Pixels,
+    Scores,
+    like_inputs,
+    scores,
+)
 from xai.attr.registry import register
-from xai.attr.target import Scores, Target
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts
+from xai.core.target import Target
 from xai.perturb import Operator, baseline_images, operator_of
 
 
@@ -136,16 +145,25 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
     ) -> Pixels:
         """Captum's result, (B, 3, H, W)."""
         self._score(pixels, target, args)  # Captum expands the target, so a wrong one must be told here
-        margin = target if isinstance(target, Margin) else None
+        each = target if isinstance(target, list) else [target]
+        margins = list(dict.fromkeys(one for one in each if isinstance(one, Margin)))
 
         def forward(x: Tensor, *more: Any) -> Tensor:
+            """The logits, after the margins: a column of these is what Captum takes for a target."""
             logits = self.model(x, *more)
-            return logits if margin is None else scores(logits, margin)
+            if not margins:
+                return logits
+            return torch.cat([*(scores(logits, one)[:, None] for one in margins), logits], dim=1)
+
+        def column(one: Target) -> Target:
+            if isinstance(one, Margin):
+                return margins.index(one)
+            return one + len(margins) if margins else one
 
         return CaptumIntegratedGradients(forward).attribute(
             pixels,
             baselines=self._baseline(pixels) if baselines is None else baselines,
-            target=None if margin is not None else target,  # pyright: ignore[reportArgumentType]
+            target=[column(one) for one in each] if isinstance(target, list) else column(target),
             additional_forward_args=args or None,
             n_steps=n_steps or self.n_steps,
             method=method,

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, Pixels, scores
+from xai.attr.base import MethodInfo, Pixels, Scores, scores
 from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
-from xai.attr.target import Scores, Target
 from xai.core import UsageError
+from xai.core.target import Target
 from xai.perturb import Operator, baseline_images, operator_of
 
 Flat = Float[Tensor, "b n"]

@@ -14,10 +14,10 @@ from xai.attr.batching import arguments_of
 from xai.attr.layers import resolve_layers
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import watch_transformations
 from xai.core.options import check_counts
+from xai.core.target import Target
 
 RowMaps = Float[Tensor, "targets b rows tokens"]  # targets: 1 where all have the same
 

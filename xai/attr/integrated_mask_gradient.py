@@ -10,15 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import Probe, mask_patches
-from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores, scores
 from xai.attr.batching import arguments_of
 from xai.attr.layers import LayerFusion
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
 from xai.attr.recorded_attention import output_gradients, per_head
 from xai.attr.registry import register
-from xai.attr.target import Scores, Target
 from xai.core import ModelError
 from xai.core.options import check_counts, check_option
+from xai.core.target import Target
 
 PATHS_OVER = ("all_layers", "layers_up", "layers_down")
 

@@ -12,9 +12,9 @@ from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.attr.transformer_blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
 from xai.core.options import check_option
+from xai.core.target import Target
 
 
 @register

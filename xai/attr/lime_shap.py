@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchMaps, Pixels
+from xai.attr.base import MethodInfo, PatchMaps, Pixels, Scores
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.target import Scores, Target
 from xai.core import UsageError, derive_seed
 from xai.core.options import check_counts
+from xai.core.target import Target
 from xai.perturb import Operator
 
 Present = Bool[Tensor, "coalitions patches"]

@@ -13,9 +13,9 @@ from xai.attr.gradient import patch_sums
 from xai.attr.lrp_gradient import GradientRules
 from xai.attr.lrp_rules import followed
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.core.options import check_option
+from xai.core.target import Target
 
 _AT = ("pixels", "embeddings")
 

@@ -12,9 +12,9 @@ from xai.attr.batching import VALUES, arguments_of, class_values, targets_of
 from xai.attr.occlusion import sliding_windows
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.target import Target
 from xai.core import PatchGrid, UsageError
 from xai.core.options import check_option
+from xai.core.target import Target
 from xai.perturb import Operator
 
 Score = Callable[[Tensor], Tensor]  # (S, patches) bool, present patches → (S,) scores

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.gradient import patch_sums
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import UsageError
+from xai.core.target import Target
 from xai.perturb import image_seeds
 
 

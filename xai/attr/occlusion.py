@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.target import Target
 from xai.core import PatchGrid
 from xai.core.options import check_counts
+from xai.core.target import Target
 from xai.perturb import Operator
 
 

@@ -11,13 +11,13 @@ from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores, scores
 from xai.attr.batching import accurate
 from xai.attr.gradient import patch_sums
 from xai.attr.registry import register
-from xai.attr.target import Scores, Target
 from xai.core import ModelError
 from xai.core.options import check_option
+from xai.core.target import Target
 
 FineMap = Float[Tensor, "b c height width"]  # c: 1 or the input's channels
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, Probe
 from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels, scores
-from xai.attr.target import Target
 from xai.core import ModelError, UsageError
+from xai.core.target import Target
 
 TokenMaps = Float[Tensor, "targets b tokens"]
 HeadMaps = Float[Tensor, "targets b layers heads tokens"]

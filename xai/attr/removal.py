@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from xai.attr.base import PatchAttribution, Pixels
 from xai.attr.batching import arguments_of, variant_scores
-from xai.attr.target import Target
 from xai.core import ModelError
 from xai.core.options import check_counts
+from xai.core.target import Target
 from xai.perturb import Operator, image_seeds, operator_of
 
 

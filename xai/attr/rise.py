@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import arguments_of, class_values, variant_scores
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import PatchGrid, UsageError, derive_seed
 from xai.core.options import check_option
+from xai.core.target import Target
 
 
 @register

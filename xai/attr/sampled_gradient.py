@@ -14,9 +14,9 @@ from xai.attr.base import MethodInfo, Pixels, scores
 from xai.attr.batching import accurate, arguments_of, batches, check_targets, targets_of
 from xai.attr.pixel_gradient import CHANNELS, FineMap, PixelGradient
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import UsageError
 from xai.core.options import check_option
+from xai.core.target import Target
 from xai.perturb import image_seeds
 
 

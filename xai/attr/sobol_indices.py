@@ -11,8 +11,8 @@ from torch.quasirandom import SobolEngine
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import arguments_of, variant_scores
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import UsageError, derive_seed
+from xai.core.target import Target
 from xai.perturb import Operator, baseline_images, operator_of
 
 

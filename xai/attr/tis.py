@@ -11,10 +11,10 @@ from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.batching import VALUES, accurate, arguments_of, class_values
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
-from xai.attr.target import Target
 from xai.attr.transformer_blocks import BlockAttribution, TransformerBlocks, block_outputs, tokens_of
 from xai.core import PatchGrid, UsageError
 from xai.core.options import check_option
+from xai.core.target import Target
 from xai.perturb import Operator
 
 

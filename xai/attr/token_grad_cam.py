@@ -14,9 +14,9 @@ from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, score
 from xai.attr.batching import accurate, arguments_of
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.attr.transformer_blocks import tokens_among
 from xai.core import ModelError, PatchGrid, UsageError
+from xai.core.target import Target
 
 
 @register

@@ -11,9 +11,9 @@ from xai.attention import AttentionCall, attention_rows, gradient_rows, row_chun
 from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import Transformation, watch_transformations
+from xai.core.target import Target
 
 
 @register

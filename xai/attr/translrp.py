@@ -14,8 +14,8 @@ from xai.attr.lrp_positive import RelevanceRules, divide
 from xai.attr.lrp_rules import followed
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.core import ModelError
+from xai.core.target import Target
 
 
 @register

@@ -12,10 +12,10 @@ from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import VALUES, arguments_of, class_values, targets_of, variant_scores
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.registry import register
-from xai.attr.target import Target
 from xai.attr.token_grad_cam import TokenEntry, find_entry
 from xai.core import PatchGrid, UsageError
 from xai.core.options import check_option
+from xai.core.target import Target
 from xai.perturb import image_seeds
 from xai.perturb.replace import image_noise
 

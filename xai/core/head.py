@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from xai.core.errors import ModelError, UsageError, nearest
-from xai.core.target import Margin
+from xai.core.target import Margin, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REGRESSION = "regression"
 
@@ -28,8 +31,21 @@ class ProblemType(StrEnum):
         """Whether a label's logit alone says how probable it is."""
         return self is ProblemType.MULTI_LABEL
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """(..., classes) float64 probabilities of logits (..., classes)."""
+    def stands_alone(self, logits: "np.ndarray | Tensor") -> bool:
+        """Whether each logit of (S, C) says by itself how probable its class is."""
+        return self.independent or logits.ndim < 2 or logits.shape[1] == 1
+
+    @overload
+    def probabilities(self, logits: "Tensor") -> "Tensor": ...
+    @overload
+    def probabilities(self, logits: np.ndarray) -> np.ndarray: ...
+    def probabilities(self, logits: Any) -> Any:
+        """The softmax of logits (..., classes), or the sigmoid of each that stands alone.
+
+        NumPy's logits give float64, torch's (S, classes) their own type, in their graph.
+        """
+        if not isinstance(logits, np.ndarray):
+            return logits.sigmoid() if self.stands_alone(logits) else logits.softmax(1)
         exact = np.asarray(logits, np.float64)
         if self.independent:
             return (1 + np.tanh(exact / 2)) / 2  # the sigmoid, which overflows nowhere
@@ -43,6 +59,11 @@ class ProblemType(StrEnum):
         its logit.
         """
         return target if self.independent else Margin(target)
+
+    def own_target(self, target: Target) -> Target:
+        """The target itself, or the class of a margin over all others where that class stands by itself."""
+        over_the_rest = isinstance(target, Margin) and target.negative is None
+        return target.positive if over_the_rest and self.independent else target
 
     @classmethod
     def parse(cls, said: Any, name: str) -> "ProblemType | None":

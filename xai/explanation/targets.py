@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xai.core import Margin, ProblemType, UsageError, class_index, nearest
+from xai.core.target import check_index
 from xai.perturb import without_graph
 
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
@@ -77,8 +78,7 @@ def _is_one(wanted: Any) -> bool:
 
 
 def _parse(wanted: Any, labels: tuple[str, ...], problem_type: ProblemType) -> tuple[str, int | Margin]:
-    if isinstance(wanted, Margin) and wanted.negative is None and problem_type.independent:
-        wanted = wanted.positive
+    wanted = problem_type.own_target(wanted)
     if isinstance(wanted, Margin):
         positive = labels[_index(wanted.positive, labels)]
         negative = "rest" if wanted.negative is None else labels[_index(wanted.negative, labels)]
@@ -103,9 +103,8 @@ def _index(wanted: Any, labels: Sequence[str]) -> int:
         return labels.index(wanted)
     index = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else class_index(wanted)
     if index is not None:
-        if 0 <= index < len(labels):
-            return index
-        raise UsageError(f"No class {wanted}: the model has {len(labels)} classes, 0 … {len(labels) - 1}.")
+        check_index(index, len(labels))
+        return index
     if not isinstance(wanted, str):
         raise UsageError(
             f"Target {wanted!r} is no class.", "Give a class name, its index, a contrast or a Margin."

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import UsageError, derive_seed
+from xai.core.score import read_target, score
+from xai.core.target import ImageTarget, Target, image_targets
 from xai.metrics.base import MetricInfo
 from xai.metrics.registry import register
-from xai.metrics.targets import One, own_margins, per_image, read_scores
 from xai.perturb import Operator, image_seeds, make_operator
 
 SUBSETS = 50
@@ -38,7 +39,7 @@ def infidelity(
     classifier: nn.Module,
     pixels: Tensor,
     relevance: Tensor,
-    target: Any = None,
+    target: Target = None,
     *,
     operator: str | Operator = "mean",
     samples: int = SUBSETS,
@@ -73,7 +74,7 @@ def infidelity(
     """
     _at_least_one(samples=samples, batch_size=batch_size)
     maps = _checked(relevance, pixels)
-    targets = own_margins(per_image(target, len(pixels)), classifier)
+    targets = read_target(image_targets(target, len(pixels)), classifier)
     chosen = make_operator(operator) if isinstance(operator, str) else operator
     seeds = image_seeds(pixels, seed)
     grid = (maps.shape[2], maps.shape[3])
@@ -93,9 +94,9 @@ def infidelity(
                 states[part],
                 torch.tensor(seeds, device=pixels.device)[rows],
             )
-            scores.append(read_scores(logits, [targets[i] for i in rows.tolist()]))
-    score = torch.cat(scores).reshape(len(pixels), samples + 1).cpu()
-    fall = score[:, :1] - score[:, 1:]
+            scores.append(score(logits.detach().double(), [targets[i] for i in rows.tolist()]))
+    table = torch.cat(scores).reshape(len(pixels), samples + 1).cpu()
+    fall = table[:, :1] - table[:, 1:]
     predicted = torch.einsum("mbp,bsp->mbs", maps.flatten(2), removed.flatten(2).double())
     if normalize:
         power = predicted.square().sum(-1, keepdim=True)
@@ -126,7 +127,7 @@ def removed_patches(seed: int, samples: int, grid: tuple[int, int]) -> Tensor:
 def sensitivity_max(
     explain: Callable[[Tensor, Any], Tensor],
     pixels: Tensor,
-    target: Any = None,
+    target: Target = None,
     *,
     radius: float = 0.02,
     samples: int = NUDGES,
@@ -156,7 +157,7 @@ def sensitivity_max(
         raise UsageError(f"radius={radius} must be above 0.")
     if pixels.dim() != 4:
         raise UsageError(f"Pixels must be (B, 3, H, W); got {tuple(pixels.shape)}.")
-    targets, seeds = per_image(target, len(pixels)), image_seeds(pixels, seed)
+    targets, seeds = image_targets(target, len(pixels)), image_seeds(pixels, seed)
     states = [(i, k) for i in range(len(pixels)) for k in range(samples + 1)]
     maps = []
     for start in range(0, len(states), batch_size):
@@ -178,7 +179,9 @@ def nudge(image: Tensor, seed: int, number: int, radius: float) -> Tensor:
     return noise.to(image.device, image.dtype)
 
 
-def _explain(explain: Callable[[Tensor, Any], Tensor], images: Tensor, targets: Sequence[One]) -> Tensor:
+def _explain(
+    explain: Callable[[Tensor, Any], Tensor], images: Tensor, targets: Sequence[ImageTarget]
+) -> Tensor:
     """(S, rows, cols) float64 on the CPU; margins, which differ between images, are asked for one by one."""
     if all(isinstance(t, int) for t in targets):
         return _map(explain(images, torch.tensor(targets, device=images.device)), len(images))

@@ -4,6 +4,7 @@ An operator is a frozen dataclass under `@register` and a line below: `PixelOper
 take those of a baseline image (`prepare` makes it), `Operator` where the model is asked in another way.
 """
 
+from xai.core.score import SCORES as SCORES
 from xai.perturb.blur import Blur as Blur
 from xai.perturb.blur import RiseBlur as RiseBlur
 from xai.perturb.operator import OPERATORS as OPERATORS
@@ -21,7 +22,6 @@ from xai.perturb.replace import Mean as Mean
 from xai.perturb.replace import Minimum as Minimum
 from xai.perturb.replace import Noise as Noise
 from xai.perturb.road import Road as Road
-from xai.perturb.scores import SCORES as SCORES
 from xai.perturb.states import Request as Request
 from xai.perturb.states import States as States
 from xai.perturb.stream import Stream as Stream

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.memory import is_out_of_memory
+from xai.core.score import SCORES
+from xai.core.target import check_index
 from xai.perturb.ranks import image_seeds
-from xai.perturb.scores import SCORES
 from xai.perturb.states import Queue, Request, plan
 
 log = logging.getLogger(__name__)
@@ -172,11 +173,7 @@ class _Reader:
 
     def __call__(self, logits: Tensor, image: Tensor) -> Tensor:
         """(n, scores) float32 of logits (n, classes) of states of the images (n,)."""
-        if self.highest >= logits.shape[1]:
-            raise UsageError(
-                f"Class index {self.highest} is out of range.",
-                f"The model has {logits.shape[1]} classes: 0 … {logits.shape[1] - 1}.",
-            )
+        check_index(self.highest, logits.shape[1])
         logits, targets = logits.float(), self.targets.index_select(0, image)
         read = [SCORES[name](logits, targets, self.problem_type) for name in self.names]
         return torch.stack(read, dim=1)
