@@ -9,7 +9,7 @@ from torch import nn
 from vit_zoo import HEADS, LAYERS, PATCH, WIDTH, ZOO, Logits, build, pixels
 
 from xai.attention import attention_rows, diagnose, find_layout, gradient_rows, probe, record_attention
-from xai.attention.rows import row_chunks
+from xai.attention.record import row_chunks
 from xai.core import ModelError, PatchGrid
 
 READOUT = {

@@ -12,7 +12,7 @@ from vit_zoo import PlainViT
 
 import xai
 from xai.attention import find_layout
-from xai.attention.layout import grid_of
+from xai.attention.probe import grid_of
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.models import Classifier, Preprocessing
 

@@ -1,25 +1,32 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
 from xai.attention.diagnose import Diagnosis, diagnose
-from xai.attention.dropping import drop_patches, entry_of
 from xai.attention.intercept import UnseenAttentionError
-from xai.attention.layout import TokenLayout, check_grid, find_layout, grid_of, prefix_tokens
-from xai.attention.masking import check_maskable, mask_patches
-from xai.attention.probe import Probe, probe
-from xai.attention.record import AttentionCall, Recording, record_attention
-from xai.attention.repeatable import check_repeatable, may_vary, random_state
-from xai.attention.rows import Rows, attention_rows, gradient_rows, row_chunks, score_rows
+from xai.attention.intervene import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
+from xai.attention.probe import Probe, TokenLayout, check_grid, find_layout, grid_of, prefix_tokens, probe
+from xai.attention.record import (
+    AttentionCall,
+    Recording,
+    Rows,
+    attention_rows,
+    gradient_rows,
+    record_attention,
+    row_chunks,
+    score_rows,
+)
 from xai.attention.running import (
     as_written,
+    check_repeatable,
     is_checkpointing,
     is_compiled,
     is_traced,
+    may_vary,
+    random_state,
     refuse_hidden_backward,
     refuse_inference,
     told_recomputation,
     uncompiled,
 )
-from xai.attention.scaling import scale_attention
 
 __all__ = [
     "AttentionCall",
