@@ -10,7 +10,7 @@ from torch import nn
 import xai
 from xai.core import ConfigError
 from xai.models import Classifier
-from xai.models.config import read_config
+from xai.models.detector import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLIP_MEAN = pytest.approx([0.4815, 0.4578, 0.4082], abs=1e-4)

@@ -9,7 +9,7 @@ import xai
 from xai import attr
 from xai.core import ConfigError, ModelError, PatchGrid, UsageError
 from xai.core.grid import parse_grid
-from xai.models.config import DetectorConfig, read_config
+from xai.models.detector import DetectorConfig, read_config
 
 LABELS = ["real", "fake"]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import xai
 from xai.core import ConfigError, ModelError
-from xai.models.towers import TowerOptions, read_clip_config
+from xai.models.pretrained import TowerOptions, read_clip_config
 
 
 def mlp(*layers: nn.Module) -> nn.Module:

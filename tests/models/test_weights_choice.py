@@ -11,7 +11,7 @@ from torch import nn
 import xai
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import open_checkpoint, read_checkpoint
-from xai.models.wrappers import unwrapped
+from xai.models.state_dict import unwrapped
 
 A, B = torch.arange(6.0).reshape(2, 3), torch.ones(2)
 STATE = {"tower.weight": A, "head.bias": B}

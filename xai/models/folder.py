@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError
-from xai.models.hub import from_hub
+from xai.models.pretrained import from_hub
 
 _LARGEST = 5_000_000  # bytes of config.json; the largest have some 100 kB of class names
 _DEEPEST_MODEL = 1000  # layers

@@ -10,8 +10,8 @@ from transformers import AutoImageProcessor
 from transformers.processing_utils import ImagesKwargs
 
 from xai.core import ModelError, XaiError
-from xai.models.hub import from_hub
 from xai.models.preprocessing import Preprocessing
+from xai.models.pretrained import from_hub
 
 # (width, height): odd and even, wide and tall, tiny and large; what the two disagree on shows
 _PROBES = ((37, 50), (601, 317), (317, 600), (5, 4), (224, 224))

@@ -10,9 +10,8 @@ from transformers import CLIPTokenizer
 
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
-from xai.models.detector import Detector, TextSimilarity
-from xai.models.heads import build_head
-from xai.models.towers import TowerOptions, build_text_tower, build_vision_tower
+from xai.models.detector import Detector, TextSimilarity, build_head
+from xai.models.pretrained import TowerOptions, build_text_tower, build_vision_tower
 
 _MOST_VECTORS = 75  # CLIP reads 77 tokens, two of which begin and end the text
 _CLASSES = ("a photo of a real face", "a photo of a fake face")

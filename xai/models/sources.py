@@ -10,8 +10,7 @@ from torch import nn
 
 from xai.core import ModelError, ProblemType, UsageError, nearest
 from xai.core.files import expanded
-from xai.models.classifier import Classifier, Grid
-from xai.models.labels import class_names
+from xai.models.classifier import Classifier, Grid, class_names
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _KINDS = ("demo", "hf", "local", "timm", "open_clip")

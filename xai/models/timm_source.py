@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xai.core import ModelError, UsageError
-from xai.models.classifier import Classifier, Grid
-from xai.models.labels import check_labels
+from xai.models.classifier import Classifier, Grid, check_labels
 from xai.models.preprocessing import Preprocessing
 
 

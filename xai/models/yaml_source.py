@@ -11,9 +11,10 @@ from torch import nn
 
 from xai.core import ConfigError
 from xai.models.classifier import Classifier, Grid
-from xai.models.config import DetectorConfig, read_config
+from xai.models.detector import DetectorConfig, read_config
+from xai.models.families import load_detector
 from xai.models.filling import fill
-from xai.models.published import load_detector, read_preprocessing_keys
+from xai.models.preprocessing import read_preprocessing_keys
 
 SHOWN = 200  # characters of a factory's arguments in a message
 

@@ -1,17 +1,20 @@
-"""Rebuild a vision tower from its weights alone: the shapes say what the configuration was."""
+"""Models of transformers with all of their weights: from the hub, a folder, or rebuilt from a state dict."""
 
 import math
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
     CLIPVisionModel,
-    CLIPVisionModelWithProjection,
     Dinov2Config,
     Dinov2Model,
     Dinov2WithRegistersConfig,
@@ -21,13 +24,115 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.activations import ACT2FN
+from transformers.utils import logging
 
 from xai.core import ConfigError, ModelError, nearest
+from xai.core.text import first_line
 from xai.models.checkpoint import State
-from xai.models.folder import read_config
-from xai.models.hub import check_numbers, complete_from_hub, from_hub, loading_problems
 
+_SLACK = 10_000_000  # numbers: heads and position embeddings that a checkpoint may lack
 _HEAD_WIDTH = 64  # of every published CLIP, DINOv2 and DINOv3
+
+
+def from_hub(load: Callable[..., Any], place: str | None, **options: Any) -> Any:
+    """Call a `from_pretrained`.
+
+    Args:
+        load: It.
+        place: Folder or hub name; None where the weights are among the options.
+        options: Given on.
+
+    Raises:
+        ModelError: When nothing can be loaded.
+    """
+    try:
+        with quiet_transformers():
+            return load(place, **options)
+    except Exception as error:  # a broken configuration meets its end anywhere in the library
+        reason = first_line(error)
+        if "trust_remote_code" in str(error):
+            hint = (
+                "It runs code of its own. If you trust that code: trust_remote_code=True/--trust-remote-code."
+            )
+        elif place is None:
+            hint = "The checkpoint is broken, or num_attention_heads or hidden_act in the YAML do not fit it."
+        elif Path(place).is_dir():
+            hint = "Check that the folder is complete: config.json, weights, preprocessor_config.json."
+        else:
+            hint = "Check the name and the network, or use local:DIR for a folder."
+        raise ModelError(f"{place or 'The tower'} cannot be loaded: {reason}", hint) from error
+
+
+def check_numbers(model_class: Any, config: Any, held: int) -> None:
+    """Refuse a configuration of a model far larger than its weights, before memory is filled with it.
+
+    Args:
+        model_class: With a constructor or `from_config` that takes the configuration.
+        config: It.
+        held: How many numbers the weights can hold.
+
+    Raises:
+        ModelError: With both figures.
+    """
+    build = getattr(model_class, "from_config", model_class)
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            model: nn.Module = build(config)
+    except Exception:  # some models cannot be built without data; loading will say what is wrong
+        return
+    needed = sum(parameter.numel() for parameter in model.parameters())
+    if needed > 4 * held + _SLACK:
+        raise ModelError(
+            f"The configuration describes {type(model).__name__} with {needed:.3g} weights; "
+            f"the checkpoint holds no more than {held:.3g} numbers.",
+            "The configuration is that of another model, or broken.",
+        )
+
+
+def complete_from_hub(load: Callable[..., Any], place: str, **options: Any) -> Any:
+    """Call a model's `from_pretrained` and refuse weights that would be made up; eval mode.
+
+    Raises:
+        ModelError: As `from_hub`, and when weights are missing or of the wrong shape.
+    """
+    model, info = from_hub(load, place, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    if problems := loading_problems(info, "missing", "mismatched"):
+        raise ModelError(
+            f"{place} does not hold the weights that {type(model).__name__} needs: {problems}.",
+            "They would be random. Use a checkpoint that was fine-tuned as a classifier.",
+        )
+    return model.eval()
+
+
+def loading_problems(info: dict[str, Any], *kinds: str) -> str:
+    """What transformers reports of loading, for a message; "" if nothing of these kinds."""
+    said = []
+    for kind in kinds:
+        keys = sorted(
+            f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" if isinstance(key, tuple) else str(key)
+            for key in info[f"{kind}_keys"]
+        )
+        if keys:
+            more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+            said.append(f"{kind}: {', '.join(keys[:_SHOWN])}{more}")
+    return "; ".join(said)
+
+
+_SHOWN = 20  # keys in one message
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers inside the block; its settings are as before afterwards."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -87,18 +192,6 @@ def build_text_tower(state: State, options: TowerOptions) -> CLIPTextModel:
         **_widths(state, tokens[1], options),
     )
     return _build(CLIPTextModel, config, state)
-
-
-def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:
-    """The CLIP tower at "local:DIR" or "hf:ORG/NAME" with its projection, in eval mode."""
-    source, _, rest = place.partition(":")
-    if source not in ("local", "hf") or not rest:
-        raise ConfigError(f"backbone: {place!r} is neither local:DIR nor hf:ORG/NAME.")
-    raw = read_config(rest)
-    config = from_hub(CLIPVisionConfig.from_pretrained, rest)
-    # a whole CLIP says it once for both towers
-    config.projection_dim = raw.get("projection_dim", config.projection_dim)
-    return complete_from_hub(CLIPVisionModelWithProjection.from_pretrained, rest, config=config)
 
 
 def read_clip_config(state: State, options: TowerOptions) -> CLIPVisionConfig:
