@@ -32,11 +32,11 @@ class Checkpoint:
 
     Args:
         state: Names and tensors, of one floating-point type.
-        facts: What was chosen and left beside, JSON-ready, for `Classifier.describe`.
+        description: What was chosen and left beside, JSON-ready, for `Classifier.describe`.
     """
 
     state: State
-    facts: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, object] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> State:
@@ -54,7 +54,7 @@ def open_checkpoint(
 
     The weights are found by what they are, a mapping of names to tensors, however deep; `docs/weights.md`
     has the rules. Of weights and their moving average the average is taken. Floating-point tensors of
-    different types are brought to one that holds them all. Both are said in a warning and in the facts.
+    different types are brought to one that holds them all. Both are said in a warning and in the description.
 
     Args:
         path: A torch or safetensors file, or the index of a sharded one.
@@ -71,15 +71,15 @@ def open_checkpoint(
     source = path.name
     if not isinstance(content, Mapping):
         raise ModelError(f"{path} holds no state dict but {type(content).__name__}.")
-    facts: dict[str, Any] = {}
+    description: dict[str, object] = {}
     if weights_key is not None:
         taken = look_up(content, weights_key, source)
-        facts["weights_key"] = taken.place
+        description["weights_key"] = taken.place
         beside: list[str] = []
     else:
         taken, others = choose(content, source)
         if taken.path:
-            facts["weights_key"] = taken.place
+            description["weights_key"] = taken.place
         beside = [one.place for one in others] + unread_averages(content, taken.path)
     state = {k: v for k, v in taken.state.items() if not (isinstance(k, str) and k.startswith(ignore_keys))}
     check_tensors(state, source)
@@ -88,9 +88,9 @@ def open_checkpoint(
         state, average, rest = _average_inside(state, source)
         averaged, beside = averaged or bool(average), beside + rest
         if average:
-            facts["weights_key"] = ".".join((*taken.path, average))
-    _say_choice(facts, averaged, beside, source)
-    return Checkpoint(_one_type(state, facts, source), facts)
+            description["weights_key"] = ".".join((*taken.path, average))
+    _say_choice(description, averaged, beside, source)
+    return Checkpoint(_one_type(state, description, source), description)
 
 
 def _average_inside(state: State, source: str) -> tuple[State, str, list[str]]:
@@ -123,13 +123,13 @@ def _average_inside(state: State, source: str) -> tuple[State, str, list[str]]:
     )
 
 
-def _say_choice(facts: dict[str, Any], averaged: bool, beside: list[str], source: str) -> None:
+def _say_choice(description: dict[str, object], averaged: bool, beside: list[str], source: str) -> None:
     if averaged:
-        facts["weights_averaged"] = True
+        description["weights_averaged"] = True
     if not beside:
         return
-    facts["weights_beside"] = beside
-    taken = facts.get("weights_key", "its top level")
+    description["weights_beside"] = beside
+    taken = description.get("weights_key", "its top level")
     what = f"the {'averaged ' if averaged else ''}weights under {taken}"
     warnings.warn(
         f"{source}: {what} are explained; beside them lie others that are not: {', '.join(beside[:5])}. "
@@ -138,13 +138,13 @@ def _say_choice(facts: dict[str, Any], averaged: bool, beside: list[str], source
     )
 
 
-def _one_type(state: State, facts: dict[str, Any], source: str) -> State:
+def _one_type(state: State, description: dict[str, object], source: str) -> State:
     types = floating_types(state.values())
     if len(types) < 2:
         return state
     state = in_one_type(state)
     (widest,) = floating_types(state.values())
-    facts["weights_dtypes"] = types
+    description["weights_dtypes"] = types
     said = ", ".join(f"{count} in {name}" for name, count in types.items())
     warnings.warn(
         f"{source} holds tensors of several types ({said}); all are brought to {widest}.", stacklevel=3

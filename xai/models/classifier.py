@@ -1,7 +1,9 @@
 """The one shape in which every model is explained: pixels in, logits out, names and geometry known."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +40,7 @@ class Classifier(nn.Module):
         grid: Patch grid at the standard input size, or (rows, cols) alone, or both in words: "14x14+1",
             "14x14"; None reads it from the module.
         preprocessing: How an image becomes pixels; None if only tensors will be given.
-        facts: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
+        description: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
         problem_type: "single_label_classification" or "multi_label_classification", where the module does not
             say it, or says "regression" of one output that is a logit in fact.
 
@@ -56,7 +58,7 @@ class Classifier(nn.Module):
         name: str,
         grid: Grid | None = None,
         preprocessing: Preprocessing | None = None,
-        facts: Mapping[str, Any] | None = None,
+        description: Mapping[str, object] | None = None,
         problem_type: str | None = None,
     ):
         super().__init__()
@@ -67,7 +69,7 @@ class Classifier(nn.Module):
         self.name = name
         self._given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing
-        self._facts = dict(facts or {})
+        self._description = dict(description or {})
         self._fingerprint: tuple[object, str] | None = None
         self.training = module.training  # of the module; constructing must not look like a change of mode
         if len(set(self.labels)) != len(self.labels):
@@ -218,8 +220,40 @@ class Classifier(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             **({"dtypes": types} if (types := mixed_types(self.module)) else {}),
-            **self._facts,
+            **self._description,
         }
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The arguments of `xai.load`, for what loads a model; `name`, the whole spec, is what it is called."""
+
+    name: str
+    labels: Sequence[str] | None = None
+    grid: Grid | None = None
+    weights: Path | None = None
+    prompts: Sequence[str] | None = None
+    problem_type: str | None = None
+    trust_remote_code: bool = False
+    trust_code: bool = False
+
+    def classifier(
+        self,
+        module: nn.Module,
+        labels: Sequence[str],
+        preprocessing: Preprocessing | None = None,
+        description: Mapping[str, object] | None = None,
+    ) -> Classifier:
+        """The module under its name, with the grid and problem type that were given."""
+        return Classifier(
+            module,
+            labels,
+            name=self.name,
+            grid=self.grid,
+            preprocessing=preprocessing,
+            description=description,
+            problem_type=self.problem_type,
+        )
 
 
 def _config(module: nn.Module) -> dict[str, Any]:

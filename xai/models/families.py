@@ -1,7 +1,7 @@
 """Published detectors: which one a state dict is, told by its keys, and how each is rebuilt."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State, open_checkpoint
-from xai.models.classifier import Classifier, Grid, check_labels
+from xai.models.classifier import Classifier, LoadOptions, check_labels
 from xai.models.detector import Detector, DetectorConfig, build_head
 from xai.models.folder import read_config
 from xai.models.preprocessing import PUBLISHED, read_preprocessing_keys
@@ -275,22 +275,15 @@ def _fold_svd(state: State) -> State:
 
 
 def load_detector(
-    config: DetectorConfig,
-    weights: Path,
-    name: str,
-    labels: Sequence[str] | None,
-    grid: Grid | None,
-    facts: dict[str, Any],
+    config: DetectorConfig, weights: Path, options: LoadOptions, source: Mapping[str, object]
 ) -> Classifier:
     """The detector in a checkpoint.
 
     Args:
         config: What the weights cannot say.
         weights: The checkpoint.
-        name: What the classifier is called.
-        labels: Instead of the configuration's.
-        grid: Instead of the one read from the model.
-        facts: Further facts for `Classifier.describe`.
+        options: Of the caller; its labels count before the configuration's.
+        source: Where the configuration is, for `Classifier.describe`.
 
     Raises:
         ConfigError: When the configuration contradicts the weights or says too little.
@@ -303,25 +296,17 @@ def load_detector(
     # the position embeddings of CLIP are not interpolated, those of DINO are
     trained_at = tower.config.image_size if kind == "clip_vision_model" else None
     preprocessing = read_preprocessing_keys(config, PUBLISHED.get(family) or PUBLISHED[kind], trained_at)
-    labels = labels or config.labels
-    check_labels(labels, module.classes, name)
-    facts = {
-        **facts,
+    labels = options.labels or config.labels
+    check_labels(labels, module.classes, options.name)
+    description = {
+        **source,
         "family": family,
         "weights": str(weights),
-        **checkpoint.facts,
+        **checkpoint.description,
         "folded": folded,
         "normalize_features": module.normalize,
     }
-    return Classifier(
-        module,
-        labels,
-        name=name,
-        grid=grid,
-        preprocessing=preprocessing,
-        facts=facts,
-        problem_type=config.problem_type,
-    )
+    return options.classifier(module, labels, preprocessing, description)
 
 
 def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:

@@ -1,6 +1,7 @@
 """Models in Hugging Face folders, on the hub or on disk: classifiers, and CLIP and SigLIP with texts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageClassification,
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
-from xai.models.classifier import Classifier, Grid, check_labels, class_names
+from xai.models.classifier import Classifier, LoadOptions, check_labels, class_names
 from xai.models.detector import DetectorConfig, TextSimilarity
 from xai.models.families import load_detector
 from xai.models.folder import read_config, weights_size
@@ -41,31 +42,21 @@ def use_fused_attention(module: nn.Module) -> dict[str, Any]:
     return {"attention_implementation": "sdpa, where config.json says eager: the same attention, fused"}
 
 
-def load_huggingface(
-    place: str,
-    name: str,
-    labels: Sequence[str] | None,
-    grid: Grid | None,
-    prompts: Sequence[str] | None,
-    trust_remote_code: bool,
-    problem_type: str | None = None,
-) -> Classifier:
+def load_huggingface(place: str, options: LoadOptions) -> Classifier:
     """A `*ForImageClassification`, CLIP or SigLIP with texts as classes, or a GenD detector.
 
     Args:
         place: Folder or hub name.
-        name: What the classifier is called.
-        labels: Class names instead of the config's.
-        grid: Instead of the one read from the model.
-        prompts: One text per class, for CLIP and SigLIP; default the labels themselves.
-        trust_remote_code: Whether to run code from the model's repository.
-        problem_type: Where the configuration does not say it. SigLIP was trained with a sigmoid for every
-            text: its labels are independent, unless this says that the texts exclude each other.
+        options: Labels count before those of the configuration; prompts are one text per class, for CLIP and
+            SigLIP, by default the labels. SigLIP was trained with a sigmoid for every text: its labels are
+            independent, unless `problem_type` says that the texts exclude each other.
 
     Raises:
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
         UsageError: When a zero-shot model gets neither labels nor prompts, or the labels are too many or few.
     """
+    name, labels, prompts = options.name, options.labels, options.prompts
+    trust_remote_code = options.trust_remote_code
     raw = read_config(place)
     if not trust_remote_code:
         _refuse_kernels(raw, name)
@@ -75,12 +66,12 @@ def load_huggingface(
             raise ModelError(f"{name} has the unknown GenD head {raw.get('head')!r}.")
         weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
         gend = DetectorConfig.model_validate(
-            {"model_name": "gend", "head": raw["head"], "problem_type": problem_type}
+            {"model_name": "gend", "head": raw["head"], "problem_type": options.problem_type}
         )
-        return load_detector(gend, weights, name, labels, grid, {"config": place})
+        return load_detector(gend, weights, options, {"config": place})
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
     classifies = any("ImageClassification" in kind for kind in config.architectures or ())
-    facts: dict[str, Any] = {}
+    description: dict[str, object] = {}
     if config.model_type in OTHER_ZERO_SHOT and (prompts or not classifies):
         raise ModelError(
             f"{name} is a {config.model_type} model. Of the zero-shot models, whose classes are texts, this "
@@ -103,16 +94,16 @@ def load_huggingface(
         labels = labels or texts
         if len(labels) != len(texts):
             raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
-        facts["prompts"] = list(texts)
+        description["prompts"] = list(texts)
         if config.model_type == "siglip":
-            problem_type = problem_type or ProblemType.MULTI_LABEL
+            options = replace(options, problem_type=options.problem_type or ProblemType.MULTI_LABEL)
     elif classifies:
         if (held := weights_size(place)) is not None and not trust_remote_code:
             check_numbers(AutoModelForImageClassification, config, held)
         module = complete_from_hub(
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
         )
-        facts.update(use_fused_attention(module))
+        description.update(use_fused_attention(module))
         labels = labels or class_names(config) or ()
         check_labels(labels, config.num_labels, name)
     else:
@@ -123,15 +114,7 @@ def load_huggingface(
             else "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
         )
     preprocessing = read_preprocessing(place, trust_remote_code)
-    return Classifier(
-        module,
-        labels,
-        name=name,
-        grid=grid,
-        preprocessing=preprocessing,
-        facts=facts,
-        problem_type=problem_type,
-    )
+    return options.classifier(module, labels, preprocessing, description)
 
 
 def _refuse_kernels(config: dict[str, Any], name: str) -> None:

@@ -1,6 +1,6 @@
 """open_clip models as zero-shot classifiers."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,28 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError
-from xai.models.classifier import Classifier, Grid
+from xai.models.classifier import Classifier, LoadOptions
 from xai.models.detector import TextSimilarity
 from xai.models.preprocessing import Preprocessing
 
 
-def load_open_clip(
-    place: str,
-    name: str,
-    labels: Sequence[str] | None,
-    grid: Grid | None,
-    prompts: Sequence[str] | None,
-    problem_type: str | None = None,
-) -> Classifier:
+def load_open_clip(place: str, options: LoadOptions) -> Classifier:
     """An open_clip model whose classes are texts.
 
     Args:
         place: "NAME/PRETRAINED", such as "ViT-B-32/laion2b_s34b_b79k", or "hf-hub:ORG/NAME".
-        name: What the classifier is called.
-        labels: Class names; default the texts.
-        grid: Instead of the one read from the model.
-        prompts: One text per class; default the labels.
-        problem_type: Default independent labels for SigLIP (it has a bias), else exclusive classes.
+        options: Of prompts and labels, one text per class, each stands for the other where it is not given.
+            The default problem type are independent labels for SigLIP (it has a bias), else exclusive
+            classes.
 
     Raises:
         UsageError: When open_clip is not installed, or there are no texts.
@@ -39,15 +30,17 @@ def load_open_clip(
         import open_clip  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UsageError("open_clip is not installed.", "pip install 'vit-xai[open-clip]'") from None
-    texts = prompts or labels
-    if not texts or len(labels or texts) != len(texts):
-        raise UsageError(f"The classes of {name} are texts.", "Give one prompt per label: prompts=[...].")
+    texts = options.prompts or options.labels
+    if not texts or len(options.labels or texts) != len(texts):
+        raise UsageError(
+            f"The classes of {options.name} are texts.", "Give one prompt per label: prompts=[...]."
+        )
     if place.startswith("hf-hub:"):
         model_name, pretrained = place, None
     else:
         model_name, _, pretrained = place.partition("/")
         if not pretrained:
-            raise UsageError(f"{name} names no weights.", "Write open_clip:NAME/PRETRAINED.")
+            raise UsageError(f"{options.name} names no weights.", "Write open_clip:NAME/PRETRAINED.")
     try:
         model: Any = open_clip.create_model(model_name, pretrained=pretrained)
     except (RuntimeError, ValueError, OSError) as error:
@@ -60,14 +53,13 @@ def load_open_clip(
         scale = model.logit_scale.exp().detach()
         bias = getattr(model, "logit_bias", None)
     head = TextSimilarity(features, scale, torch.zeros_like(scale) if bias is None else bias.detach())
-    return Classifier(
+    if bias is not None:
+        options = replace(options, problem_type=options.problem_type or ProblemType.MULTI_LABEL)
+    return options.classifier(
         nn.Sequential(_ImageTower(model.visual), head).eval(),
-        labels or texts,
-        name=name,
-        grid=grid,
-        preprocessing=_preprocessing(open_clip.get_model_preprocess_cfg(model)),
-        facts={"prompts": list(texts)},
-        problem_type=problem_type or (None if bias is None else ProblemType.MULTI_LABEL),
+        options.labels or texts,
+        _preprocessing(open_clip.get_model_preprocess_cfg(model)),
+        {"prompts": list(texts)},
     )
 
 

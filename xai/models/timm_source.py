@@ -1,28 +1,19 @@
 """timm vision transformers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from xai.core import ModelError, UsageError
-from xai.models.classifier import Classifier, Grid, check_labels
+from xai.models.classifier import Classifier, LoadOptions, check_labels
 from xai.models.preprocessing import Preprocessing
 
 
-def load_timm(
-    model_name: str,
-    name: str,
-    labels: Sequence[str] | None,
-    grid: Grid | None,
-    problem_type: str | None = None,
-) -> Classifier:
+def load_timm(model_name: str, options: LoadOptions) -> Classifier:
     """A timm model with its pretrained weights and evaluation preprocessing.
 
     Args:
         model_name: As timm names it, also "hf-hub:ORG/NAME".
-        name: What the classifier is called.
-        labels: Class names; default those of its ImageNet variant.
-        grid: Instead of the one read from the model.
-        problem_type: timm does not say it; default exclusive classes.
+        options: Default labels are those of its ImageNet variant. timm does not say the problem type; the
+            default are exclusive classes.
 
     Raises:
         UsageError: When timm is not installed.
@@ -41,6 +32,7 @@ def load_timm(
         ) from error
     if not model.num_classes:
         raise ModelError(f"{model_name} has no classification head.", "Fine-tuned variants have one.")
+    labels = options.labels
     if labels is None:
         subset = infer_imagenet_subset(model)
         if subset is None:
@@ -53,16 +45,8 @@ def load_timm(
             f"{info.index_to_description(i)} ({info.index_to_label_name(i)})"
             for i in range(model.num_classes)
         ]
-    check_labels(labels, model.num_classes, name)
-    preprocessing = read_data_config(resolve_model_data_config(model))
-    return Classifier(
-        model.eval(),
-        labels,
-        name=name,
-        grid=grid,
-        preprocessing=preprocessing,
-        problem_type=problem_type,
-    )
+    check_labels(labels, model.num_classes, options.name)
+    return options.classifier(model.eval(), labels, read_data_config(resolve_model_data_config(model)))
 
 
 def read_data_config(data: dict[str, Any]) -> Preprocessing:
