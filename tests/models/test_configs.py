@@ -177,7 +177,10 @@ def test_factory_that_does_not_work(tmp_path, module, body, message):
 
 def test_factory_that_is_not_there(tmp_path):
     path = copy_config("factory", tmp_path, my_detector="nowhere_at_all")
-    with pytest.raises(ConfigError, match=r"nowhere_at_all cannot be imported[\s\S]*beside the YAML"):
+    with pytest.raises(
+        ConfigError,
+        match=r"nowhere_at_all cannot be imported[\s\S]*Install its package, or put the module into",
+    ):
         xai.load(path, trust_code=True)
 
 
@@ -194,7 +197,7 @@ def test_two_factories_of_one_name_are_not_mixed_up(tmp_path):
         path = factory_file(folder, "detector_f", TINY)
         if folder.name == "first":
             assert isinstance(xai.load(path, trust_code=True), Classifier)
-    with pytest.raises(ConfigError, match=r"another module named detector_f[\s\S]*Rename"):
+    with pytest.raises(ConfigError, match=r"Another module named detector_f[\s\S]*Rename"):
         xai.load(path, trust_code=True)
 
 

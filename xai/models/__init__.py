@@ -1,6 +1,6 @@
 """What is explained: every model as a `Classifier`, from any source."""
 
-from xai.models.classifier import Classifier
+from xai.models.classifier import Classifier, LoadOptions
 from xai.models.fetch import Fetchable, fetch_model, list_fetchable
 from xai.models.preprocessing import Preprocessing
 from xai.models.sources import Source, list_sources, load
@@ -8,6 +8,7 @@ from xai.models.sources import Source, list_sources, load
 __all__ = [
     "Classifier",
     "Fetchable",
+    "LoadOptions",
     "Preprocessing",
     "Source",
     "fetch_model",
