@@ -1,4 +1,4 @@
-"""Models of installed packages: `prefix:rest` in `xai.load`, offered under the entry-point group xai.models."""
+"""Models of installed packages: `prefix:rest` in `xai.load`, offered as entry points of xai.models."""
 
 import sys
 from collections.abc import Callable, Iterator
