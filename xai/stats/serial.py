@@ -11,6 +11,7 @@ from enum import Enum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from xai.core.language import DEFAULT, language
 from xai.stats.results import Analysis, Comparison, MethodSummary
 from xai.stats.words import notes_of, phrase, phrase_comparison
 
@@ -57,6 +58,7 @@ def from_json(kind: Any, content: Any) -> Any:
     })  # fmt: skip
 
 
+@language(DEFAULT)  # programs read it: the same sentences whatever language the person asked for
 def _more(value: Any) -> dict[str, Any]:
     """What JSON says beside, or instead of, the fields of a result."""
     if isinstance(value, Analysis):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from xai.core.language import gettext, gettext_noop, ngettext
 from xai.stats.ranktests import smallest_p
 from xai.stats.results import Analysis, Comparison
 from xai.stats.verdict import Outcome, Verdict
@@ -10,18 +11,28 @@ MANY = 2000  # blocks with which nearly every difference is significant
 FEW = 10  # blocks under which chi-squared is a poor approximation
 
 FULL = {
-    Outcome.BETTER: "better than {other}, {p}",
-    Outcome.WORSE: "worse than {other}, {p}",
-    Outcome.UNCLEAR: "not distinguishable from {other}, {p}",
+    Outcome.BETTER: gettext_noop("better than {other}, {p}"),
+    Outcome.WORSE: gettext_noop("worse than {other}, {p}"),
+    Outcome.UNCLEAR: gettext_noop("not distinguishable from {other}, {p}"),
 }
 SHORT = {
-    Outcome.BETTER: "better, {p}",
-    Outcome.WORSE: "worse, {p}",
-    Outcome.UNCLEAR: "not distinguishable, {p}",
+    Outcome.BETTER: gettext_noop("better, {p}"),
+    Outcome.WORSE: gettext_noop("worse, {p}"),
+    Outcome.UNCLEAR: gettext_noop("not distinguishable, {p}"),
 }
 SMALL = {
-    Outcome.BETTER: "{verdict}, but the effect is small: better on {share} of {unit}s, median {median}",
-    Outcome.WORSE: "{verdict}, but the effect is small: worse on {share} of {unit}s, median {median}",
+    (Outcome.BETTER, "image"): gettext_noop(
+        "{verdict}, but the effect is small: better on {share} of images, median {median}"
+    ),
+    (Outcome.BETTER, "group"): gettext_noop(
+        "{verdict}, but the effect is small: better on {share} of groups, median {median}"
+    ),
+    (Outcome.WORSE, "image"): gettext_noop(
+        "{verdict}, but the effect is small: worse on {share} of images, median {median}"
+    ),
+    (Outcome.WORSE, "group"): gettext_noop(
+        "{verdict}, but the effect is small: worse on {share} of groups, median {median}"
+    ),
 }
 
 
@@ -37,7 +48,7 @@ def short(verdict: Verdict) -> str:
 
 def phrase_comparison(comparison: Comparison) -> str:
     """The verdict on a comparison, with the name of what was compared: `new: better than old, p<0.001`."""
-    return f"{comparison.names[0]}: {phrase(comparison.verdict)}"
+    return gettext("{name}: {verdict}", name=comparison.names[0], verdict=phrase(comparison.verdict))
 
 
 def p_value(p: float) -> str:
@@ -51,7 +62,9 @@ def p_value(p: float) -> str:
 
 def plural(count: int, unit: str) -> str:
     """`1 image`, `5 groups`."""
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    if unit == "group":
+        return ngettext("{n} group", "{n} groups", count)
+    return ngettext("{n} image", "{n} images", count)
 
 
 def signed(value: float) -> str:
@@ -67,27 +80,32 @@ def notes_of(analysis: Analysis) -> list[str]:
 def _compared(verdict: Verdict, phrases: dict[Outcome, str]) -> str:
     """What the test says, saturated or not."""
     if verdict.other is None:
-        return "no reference to compare with"
+        return gettext("no reference to compare with")
     if verdict.p is None:
-        return "the reference"
+        return gettext("the reference")
     if verdict.identical:
-        return f"identical to {verdict.other}"
+        return gettext("identical to {other}", other=verdict.other)
     brief = phrases is SHORT
     if verdict.tested is Outcome.TOO_FEW:
-        return (
-            f"cannot be told{'' if brief else f' from {verdict.other}'}: "
-            f"{plural(verdict.blocks, verdict.unit)} {'is' if verdict.blocks == 1 else 'are'} too few "
-            f"(smallest possible {p_value(verdict.smallest_p)})"
+        reason = ngettext(
+            "{blocks} is too few (smallest possible {p})",
+            "{blocks} are too few (smallest possible {p})",
+            verdict.blocks,
+            blocks=plural(verdict.blocks, verdict.unit),
+            p=p_value(verdict.smallest_p),
         )
+        if brief:
+            return gettext("cannot be told: {reason}", reason=reason)
+        return gettext("cannot be told from {other}: {reason}", other=verdict.other, reason=reason)
     p = p_value(verdict.p)
-    p = p if brief or verdict.adjusted_over is None else f"{p} (Holm)"
-    text = phrases[verdict.tested].format(other=verdict.other, p=p)
+    p = p if brief or verdict.adjusted_over is None else gettext("{p} (Holm)", p=p)
+    text = gettext(phrases[verdict.tested], other=verdict.other, p=p)
     if not verdict.negligible:
         return text
-    return SMALL[verdict.tested].format(
+    return gettext(
+        SMALL[verdict.tested, verdict.unit],
         verdict=text,
         share=f"{verdict.ahead:.0%}",
-        unit=verdict.unit,
         median=signed(verdict.difference or 0.0),
     )
 
@@ -95,40 +113,65 @@ def _compared(verdict: Verdict, phrases: dict[Outcome, str]) -> str:
 def _with_saturation(verdict: Verdict, text: str) -> str:
     """The same, with a remark where most curves of the method rank nothing."""
     if verdict.saturated and verdict.saturated == verdict.images:
-        return f"saturated on every image, ranks nothing ({text})"
+        return gettext("saturated on every image, ranks nothing ({verdict})", verdict=text)
     if 2 * verdict.saturated > verdict.images:
-        return f"{text}, but saturated on {verdict.saturated} of {verdict.images} images"
+        return gettext(
+            "{verdict}, but saturated on {n} of {total} images",
+            verdict=text,
+            n=verdict.saturated,
+            total=verdict.images,
+        )
     return text
 
 
 def _notes_on_data(analysis: Analysis) -> Iterator[str]:
     if analysis.excluded:
-        yield f"{plural(analysis.excluded, 'image')} excluded: the score of some method is undefined there."
-    if analysis.left_out and analysis.images:
-        yield f"Left out, without any score: {', '.join(analysis.left_out)}."
-    if analysis.unit == "group" and analysis.blocks < analysis.images:
-        yield (
-            f"{plural(analysis.images, 'image')} in {plural(analysis.blocks, 'group')}: "
-            "tests compare groups, intervals resample groups, "
-            f"and every {analysis.weights[:-1]} counts once in a mean."
+        yield ngettext(
+            "{n} image excluded: the score of some method is undefined there.",
+            "{n} images excluded: the score of some method is undefined there.",
+            analysis.excluded,
         )
+    if analysis.left_out and analysis.images:
+        methods = gettext(", ").join(analysis.left_out)
+        yield gettext("Left out, without any score: {methods}.", methods=methods)
+    if analysis.unit == "group" and analysis.blocks < analysis.images:
+        counts = {"images": plural(analysis.images, "image"), "groups": plural(analysis.blocks, "group")}
+        if analysis.weights == "groups":
+            yield gettext(
+                "{images} in {groups}: tests compare groups, intervals resample groups, and every group "
+                "counts once in a mean.",
+                **counts,
+            )
+        else:
+            yield gettext(
+                "{images} in {groups}: tests compare groups, intervals resample groups, and every image "
+                "counts once in a mean.",
+                **counts,
+            )
     if not analysis.images:
-        yield "No image has a score of every method: nothing can be said."
+        yield gettext("No image has a score of every method: nothing can be said.")
 
 
 def _notes_on_power(analysis: Analysis) -> Iterator[str]:
-    blocks, unit, alpha = analysis.blocks, analysis.unit, analysis.alpha
+    blocks, alpha = analysis.blocks, analysis.alpha
+    counted = plural(blocks, analysis.unit)
     pairs = len(analysis.methods) * (len(analysis.methods) - 1) // 2
     if pairs and smallest_p(blocks) * pairs > alpha:
         least = next(n for n in range(1, 1000) if smallest_p(n) * pairs <= alpha)
-        yield (
-            f"With {plural(blocks, unit)} paired tests cannot tell any two of the methods "
-            f"apart, however different they are: it takes {plural(least, unit)} "
-            f"for a p under {alpha:g} after correction."
+        yield gettext(
+            "With {blocks} paired tests cannot tell any two of the methods apart, however different they "
+            "are: it takes {least} for a p under {alpha} after correction.",
+            blocks=counted,
+            least=plural(least, analysis.unit),
+            alpha=f"{alpha:g}",
         )
     elif blocks >= MANY:
-        yield f"With {plural(blocks, unit)} nearly every difference is significant: look at the effects."
+        yield gettext(
+            "With {blocks} nearly every difference is significant: look at the effects.", blocks=counted
+        )
     if analysis.friedman is not None and analysis.friedman.p >= alpha:
-        yield f"Friedman's test finds no difference among the methods ({p_value(analysis.friedman.p)})."
+        yield gettext(
+            "Friedman's test finds no difference among the methods ({p}).", p=p_value(analysis.friedman.p)
+        )
     if analysis.friedman is not None and blocks < FEW:
-        yield f"Friedman's p is approximate with {plural(blocks, unit)}."
+        yield gettext("Friedman's p is approximate with {blocks}.", blocks=counted)
