@@ -18,7 +18,7 @@ def test_every_method_has_a_card_that_says_what_it_says():
 def test_needs_and_chance():
     assert card("gradient_weighted_attention").needs == ["attention", "gradients"]
     assert card("attention_rollout").needs == ["attention"]
-    assert card("rise").needs == ["answers of the model alone", "many passes per image"]
+    assert card("rise").needs == ["outputs of the model alone", "many passes per image"]
     assert card("integrated_gradients").needs == ["gradients", "many passes per image"]
     assert card("center_prior").needs == ["nothing of the model"]
     chance = {name for name in METHODS if not card(name).deterministic}

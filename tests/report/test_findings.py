@@ -55,7 +55,7 @@ def test_warnings_say_what_a_reader_must_know(summary):
     summary["answers"]["mean-3"]["kept"] = 7
     summary["parts"][0]["saturated_images"] = 5
     said = "\n".join(findings_of(page_of(summary)).warnings)
-    for text in ("39 of 40 units", "7 of 208 images", "5 images of 208 are saturated", "62 % of its patches"):
+    for text in ("39 of 40 items", "7 of 208 images", "5 images of 208 are saturated", "62 % of its patches"):
         assert text in said
 
 
@@ -100,8 +100,8 @@ def test_pages_of_runs_with_next_to_nothing(summary):
         part["split_half"] |= {"mean": None, "low": None, "high": None, "splits": 0}
     empty |= {"stability": {}, "agreement": {}, "answers": {}, "cost": {}, "methods": [], "images": 0}
     content = to_html(page_of(empty))
-    assert "no row has a score on every image" in content and "No image." in content
-    assert at_the_top(empty["parts"][:1])[0].lead.startswith("By srg no row")
+    assert "no method has a score on every image" in content and "No image." in content
+    assert at_the_top(empty["parts"][:1])[0].lead.startswith("By srg no method")
 
 
 def test_unknown_numbers_are_empty_cells(summary):
@@ -123,7 +123,7 @@ def test_strata_are_told_by_class(summary):
     part = summary["parts"][0]
     part["strata"] = {"real <b>": part["analysis"], "fake": part["analysis"]}
     found = findings_of(page_of(summary)).protocols[0].rankings[0].strata
-    assert [one.title for one in found.columns] == ["row", "real <b> (n=208)", "fake (n=208)"]
+    assert [one.title for one in found.columns] == ["method", "real <b> (n=208)", "fake (n=208)"]
     assert found.columns[1].note == "208 images in 16 groups"
     means = {one["name"]: one["mean"] for one in part["analysis"]["methods"]}
     assert {line.cells[0].text: line.cells[1].value for line in found.lines} == means
@@ -140,7 +140,7 @@ def test_kinds_are_told_of_the_leading_methods_and_the_controls(summary):
     empty = part["analysis"] | {"methods": [], "images": 0}
     part["kinds"] = {"splice <b>": part["analysis"], "seam": few, "blur": empty}
     found = findings_of(page_of(summary)).protocols[0].rankings[0].kinds
-    assert [one.title for one in found.columns] == ["row", "splice <b> (n=208)", "seam (n=208)"]
+    assert [one.title for one in found.columns] == ["method", "splice <b> (n=208)", "seam (n=208)"]
     methods = {m["name"]: m for m in part["analysis"]["methods"]}
     names = [line.cells[0].text for line in found.lines]
     assert [methods[name]["mean_rank"] for name in names] == sorted(methods[n]["mean_rank"] for n in names)

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
 from xai.report import words
 from xai.report.payload import Card, Page
 from xai.report.tables import Table, decimals, line, table
 from xai.report.text import number
-from xai.report.verdicts import listed, plural
 
 ARXIV = re.compile(r"(?<![\w.])(?:arXiv[ :]?\s*)?(\d{4}\.\d{4,5})(?![\w.])", re.IGNORECASE)
 EXPECTED = {
-    "class_sensitivity": "whether it follows the class",
-    "randomization": "whether it needs what the model has learnt",
+    "class_sensitivity": gettext_noop("whether it follows the class"),
+    "randomization": gettext_noop("whether it needs what the model has learnt"),
 }
 
 
@@ -50,18 +50,18 @@ def provenance_of(page: Page) -> list[Table]:
     versions = about.pop("versions", {})
     versions = versions if isinstance(versions, Mapping) else {"": versions}
     page_of = {
-        "title": page.title,
-        "kind": page.kind,
-        "made": page.created,
-        "images shown": page.shown[0],
-        "images in all": page.shown[1],
-        "classes of the model": page.labels,
+        gettext("title"): page.title,
+        gettext("kind"): page.kind,
+        gettext("made"): page.created,
+        gettext("images shown"): page.shown[0],
+        gettext("images in all"): page.shown[1],
+        gettext("classes of the model"): page.labels,
     }
     found = [
-        _facts("The model", {key: value for key, value in page.model.items() if key != "labels"}),
-        _facts("This page", page_of),
-        _facts("The run", about),
-        _facts("Versions", {"xai": page.version, **versions}),
+        _facts(gettext("The model"), {key: value for key, value in page.model.items() if key != "labels"}),
+        _facts(gettext("This page"), page_of),
+        _facts(gettext("The run"), about),
+        _facts(gettext("Versions"), {"xai": page.version, **versions}),
         _rows(page),
     ]
     if page.summary is not None:
@@ -85,11 +85,28 @@ def _card(card: Card, page: Page) -> CardView:
     measured = {one.metric for one in card.measured}
     cost = page.summary["cost"] if page.summary is not None else {}
     facts = [
-        ("Needs", listed(card.needs) if card.needs else "nothing but the model's answers"),
-        ("Follows the class", "yes, a map for each class" if card.class_sensitive else "no, one map for all"),
-        ("Sign", f"evidence for {'and against' if card.signed else 'the class only'}, at its defaults"),
-        ("Deterministic", "yes" if card.deterministic else "no, it draws random numbers (seeded)"),
-        ("Cost", _cost(card, [cost[name] for name in dict.fromkeys([*rows, card.method]) if name in cost])),
+        (
+            gettext("Needs"),
+            listed(card.needs) if card.needs else gettext("nothing but the model's outputs"),
+        ),
+        (
+            gettext("Follows the class"),
+            gettext("yes, a map for each class") if card.class_sensitive else gettext("no, one map for all"),
+        ),
+        (
+            gettext("Sign"),
+            gettext("evidence for and against, at its defaults")
+            if card.signed
+            else gettext("evidence for the class only, at its defaults"),
+        ),
+        (
+            gettext("Deterministic"),
+            gettext("yes") if card.deterministic else gettext("no, it draws random numbers (seeded)"),
+        ),
+        (
+            gettext("Cost"),
+            _cost(card, [cost[name] for name in dict.fromkeys([*rows, card.method]) if name in cost]),
+        ),
     ]
     return CardView(
         card=card,
@@ -97,7 +114,7 @@ def _card(card: Card, page: Page) -> CardView:
         facts=facts,
         measured=[_measured(one) for one in card.measured],  # a method may have several rows
         missing=[
-            f"{metric} ({what}): not measured in this run."
+            gettext("{metric} ({what}): not measured in this run.", metric=metric, what=gettext(what))
             for metric, what in EXPECTED.items()
             if metric not in measured
         ],
@@ -106,26 +123,39 @@ def _card(card: Card, page: Page) -> CardView:
 
 
 def _cost(card: Card, measured: Sequence[Mapping[str, Any]]) -> str:
-    said = f"{plural(card.forwards, 'forward')} and {plural(card.backwards, 'backward')} at its defaults"
+    passes = gettext(
+        "{forwards} and {backwards} at its defaults",
+        forwards=ngettext("{n} forward pass", "{n} forward passes", card.forwards),
+        backwards=ngettext("{n} backward pass", "{n} backward passes", card.backwards),
+    )
     seconds = [one["seconds"] for one in measured if one["seconds"] is not None]
     if not seconds:
-        return f"{said}; time not measured in this run"
+        return gettext("{passes}; time not measured in this run", passes=passes)
     low, high = (number(1000 * one) for one in (min(seconds), max(seconds)))
-    return f"{said}; {low if low == high else f'{low} to {high}'} ms per image, measured"
+    span = low if low == high else gettext("{least} to {most}", least=low, most=high)
+    return gettext("{passes}; {time} ms per image, measured", passes=passes, time=span)
 
 
 def _measured(one: Any) -> str:
     write = decimals(2)
     interval = "" if one.low is None or one.high is None else f" ({write(one.low)} … {write(one.high)})"
-    return f"{one.metric}: {write(one.value)}{interval} on {plural(one.images, 'image')}; {one.meaning}."
+    return gettext(
+        "{metric}: {value} on {images}; {meaning}.",
+        metric=one.metric,
+        value=f"{write(one.value)}{interval}",
+        images=ngettext("{n} image", "{n} images", one.images),
+        meaning=one.meaning,
+    )
 
 
 def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
-    return table(caption, ["what", "value"], [line(pair) for pair in _flat(facts)])
+    return table(caption, [gettext("what"), gettext("value")], [line(pair) for pair in _flat(facts)])
 
 
 def _flat(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(key, "none" if value == "None" else value) for key, value in words.flatten(facts)]
+    return [
+        (key, pgettext("value", "none") if value == "None" else value) for key, value in words.flatten(facts)
+    ]
 
 
 def _rows(page: Page) -> Table:
@@ -133,20 +163,26 @@ def _rows(page: Page) -> Table:
         line(
             [
                 row.name,
-                f"preset {row.preset}: {row.method}" if row.preset else row.method,
-                ", ".join(f"{key} {value}" for key, value in _flat(row.options)) or "defaults",
+                gettext("preset {preset}: {method}", preset=row.preset, method=row.method)
+                if row.preset
+                else row.method,
+                ", ".join(f"{key} {value}" for key, value in _flat(row.options)) or gettext("defaults"),
             ],
             row.control,
         )
         for row in page.rows
     ]
-    return table("Rows: methods with their options", ["row", "method", "options"], lines)
+    columns = [gettext("name"), gettext("method"), gettext("options")]
+    return table(gettext("Methods and their options"), columns, lines)
 
 
 def _protocols(protocols: Sequence[Mapping[str, Any]]) -> Table:
     lines = []
     for one in protocols:
         rest = {key: value for key, value in one.items() if key not in ("name", "hash", "reference")}
-        settings = ", ".join(f"{key} {value}" for key, value in _flat(rest) if value != "none")
+        settings = ", ".join(
+            f"{key} {value}" for key, value in _flat(rest) if value != pgettext("value", "none")
+        )
         lines.append(line([str(one["name"]), str(one["hash"]), str(one["reference"]), settings]))
-    return table("Protocols", ["protocol", "hash", "source", "settings"], lines)
+    columns = [gettext("protocol"), gettext("hash"), gettext("source"), gettext("settings")]
+    return table(gettext("Protocols"), columns, lines)

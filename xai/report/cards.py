@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
+from xai.core.language import gettext
 from xai.report.payload import Card, Measured
 
 MANY = 10  # passes from which on a method is one that asks again and again
@@ -40,7 +41,7 @@ def card_of(about: About, measured: Iterable[Measured] = ()) -> Card:
     """
     return Card(
         method=about.name,
-        summary=about.summary,
+        summary=gettext(about.summary),
         reference=about.reference,
         class_sensitive=about.class_sensitive,
         signed=about.signed,
@@ -55,12 +56,12 @@ def card_of(about: About, measured: Iterable[Measured] = ()) -> Card:
 def _needs(about: About) -> list[str]:
     """What it takes of the model, in words."""
     if about.family == "control":
-        return ["nothing of the model"]
-    needs = ["attention"] if about.family == "attention" else []
+        return [gettext("nothing of the model")]
+    needs = [gettext("attention")] if about.family == "attention" else []
     if about.backwards:
-        needs.append("gradients")
+        needs.append(gettext("gradients"))
     if not needs:
-        needs.append("answers of the model alone")
+        needs.append(gettext("outputs of the model alone"))
     if about.forwards >= MANY:
-        needs.append("many passes per image")
+        needs.append(gettext("many passes per image"))
     return needs

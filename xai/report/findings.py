@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
 from xai.report.outcomes import SIGNS, TONES, outcome_of, ranked
 from xai.report.payload import Page
 from xai.report.rankings import Ranking, counted, ranking_of
@@ -16,12 +17,17 @@ from xai.report.verdicts import (
     against_random,
     at_the_top,
     direction,
-    plural,
     warnings,
 )
 from xai.stats import Outcome
 
-ORDERS = ((0.8, "in the same order, nearly"), (0.5, "mostly in the same order"), (0.2, "loosely alike"))
+ORDERS = (
+    (0.8, gettext_noop("{pair} put the methods in the same order, nearly (τ={tau}).")),
+    (0.5, gettext_noop("{pair} put the methods mostly in the same order (τ={tau}).")),
+    (0.2, gettext_noop("{pair} put the methods loosely alike (τ={tau}).")),
+    (-0.2, gettext_noop("{pair} put the methods in unrelated orders (τ={tau}).")),
+    (-2, gettext_noop("{pair} put the methods in opposed orders (τ={tau}).")),
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +102,11 @@ def findings_of(page: Page) -> Findings | None:
         warnings=warnings(summary),
         protocols=list(_protocols(page, summary)),
         stability=[
-            _matrix(f"stability-{i}", f"By {metric}", "protocol", one)
+            _matrix(f"stability-{i}", gettext("By {metric}", metric=metric), "protocol", one)
             for i, (metric, one) in enumerate(summary["stability"].items())
         ],
         agreement=[
-            _matrix(f"agreement-{i}", f"Under {protocol}", "metric", one)
+            _matrix(f"agreement-{i}", gettext("Under {protocol}", protocol=protocol), "metric", one)
             for i, (protocol, one) in enumerate(summary["agreement"].items())
         ],
         halves=_halves(summary),
@@ -113,8 +119,13 @@ def findings_of(page: Page) -> Findings | None:
 def _images(planned: int, measured: int) -> str:
     """How many images the numbers can be of: those of an unfinished run are of fewer than it is to have."""
     if measured < planned:
-        return f"{measured} of {plural(planned, 'image')} measured."
-    return f"{plural(planned, 'image')}."
+        return ngettext(
+            "{measured} of {n} image measured.",
+            "{measured} of {n} images measured.",
+            planned,
+            measured=measured,
+        )
+    return ngettext("{n} image.", "{n} images.", planned)
 
 
 def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
@@ -136,7 +147,9 @@ def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
 
 def _about(parts: Sequence[Mapping[str, Any]]) -> str:
     counts = list(dict.fromkeys(counted(part["analysis"]) for part in parts))
-    said = f"{plural(len(parts), 'metric')}, {counts[0] if len(counts) == 1 else 'each on its own images'}"
+    metrics = ngettext("{n} metric", "{n} metrics", len(parts))
+    images = counts[0] if len(counts) == 1 else gettext("each on its own images")
+    counted_words = gettext("{metrics}, {images}", metrics=metrics, images=images)
     judged = [part for part in parts if part["analysis"]["reference"] is not None]
     better: dict[str, list[bool]] = {}
     for part in judged:
@@ -144,10 +157,16 @@ def _about(parts: Sequence[Mapping[str, Any]]) -> str:
             if not one["control"]:
                 better.setdefault(one["name"], []).append(outcome_of(one) is Outcome.BETTER)
     if not better:
-        return f"{said}."
+        return gettext("{counts}.", counts=counted_words)
     always = sum(all(found) for found in better.values())
-    by = "every metric" if len(judged) > 1 else judged[0]["metric"]
-    return f"{said}: {always} of {plural(len(better), 'method')} better than random maps by {by}."
+    return ngettext(
+        "{counts}: {better} of {n} method better than random maps by {metrics}.",
+        "{counts}: {better} of {n} methods better than random maps by {metrics}.",
+        len(better),
+        counts=counted_words,
+        better=always,
+        metrics=gettext("every metric") if len(judged) > 1 else judged[0]["metric"],
+    )
 
 
 def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None:
@@ -162,13 +181,16 @@ def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None
         for name, one in rows.items()
         if name not in reference
     ]
-    columns = ["row", *[Column(p["metric"], number=False, note=direction(p)) for p in judged]]
-    return table(f"Compared with random maps under {protocol}, p by Holm over the rows", columns, lines)
+    columns = [gettext("method"), *[Column(p["metric"], number=False, note=direction(p)) for p in judged]]
+    caption = gettext(
+        "Compared with random maps under {protocol}, p by Holm over the methods", protocol=protocol
+    )
+    return table(caption, columns, lines)
 
 
 def _verdict(one: Mapping[str, Any] | None) -> Cell:
     if one is None:
-        return Cell("no score")
+        return Cell(gettext("no score"))
     found = outcome_of(one)
     return Cell(f"{SIGNS[found]} {one['verdict']}", one["verdict"], TONES.get(found, "plain"))
 
@@ -179,8 +201,11 @@ def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix
         line([Cell(name), *[numeric(tau, decimals(2)) for tau in taus]])
         for name, taus in zip(names, one["tau"], strict=True)
     ]
-    caption = f"Kendall τ between rankings: {title[0].lower()}{title[1:]} (controls left out)"
-    return Matrix(chart, title, _sentence(what, one), table(caption, [what, *map(Column, names)], lines))
+    caption = gettext(
+        "Kendall τ between rankings: {title} (controls left out)", title=title[0].lower() + title[1:]
+    )
+    head = gettext("protocol") if what == "protocol" else gettext("metric")
+    return Matrix(chart, title, _sentence(what, one), table(caption, [head, *map(Column, names)], lines))
 
 
 def _sentence(what: str, one: Mapping[str, Any]) -> str:
@@ -188,13 +213,16 @@ def _sentence(what: str, one: Mapping[str, Any]) -> str:
     pairs = [(one["tau"][i][j], i, j) for i, j in combinations(range(len(one["names"])), 2)]
     known = [pair for pair in pairs if pair[0] is not None]
     if not known:
-        return f"The {what}s' rankings cannot be compared: fewer than two methods, or all equal."
+        if what == "protocol":
+            return gettext(
+                "The protocols' rankings cannot be compared: fewer than two methods, or all equal."
+            )
+        return gettext("The metrics' rankings cannot be compared: fewer than two methods, or all equal.")
     tau, i, j = min(known)
-    order = next((said for least, said in ORDERS if tau >= least), None)
-    order = order or ("in unrelated orders" if tau > -ORDERS[-1][0] else "in opposed orders")
-    which = f"{one['names'][i]} and {one['names'][j]}"
-    least = "" if len(known) == 1 else ", and agree least"
-    return f"{which} put the methods {order}{least} (τ={decimals(2)(tau)})."
+    pair = listed([one["names"][i], one["names"][j]])
+    order = next(sentence for least, sentence in ORDERS if tau >= least)
+    text = gettext(order, pair=pair, tau=decimals(2)(tau))
+    return text if len(known) == 1 else joined([text, gettext("No two agree less.")])
 
 
 def _halves(summary: Mapping[str, Any]) -> Table | None:
@@ -212,8 +240,16 @@ def _halves(summary: Mapping[str, Any]) -> Table | None:
         )
         for part in found
     ]
-    columns = ["part", Column("mean τ"), *map(Column, ("from", "to", "splits", "images or groups"))]
-    return table("Kendall τ between random halves of the images (controls left out)", columns, lines)
+    columns = [
+        gettext("metric and protocol"),
+        Column(gettext("mean τ")),
+        Column(pgettext("interval", "from")),
+        Column(pgettext("interval", "to")),
+        Column(gettext("splits")),
+        Column(gettext("images or groups")),
+    ]
+    caption = gettext("Kendall τ between random halves of the images (controls left out)")
+    return table(caption, columns, lines)
 
 
 def _answers(summary: Mapping[str, Any]) -> Table | None:
@@ -226,19 +262,25 @@ def _answers(summary: Mapping[str, Any]) -> Table | None:
                 numeric(one["images"], str),
                 numeric(one["clean"], decimals(3)),
                 numeric(one["baseline"], decimals(3)),
-                Cell("") if one["kept"] is None else Cell(f"{one['kept']} of {one['images']}", one["kept"]),
+                Cell("")
+                if one["kept"] is None
+                else Cell(gettext("{n} of {total}", n=one["kept"], total=one["images"]), one["kept"]),
             ]
         )
         for name, one in summary["answers"].items()
     ]
     columns = [
-        "protocol",
-        Column("images"),
-        Column("with everything", note="Mean value of the followed class, image as it is."),
-        Column("with nothing", note="The same with all evidence removed."),
-        Column("class kept", note="Images on which the class stays on top with nothing left."),
+        gettext("protocol"),
+        Column(gettext("images")),
+        Column(gettext("with everything"), note=gettext("Mean value of the followed class, image as it is.")),
+        Column(gettext("with nothing"), note=gettext("The same with all evidence removed.")),
+        Column(
+            gettext("class kept"),
+            note=gettext("Images on which the class stays on top with nothing left."),
+        ),
     ]
-    return table("The model's value of the followed class, with all evidence and with none", columns, lines)
+    caption = gettext("The model's value of the followed class, with all evidence and with none")
+    return table(caption, columns, lines)
 
 
 def _cost(summary: Mapping[str, Any]) -> Table:
@@ -252,20 +294,23 @@ def _cost(summary: Mapping[str, Any]) -> Table:
                 numeric(one["backwards"], str),
                 numeric(one["peak_bytes"] / 2**20, decimals(0))
                 if one["peak_bytes"]
-                else Cell("not measured"),
+                else Cell(gettext("not measured")),
             ],
             name in controls or name == "random",
         )
         for name, one in summary["cost"].items()
     ]
     columns = [
-        "row",
-        Column("ms per image", note="Median over images."),
-        Column("forwards", note="Passes at the method's defaults."),
-        Column("backwards", note="Passes at the method's defaults."),
-        Column("peak MiB", note="Largest memory of the accelerator, where it can be measured."),
+        gettext("method"),
+        Column(gettext("ms per image"), note=gettext("Median over images.")),
+        Column(gettext("forwards"), note=gettext("Passes at the method's defaults.")),
+        Column(gettext("backwards"), note=gettext("Passes at the method's defaults.")),
+        Column(
+            gettext("peak MiB"),
+            note=gettext("Largest memory of the accelerator, where it can be measured."),
+        ),
     ]
-    return table("What a map costs", columns, lines)
+    return table(gettext("What a map costs"), columns, lines)
 
 
 def _exclusions(summary: Mapping[str, Any]) -> Table | None:
@@ -273,4 +318,5 @@ def _exclusions(summary: Mapping[str, Any]) -> Table | None:
         return None
     keys = ("image", "method", "protocol", "reason")
     lines = [line([Cell(str(one[key] or "")) for key in keys]) for one in summary["exclusions"]]
-    return table("What is missing, and why", ["image", "row", "protocol", "reason"], lines)
+    columns = [gettext("image"), gettext("method"), gettext("protocol"), gettext("reason")]
+    return table(gettext("What is missing, and why"), columns, lines)

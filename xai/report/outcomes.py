@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from xai.core.language import gettext_noop
 from xai.report.tables import Tone
 from xai.stats import Outcome
 
 NAMES = {
-    Outcome.BETTER: "better",
-    Outcome.UNCLEAR: "not distinguishable",
-    Outcome.WORSE: "worse",
-    Outcome.TOO_FEW: "too few to tell",
-    Outcome.SATURATED: "saturated",
-    Outcome.NOT_COMPARED: "not compared",
+    Outcome.BETTER: gettext_noop("better"),
+    Outcome.UNCLEAR: gettext_noop("not distinguishable"),
+    Outcome.WORSE: gettext_noop("worse"),
+    Outcome.TOO_FEW: gettext_noop("too few to tell"),
+    Outcome.SATURATED: gettext_noop("saturated"),
+    Outcome.NOT_COMPARED: gettext_noop("not compared"),
 }
 SIGNS = {
     Outcome.BETTER: "▲",

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xai.core.language import gettext, ngettext, pgettext
 from xai.report.outcomes import NAMES, TONES, outcome_of, ranked
 from xai.report.payload import Part
 from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
 from xai.report.text import number_format, percent
-from xai.report.verdicts import direction, named, plural
+from xai.report.verdicts import direction, named
 from xai.stats import Outcome
 from xai.stats.results import LEADING
 
@@ -71,64 +72,98 @@ def writer(methods: Sequence[Mapping[str, Any]]) -> Callable[[float], str]:
 
 def counted(analysis: Mapping[str, Any]) -> str:
     """Images, groups, exclusions."""
-    said = plural(analysis["images"], "image")
+    images = ngettext("{n} image", "{n} images", analysis["images"])
     if analysis["unit"] == "group":
-        said += f" in {plural(analysis['blocks'], 'group')}"
+        groups = ngettext("{n} group", "{n} groups", analysis["blocks"])
+        images = gettext("{images} in {groups}", images=images, groups=groups)
     if analysis["excluded"]:
-        said += f" ({analysis['excluded']} excluded)"
-    return said
+        images = gettext("{images} ({n} excluded)", images=images, n=analysis["excluded"])
+    return images
 
 
 def _headline(part: Mapping[str, Any]) -> str:
     rows = ranked(part)
     if not rows:
-        return "no row has a score on every image"
-    said = f"best: {named(rows[0]['name'], rows[0])}"
+        return gettext("no method has a score on every image")
+    best = gettext("best: {name}", name=named(rows[0]["name"], rows[0]))
     compared = [one for one in rows if not one["control"] and outcome_of(one) is not Outcome.NOT_COMPARED]
     better = sum(outcome_of(one) is Outcome.BETTER for one in compared)
-    return f"{said}; {better} of {plural(len(compared), 'method')} better than random" if compared else said
+    if not compared:
+        return best
+    return ngettext(
+        "{best}; {better} of {n} method better than random",
+        "{best}; {better} of {n} methods better than random",
+        len(compared),
+        best=best,
+        better=better,
+    )
 
 
 def _about(part: Mapping[str, Any]) -> str:
-    said = direction(part)
-    return f"{said[0].upper()}{said[1:]}. {counted(part['analysis'])}. Protocol hash {part['protocol_hash']}."
+    way = direction(part)
+    return gettext(
+        "{direction}. {images}. Protocol hash {hash}.",
+        direction=way[0].upper() + way[1:],
+        images=counted(part["analysis"]),
+        hash=part["protocol_hash"],
+    )
 
 
 def _table(part: Mapping[str, Any]) -> Table:
     analysis, greedy = part["analysis"], part["greedy"]
     level = f"{100 * (1 - analysis['alpha']):g} %"
     columns = [
-        Column("row", number=False),
-        Column("mean"),
-        Column(f"{level} from", note=f"Lower end of the {level} bootstrap interval of the mean."),
-        Column("to", note="Its upper end."),
-        Column("mean rank", note="Over images or groups; 1 is best."),
-        Column("P(best)", note="Share of bootstrap resamples in which its mean rank is the best."),
-        Column("verdict", number=False, note="Compared with random maps."),
-        Column("better on", note="Share of images or groups on which it is better than random maps."),
-        Column("p", note="Against random maps, Holm-adjusted over the rows."),
-        Column("ties", note="Mean share of units whose relevance is not unique."),
-        Column("saturated", note="Images whose curve moves too little to rank anything."),
+        Column(gettext("method"), number=False),
+        Column(gettext("mean")),
+        Column(
+            gettext("{level} from", level=level),
+            note=gettext("Lower end of the {level} bootstrap interval of the mean.", level=level),
+        ),
+        Column(pgettext("interval", "to"), note=gettext("Its upper end.")),
+        Column(gettext("mean rank"), note=gettext("Over images or groups; 1 is best.")),
+        Column(
+            gettext("P(best)"),
+            note=gettext("Share of bootstrap resamples in which its mean rank is the best."),
+        ),
+        Column(gettext("verdict"), number=False, note=gettext("Compared with random maps.")),
+        Column(
+            gettext("better on"),
+            note=gettext("Share of images or groups on which it is better than random maps."),
+        ),
+        Column("p", note=gettext("Against random maps, Holm-adjusted over the methods.")),
+        Column(
+            gettext("ties"), note=gettext("Mean share of patches or pixels whose relevance is not unique.")
+        ),
+        Column(
+            pgettext("images", "saturated"),
+            note=gettext("Images whose curve moves too little to rank anything."),
+        ),
     ]
     if greedy:
         columns.append(
-            Column(f"mean on {plural(greedy['images'], 'image')}", note="Those of the greedy order alone.")
+            Column(
+                ngettext("mean on {n} image", "mean on {n} images", greedy["images"]),
+                note=gettext("Those of the greedy order alone."),
+            )
         )
     rows = ranked(part)
     write = writer(rows)
     lines = [_line(part, one, write) for one in rows]
     if greedy:
         empty = [""] * (len(columns) - 2)
-        cells = [Cell("greedy order"), *map(Cell, empty), numeric(greedy["mean"], write)]
+        cells = [Cell(gettext("greedy order")), *map(Cell, empty), numeric(greedy["mean"], write)]
         lines.append(Line(tuple(cells), "reference"))
-    return table(
-        f"Ranking by {part['metric']} under {part['protocol']}, best mean rank first", columns, lines
+    caption = gettext(
+        "Ranking by {metric} under {protocol}, best mean rank first",
+        metric=part["metric"],
+        protocol=part["protocol"],
     )
+    return table(caption, columns, lines)
 
 
 def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[float], str]) -> Line:
     found, name = outcome_of(one), one["name"]
-    said = "" if found is Outcome.NOT_COMPARED else NAMES[found]
+    word = "" if found is Outcome.NOT_COMPARED else gettext(NAMES[found])
     cells = [
         Cell(name),
         numeric(one["mean"], write),
@@ -136,7 +171,7 @@ def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[floa
         numeric(one["high"], write),
         numeric(one["mean_rank"], decimals(2)),
         numeric(one["p_best"], decimals(2)),
-        Cell(said, said, TONES.get(found, "plain") if said else ""),
+        Cell(word, word, TONES.get(found, "plain") if word else ""),
         numeric(one["superiority"], share),
         numeric(one["p_reference"], _p),
         numeric(part["ties"].get(name), share),
@@ -153,29 +188,57 @@ def _p(value: float) -> str:
 
 def _remarks(part: Mapping[str, Any]) -> list[str]:
     analysis, halves = part["analysis"], part["split_half"]
-    said = []
+    sentences = []
     if analysis["friedman"]:
-        w = analysis["friedman"]["kendall_w"]
-        agree = "" if w is None else f", Kendall's W {w:.2f} (1: every image ranks the rows alike)"
-        said.append(f"Friedman's test that all rows are alike: p {_p(analysis['friedman']['p'])}{agree}.")
+        p, w = _p(analysis["friedman"]["p"]), analysis["friedman"]["kendall_w"]
+        sentences.append(
+            gettext("Friedman's test that all methods are alike: p {p}.", p=p)
+            if w is None
+            else gettext(
+                "Friedman's test that all methods are alike: p {p}, Kendall's W {w} (1: every image ranks "
+                "the methods alike).",
+                p=p,
+                w=f"{w:.2f}",
+            )
+        )
     reference = analysis["reference"]
     pairs = [p for p in analysis["pairs"] if reference not in (p["first"], p["second"])]
     if pairs:
-        apart = sum(bool(pair["distinguishable"]) for pair in pairs)
-        said.append(f"{apart} of {plural(len(pairs), 'pair')} of rows can be told apart (Wilcoxon, Holm).")
+        sentences.append(
+            ngettext(
+                "{apart} of {n} pair of methods can be told apart (Wilcoxon, Holm).",
+                "{apart} of {n} pairs of methods can be told apart (Wilcoxon, Holm).",
+                len(pairs),
+                apart=sum(bool(pair["distinguishable"]) for pair in pairs),
+            )
+        )
     if analysis["critical_difference"] is not None:
-        said.append(f"Nemenyi's critical difference of mean ranks: {analysis['critical_difference']:.2f}.")
+        sentences.append(
+            gettext(
+                "Nemenyi's critical difference of mean ranks: {difference}.",
+                difference=f"{analysis['critical_difference']:.2f}",
+            )
+        )
     if halves["splits"] and halves["mean"] is not None:
-        said.append(
-            f"Two random halves of the images rank the methods alike to Kendall τ {halves['mean']:.2f}."
+        sentences.append(
+            gettext(
+                "Two random halves of the images rank the methods alike to Kendall τ {tau}.",
+                tau=f"{halves['mean']:.2f}",
+            )
         )
     if part["saturated_images"]:
-        said.append(f"{plural(part['saturated_images'], 'image')} saturated for every row rank nothing.")
-    return said
+        sentences.append(
+            ngettext(
+                "{n} image saturated for every method ranks nothing.",
+                "{n} images saturated for every method rank nothing.",
+                part["saturated_images"],
+            )
+        )
+    return sentences
 
 
 def _strata(part: Mapping[str, Any]) -> Table | None:
-    return _split(part, part["strata"], "true class", ranked(part))
+    return _split(part, part["strata"], gettext("by true class"), ranked(part))
 
 
 def _kinds(part: Mapping[str, Any]) -> Table | None:
@@ -183,7 +246,7 @@ def _kinds(part: Mapping[str, Any]) -> Table | None:
     rows = ranked(part)
     first = [one["name"] for one in rows if not one["control"]][:LEADING]
     shown = [one for one in rows if one["control"] or one["name"] in first]
-    return _split(part, part.get("kinds", {}), "kind of manipulation", shown)
+    return _split(part, part.get("kinds", {}), gettext("by kind of manipulation"), shown)
 
 
 def _split(
@@ -201,12 +264,18 @@ def _split(
     heads = [Column(f"{name} (n={one['images']})", note=counted(one)) for name, one in found.items()]
     lines = []
     for row in rows:
-        said = zip([one.get(row["name"]) for one in methods], writers, strict=True)
-        cells = [_with_interval(one, write) for one, write in said]
+        found_here = zip([one.get(row["name"]) for one in methods], writers, strict=True)
+        cells = [_with_interval(one, write) for one, write in found_here]
         lines.append(line([Cell(row["name"]), *cells], row["control"]))
     level = f"{100 * (1 - part['analysis']['alpha']):g} %"
-    caption = f"Mean {part['metric']} and {level} interval by {what} under {part['protocol']}"
-    return table(caption, ["row", *heads], lines)
+    caption = gettext(
+        "Mean {metric} and {level} interval {what} under {protocol}",
+        metric=part["metric"],
+        level=level,
+        what=what,
+        protocol=part["protocol"],
+    )
+    return table(caption, [gettext("method"), *heads], lines)
 
 
 def _with_interval(one: Mapping[str, Any] | None, write: Callable[[float], str]) -> Cell:
@@ -227,7 +296,7 @@ def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:
     shown = sorted(
         {round(i * last / (POINTS - 1)) for i in range(POINTS)} if last >= POINTS else range(last + 1)
     )
-    what = "put back" if about and about.inserts else "changed"
+    share = gettext("share put back") if about and about.inserts else gettext("share changed")
     values = [v for one in curves.values() for v in one["mean"] if v is not None]
     spread = [
         high - low
@@ -239,11 +308,14 @@ def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:
         number_format(values, spread),
         {m["name"] for m in part["analysis"]["methods"] if m["control"]},
     )
-    columns = ["row", *[Column(f"{percent(fractions[i])}") for i in shown]]
+    columns = [gettext("method"), *[Column(f"{percent(fractions[i])}") for i in shown]]
     lines = [
         line([Cell(row), *[numeric(one["mean"][i], write) for i in shown]], row in controls)
         for row, one in curves.items()
     ]
-    said = "" if len(shown) == len(fractions) else f"; {len(shown)} of {len(fractions)} points"
-    caption = f"Mean curve of {part['metric']} under {part['protocol']}, by the share {what}{said}"
+    names = {"metric": part["metric"], "protocol": part["protocol"], "share": share}
+    caption = gettext("Mean curve of {metric} under {protocol}, by the {share}", **names)
+    if len(shown) < len(fractions):
+        points = gettext("{n} of {total} points", n=len(shown), total=len(fractions))
+        caption = gettext("{caption}; {points}", caption=caption, points=points)
     return table(caption, columns, lines)

@@ -4,18 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xai.core.language import gettext, gettext_noop, listed, ngettext
 from xai.report.outcomes import outcome_of, ranked
 from xai.report.tables import Tone, decimals, share
 from xai.stats import Outcome
 
 Part = Mapping[str, Any]
 MANY_TIES = 0.5  # share of units without a rank of their own from which a reader is told
-SAID = {
-    Outcome.BETTER: "better than random maps by",
-    Outcome.UNCLEAR: "not distinguishable from them by",
-    Outcome.WORSE: "worse than random maps by",
-    Outcome.TOO_FEW: "too few images to tell by",
-    Outcome.SATURATED: "saturated, ranks nothing, by",
+BY = {
+    Outcome.BETTER: gettext_noop("better than random maps by {metrics}"),
+    Outcome.UNCLEAR: gettext_noop("not distinguishable from them by {metrics}"),
+    Outcome.WORSE: gettext_noop("worse than random maps by {metrics}"),
+    Outcome.TOO_FEW: gettext_noop("too few images to tell by {metrics}"),
+    Outcome.SATURATED: gettext_noop("saturated, ranks nothing, by {metrics}"),
 }
 
 
@@ -42,7 +43,7 @@ def against_random(parts: Sequence[Part]) -> list[Verdict]:
     patterns: dict[tuple[tuple[Outcome, tuple[str, ...]], ...], list[str]] = {}
     for name, one in _rows(judged).items():
         found = [(outcome_of(method), part["metric"]) for part, method in one]
-        by_outcome = {which: tuple(metric for other, metric in found if other is which) for which in SAID}
+        by_outcome = {which: tuple(metric for other, metric in found if other is which) for which in BY}
         pattern = tuple((which, metrics) for which, metrics in by_outcome.items() if metrics)
         if pattern:
             patterns.setdefault(pattern, []).append(named(name, one[0][1]))
@@ -67,22 +68,12 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
 
 def named(name: str, method: Mapping[str, Any]) -> str:
     """A row's name, marked if it is a control."""
-    return f"{name} (control)" if method["control"] else name
-
-
-def listed(words: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def plural(count: int, what: str) -> str:
-    """`1 image`, `5 images`."""
-    return f"{count} {what}{'s' * (count != 1)}"
+    return gettext("{name} (control)", name=name) if method["control"] else name
 
 
 def direction(part: Part) -> str:
     """Which way the metric points."""
-    return "higher is better" if part["higher_is_better"] else "lower is better"
+    return gettext("higher is better") if part["higher_is_better"] else gettext("lower is better")
 
 
 def _rows(parts: Sequence[Part]) -> dict[str, list[tuple[Part, Mapping[str, Any]]]]:
@@ -96,10 +87,10 @@ def _rows(parts: Sequence[Part]) -> dict[str, list[tuple[Part, Mapping[str, Any]
 
 def _pattern(pattern: Sequence[tuple[Outcome, Sequence[str]]], metrics: int) -> str:
     if len(pattern) == 1 and len(pattern[0][1]) == metrics > 1:
-        said = f"{SAID[pattern[0][0]]} every metric"
+        text = gettext(BY[pattern[0][0]], metrics=gettext("every metric"))
     else:
-        said = "; ".join(f"{SAID[which]} {listed(names)}" for which, names in pattern)
-    return said[0].upper() + said[1:]
+        text = gettext("; ").join(gettext(BY[which], metrics=listed(names)) for which, names in pattern)
+    return text[0].upper() + text[1:]
 
 
 def _tone(pattern: Sequence[tuple[Outcome, Sequence[str]]]) -> Tone:
@@ -117,30 +108,38 @@ def _controls(part: Part) -> Iterator[Verdict]:
     best = next((one for one in rows if one["control"] and outcome_of(one) is Outcome.BETTER), None)
     if best is None:
         return
-    told = [one for one in rows if not one["control"] and _apart(part, one, best) and _ahead(one, best)]
-    lead = f"By {part['metric']}, the control {best['name']} beats random maps, too. Better than it"
-    yield (
-        Verdict("warn", lead, tuple(one["name"] for one in told))
-        if told
-        else Verdict("bad", f"{lead}: none.")
-    )
+    better = [one for one in rows if not one["control"] and _apart(part, one, best) and _ahead(one, best)]
+    names = {"metric": part["metric"], "control": best["name"]}
+    if better:
+        lead = gettext("By {metric}, the control {control} beats random maps, too. Better than it", **names)
+        yield Verdict("warn", lead, tuple(one["name"] for one in better))
+    else:
+        lead = gettext(
+            "By {metric}, the control {control} beats random maps, too. Better than it: none.", **names
+        )
+        yield Verdict("bad", lead)
 
 
 def _top(part: Part) -> Iterator[Verdict]:
     rows = ranked(part)
     if not rows:
-        yield Verdict("", f"By {part['metric']} no row has a score on every image.")
+        yield Verdict("", gettext("By {metric} no method has a score on every image.", metric=part["metric"]))
         return
     best, *others = rows
     like = [named(one["name"], one) for one in others if not _apart(part, best, one)]
-    said = f"Best by {part['metric']} ({direction(part)}): {named(best['name'], best)}, "
-    said += f"mean rank {decimals(2)(best['mean_rank'])}"
+    lead = gettext(
+        "Best by {metric} ({direction}): {name}, mean rank {rank}",
+        metric=part["metric"],
+        direction=direction(part),
+        name=named(best["name"], best),
+        rank=decimals(2)(best["mean_rank"]),
+    )
     if not others:
-        yield Verdict("", f"{said}; it stands alone.")
+        yield Verdict("", gettext("{best}; it stands alone.", best=lead))
     elif like:
-        yield Verdict("", f"{said}. Cannot be told apart from it", tuple(like))
+        yield Verdict("", gettext("{best}. Cannot be told apart from it", best=lead), tuple(like))
     else:
-        yield Verdict("", f"{said}; told apart from every other row.")
+        yield Verdict("", gettext("{best}; told apart from every other method.", best=lead))
 
 
 def _apart(part: Part, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -157,38 +156,60 @@ def _ahead(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     done, total = summary["units"]
     if done < total:
-        yield f"The run is not finished: {done} of {total} units are done."
+        yield gettext("The run is not finished: {done} of {total} items are done.", done=done, total=total)
     yield from summary.get("warnings", ())
     for protocol, one in summary["answers"].items():
         if one["kept"]:
-            yield (
-                f"Under {protocol} the followed class keeps a probability of more than one half on "
-                f"{one['kept']} of {plural(one['images'], 'image')} with nothing left of the image: "
-                "there, deleting evidence cannot take it away."
+            yield ngettext(
+                "Under {protocol} the followed class keeps a probability of more than one half on {kept} of "
+                "{n} image with nothing left of the image: there, deleting evidence cannot take it away.",
+                "Under {protocol} the followed class keeps a probability of more than one half on {kept} of "
+                "{n} images with nothing left of the image: there, deleting evidence cannot take it away.",
+                one["images"],
+                protocol=protocol,
+                kept=one["kept"],
             )
     for part in summary["parts"]:
+        names = {"metric": part["metric"], "protocol": part["protocol"]}
         if part["saturated_images"]:
-            yield (
-                f"{plural(part['saturated_images'], 'image')} of {part['analysis']['images']} are saturated "
-                f"for every row under {part['protocol']} by {part['metric']} and rank nothing."
+            yield ngettext(
+                "{n} image of {total} is saturated for every method under {protocol} by {metric} and ranks "
+                "nothing.",
+                "{n} images of {total} are saturated for every method under {protocol} by {metric} and rank "
+                "nothing.",
+                part["saturated_images"],
+                total=part["analysis"]["images"],
+                **names,
             )
     for name, ties in _tied(summary).items():
-        yield (
-            f"{name}: {share(ties)} of its patches share their relevance with others; "
-            "their order among each other says nothing."
+        yield gettext(
+            "{method}: {share} of its patches share their relevance with others; their order among each "
+            "other says nothing.",
+            method=name,
+            share=share(ties),
         )
     for part in summary["parts"]:
         if part["analysis"]["left_out"]:
-            rows = listed(list(part["analysis"]["left_out"]))
-            yield f"Without any score by {part['metric']} under {part['protocol']}: {rows}."
+            yield gettext(
+                "Without any score by {metric} under {protocol}: {methods}.",
+                metric=part["metric"],
+                protocol=part["protocol"],
+                methods=listed(list(part["analysis"]["left_out"])),
+            )
     noted: dict[tuple[str, str], list[str]] = {}
     for part in summary["parts"]:
         for note in part["analysis"]["notes"]:
             noted.setdefault((note, part["protocol"]), []).append(part["metric"])
     for (note, protocol), metrics in noted.items():
-        yield f"{listed(metrics)} under {protocol}: {note}"
+        yield gettext(
+            "{metrics} under {protocol}: {note}", metrics=listed(metrics), protocol=protocol, note=note
+        )
     if summary["exclusions"]:
-        yield f"{plural(len(summary['exclusions']), 'score')} could not be had; see the exclusions."
+        yield ngettext(
+            "{n} score could not be had; see the exclusions.",
+            "{n} scores could not be had; see the exclusions.",
+            len(summary["exclusions"]),
+        )
 
 
 def _tied(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -86,7 +86,7 @@ def test_rows_at_the_top_that_cannot_be_told_apart(tab, summary):
 
 def test_the_ranking_holds_the_numbers_of_the_summary(tab, summary):
     methods = {one["name"]: one for one in summary["parts"][0]["analysis"]["methods"]}
-    names = column(tab, "row")
+    names = column(tab, "method")
     assert names == [*sorted(methods, key=lambda name: methods[name]["mean_rank"]), "greedy order"]
     for title, key in (("mean", "mean"), ("to", "high"), ("mean rank", "mean_rank"), ("P(best)", "p_best")):
         assert [float(v) for v in column(tab, title)[:-1]] == [methods[name][key] for name in names[:-1]]
@@ -107,13 +107,13 @@ def test_sorting_by_keyboard(tab, summary):
     means = {one["name"]: one["mean"] for one in summary["parts"][0]["analysis"]["methods"]}
     head = tab.locator(f"{FIRST} >> thead th", has_text=re.compile("^mean$"))
     press(tab, "mean")
-    assert column(tab, "row")[:-1] == sorted(means, key=means.get)
+    assert column(tab, "method")[:-1] == sorted(means, key=means.get)
     expect(head).to_have_attribute("aria-sort", "ascending")
     press(tab, "mean")
-    assert column(tab, "row") == [*sorted(means, key=means.get, reverse=True), "greedy order"]
+    assert column(tab, "method") == [*sorted(means, key=means.get, reverse=True), "greedy order"]
     expect(head).to_have_attribute("aria-sort", "descending")
-    press(tab, "row")
-    assert column(tab, "row") == sorted([*means, "greedy order"])
+    press(tab, "method")
+    assert column(tab, "method") == sorted([*means, "greedy order"])
     expect(head).not_to_have_attribute("aria-sort", re.compile("."))
 
 
@@ -122,7 +122,7 @@ def test_csv_holds_exact_numbers(tab, summary):
     expect(tab.locator(f"{FIRST} >> [role=status]")).to_have_text("✓ Copied 13 rows.")
     rows = list(csv.DictReader(io.StringIO(tab.evaluate("navigator.clipboard.readText()"))))
     for one in summary["parts"][0]["analysis"]["methods"]:
-        row = next(row for row in rows if row["row"] == one["name"])
+        row = next(row for row in rows if row["method"] == one["name"])
         assert float(row["mean"]) == one["mean"]
         assert float(row["95 % from"]) == one["low"]
         assert float(row["mean rank"]) == one["mean_rank"]
