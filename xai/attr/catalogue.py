@@ -2,11 +2,11 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import get_args
 
 from xai.attr.base import Family, MethodInfo
-from xai.attr.registry import METHODS, PRESETS, list_methods
+from xai.attr.registry import METHODS, PRESETS, Options, list_methods
 
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",
@@ -47,7 +47,7 @@ def _blocks() -> Iterator[str]:
             yield from _details(info)
 
 
-def _options(options: Mapping[str, Any]) -> str:
+def _options(options: Options) -> str:
     return ", ".join(f"`{name}={value!r}`" for name, value in options.items())
 
 

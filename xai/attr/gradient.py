@@ -1,6 +1,6 @@
 """Captum's own gradient methods, reduced to patches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts
 from xai.core.target import Target
-from xai.perturb import Operator, baseline_images, operator_of
+from xai.perturb import AnyOperator, baseline_images, operator_of
 
 
 @register
@@ -57,7 +57,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         self,
         forward_func: torch.nn.Module,
         n_steps: int = 50,
-        baseline: str | Mapping[str, Any] | Operator = "constant",
+        baseline: AnyOperator = "constant",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):

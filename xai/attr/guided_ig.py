@@ -1,6 +1,6 @@
 """Guided integrated gradients: a path that goes where the model does not flinch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
 from xai.core.target import Target
-from xai.perturb import Operator, baseline_images, operator_of
+from xai.perturb import AnyOperator, baseline_images, operator_of
 
 Flat = Float[Tensor, "b n"]
 
@@ -55,7 +55,7 @@ class GuidedIntegratedGradients(PixelGradient):
         n_steps: int = 200,
         fraction: float = 0.25,
         max_dist: float = 0.02,
-        baseline: str | Mapping[str, Any] | Operator = "constant",
+        baseline: AnyOperator = "constant",
         seed: int = 0,
     ):
         super().__init__(forward_func)

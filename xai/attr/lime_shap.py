@@ -6,7 +6,7 @@ image gets the same map alone as in a batch.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from xai.attr.removal import RemovalAttribution
 from xai.core import UsageError, derive_seed
 from xai.core.options import check_counts
 from xai.core.target import Target
-from xai.perturb import Operator
+from xai.perturb import AnyOperator
 
 Present = Bool[Tensor, "coalitions patches"]
 Values = Float[Tensor, "targets b coalitions"]
@@ -86,7 +86,7 @@ class ShapleyValueSampling(_CoalitionAttribution):
         self,
         forward_func: nn.Module,
         n_samples: int = 4,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):
@@ -150,7 +150,7 @@ class KernelSHAP(_CoalitionAttribution):
         self,
         forward_func: nn.Module,
         n_samples: int = 998,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):
@@ -233,7 +233,7 @@ class LIME(_CoalitionAttribution):
         n_samples: int = 1000,
         kernel_width: float = 0.25,
         ridge: float = 1.0,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):

@@ -1,6 +1,6 @@
 """Metric-driven attribution: a map built from an order of patches that was searched for with the metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from xai.attr.removal import RemovalAttribution
 from xai.core import PatchGrid, UsageError
 from xai.core.options import check_option
 from xai.core.target import Target
-from xai.perturb import Operator
+from xai.perturb import AnyOperator
 
 Score = Callable[[Tensor], Tensor]  # (S, patches) bool, present patches → (S,) scores
 _WINDOW, _WIDTH = 3, 28
@@ -70,7 +70,7 @@ class MetricDrivenAttribution(RemovalAttribution):
         width: int | None = None,
         cutoff: float = 0.9,
         dense: float = 0.5,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         value: str = "log_odds",
         seed: int = 0,
         internal_batch_size: int = 32,

@@ -1,6 +1,6 @@
 """Occlusion: what the score loses when patches are taken away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from xai.attr.removal import RemovalAttribution
 from xai.core import PatchGrid
 from xai.core.options import check_counts
 from xai.core.target import Target
-from xai.perturb import Operator
+from xai.perturb import AnyOperator
 
 
 @register
@@ -48,7 +48,7 @@ class Occlusion(RemovalAttribution):
         self,
         forward_func: nn.Module,
         window: int = 3,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):
@@ -93,7 +93,7 @@ class FeatureAblation(Occlusion):
     def __init__(
         self,
         forward_func: nn.Module,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):

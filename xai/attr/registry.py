@@ -15,6 +15,8 @@ from xai.core import ConfigError, Registry, UsageError, is_import_path, nearest
 from xai.core.options import checked
 from xai.core.yaml_models import read_model
 
+Options = Mapping[str, Any]  # of a method, by name
+
 
 def _enter(foreign: Any) -> str:
     """Register a method of foreign code, unless its module did."""
@@ -59,7 +61,7 @@ class Preset:
 
     name: str
     method: str
-    options: Mapping[str, Any]
+    options: Options
     purpose: str
 
 
@@ -101,7 +103,7 @@ COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_grad
 """What stands beside the default explanation in a comparison where no method is named."""
 
 
-def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def full_options(method: str, options: Options) -> dict[str, Any]:
     """All options of a method, those left out at its defaults.
 
     Raises:
@@ -111,7 +113,7 @@ def full_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: one.default for one in parameters if one.default is not one.empty} | dict(options)
 
 
-def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
+def preset_of(method: str, options: Options) -> str | None:
     """The preset that a method with these options is, however it was asked for; None if it is none."""
     wanted = full_options(method, options)
     return next(
@@ -124,9 +126,7 @@ def preset_of(method: str, options: Mapping[str, Any]) -> str | None:
     )
 
 
-def resolve_method(
-    method: str | type[PatchAttribution], options: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def resolve_method(method: str | type[PatchAttribution], options: Options) -> tuple[str, dict[str, Any]]:
     """Registry name and options of what is meant: a class, a method's name, or a preset with further options.
 
     Raises:

@@ -1,6 +1,6 @@
 """What methods share that take patches away and watch the score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from xai.attr.batching import arguments_of, variant_scores
 from xai.core import ModelError
 from xai.core.options import check_counts
 from xai.core.target import Target
-from xai.perturb import Operator, image_seeds, operator_of
+from xai.perturb import AnyOperator, image_seeds, operator_of
 
 
 class RemovalAttribution(PatchAttribution):
@@ -29,7 +29,7 @@ class RemovalAttribution(PatchAttribution):
     def __init__(
         self,
         forward_func: nn.Module,
-        operator: str | Mapping[str, Any] | Operator,
+        operator: AnyOperator,
         seed: int,
         internal_batch_size: int,
     ):

@@ -21,7 +21,7 @@ from xai.perturb import image_seeds
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class GradientSample:
     """Gradients at some points.
 
     Args:
@@ -57,7 +57,7 @@ class SampledGradient(PixelGradient):
     ) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]:
         """One point of one image, and the offset that belongs to it, on the CPU."""
 
-    def _walk(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Iterator[Sample]:
+    def _walk(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Iterator[GradientSample]:
         images = len(pixels)
         # seeds from half-precision bytes, so that float32 and bfloat16 inputs get the same noise
         seeds = image_seeds(pixels.bfloat16().float(), self.seed)
@@ -75,7 +75,7 @@ class SampledGradient(PixelGradient):
                 return scores(logits, targets_of(target, image))
 
             gradient = CaptumSaliency(score).attribute(point.requires_grad_(), abs=False)
-            yield Sample(at, offset, gradient)
+            yield GradientSample(at, offset, gradient)
 
 
 class _NoisyGradient(SampledGradient):

@@ -1,6 +1,6 @@
 """Sobol indices: how much of the score's variance a region's visibility explains, interactions included."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from xai.attr.batching import arguments_of, variant_scores
 from xai.attr.registry import register
 from xai.core import UsageError, derive_seed
 from xai.core.target import Target
-from xai.perturb import Operator, baseline_images, operator_of
+from xai.perturb import AnyOperator, baseline_images, operator_of
 
 
 @register
@@ -51,7 +51,7 @@ class SobolIndices(PatchAttribution):
         forward_func: nn.Module,
         n_designs: int = 20,
         cells: int = 7,
-        operator: str | Mapping[str, Any] | Operator = "mean",
+        operator: AnyOperator = "mean",
         seed: int = 0,
         internal_batch_size: int = 32,
     ):

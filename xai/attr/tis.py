@@ -1,6 +1,6 @@
 """Transformer input sampling: the score of subsets of tokens that the model's own features suggest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from xai.attr.transformer_blocks import BlockAttribution, TransformerBlocks, blo
 from xai.core import PatchGrid, UsageError
 from xai.core.options import check_option
 from xai.core.target import Target
-from xai.perturb import Operator
+from xai.perturb import AnyOperator
 
 
 @register
@@ -56,7 +56,7 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
         forward_func: nn.Module,
         n_masks: int = 999,
         keep: float = 0.5,
-        operator: str | Mapping[str, Any] | Operator = "token",
+        operator: AnyOperator = "token",
         value: str = "probability",
         seed: int = 0,
         internal_batch_size: int = 32,

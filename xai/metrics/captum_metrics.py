@@ -16,7 +16,7 @@ from xai.core.score import read_target, score
 from xai.core.target import ImageTarget, Target, image_targets
 from xai.metrics.base import MetricInfo
 from xai.metrics.registry import register
-from xai.perturb import Operator, image_seeds, make_operator
+from xai.perturb import AnyOperator, image_seeds, operator_of
 
 SUBSETS = 50
 """Random removals per image."""
@@ -41,7 +41,7 @@ def infidelity(
     relevance: Tensor,
     target: Target = None,
     *,
-    operator: str | Operator = "mean",
+    operator: AnyOperator = "mean",
     samples: int = SUBSETS,
     normalize: bool | Literal["captum"] = True,
     seed: int = 0,
@@ -61,7 +61,8 @@ def infidelity(
         pixels: (B, 3, H, W).
         relevance: (B, rows, cols), or (methods, B, rows, cols) for several methods at the cost of one.
         target: Class index, `Margin`, or one of them per image.
-        operator: What removing a patch means; a name of `xai.perturb.OPERATORS` or an operator.
+        operator: What removing a patch means; an operator by name, a mapping with its name and
+            parameters, or itself.
         samples: Random sets per image.
         normalize: Scale each map by the factor ≥ 0 that suits it best, since few methods answer in logits; a
             method is then judged by the pattern of its map alone. Captum's factor may be negative, which
@@ -75,7 +76,7 @@ def infidelity(
     _at_least_one(samples=samples, batch_size=batch_size)
     maps = _checked(relevance, pixels)
     targets = read_target(image_targets(target, len(pixels)), classifier)
-    chosen = make_operator(operator) if isinstance(operator, str) else operator
+    chosen = operator_of(operator)
     seeds = image_seeds(pixels, seed)
     grid = (maps.shape[2], maps.shape[3])
     with torch.no_grad():

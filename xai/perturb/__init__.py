@@ -8,6 +8,7 @@ from xai.core.score import SCORES as SCORES
 from xai.perturb.blur import Blur as Blur
 from xai.perturb.blur import RiseBlur as RiseBlur
 from xai.perturb.operator import OPERATORS as OPERATORS
+from xai.perturb.operator import AnyOperator as AnyOperator
 from xai.perturb.operator import Operator as Operator
 from xai.perturb.operator import PixelOperator as PixelOperator
 from xai.perturb.operator import baseline_images as baseline_images

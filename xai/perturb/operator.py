@@ -71,6 +71,7 @@ def _enter(foreign: Any) -> str:
     return foreign.name
 
 
+AnyOperator = str | Mapping[str, Any] | Operator  # a name, a mapping with a name and parameters, or itself
 OPERATORS: Registry[type[Operator]] = Registry("operator", "xai.operators", _enter)
 Kind = TypeVar("Kind", bound=Operator)
 
