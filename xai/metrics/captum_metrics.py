@@ -15,6 +15,7 @@ from xai.core import UsageError, derive_seed
 from xai.core.score import read_target, score
 from xai.core.target import ImageTarget, Target, image_targets
 from xai.metrics.base import MetricInfo
+from xai.metrics.maps import exact
 from xai.metrics.registry import register
 from xai.perturb import AnyOperator, image_seeds, operator_of
 
@@ -211,9 +212,7 @@ def _checked(relevance: Tensor, pixels: Tensor) -> Tensor:
             "Pixels (B, 3, H, W) and relevance (B, rows, cols) are expected; "
             f"got {tuple(pixels.shape)} and {tuple(relevance.shape)}."
         )
-    if not torch.isfinite(maps).all():
-        raise UsageError("The relevance holds NaN or infinite values.", "Look at the method that made it.")
-    return maps.detach().to("cpu", torch.float64)
+    return exact(maps)
 
 
 def _at_least_one(**counts: int) -> None:

@@ -15,20 +15,29 @@ from torch import Tensor
 
 from xai.core import UsageError
 from xai.metrics.base import MetricInfo
+from xai.metrics.maps import exact_maps
 from xai.metrics.registry import register
 
 COVERED = 0.5
 """A patch is part of the target, where it must be or not be, if the mask covers this share of it."""
 
 
-@register(
-    MetricInfo(
-        name="pointing_game",
+def _of_mask(name: str, reference: str, summary: str) -> MetricInfo:
+    return MetricInfo(
+        name=name,
         higher_is_better=True,
         range=(0.0, 1.0),
-        reference="Zhang et al. 2016, arXiv 1608.00507",
-        summary="Whether the centre of the most relevant patch lies in the mask; ties count by their share.",
+        reference=reference,
+        summary=summary,
         needs="mask",
+    )
+
+
+@register(
+    _of_mask(
+        "pointing_game",
+        "Zhang et al. 2016, arXiv 1608.00507",
+        "Whether the centre of the most relevant patch lies in the mask; ties count by their share.",
     )
 )
 def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
@@ -63,13 +72,10 @@ def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Ten
 
 
 @register(
-    MetricInfo(
-        name="mass_accuracy",
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        reference="Arras et al. 2020, arXiv 2003.07258",
-        summary="Share of the positive relevance that lies inside the mask.",
-        needs="mask",
+    _of_mask(
+        "mass_accuracy",
+        "Arras et al. 2020, arXiv 2003.07258",
+        "Share of the positive relevance that lies inside the mask.",
     )
 )
 def mass_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -92,13 +98,10 @@ def mass_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
 
 
 @register(
-    MetricInfo(
-        name="rank_accuracy",
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        reference="Arras et al. 2020, arXiv 2003.07258",
-        summary="Share of the mask among as many most relevant pixels as the mask has.",
-        needs="mask",
+    _of_mask(
+        "rank_accuracy",
+        "Arras et al. 2020, arXiv 2003.07258",
+        "Share of the mask among as many most relevant pixels as the mask has.",
     )
 )
 def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -119,13 +122,10 @@ def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
 
 
 @register(
-    MetricInfo(
-        name="iou",
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        reference="intersection over union at the threshold that keeps the mask's area",
-        summary="Overlap of the mask with the most relevant region of the same area.",
-        needs="mask",
+    _of_mask(
+        "iou",
+        "intersection over union at the threshold that keeps the mask's area",
+        "Overlap of the mask with the most relevant region of the same area.",
     )
 )
 def iou(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -147,13 +147,10 @@ def iou(relevance: Tensor, mask: Tensor) -> Tensor:
 
 
 @register(
-    MetricInfo(
-        name="average_precision",
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        reference="step-wise average precision over patches, as scikit-learn's",
-        summary="Area under precision and recall of finding the masked patches by relevance.",
-        needs="mask",
+    _of_mask(
+        "average_precision",
+        "step-wise average precision over patches, as scikit-learn's",
+        "Area under precision and recall of finding the masked patches by relevance.",
     )
 )
 def average_precision(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -226,8 +223,7 @@ def _unless_empty(value: Tensor, mask: Tensor) -> Tensor:
 
 
 def _checked(relevance: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    if relevance.dim() != 3:
-        raise UsageError(f"Relevance must be (B, rows, cols); got {tuple(relevance.shape)}.")
+    relevance = exact_maps(relevance)
     if mask.dtype != torch.bool or mask.dim() != 3 or len(mask) != len(relevance):
         raise UsageError(
             f"The mask must be a bool tensor of shape ({len(relevance)}, H, W); "
@@ -240,6 +236,4 @@ def _checked(relevance: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
             f"{relevance.shape[1]}×{relevance.shape[2]} patches.",
             "Give the mask at the resolution of the model's input.",
         )
-    if not torch.isfinite(relevance).all():
-        raise UsageError("The relevance holds NaN or infinite values.", "Look at the method that made it.")
-    return relevance.detach().to("cpu", torch.float64), mask.cpu()
+    return relevance, mask.cpu()

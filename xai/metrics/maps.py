@@ -1,4 +1,4 @@
-"""From a map on patches or pixels to relevance per unit of a protocol."""
+"""Maps as metrics take them: checked, and as relevance per patch or pixel of a protocol."""
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,28 @@ def check_relevance(relevance: Tensor, images: int, grid: Size, pixels: Size) ->
             f"The relevance of image {image} (method {method}) holds NaN or infinite values.",
             "A map without an order cannot be tested; look at the method that made it.",
         )
+
+
+def exact(relevance: Tensor) -> Tensor:
+    """Relevance of any shape, detached, in float64 on the CPU.
+
+    Raises:
+        UsageError: It holds NaN or infinity.
+    """
+    if not torch.isfinite(relevance).all():
+        raise UsageError("The relevance holds NaN or infinite values.", "Look at the method that made it.")
+    return relevance.detach().to("cpu", torch.float64)
+
+
+def exact_maps(relevance: Tensor) -> Tensor:
+    """Maps (B, rows, cols), as `exact` gives them.
+
+    Raises:
+        UsageError: They are of another shape, or hold NaN or infinity.
+    """
+    if relevance.dim() != 3:
+        raise UsageError(f"Relevance must be (B, rows, cols); got {tuple(relevance.shape)}.")
+    return exact(relevance)
 
 
 def apply_sign(relevance: Tensor, sign: str) -> Tensor:

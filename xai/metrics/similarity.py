@@ -6,6 +6,7 @@ from torch import Tensor
 
 from xai.core import UsageError
 from xai.metrics.base import MetricInfo
+from xai.metrics.maps import exact
 from xai.metrics.registry import register
 
 _WINDOW = 7
@@ -109,6 +110,4 @@ def _checked(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
             f"Two maps of one shape (B, rows, cols) can be compared; got {tuple(first.shape)} "
             f"and {tuple(second.shape)}."
         )
-    if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        raise UsageError("The relevance holds NaN or infinite values.", "Look at the method that made it.")
-    return first.detach().to("cpu", torch.float64), second.detach().to("cpu", torch.float64)
+    return exact(first), exact(second)

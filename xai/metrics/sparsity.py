@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from xai.core import UsageError
 from xai.metrics.base import MetricInfo
+from xai.metrics.maps import exact_maps
 from xai.metrics.registry import register
 
 
@@ -71,10 +71,6 @@ def entropy(relevance: Tensor) -> Tensor:
 
 def _shares(relevance: Tensor) -> Tensor:
     """(B, patches) share of each patch in the absolute relevance, float64 on the CPU."""
-    if relevance.dim() != 3:
-        raise UsageError(f"Relevance must be (B, rows, cols); got {tuple(relevance.shape)}.")
-    if not torch.isfinite(relevance).all():
-        raise UsageError("The relevance holds NaN or infinite values.", "Look at the method that made it.")
-    size = relevance.detach().to("cpu", torch.float64).flatten(1).abs()
+    size = exact_maps(relevance).flatten(1).abs()
     size = torch.where(size.amax(1, keepdim=True) > 0, size, 1)
     return size / size.sum(1, keepdim=True)
