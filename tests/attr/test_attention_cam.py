@@ -106,7 +106,7 @@ def test_chunks_of_rows_do_not_change_the_map(name: str, monkeypatch: pytest.Mon
     model, x = build("clip_mean_pooled"), pixels()
     whole = create(name, model).attribute_patches(x, 1)
     monkeypatch.setattr(
-        "xai.attr.attention_cam.row_chunks",
+        "xai.attr.recorded_attention.row_chunks",
         lambda call, rows, copies: [list(rows)[i : i + 5] for i in range(0, len(rows), 5)],
     )
     torch.testing.assert_close(create(name, model).attribute_patches(x, 1), whole)

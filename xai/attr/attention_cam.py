@@ -1,16 +1,22 @@
 """Class activation maps whose features are attention: AG-CAM, Grad-ECLIP and DAAM."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks, score_rows
+from xai.attention import AttentionCall, attention_rows, gradient_rows, score_rows
 from xai.attr.base import MethodInfo
 from xai.attr.layers import LayerFusion, Layers, resolve_layers
-from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.recorded_attention import (
+    HeadMaps,
+    RecordedAttribution,
+    RecordedPass,
+    TokenMaps,
+    mean_of_rows,
+    per_head,
+)
 from xai.attr.registry import register
 from xai.core import PatchGrid
 
@@ -181,19 +187,6 @@ class DAAM(_AttentionCAM):
             return attention_rows(call, rows) * gradient_rows(call, weights, rows)
 
         return mean_of_rows(call, record.seen.rows_of(layer), len(weights), part)
-
-
-def mean_of_rows(
-    call: AttentionCall, rows: Rows, targets: int, part: Callable[[list[int]], Tensor]
-) -> LayerMaps:
-    """Mean over `rows` of what `part` gives for some of them, (targets, B, H, R, M); in chunks."""
-    total, count = None, 0
-    for chunk in row_chunks(call, rows, copies=targets):
-        values = part(chunk)
-        total = values.sum(-2) if total is None else total + values.sum(-2)
-        count += len(chunk)
-    assert total is not None  # noqa: S101 - a probe has at least one row
-    return total / count
 
 
 def likeness(call: AttentionCall, rows: list[int], grid: PatchGrid) -> Float[Tensor, "b 1 r m"]:

@@ -4,10 +4,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows, row_chunks
+from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows
 from xai.attr.base import MethodInfo
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
-from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.recorded_attention import (
+    HeadMaps,
+    RecordedAttribution,
+    RecordedPass,
+    TokenMaps,
+    mean_of_rows,
+    per_head,
+)
 from xai.attr.registry import register
 from xai.core.options import check_option
 
@@ -122,11 +129,9 @@ def read_out(
     Returns:
         (targets, B, H, M)
     """
-    total, count = None, 0
-    for chunk in row_chunks(call, rows, copies=len(gradients)):
-        product = attention_rows(call, chunk) * gradient_rows(call, gradients, chunk)
-        product = product.clamp_min(0) if clamp else product
-        total = product.sum(-2) if total is None else total + product.sum(-2)
-        count += product.shape[-2]
-    assert total is not None  # noqa: S101 - a probe has at least one row
-    return total / count
+
+    def product(some: list[int]) -> Tensor:
+        values = attention_rows(call, some) * gradient_rows(call, gradients, some)
+        return values.clamp_min(0) if clamp else values
+
+    return mean_of_rows(call, rows, len(gradients), product)

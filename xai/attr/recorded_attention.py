@@ -1,7 +1,7 @@
 """Methods that read one recorded forward pass, and many of them sharing it."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Probe
+from xai.attention import AttentionCall, Probe, Rows, row_chunks
 from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels, scores
 from xai.core import ModelError, UsageError
 from xai.core.target import Target
@@ -152,3 +152,16 @@ def output_gradients(
             raise ModelError("The scores are cut off from the attention layers: no gradient can pass.")
         gradients.append(torch.autograd.grad(y.sum(), outputs, retain_graph=left > 0, materialize_grads=True))
     return [torch.stack(of_call) for of_call in zip(*gradients, strict=True)]
+
+
+def mean_of_rows(
+    call: AttentionCall, rows: Rows, targets: int, part: Callable[[list[int]], Tensor]
+) -> Float[Tensor, "targets b heads tokens"]:
+    """Mean over `rows` of what `part` gives for some of them, (targets, B, H, R, M); in chunks."""
+    total, count = None, 0
+    for chunk in row_chunks(call, rows, copies=targets):
+        values = part(chunk)
+        total = values.sum(-2) if total is None else total + values.sum(-2)
+        count += len(chunk)
+    assert total is not None  # noqa: S101 - a probe has at least one row
+    return total / count
