@@ -23,7 +23,9 @@ def to_markdown() -> str:
         "# Methods",
         "Generated from the registry by `xai methods --markdown`; do not edit. Every method is a "
         "`captum.attr.Attribution` whose relevance lies on the patch grid. Passes are forward + backward "
-        "per image and target at the defaults.",
+        "per image and target at the defaults. A method of layers and heads has their maps too "
+        "(`attribute_layers`); relevance of a complete one sums to the change of the score from where it "
+        "starts (`has_convergence_delta`).",
         *_blocks(),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -39,7 +41,16 @@ def _blocks() -> Iterator[str]:
         members = [info for info in infos if info.family == family]
         yield f"## {family.capitalize()}"
         yield _INTRODUCTIONS[family]
-        header = ["method", "follows the class", "signed", "draws at random", "passes", "reference"]
+        header = [
+            "method",
+            "follows the class",
+            "signed",
+            "draws at random",
+            "layers and heads",
+            "complete",
+            "passes",
+            "reference",
+        ]
         yield _table(header, [_row(info) for info in members])
         for info in members:
             yield f"### {info.name}"
@@ -57,6 +68,8 @@ def _row(info: MethodInfo) -> list[str]:
         _yes(info.class_sensitive),
         _yes(info.signed),
         _yes(not info.deterministic),
+        _yes(info.layers),
+        _yes(info.complete),
         f"{info.forwards} + {info.backwards}",
         info.reference,
     ]
@@ -67,7 +80,7 @@ def _details(info: MethodInfo) -> Iterator[str]:
     text, _, arguments = inspect.cleandoc(method.__doc__ or "").partition("\nArgs:\n")
     # stars and underscores of equations are no emphasis
     yield re.sub(r"(?<!`)\*(?!`)", r"\\*", text.strip())
-    described = _descriptions(arguments)
+    described = _descriptions(re.split(r"\n(?=\S)", arguments)[0])  # up to the next section
     rows = [
         [f"`{name}`", f"`{option.default!r}`", described.get(name, "")]
         for name, option in list(inspect.signature(method).parameters.items())[1:]
