@@ -25,17 +25,21 @@ _SRG = "Bluecher et al. 2024 (arXiv 2401.06654)"
 
 def curve_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
     """States of one curve, the clean image and the fully removed one included."""
-    if protocol is None:
-        raise UsageError("The cost of a curve depends on its protocol.", "Pass one.")
+    protocol = _given(protocol)
     return protocol.points(n_patches) + _missing_ends(protocol)
 
 
 def pair_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
     """States of MoRF and LeRF together, their ends counted once."""
-    if protocol is None:
-        raise UsageError("The cost of a curve depends on its protocol.", "Pass one.")
+    protocol = _given(protocol)
     ends = 2 - _missing_ends(protocol)
     return 2 * (protocol.points(n_patches) - ends) + 2
+
+
+def _given(protocol: Protocol | None) -> Protocol:
+    if protocol is None:
+        raise UsageError("The cost of a curve depends on its protocol.", "Pass one.")
+    return protocol
 
 
 def _missing_ends(protocol: Protocol) -> int:
@@ -217,8 +221,7 @@ class _Rationale(PerturbationMetric):
 
 
 def _half_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
-    if protocol is None:
-        raise UsageError("The cost of a curve depends on its protocol.", "Pass one.")
+    protocol = _given(protocol)
     if protocol.fractions is not None:
         return sum(0 < share <= 0.5 for share in protocol.fractions) + 2
     steps = protocol.points(n_patches) - (1 if protocol.ends else 0)
