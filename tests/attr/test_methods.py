@@ -150,5 +150,5 @@ def test_a_method_that_is_not_complete_has_no_delta(name: str) -> None:
     assert not method.has_convergence_delta()
     with pytest.raises(UsageError, match=f"{name} sums to no change of the score"):
         method.attribute(x, target=1, return_convergence_delta=True)
-    with pytest.raises(UsageError, match="has no convergence delta"):
+    with pytest.raises(UsageError, match="it has no delta"):
         method.compute_convergence_delta(x, None, x, 1)

@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import Probe, scale_attention
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import arguments_of
 from xai.attr.gradient_attention import read_out
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.core.options import check_counts
+from xai.core.score import score
 from xai.core.target import Target
 
 
@@ -80,7 +81,7 @@ class AttentionAttribution(PatchAttribution):
             ):
                 repeated = pixels.repeat(len(part), 1, 1, 1)
                 logits, (call,) = self._record(seen, repeated, more, [layer], gradients=True)
-            wanted = [torch.stack([scores(of_step, t) for of_step in logits.split(images)]) for t in targets]
+            wanted = [torch.stack([score(of_step, t) for of_step in logits.split(images)]) for t in targets]
             (gradients,) = output_gradients(wanted, [call])
             maps = read_out(call, gradients, seen.rows_of(layer), clamp=False)
             total.append(maps.unflatten(1, (len(part), images)).sum(1))

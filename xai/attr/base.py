@@ -29,7 +29,7 @@ from xai.attention import (
 )
 from xai.attr.layers import LayerFusion
 from xai.core import PatchGrid, UsageError
-from xai.core.score import read_target, score
+from xai.core.score import read_target
 from xai.core.target import Target
 
 Pixels = Float[Tensor, "b channels height width"]
@@ -126,12 +126,7 @@ class PatchAttribution(Attribution):
 
         Returns:
             Attribution of the inputs' shape and dtype, in a 1-tuple if the inputs were.
-
-        Raises:
-            UsageError: The delta is asked of a method that has none, see `has_convergence_delta`.
         """
-        if return_convergence_delta:
-            self._require_delta()
         attributions = like_inputs(inputs, self.attribute_patches(inputs, target, additional_forward_args))
         if not return_convergence_delta:
             return attributions
@@ -155,20 +150,16 @@ class PatchAttribution(Attribution):
         Raises:
             UsageError: The method has no delta, or a start point is given: it is the method's own.
         """
-        self._require_delta()
+        if not self.has_convergence_delta():
+            raise UsageError(
+                f"Relevance by {self.info.name} sums to no change of the score: it has no delta."
+            )
         if start_point is not None:
             raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
         with self._attributing(end_point, additional_forward_args) as (pixels, args):
             (target,) = self._normalised([target])
             return total.flatten(1).sum(1) - self._rise(pixels, target, args)
-
-    def _require_delta(self) -> None:
-        if not self.has_convergence_delta():
-            raise UsageError(
-                f"Relevance by {self.info.name} sums to no change of the score: it has no convergence delta.",
-                "Ask has_convergence_delta() first.",
-            )
 
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         """(B,) y(x) − y(start), of methods whose `info.complete` is True."""
@@ -340,19 +331,9 @@ def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[An
         )
     if not torch.isfinite(pixels).all():
         raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
-    args = additional_forward_args
-    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    given = additional_forward_args
+    args = () if given is None else given if isinstance(given, tuple) else (given,)
     return _outside_graph(pixels), tuple(map(_outside_graph, args))
-
-
-def scores(logits: Any, target: Target) -> Scores:
-    """(B,) scores of the target, in the graph; an error when there is none."""
-    if not isinstance(logits, Tensor):
-        raise UsageError(
-            f"The model returns {type(logits).__name__}, not a tensor of logits.",
-            "Load it with xai.load(...), which unwraps it.",
-        )
-    return score(logits, target)
 
 
 def _outside_graph(value: Any) -> Any:

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import scores
 from xai.core import problem_type_of
-from xai.core.score import EXCLUSIVE, class_log_odds
+from xai.core.score import EXCLUSIVE, class_log_odds, score
 from xai.core.target import Target
 
 VALUES = ("probability", "log_odds", "logit")
@@ -47,7 +46,7 @@ def variant_scores(
             found.append(accurate(logits))
     every = torch.arange(images).repeat_interleave(variants)
     logits = torch.cat(found)
-    return torch.stack([scores(logits, targets_of(t, every)).view(images, variants) for t in targets])
+    return torch.stack([score(logits, targets_of(t, every)).view(images, variants) for t in targets])
 
 
 def accurate(x: Tensor) -> Tensor:
@@ -60,7 +59,7 @@ def check_targets(logits: Any, targets: Sequence[Target], images: int) -> None:
     if isinstance(logits, Tensor):
         logits = logits.detach()[:1].expand(images, *logits.shape[1:])
     for target in targets:
-        scores(logits, target)
+        score(logits, target)
 
 
 def targets_of(target: Target, image: Int[Tensor, "s"]) -> Target:
@@ -76,7 +75,7 @@ def arguments_of(args: tuple[Any, ...], image: Int[Tensor, "s"], images: int) ->
 
 
 def class_values(logits: Any, value: str, model: nn.Module | None = None) -> Any:
-    """Probability, log-odds or logit of every class; what is no tensor passes, as `scores` refuses it.
+    """Probability, log-odds or logit of every class; what is no tensor passes, as `score` refuses it.
 
     The model says whether its classes exclude each other (softmax, also without a model) or are independent
     labels (sigmoid). A single logit is that of a yes: its probability is the logistic function of it, its

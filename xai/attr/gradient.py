@@ -17,11 +17,11 @@ from xai.attr.base import (
     Pixels,
     Scores,
     like_inputs,
-    scores,
 )
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts
+from xai.core.score import score
 from xai.core.target import Target
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
@@ -128,7 +128,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
 
     @torch.no_grad()
     def _score(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        return scores(self.model(pixels, *args), target)
+        return score(self.model(pixels, *args), target)
 
     def _baseline(self, pixels: Pixels) -> Pixels:
         return baseline_images(self._start, self.model, pixels, self.seed).contiguous()
@@ -153,7 +153,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             logits = self.model(x, *more)
             if not margins:
                 return logits
-            return torch.cat([*(scores(logits, one)[:, None] for one in margins), logits], dim=1)
+            return torch.cat([*(score(logits, one)[:, None] for one in margins), logits], dim=1)
 
         def column(one: Target) -> Target:
             if isinstance(one, Margin):

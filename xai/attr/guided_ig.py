@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, Pixels, Scores, scores
+from xai.attr.base import MethodInfo, Pixels, Scores
 from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
+from xai.core.score import score
 from xai.core.target import Target
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
@@ -75,7 +76,7 @@ class GuidedIntegratedGradients(PixelGradient):
     @torch.no_grad()
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         start = baseline_images(self._start, self.model, pixels, self.seed)
-        return scores(self.model(pixels, *args), target) - scores(self.model(start, *args), target)
+        return score(self.model(pixels, *args), target) - score(self.model(start, *args), target)
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         start = baseline_images(self._start, self.model, pixels, self.seed)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, attention_rows, gradient_rows, row_chunks
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import arguments_of
 from xai.attr.layers import resolve_layers
 from xai.attr.recorded_attention import output_gradients
@@ -17,6 +17,7 @@ from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import watch_transformations
 from xai.core.options import check_counts
+from xai.core.score import score
 from xai.core.target import Target
 
 RowMaps = Float[Tensor, "targets b rows tokens"]  # targets: 1 where all have the same
@@ -86,7 +87,7 @@ class IntegratedFlow(PatchAttribution):
         scaled = (alphas[:, None, None, None, None] * pixels).flatten(0, 1).to(pixels.dtype)
         more = arguments_of(args, torch.arange(images).repeat(len(alphas)), images)
         logits, (call,) = self._record(seen, scaled, more, [seen.layers - 1], gradients=True)
-        wanted = [torch.stack([scores(part, t) for part in logits.split(images)]) for t in targets]
+        wanted = [torch.stack([score(part, t) for part in logits.split(images)]) for t in targets]
         (gradients,) = output_gradients(wanted, [call])
         sums = [
             gradient_rows(call, gradients, rows).unflatten(1, (len(alphas), images)).sum(1)
@@ -193,7 +194,7 @@ class BTHead(BeyondIntuition):
 
     def _flow(self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> RowMaps:
         logits, calls = self._record(seen, pixels, args, self._layers(seen), gradients=True)
-        gradients = output_gradients([scores(logits, t) for t in targets], calls)
+        gradients = output_gradients([score(logits, t) for t in targets], calls)
         heads = [head_weights(c, g) for c, g in zip(calls, gradients, strict=True)]
         return self._perceive(seen, calls, [(weights, None) for weights in heads])
 

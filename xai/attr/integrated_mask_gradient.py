@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import Probe, mask_patches
-from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores, scores
+from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores
 from xai.attr.batching import arguments_of
 from xai.attr.layers import LayerFusion
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
@@ -18,6 +18,7 @@ from xai.attr.recorded_attention import output_gradients, per_head
 from xai.attr.registry import register
 from xai.core import ModelError
 from xai.core.options import check_counts, check_option
+from xai.core.score import score
 from xai.core.target import Target
 
 PATHS_OVER = ("all_layers", "layers_up", "layers_down")
@@ -146,10 +147,10 @@ class IntegratedMaskGradient(PatchAttribution):
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         """(B,) y(x) − y(all patches masked)."""
         seen = self._masked(pixels, args)
-        present = scores(self.model(pixels, *args), target)
+        present = score(self.model(pixels, *args), target)
         nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=present.device)
         with mask_patches(self.model, nothing, seen.grid, images=len(pixels), calls=seen.calls):
-            return present - scores(self.model(pixels, *args), target)
+            return present - score(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         return self.fusion.fuse(self._layer_maps(pixels, targets, args))
@@ -213,7 +214,7 @@ class IntegratedMaskGradient(PatchAttribution):
         ):
             logits = self.model(pixels.repeat(points, 1, 1, 1), *more)
         calls = [recording.calls[i] for i in layers]
-        wanted = [torch.stack([scores(part, t) for part in logits.chunk(points)]) for t in targets]
+        wanted = [torch.stack([score(part, t) for part in logits.chunk(points)]) for t in targets]
         gradients = output_gradients(wanted, calls)
         shares = {}
         for layer, call, gradient in zip(layers, calls, gradients, strict=True):

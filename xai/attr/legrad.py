@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, gradient_rows, record_attention, row_chunks
-from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
 from xai.core.options import check_option
+from xai.core.score import score
 from xai.core.target import Target
 
 
@@ -75,7 +76,7 @@ class LeGrad(BlockAttribution):
         maps = []
         for index, of_layer in zip(recorded, logits, strict=True):
             call = recording.calls[index]
-            (gradients,) = output_gradients([scores(of_layer, t) for t in targets], [call])
+            (gradients,) = output_gradients([score(of_layer, t) for t in targets], [call])
             maps.append(positive_gradient(call, gradients))
         return seen.grid.to_patches(torch.stack(maps).sum(0))
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from xai.attention import as_written, refuse_hidden_backward
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels
 from xai.attr.batching import accurate
 from xai.attr.gradient import patch_sums
 from xai.attr.lrp_gradient import GradientRules
@@ -15,6 +15,7 @@ from xai.attr.lrp_rules import followed
 from xai.attr.registry import register
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.core.options import check_option
+from xai.core.score import score
 from xai.core.target import Target
 
 _AT = ("pixels", "embeddings")
@@ -56,7 +57,7 @@ class _LRP(PatchAttribution):
             with rules:
                 logits = self.model(x.clone(), *args)  # a leaf cannot be written over
             refuse_hidden_backward(logits)
-            wanted = [scores(logits, t) for t in targets]
+            wanted = [score(logits, t) for t in targets]
             if not logits.requires_grad:
                 raise ModelError("The logits are cut off from the pixels: no relevance can pass.")
             source = x if self.at == "pixels" else rules.embedding

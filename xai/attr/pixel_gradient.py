@@ -11,12 +11,13 @@ from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores
 from xai.attr.batching import accurate
 from xai.attr.gradient import patch_sums
 from xai.attr.registry import register
 from xai.core import ModelError
 from xai.core.options import check_option
+from xai.core.score import score
 from xai.core.target import Target
 
 FineMap = Float[Tensor, "b c height width"]  # c: 1 or the input's channels
@@ -48,7 +49,7 @@ class PixelGradient(PatchAttribution):
 
     def _score(self, pixels: Tensor, target: Target, args: tuple[Any, ...]) -> Scores:
         """(B,) scores of the target, in the graph of the pixels."""
-        return scores(self._logits(pixels, args), target)
+        return score(self._logits(pixels, args), target)
 
 
 @register

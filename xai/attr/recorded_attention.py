@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, row_chunks
-from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels
 from xai.core import ModelError, UsageError
+from xai.core.score import score
 from xai.core.target import Target
 
 TokenMaps = Float[Tensor, "targets b tokens"]
@@ -77,7 +78,7 @@ def record_pass(
     needs = any(method.needs_gradients for method in methods)
     logits, calls = first._record(seen, pixels, args, layers, gradients=needs)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
-    wanted = [scores(logits, t) for t in first._normalised(targets) if needs or t is not None]
+    wanted = [score(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
     return RecordedPass(
         seen=seen,

@@ -10,12 +10,13 @@ from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, Pixels, scores
+from xai.attr.base import MethodInfo, Pixels
 from xai.attr.batching import accurate, arguments_of, batches, check_targets, targets_of
 from xai.attr.pixel_gradient import CHANNELS, FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
 from xai.core.options import check_option
+from xai.core.score import score
 from xai.core.target import Target
 from xai.perturb import image_seeds
 
@@ -69,12 +70,12 @@ class SampledGradient(PixelGradient):
             point, offset = (torch.stack(part).to(pixels) for part in zip(*drawn, strict=True))
             extra = arguments_of(args, image, images)
 
-            def score(x: Tensor, image: Tensor = image, extra: tuple[Any, ...] = extra) -> Tensor:
+            def own_score(x: Tensor, image: Tensor = image, extra: tuple[Any, ...] = extra) -> Tensor:
                 logits = self._logits(x, extra)
                 check_targets(logits, [target], images)
-                return scores(logits, targets_of(target, image))
+                return score(logits, targets_of(target, image))
 
-            gradient = CaptumSaliency(score).attribute(point.requires_grad_(), abs=False)
+            gradient = CaptumSaliency(own_score).attribute(point.requires_grad_(), abs=False)
             yield GradientSample(at, offset, gradient)
 
 

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention import Recording, record_attention
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import accurate, arguments_of
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import tokens_among
 from xai.core import ModelError, PatchGrid, UsageError
+from xai.core.score import score
 from xai.core.target import Target
 
 
@@ -67,7 +68,7 @@ class TokenGradCAM(PatchAttribution):
             logits = self.model(pixels, *args)
         tokens, maps = leaves[0], []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):
-            y = scores(logits, target).sum()
+            y = score(logits, target).sum()
             if not y.requires_grad:
                 raise ModelError("The logits are cut off from the attention layers: no gradient can pass.")
             (gradient,) = torch.autograd.grad(y, tokens, retain_graph=left > 0, materialize_grads=True)

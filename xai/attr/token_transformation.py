@@ -8,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, attention_rows, gradient_rows, row_chunks
-from xai.attr.base import MethodInfo, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import Transformation, watch_transformations
+from xai.core.score import score
 from xai.core.target import Target
 
 
@@ -53,7 +54,7 @@ class TokenTransformation(BlockAttribution):
         seen, blocks = self._probe(pixels, args), self._find_blocks(pixels, args)
         with watch_transformations(self.model, blocks, seen) as found:
             logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
-        gradients = output_gradients([scores(logits, t) for t in targets], calls)
+        gradients = output_gradients([score(logits, t) for t in targets], calls)
         queries = calls[-1].query.shape[-2]
         row = torch.eye(queries, device=logits.device)[seen.rows_of(seen.layers - 1)].mean(0)
         row = row.expand(len(targets), len(pixels), -1)

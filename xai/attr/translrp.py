@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xai.attention import Probe, as_written, attention_rows, gradient_rows, refuse_hidden_backward
-from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, scores
+from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import accurate
 from xai.attr.chefer import roll_out
 from xai.attr.lrp_positive import RelevanceRules, divide
@@ -15,6 +15,7 @@ from xai.attr.lrp_rules import followed
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.core import ModelError
+from xai.core.score import score
 from xai.core.target import Target
 
 
@@ -61,7 +62,7 @@ class TransLRP(PatchAttribution):
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         seen = self._probe(pixels, args)
         logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
-        gradients = output_gradients([scores(logits, t) for t in targets], calls)
+        gradients = output_gradients([score(logits, t) for t in targets], calls)
         shares = self._relevance_shares(seen, pixels, targets, args)
 
         def weighted(layer: int, rows: list[int]) -> Tensor:
@@ -88,7 +89,7 @@ class TransLRP(PatchAttribution):
         found = []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):
             leaf = logits.detach().requires_grad_()
-            (start,) = torch.autograd.grad(scores(leaf, target).sum(), leaf)
+            (start,) = torch.autograd.grad(score(leaf, target).sum(), leaf)
             with followed(self.model):
                 found.append(
                     torch.autograd.grad(logits, outputs, start, retain_graph=left > 0, materialize_grads=True)

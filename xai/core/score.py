@@ -43,8 +43,13 @@ def score(logits: Tensor, target: Target) -> Tensor:
         (B,) scores in the type of the logits.
 
     Raises:
-        UsageError: When the target does not fit the logits.
+        UsageError: When the target does not fit the logits, or these are no tensor.
     """
+    if not hasattr(logits, "numel"):
+        raise UsageError(
+            f"The model returns {type(logits).__name__}, not a tensor of logits.",
+            "Load it with xai.load(...), which unwraps it.",
+        )
     if target is None:
         return _only_output(logits)
     target = plain_target(target)
