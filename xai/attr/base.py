@@ -151,9 +151,7 @@ class PatchAttribution(Attribution):
             UsageError: The method has no delta, or a start point is given: it is the method's own.
         """
         if not self.has_convergence_delta():
-            raise UsageError(
-                f"Relevance by {self.info.name} sums to no change of the score: it has no delta."
-            )
+            raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
         if start_point is not None:
             raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
