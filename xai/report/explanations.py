@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from xai.core import Explanation, ProblemType
 from xai.core.language import current_language, gettext, language
+from xai.core.text import printable
 from xai.core.versions import __version__
 from xai.report import words
 from xai.report.caveats import caveats_of
@@ -21,7 +22,6 @@ from xai.report.overlay import close_view
 from xai.report.page import to_html
 from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, Removal, Row
 from xai.report.pictures import in_order
-from xai.report.text import printable
 from xai.stats.maps import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels

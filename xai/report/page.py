@@ -19,6 +19,7 @@ from matplotlib import colormaps
 from xai.core import UsageError
 from xai.core.files import write_bytes
 from xai.core.language import HTML_CODES, gettext, language, ngettext, pgettext
+from xai.core.text import printable
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.findings import findings_of
@@ -26,7 +27,7 @@ from xai.report.overlay import DIVERGING, SEQUENTIAL
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
 from xai.report.script import script_messages, script_text
-from xai.report.text import number, percent, printable
+from xai.report.text import number, percent
 
 STYLES = ("page", "benchmark", "sheet", "frame")
 COLOURS = {

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from math import floor, isfinite, log10
 
@@ -14,6 +14,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 
 from xai.core.language import DEFAULT, LANGUAGES, current_language, language
+from xai.core.text import printable
 
 BASE = "DejaVu Sans"  # comes with matplotlib
 FALLBACKS = (
@@ -42,19 +43,10 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  #
 HASHED = re.compile(r".*-[0-9a-f]{8}")
 
 
-def printable(text: str) -> str:
-    r"""Line breaks, control characters and broken encodings as escapes: one line, safe to write anywhere."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def drawable(text: str) -> str:
     r"""Like `printable`; characters that no font on this machine has are written as escapes (\u771f)."""
-    return "".join(
-        c
-        if any(ord(c) in _characters(name) for name in _families(c))
-        else c.encode("unicode_escape").decode()
-        for c in printable(text)
-    )
+    text = printable(text)
+    return text if _plain(text) else "".join(map(_drawable, text))
 
 
 def file_slug(label: str) -> str:
@@ -86,7 +78,7 @@ def drawable_language() -> Iterator[None]:
 
 def font(text: str, size: float, bold: bool = False) -> FontProperties:
     """A font for this text: the base font, followed by a fallback only where it is needed (they are slow)."""
-    plain = all(ord(c) in _characters(BASE) for c in text)
+    plain = _plain(text)
     families = [BASE] if plain else [BASE, *_installed()]
     # fallbacks often come in one weight only; asking for another makes matplotlib complain
     return FontProperties(family=families, size=size, weight="bold" if bold and plain else "normal")
@@ -94,29 +86,41 @@ def font(text: str, size: float, bold: bool = False) -> FontProperties:
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
     """Break text into lines of at most `width` inches, between words; too long words after `_`, `-`, `/`."""
-
-    def fits(line: str) -> bool:
-        return line_width(line.rstrip(), size, bold) <= width
-
+    room = width * POINTS / size
     lines: list[str] = []
-    for word in WORDS.findall(text):
-        if lines and fits(lines[-1] + word):
-            lines[-1] += word
-            continue
+    used = 0.0  # of the last line, in font sizes
+
+    def fits(piece: str) -> bool:
+        return used + _width(piece.rstrip(), bold) <= room
+
+    def begin() -> None:
+        nonlocal used
         lines.append("")
+        used = 0.0
+
+    def add(piece: str) -> None:
+        nonlocal used
+        lines[-1] += piece
+        used += _width(piece, bold)
+
+    for word in WORDS.findall(text):
+        if lines and fits(word):
+            add(word)
+            continue
+        begin()
         for piece in [word] if fits(word) else PIECES.findall(word):
-            if lines[-1] and not fits(lines[-1] + piece):
-                lines.append("")
-            for character in piece:
-                if lines[-1] and not fits(lines[-1] + character):
-                    lines.append("")
-                lines[-1] += character
+            if lines[-1] and not fits(piece):
+                begin()
+            for part in [piece] if fits(piece) else piece:
+                if lines[-1] and not fits(part):
+                    begin()
+                add(part)
     return [line.rstrip() for line in lines]
 
 
 def line_width(text: str, size: float, bold: bool = False) -> float:
     """Width in inches of one line."""
-    return sum(_advance(c, bold) for c in text) * size / POINTS
+    return _width(text, bold) * size / POINTS
 
 
 def height(lines: int, size: float) -> float:
@@ -168,6 +172,12 @@ def _ambiguous(label: str) -> bool:
     return bool(RESERVED.fullmatch(label) or HASHED.fullmatch(label))
 
 
+@lru_cache(maxsize=4096)  # the same words are measured again and again
+def _width(text: str, bold: bool) -> float:
+    """Width in font sizes."""
+    return sum([_advance(character, bold) for character in text])
+
+
 @cache
 def _advance(character: str, bold: bool) -> float:
     """Width of a character in font sizes; one full square for those of other scripts."""
@@ -190,8 +200,16 @@ def _installed() -> tuple[str, ...]:
     return tuple(name for name in FALLBACKS if name in names)
 
 
-def _families(character: str) -> tuple[str, ...]:
-    return (BASE,) if ord(character) in _characters(BASE) else _installed()
+def _plain(text: str) -> bool:
+    """Whether the base font has all characters."""
+    return _characters(BASE).issuperset(map(ord, text))
+
+
+def _drawable(character: str) -> str:
+    families = (BASE, *_installed())
+    if any(ord(character) in _characters(family) for family in families):
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 @cache

@@ -7,8 +7,9 @@ import numpy as np
 
 from xai.core import Explanation, Geometry
 from xai.core.language import gettext, gettext_noop
+from xai.core.text import printable
 from xai.report.overlay import ColourScale, DrawnImage
-from xai.report.text import percent, printable, shorten
+from xai.report.text import percent, shorten
 
 LISTED = 3  # labels named in a line
 LIMITS = gettext_noop(

@@ -15,13 +15,14 @@ from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
+from xai.core.text import printable
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units
 from xai.report.caveats import answer, blind, no_better
 from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
-from xai.report.text import percent, printable
+from xai.report.text import percent
 from xai.report.words import squashed
 from xai.stats import disagreement, map_agreement
 

@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any
 
 from xai.core.language import gettext
+from xai.core.text import printable
 from xai.report.figures.description import (
     PALETTE,
     Chart,
@@ -20,7 +21,6 @@ from xai.report.figures.description import (
     NamedRow,
     RankChart,
 )
-from xai.report.text import printable
 
 Spec = dict[str, Any]
 Records = list[dict[str, Any]]
