@@ -209,7 +209,7 @@ def test_maps_that_are_not_finite_are_failures(monkeypatch):
     explainer = Explainer(model, clamp=None)
     whole = explainer.method.attribute_targets
 
-    def broken(pixels, targets):
+    def broken(pixels, targets, args=None):
         maps = whole(pixels, targets)
         maps[1, 1, 0, 0] = float("inf")
         return maps

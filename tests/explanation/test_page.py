@@ -13,7 +13,6 @@ import xai.explanation.page as glue
 from xai.attr import GradientWeightedAttention
 from xai.core import ModelError, Sample
 from xai.explanation import Explainer, PageBuilder, compare, page_of_comparison
-from xai.explanation.panels import fuse
 from xai.report import to_html
 
 GWA = "gradient_weighted_attention"
@@ -59,7 +58,7 @@ def test_the_map_is_what_its_layers_and_heads_fuse_to(clamp, target):
         assert set(image.products) == set(image.maps[GWA]) == set(page.classes)
         for label, stack in image.products.items():
             products = torch.from_numpy(products_of(stack))[page.fusion.layers]
-            fused = fuse(products, explainer.options).numpy()
+            fused = explainer.method.fusion.fuse(products).numpy()
             np.testing.assert_allclose(values_of(image.maps[GWA][label]), fused, atol=stack.limit / 127)
 
 
@@ -85,7 +84,7 @@ def test_shares_of_an_integrated_mask_gradient_come_with_the_map(monkeypatch):
         pixels = explainer.prepare(explanation.sample).pixels[None]
         expected = explainer.method.attribute_layers(pixels, target)[0]
         np.testing.assert_allclose(explanation.layers[label], expected, atol=1e-5 * expected.abs().max())
-    monkeypatch.setattr(type(explainer.method), "_shares", None)  # a page asks for no more of them
+    monkeypatch.setattr(type(explainer.method), "_layer_maps", None)  # a page asks for no more of them
     builder = PageBuilder(explainer, 1)
     builder.add(explanation)
     assert set(builder.images[0].products) == set(explanation.maps)
@@ -206,3 +205,15 @@ def test_methods_are_compared_on_the_same_draws():
             )
     assert [card.method for card in page.cards] == list(methods)
     assert "three methods" in to_html(page)
+
+
+@pytest.mark.parametrize("method", ["raw_attention", "mask_gradient"])
+def test_any_method_that_is_fused_from_layers_and_heads_brings_them(method):
+    explainer = Explainer(classifier(layers=3), method, "fake")
+    page = built(explainer, count=1)
+    assert page.fusion.row == method
+    (image,) = page.images
+    maps = torch.from_numpy(products_of(image.products["fake"]))[page.fusion.layers]
+    fused = explainer.method.fusion.fuse(maps).numpy()
+    rounding = image.products["fake"].limit / 127 * maps.shape[0] * maps.shape[1]
+    np.testing.assert_allclose(values_of(image.maps[method]["fake"]), fused, atol=rounding)

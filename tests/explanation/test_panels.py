@@ -6,7 +6,7 @@ from tiny_detector import classifier, photo
 
 from xai.core import Sample, UsageError
 from xai.explanation import Explainer, explain_each
-from xai.explanation.panels import draw_panels, layer_maps, layer_products
+from xai.explanation.explain import draw_panels, fused_by_layers
 
 SAMPLE = Sample("x", photo())
 
@@ -18,7 +18,7 @@ def test_a_preset_s_map_is_the_map_of_that_preset(clamp, head_fusion, layer_fusi
     options = {"clamp": clamp, "head_fusion": head_fusion, "layer_fusion": layer_fusion}
     explainer = Explainer(model, target="fake", **options)
     (explanation,) = explainer.explain([SAMPLE])
-    maps = layer_maps(layer_products(explainer, explanation, "fake"), explainer.options)
+    maps = fused_by_layers(explainer.layer_maps(explanation, "fake"), explainer.method.fusion)
     presets = ["last_layer", "last_2_layers", "last_4_layers", "spaced_layers", "all_layers"]
     assert list(maps) == presets + [f"layer {index}" for index in range(6)]
     for title, values in maps.items():
@@ -31,7 +31,7 @@ def test_a_preset_s_map_is_the_map_of_that_preset(clamp, head_fusion, layer_fusi
 def test_presets_deeper_than_the_model_are_left_out():
     explainer = Explainer(classifier(layers=2), target="fake", layers="all_layers")
     (explanation,) = explainer.explain([SAMPLE])
-    maps = layer_maps(layer_products(explainer, explanation, "fake"), explainer.options)
+    maps = fused_by_layers(explainer.layer_maps(explanation, "fake"), explainer.method.fusion)
     assert list(maps) == ["last_layer", "last_2_layers", "all_layers", "layer 0", "layer 1"]
 
 
@@ -51,6 +51,6 @@ def test_panels_show_the_predicted_class_or_what_was_explained(monkeypatch):
 
 def test_a_method_without_layers_is_refused_before_any_work(tmp_path):
     explainer = Explainer(classifier(), "attention_rollout")
-    with pytest.raises(UsageError, match="not attention_rollout"):
+    with pytest.raises(UsageError, match="attention_rollout is not fused from maps"):
         next(explain_each(explainer, [SAMPLE], tmp_path, layers_panel=True))
     assert not list(tmp_path.iterdir())

@@ -60,6 +60,15 @@ def resolve_layers(layers: Layers, depth: int) -> list[int]:
     return resolved
 
 
+def presets_of(depth: int) -> dict[str, list[int]]:
+    """The layers of each preset that a model of `depth` attention layers is deep enough for."""
+    return {
+        preset: resolve_layers(preset, depth)
+        for preset, indices in LAYER_PRESETS.items()
+        if indices is None or -min(indices) <= depth
+    }
+
+
 @dataclass(frozen=True)
 class LayerFusion:
     """How maps per layer and head become one: heads are fused first, then layers.

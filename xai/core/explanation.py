@@ -71,6 +71,11 @@ class Explanation:
         return predicted_labels(self.probabilities, self.problem_type)
 
     @property
+    def followed(self) -> str:
+        """The map that speaks for the image where one has to: of the predicted class, else the first."""
+        return self.predicted if self.predicted in self.maps else next(iter(self.maps))
+
+    @property
     def scale(self) -> float:
         """Largest absolute relevance over all maps: the one scale on which they may be compared."""
         return max((float(np.abs(values).max()) for values in self.maps.values()), default=0.0)

@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from PIL.Image import Image
-from torch import nn
+from torch import Tensor, nn
 
-from xai.attr import PatchAttribution
-from xai.core import Explanation, Sample
+from xai import report
+from xai.attr import OPTIONS_METHOD, PatchAttribution
+from xai.attr.layers import LayerFusion, presets_of
+from xai.core import Explanation, Sample, UsageError
 from xai.core.language import current_language, language
 from xai.data import read_boxes
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.files import record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Source, gather, read_samples
-from xai.explanation.panels import draw_panels, require_panels
 from xai.explanation.targets import Wanted
 from xai.models import load
 
@@ -121,7 +123,7 @@ def explain_each(
         UsageError: A panel of a method that has none.
     """
     if layers_panel or heads_panel:
-        require_panels(explainer)
+        require_fusion(explainer)
     for result in explainer.explain(read_samples(sources, out, box_of)):
         if isinstance(result, Failure):
             yield result
@@ -135,6 +137,54 @@ def explain_each(
                 continue
             record = write_explanation(result, out, explainer.seed, panels, alone=len(sources) == 1)
             yield Explained(result, record)
+
+
+def require_fusion(explainer: Explainer) -> LayerFusion:
+    """How the method fuses maps per layer and head, which panels show.
+
+    Raises:
+        UsageError: It has no such maps.
+    """
+    if explainer.method.fusion is None:
+        raise UsageError(
+            f"{explainer.method_name} is not fused from maps per layer and head, which the panels show.",
+            f"Use --method {OPTIONS_METHOD}, or leave out the panels.",
+        )
+    return explainer.method.fusion
+
+
+def draw_panels(
+    explainer: Explainer, explanation: Explanation, *, layers: bool = False, heads: bool = False
+) -> dict[str, Figure]:
+    """Draw the panels that are asked for, of the predicted class if it was explained, else of the first map.
+
+    Returns:
+        `layer_comparison` and `head_comparison`, as far as they were asked for.
+
+    Raises:
+        OutOfMemoryError: All layers of one image do not fit into memory.
+        UsageError: The method has no maps per layer and head.
+    """
+    if not (layers or heads):
+        return {}
+    fusion, name = require_fusion(explainer), explanation.followed
+    maps = explainer.layer_maps(explanation, name)
+    figures = {}
+    if layers:
+        fused = {title: values.numpy() for title, values in fused_by_layers(maps, fusion).items()}
+        by_layer = {title: replace(explanation, maps={name: values}) for title, values in fused.items()}
+        figures["layer_comparison"] = report.draw_layers(by_layer, name)
+    if heads:
+        titles = [f"layer {index}" for index in range(len(maps))]
+        figures["head_comparison"] = report.draw_heads(explanation, maps.numpy(), titles, name)
+    return figures
+
+
+def fused_by_layers(maps: Tensor, fusion: LayerFusion) -> dict[str, Tensor]:
+    """One (rows, cols) map per preset that the model is deep enough for, then one per layer."""
+    depth = len(maps)
+    chosen = presets_of(depth) | {f"layer {index}": [index] for index in range(depth)}
+    return {title: fusion.fuse(maps[indices]) for title, indices in chosen.items()}
 
 
 def boxes_for(

@@ -114,13 +114,26 @@ class Explainer:
         """
         return prepare(self.classifier, sample)
 
+    def layer_maps(self, explanation: Explanation, name: str) -> Tensor:
+        """Maps of all layers and heads before any fusion, of one image and target, signed, on the CPU.
+
+        Returns:
+            (layers, heads, rows, cols), as `PatchAttribution.attribute_layers` gives them.
+
+        Raises:
+            UsageError: The method has no such maps.
+            OutOfMemoryError: All layers of one image do not fit into memory.
+        """
+        if name in explanation.layers:
+            return torch.from_numpy(explanation.layers[name])
+        pixels = self.prepare(explanation.sample).pixels[None].to(self.classifier.device)
+        with self.memory_errors():
+            maps = self._of_all_layers.attribute_layers(pixels, self.targets.target_of(name))
+            return maps[0].float().cpu()
+
     @cached_property
-    def layered(self) -> attr.GradientWeightedAttention | attr.IntegratedMaskGradient:
-        """What has maps of every layer, as far as `Explanation.layers` lacks them."""
-        if isinstance(self.method, attr.IntegratedMaskGradient):
-            return self.method
-        rows = self.options.get("rows", "read_out")
-        return attr.GradientWeightedAttention(self.classifier, layers="all_layers", rows=rows)
+    def _of_all_layers(self) -> attr.PatchAttribution:
+        return self.method.of_all_layers()
 
     @contextmanager
     def memory_errors(self) -> Iterator[None]:
@@ -208,10 +221,8 @@ class Explainer:
 
     def _maps(self, pixels: Tensor, targets: Sequence[Target]) -> tuple[np.ndarray, Sequence[np.ndarray]]:
         """(targets, B, rows, cols), and per target (B, layers, heads, rows, cols) if that costs nothing."""
-        if not isinstance(self.method, attr.IntegratedMaskGradient):
-            return self.method.attribute_targets(pixels, targets).float().cpu().numpy(), ()
-        layers = self.method.attribute_target_layers(pixels, targets).float()
-        return self.method.fusion.fuse(layers).cpu().numpy(), list(layers.cpu().numpy())
+        maps, layers = self.method.attribute_with_layers(pixels, targets)
+        return maps.float().cpu().numpy(), () if layers is None else list(layers.float().cpu().numpy())
 
 
 def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

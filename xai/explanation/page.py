@@ -1,16 +1,17 @@
 """From explanations to a page: what has to be asked of the model again, and where everything comes from."""
 
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from torch import Tensor
 
-from xai.attr import METHODS, GradientWeightedAttention, IntegratedMaskGradient, resolve_layers
+from xai.attr import METHODS
+from xai.attr.layers import presets_of, resolve_layers
 from xai.core import Explanation, Margin
 from xai.core.language import gettext
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
-from xai.explanation.panels import layer_products, presets_of
 from xai.explanation.removal import RemovalCheck
 from xai.models import Classifier
 from xai.models.provenance import provenance
@@ -25,8 +26,7 @@ MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 class PageBuilder:
     """Makes a page's images one by one, so that no photograph is kept.
 
-    Layers and heads travel in pages of gradient-weighted attention and integrated mask gradient with at
-    most 50 images.
+    Layers and heads travel in pages of at most 50 images, of methods that are fused from them.
 
     Args:
         explainer: Made the explanations.
@@ -37,7 +37,7 @@ class PageBuilder:
         self.explainer = explainer
         self.total = total
         self.images: list[Image] = []
-        self._layered = isinstance(explainer.method, GradientWeightedAttention | IntegratedMaskGradient)
+        self._layered = explainer.method.fusion is not None
         self._depth: int | None = None
         self._check = RemovalCheck(explainer.classifier, explainer.seed)
 
@@ -52,14 +52,14 @@ class PageBuilder:
         products = {}
         if self._layered and self.total <= MOST_WITH_LAYERS:
             try:
-                found = {name: layer_products(explainer, explanation, name) for name in explanation.maps}
+                found = {name: explainer.layer_maps(explanation, name) for name in explanation.maps}
                 products = {name: values.numpy() for name, values in found.items()}
                 self._depth = len(next(iter(products.values())))
             except OutOfMemoryError:
                 caveats.append(
                     gettext("Layers and heads are left out: all of them at once do not fit into memory.")
                 )
-        followed = _followed(explanation)
+        followed = explanation.followed
         target = class_of(explainer.targets.target_of(followed))
         removals, failed = self._check(pixels, target, {explanation.method: explanation.maps[followed]})
         self.images.append(
@@ -103,18 +103,15 @@ class PageBuilder:
         )
 
     def _fusion(self) -> Fusion | None:
-        if self._depth is None:
+        fusion = self.explainer.method.fusion
+        if self._depth is None or fusion is None:
             return None
-        options = self.explainer.options
-        # integrated mask gradient has no such choices: it sums over all of them
-        return Fusion(
-            row=self.explainer.method_name,
-            layers=resolve_layers(options.get("layers", "all_layers"), self._depth),
-            presets=presets_of(self._depth),
-            head_fusion=options.get("head_fusion", "sum"),
-            layer_fusion=options.get("layer_fusion", "sum"),
-            clamp=options["clamp"],
-        )
+        chosen = {
+            "row": self.explainer.method_name,
+            "layers": resolve_layers(fusion.layers, self._depth),
+            "presets": presets_of(self._depth),
+        }
+        return Fusion.model_validate(asdict(fusion) | chosen)
 
 
 def page_of_comparison(
@@ -189,13 +186,6 @@ def input_hash(pixels: Tensor) -> str:
 def class_of(target: int | Margin) -> int:
     """The class whose margin tells whether a map is about it; of a contrast the one that it speaks for."""
     return target.positive if isinstance(target, Margin) else target
-
-
-def _followed(explanation: Explanation) -> str:
-    """The predicted class if it was explained, else the first map."""
-    return (
-        explanation.predicted if explanation.predicted in explanation.maps else next(iter(explanation.maps))
-    )
 
 
 def _control(name: str) -> bool:

@@ -177,7 +177,7 @@ def test_layers_and_heads_are_fused_as_the_method_does(open_page, clamp, fusion)
 
 
 def fused(products, layers, head, fusion, clamp):
-    """As `xai.explanation.panels` fuses them."""
+    """As `xai.attr.layers.LayerFusion` fuses them."""
     chosen = torch.from_numpy(products[layers])
     chosen = chosen[:, [head]] if isinstance(head, int) else chosen
     chosen = chosen.clamp_min(0) if clamp == "heads" else chosen
