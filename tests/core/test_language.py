@@ -7,12 +7,16 @@ from threading import Thread
 
 import pytest
 
+from xai.attr import list_methods
 from xai.core import UsageError
 from xai.core.language import LANGUAGES, catalogue, current_language, gettext, language, listed, ngettext
+from xai.metrics import list_metrics
 from xai.report.script import CALL, script_text
 
 translations = pytest.importorskip("translations", reason="Babel is missing: make install")
 TRANSLATED = translations.translated_languages()
+# what a new method or metric says of itself is shown in English until a translator comes
+SUMMARIES = {info.summary for info in (*list_methods(), *list_metrics())}
 RENEW = "run: make translations, and translate what it lists"
 
 
@@ -68,7 +72,7 @@ def test_every_marked_sentence_is_translated(code, marked):
     found = translations.catalogue_of(code)
     missing = [one.id for one in marked if one.id and found.get(one.id, one.context) is None]
     assert missing == [], RENEW
-    assert translations.untranslated(found) == []
+    assert set(translations.untranslated(found)) <= SUMMARIES, RENEW
 
 
 @pytest.mark.parametrize("code", TRANSLATED)
@@ -90,6 +94,8 @@ def test_programs_read_what_translators_wrote(code):
         if one.id:
             key = one.id if isinstance(one.id, str) else one.id[0]
             forms = (one.string,) if isinstance(one.string, str) else one.string
+            if not all(forms):
+                continue  # shown in English
             written[f"{one.context}\x04{key}" if one.context else key] = forms
     speaking = catalogue(code)
     for key, forms in written.items():

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import get_args
 
 from xai.attr.base import Family, MethodInfo
@@ -90,10 +91,11 @@ def _details(info: MethodInfo) -> Iterator[str]:
 
 
 def _descriptions(arguments: str) -> dict[str, str]:
-    """Option → its text, from the `Args:` section of a docstring."""
+    """Option → its text, from what follows `Args:` in a docstring; other sections may come after it."""
     found: dict[str, str] = {}
     name = ""
-    for line in inspect.cleandoc("\n" + arguments).splitlines():
+    section = takewhile(lambda line: not line.strip() or line.startswith(" "), arguments.splitlines())
+    for line in inspect.cleandoc("\n" + "\n".join(section)).splitlines():
         start = re.match(r"(\w+): (.*)", line)
         if start:
             name = start[1]
