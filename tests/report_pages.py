@@ -12,7 +12,18 @@ from PIL import Image as Pillow
 
 import xai
 from xai.report.encode import encode_grid, encode_mask, encode_order, encode_picture, encode_stack
-from xai.report.payload import Card, Fusion, Image, MapAgreement, Measured, Page, Part, Removal, Row
+from xai.report.payload import (
+    Card,
+    Fusion,
+    Image,
+    MapAgreement,
+    Measurement,
+    Page,
+    PageMethod,
+    PageMetric,
+    Removal,
+)
+from xai.stats import Summary
 
 PHOTOS = sorted((Path(xai.__file__).parent / "data" / "photos").glob("*.jpg"))
 DEMO = Path(__file__).parents[1] / "reports" / "demo"
@@ -40,7 +51,7 @@ def explanation_page(images: int = 3, names: Sequence[str] | None = None, **chan
     return _page(
         "explanation",
         made,
-        rows=[Row(name="gradient_weighted_attention", method="gradient_weighted_attention")],
+        rows=[PageMethod(name="gradient_weighted_attention", method="gradient_weighted_attention")],
         classes=["real", "fake"],
         compared=("fake", "real"),
         fusion=Fusion(
@@ -61,7 +72,7 @@ def comparison_page(
     """One class, several methods."""
     made = [_compared(place, methods) for place in range(images)]
     return _page(
-        "comparison", made, rows=[Row(name=m, method=m) for m in methods], classes=["fake"], **changes
+        "comparison", made, rows=[PageMethod(name=m, method=m) for m in methods], classes=["fake"], **changes
     )
 
 
@@ -69,7 +80,7 @@ def benchmark_page(images: int = 4, **changes: Any) -> Page:
     """The published demo run's statistics beside invented images with the same rows."""
     summary = json.loads((DEMO / "summary.json").read_text("utf-8"))
     rows = [
-        Row(name=one["name"], method=one["method"], control=one["control"], options=one["options"])
+        PageMethod(name=one["name"], method=one["method"], control=one["control"], options=one["options"])
         for one in summary["methods"]
     ]
     parts = [_part(one, summary) for one in summary["parts"]]
@@ -80,7 +91,7 @@ def benchmark_page(images: int = 4, **changes: Any) -> Page:
         rows=rows,
         classes=["fake"],
         parts=parts,
-        summary=summary,
+        summary=Summary.from_dict(summary),
         shown=(images, summary["images"]),
         **changes,
     )
@@ -199,10 +210,10 @@ def _compared(place: int, methods: Sequence[str]) -> Image:
     )
 
 
-def _part(one: dict[str, Any], summary: dict[str, Any]) -> Part:
+def _part(one: dict[str, Any], summary: dict[str, Any]) -> PageMetric:
     protocol = next((p for p in summary["protocols"] if p["name"] == one["protocol"]), None)
     curves = list(one["curves"].values())
-    return Part(
+    return PageMetric(
         key=f"{one['metric']}|{one['protocol']}",
         metric=one["metric"],
         protocol=one["protocol"],
@@ -214,7 +225,7 @@ def _part(one: dict[str, Any], summary: dict[str, Any]) -> Part:
     )
 
 
-def _measured(place: int, rows: Sequence[Row], parts: Sequence[Part]) -> Image:
+def _measured(place: int, rows: Sequence[PageMethod], parts: Sequence[PageMetric]) -> Image:
     random = np.random.default_rng(place)
     maps = {row.name: smooth(1000 * place + i) for i, row in enumerate(rows)}
     plain = {row.name: maps[row.name] for row in rows if not row.control}
@@ -276,7 +287,7 @@ def _card(method: str) -> Card:
         forwards=1,
         backwards=1,
         measured=[
-            Measured(
+            Measurement(
                 metric="class_sensitivity", value=0.4, images=2, meaning="0 follows the class, 1 ignores it"
             )
         ],

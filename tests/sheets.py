@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image as Pillow
 from playwright.sync_api import Page, expect
 
-from xai.report.payload import Image, Part
+from xai.report.payload import Image, PageMetric
 from xai.report.payload import Page as Payload
 
 HOSTILE = '<img src=x onerror="document.title=1">\u202egnp.exe'
@@ -65,5 +65,5 @@ def slide(tab: Page, step: int) -> None:
     expect(slider).to_have_value(str(step))
 
 
-def part_of(page: Payload, key: str) -> Part:
+def part_of(page: Payload, key: str) -> PageMetric:
     return next(part for part in page.parts if part.key == key)

@@ -190,7 +190,7 @@ def test_the_table_names_the_leading_methods_and_every_control(planted):
 
 def test_the_page_has_the_same_tables(run):
     page = page_of_run(run)
-    kinds = page.summary["parts"][0]["kinds"]
+    kinds = page.summary.as_dict()["parts"][0]["kinds"]
     assert {kind: one["images"] for kind, one in kinds.items()} == {
         "Deepfakes": 1,
         "pristine": 2,

@@ -20,6 +20,7 @@ from xai.bench.results.markdown import to_markdown
 from xai.bench.run.masks import mask_warnings
 from xai.core import ConfigError, DataError
 from xai.report.findings import findings_of
+from xai.stats import mask_warning
 
 
 def png(side: int = 32, colour: str = "red", **options) -> bytes:
@@ -59,9 +60,9 @@ def test_masks_that_say_nothing_are_a_warning(config, tiny, tmp_path, masks, wor
     run_benchmark(settings, tmp_path / "run", classifier=tiny)
     summary = summarise(tmp_path / "run")
     if words is None:
-        assert summary.warnings == () and "Warning" not in to_markdown(summary)
+        assert summary.mask_warnings == () and "Warning" not in to_markdown(summary)
         return
-    (warning,) = summary.warnings
+    (warning,) = map(mask_warning, summary.mask_warnings)
     assert warning.startswith(words)
     assert f"**Warning:** {words}" in to_markdown(summary)
     assert summary.as_dict()["warnings"] == [warning]

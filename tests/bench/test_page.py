@@ -33,7 +33,7 @@ def test_values_are_those_of_the_records(everything, page):
 
 def test_parts_stand_where_the_summary_has_them(everything, page):
     summary = summarise(everything).as_dict()
-    assert json.loads(json.dumps(page.summary, allow_nan=False)) == json.loads(json.dumps(summary))
+    assert json.loads(json.dumps(page.summary.as_dict(), allow_nan=False)) == json.loads(json.dumps(summary))
     assert [(one.metric, one.protocol) for one in page.parts] == [
         (one["metric"], one["protocol"]) for one in summary["parts"]
     ]

@@ -11,6 +11,7 @@ from xai.report.payload import Page
 from xai.report.render import charts_of
 from xai.stats import (
     Analysis,
+    Summary,
     analyse,
     from_json,
     mean_curve,
@@ -63,6 +64,7 @@ def a_summary(names: list[str], images: int, metrics: tuple[str, ...] = ("deleti
                 "higher_is_better": metric == "insertion",
                 "analysis": to_json(found),
                 "strata": {},
+                "kinds": {},
                 "split_half": to_json(split_half(scores, splits=4)),
                 "saturated": dict.fromkeys(names, 0),
                 "saturated_images": 0,
@@ -93,7 +95,7 @@ def a_summary(names: list[str], images: int, metrics: tuple[str, ...] = ("deleti
 
 
 def page_of(summary: dict) -> Page:
-    return benchmark_page(0).model_copy(update={"summary": summary, "parts": []})
+    return benchmark_page(0).model_copy(update={"summary": Summary.from_dict(summary), "parts": []})
 
 
 @pytest.fixture(scope="module")

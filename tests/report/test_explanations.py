@@ -12,10 +12,10 @@ from scipy.stats import spearmanr
 from xai.core import DataError
 from xai.report.explanations import LONGEST, compared_image, comparison_page, explanation_page, image_of
 from xai.report.facts import model_facts
-from xai.report.payload import Grid, Page, Removal, Row
+from xai.report.payload import Grid, Page, PageMethod, Removal
 
 MAPS = {"real": np.full((4, 4), 0.2), "fake": np.eye(4)}
-ROW = Row(name="gradient_weighted_attention", method="gradient_weighted_attention")
+ROW = PageMethod(name="gradient_weighted_attention", method="gradient_weighted_attention")
 FACTS = {"model": {"name": "demo"}, "provenance": {}}
 
 
@@ -174,7 +174,7 @@ def test_methods_are_compared_and_controls_do_not_count(explained):
     page = comparison_page(
         [image],
         labels=("real", "fake"),
-        rows=[Row(name=name, method=name) for name in rows],
+        rows=[PageMethod(name=name, method=name) for name in rows],
         label="fake",
         title="x",
         asked=3,

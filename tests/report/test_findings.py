@@ -9,6 +9,7 @@ from xai.report import to_html
 from xai.report.about import linked, provenance_of
 from xai.report.findings import findings_of
 from xai.report.verdicts import against_controls, against_random, at_the_top
+from xai.stats import Summary
 from xai.stats.results import LEADING
 
 
@@ -18,7 +19,7 @@ def summary():
 
 
 def page_of(summary):
-    return benchmark_page(0).model_copy(update={"summary": summary, "parts": []})
+    return benchmark_page(0).model_copy(update={"summary": Summary.from_dict(summary), "parts": []})
 
 
 def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
@@ -60,14 +61,13 @@ def test_warnings_say_what_a_reader_must_know(summary):
 
 
 def test_a_warning_says_what_it_is_about(summary):
-    for part in summary["parts"]:
-        part["analysis"]["notes"] = []
     for part in summary["parts"][:2]:
-        part["analysis"]["notes"] = ["With 2 images nothing can be told."]
+        part["analysis"]["excluded"] = 7
     first, second = (part["metric"] for part in summary["parts"][:2])
     said = findings_of(page_of(summary)).warnings
     protocol = summary["parts"][0]["protocol"]
-    assert f"{first} and {second} under {protocol}: With 2 images nothing can be told." in said
+    note = "7 images excluded: the score of some method is undefined there."
+    assert f"{first} and {second} under {protocol}: {note}" in said
 
 
 def test_ties_are_told_of_patches_not_of_pixels(summary):
@@ -95,12 +95,12 @@ def test_pages_of_runs_with_next_to_nothing(summary):
     empty = copy.deepcopy(summary)
     for part in empty["parts"]:
         part["analysis"] |= {"methods": [], "pairs": [], "friedman": None, "critical_difference": None}
-        part["analysis"] |= {"images": 0, "blocks": 0, "reference": None, "notes": ["No image."]}
+        part["analysis"] |= {"images": 0, "blocks": 0, "reference": None}
         part |= {"curves": {}, "greedy": None, "ties": {}, "saturated": {}}
         part["split_half"] |= {"mean": None, "low": None, "high": None, "splits": 0}
     empty |= {"stability": {}, "agreement": {}, "answers": {}, "cost": {}, "methods": [], "images": 0}
     content = to_html(page_of(empty))
-    assert "no method has a score on every image" in content and "No image." in content
+    assert "no method has a score on every image" in content and "No image has a score" in content
     assert at_the_top(empty["parts"][:1])[0].lead.startswith("By srg no method")
 
 

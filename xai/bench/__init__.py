@@ -4,7 +4,6 @@ from xai.bench.config.reading import read_benchmark, starter_config
 from xai.bench.config.schema import BenchmarkConfig, json_schema
 from xai.bench.results.compare import RunPair, compare_runs
 from xai.bench.results.markdown import to_markdown, write_summary
-from xai.bench.results.model import Summary
 from xai.bench.results.page import page_of_run
 from xai.bench.results.summary import summarise
 from xai.bench.results.tuning import Tuning, method_config, tune
@@ -12,12 +11,12 @@ from xai.bench.run.context import RunContext
 from xai.bench.run.description import RunDescription
 from xai.bench.run.engines import RayOptions
 from xai.bench.run.estimate import Estimate, estimate
-from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import Plan, WorkItem, make_plan
 from xai.bench.run.runner import Progress, RunResult, run_benchmark
 from xai.bench.run.status import Status, status
 from xai.bench.run.store import export, read_records, read_run
 from xai.bench.run.work_item import run_item
+from xai.stats import Exclusion, Summary
 
 __all__ = [
     "BenchmarkConfig",

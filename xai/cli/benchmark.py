@@ -244,6 +244,7 @@ def _summarise(where: str, as_json: bool) -> None:
     from xai.bench.data.files import folder_of, written_through
     from xai.core.files import write_bytes
     from xai.report.render import write_pictures
+    from xai.stats import mask_warning
 
     run = folder_of(where)
     found = summarise(run)
@@ -255,8 +256,8 @@ def _summarise(where: str, as_json: bool) -> None:
         show_json(found.as_dict())
     else:
         _show_verdicts(found)
-    for one in found.warnings:
-        say(f"Warning: {one}")
+    for one in found.mask_warnings:
+        say(f"Warning: {mask_warning(one)}")
     say(f"Wrote {run / 'summary.md'}, and pictures to {run / 'pictures'}/.")
     say_next(f"xai report {run}")
 

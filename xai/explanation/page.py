@@ -18,7 +18,7 @@ from xai.models.provenance import provenance
 from xai.report.cards import card_of
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.facts import model_facts, without_folders
-from xai.report.payload import Card, Fusion, Image, Page, Row
+from xai.report.payload import Card, Fusion, Image, Page, PageMethod
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 
@@ -92,7 +92,7 @@ class PageBuilder:
             self.images,
             labels=explainer.classifier.labels,
             problem_type=explainer.classifier.problem_type,
-            row=Row(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
+            row=PageMethod(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
             title=title
             or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
             model=model_facts(explainer.model_facts),
@@ -126,7 +126,7 @@ def page_of_comparison(
     """
     label, first = comparison.label, comparison.rows[0]
     rows = [
-        Row(
+        PageMethod(
             name=name,
             method=found.method,
             control=_control(found.method),

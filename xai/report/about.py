@@ -65,7 +65,7 @@ def provenance_of(page: Page) -> list[Table]:
         _rows(page),
     ]
     if page.summary is not None:
-        found.append(_protocols(page.summary["protocols"]))
+        found.append(_protocols(page.summary.protocols))
     return [one for one in found if one.lines]
 
 
@@ -83,7 +83,7 @@ def linked(reference: str) -> list[tuple[str, str | None]]:
 def _card(card: Card, page: Page) -> CardView:
     rows = [row.name for row in page.rows if row.method == card.method]
     measured = {one.metric for one in card.measured}
-    cost = page.summary["cost"] if page.summary is not None else {}
+    cost = page.summary.as_dict()["cost"] if page.summary is not None else {}
     facts = [
         (
             gettext("Needs"),

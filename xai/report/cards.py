@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from xai.core.language import gettext
-from xai.report.payload import Card, Measured
+from xai.report.payload import Card, Measurement
 
 MANY = 10  # passes from which on a method is one that asks again and again
 
@@ -32,7 +32,7 @@ class About(Protocol):
     def summary(self) -> str: ...
 
 
-def card_of(about: About, measured: Iterable[Measured] = ()) -> Card:
+def card_of(about: About, measured: Iterable[Measurement] = ()) -> Card:
     """The card of a method.
 
     Args:

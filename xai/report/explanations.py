@@ -20,7 +20,7 @@ from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_s
 from xai.report.facts import model_facts
 from xai.report.overlay import close_view
 from xai.report.page import to_html
-from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, Removal, Row
+from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, PageMethod, Removal
 from xai.report.pictures import in_order
 from xai.stats.maps import disagreement, map_agreement
 
@@ -65,7 +65,7 @@ def compared_image(
     """What a page holds of one image that several methods explained.
 
     Args:
-        rows: Row → explanation, all of one image and class.
+        rows: PageMethod → explanation, all of one image and class.
         removals: What happened when the most relevant patches were removed.
         controls: Rows that are no methods; they count for no disagreement.
         input_hash: Digest of the preprocessed pixels.
@@ -82,7 +82,7 @@ def explanation_page(
     images: Sequence[Image],
     *,
     labels: Sequence[str],
-    row: Row,
+    row: PageMethod,
     title: str,
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -137,7 +137,7 @@ def comparison_page(
     images: Sequence[Image],
     *,
     labels: Sequence[str],
-    rows: Sequence[Row],
+    rows: Sequence[PageMethod],
     label: str,
     title: str,
     model: Mapping[str, Any],
@@ -205,7 +205,7 @@ def _frame(explanation: Explanation) -> str:
         [image_of(explanation)],
         labels=explanation.labels,
         problem_type=explanation.problem_type,
-        row=Row(name=method, method=method, options=options, preset=explanation.preset),
+        row=PageMethod(name=method, method=method, options=options, preset=explanation.preset),
         title=title,
         model=model_facts(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},

@@ -96,7 +96,7 @@ def findings_of(page: Page) -> Findings | None:
     """What the page's summary says; None for pages without a benchmark."""
     if page.summary is None:
         return None
-    summary = page.summary
+    summary = page.summary.as_dict()
     return Findings(
         about=_images(summary["images"], page.shown[1]),
         warnings=warnings(summary),

@@ -6,10 +6,20 @@ The models are the documentation of the format; docs/report.md tells the story, 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from xai.core import ProblemType
 from xai.core.language import Language
+from xai.stats import Summary
 
 SCHEMA = "xai.report/1"
 
@@ -27,11 +37,24 @@ def _picture(uri: str) -> str:
 Picture = Annotated[str, AfterValidator(_picture)]
 
 
-class _Part(BaseModel):
+def _summary(content: Any) -> Any:
+    """A summary, also from JSON."""
+    return Summary.from_dict(content) if isinstance(content, Mapping) else content
+
+
+TypedSummary = Annotated[
+    InstanceOf[Summary],
+    BeforeValidator(_summary),
+    PlainSerializer(Summary.as_dict, return_type=dict[str, Any]),
+    WithJsonSchema({"additionalProperties": True, "type": "object"}),
+]
+
+
+class _PageModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Grid(_Part):
+class Grid(_PageModel):
     """A relevance map: `values` is base64 of int16, little-endian, row by row.
 
     Relevance = limit · q / 32767.
@@ -43,7 +66,7 @@ class Grid(_Part):
     values: str
 
 
-class Stack(_Part):
+class Stack(_PageModel):
     """Attention × gradient, or share of a mask gradient: base64 of int8 (layers, heads, rows, cols).
 
     Relevance = limit · q / 127. Fused as `Page.fusion` says, it gives the class's map.
@@ -57,7 +80,7 @@ class Stack(_Part):
     values: str
 
 
-class Fusion(_Part):
+class Fusion(_PageModel):
     """How the map of one row is fused from its `Stack`: heads first, then layers."""
 
     row: str
@@ -68,7 +91,7 @@ class Fusion(_Part):
     clamp: Literal["fused", "heads"] | None
 
 
-class Removal(_Part):
+class Removal(_PageModel):
     """The model's value when the most relevant patches are removed, beside as many random ones."""
 
     row: str
@@ -82,14 +105,14 @@ class Removal(_Part):
     random: list[float] = Field(description="Value of each random draw.")
 
 
-class MapAgreement(_Part):
+class MapAgreement(_PageModel):
     """Spearman's rank correlation between the maps of one image; None where a map is constant."""
 
     rows: list[str]
     spearman: list[list[float | None]]
 
 
-class Image(_Part):
+class Image(_PageModel):
     """One image with everything that was found about it.
 
     What a browser needs at once stays in the page's head; the fields of `HEAVY` travel per image and are
@@ -144,7 +167,7 @@ HEAVY = frozenset(
 )
 
 
-class Measured(_Part):
+class Measurement(_PageModel):
     """A number measured about a method."""
 
     metric: str
@@ -155,7 +178,7 @@ class Measured(_Part):
     meaning: str = Field(description="In words.")
 
 
-class Card(_Part):
+class Card(_PageModel):
     """A saliency card (Boggust et al. 2022, arXiv 2206.02958): what a method is, needs and does."""
 
     method: str
@@ -167,10 +190,10 @@ class Card(_Part):
     needs: list[str]
     forwards: int
     backwards: int
-    measured: list[Measured] = []
+    measured: list[Measurement] = []
 
 
-class Row(_Part):
+class PageMethod(_PageModel):
     """A method with its options under the name that tables and maps use."""
 
     name: str
@@ -182,7 +205,7 @@ class Row(_Part):
     )
 
 
-class Part(_Part):
+class PageMetric(_PageModel):
     """One metric under one protocol; its statistics stand in `summary.parts` at the same place."""
 
     key: str
@@ -196,7 +219,7 @@ class Part(_Part):
     meaning: str = Field("", description="What the metric measures, in a sentence.")
 
 
-class Page(_Part):
+class Page(_PageModel):
     """A page.
 
     Args:
@@ -216,14 +239,14 @@ class Page(_Part):
         default=ProblemType.SINGLE_LABEL,
         description="Whether exactly one class is true (softmax), or each label by itself (sigmoid).",
     )
-    rows: list[Row]
+    rows: list[PageMethod]
     classes: list[str] = Field(description="Names of the maps, in order: classes and contrasts.")
     compared: tuple[str, str] | None = Field(
         default=None, description="Two classes; their difference is first − second."
     )
     fusion: Fusion | None = None
-    parts: list[Part] = []
-    summary: Mapping[str, Any] | None = None
+    parts: list[PageMetric] = []
+    summary: TypedSummary | None = None
     cards: list[Card] = []
     provenance: dict[str, Any]
     shown: tuple[int, int]

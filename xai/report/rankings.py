@@ -6,7 +6,7 @@ from typing import Any
 
 from xai.core.language import gettext, ngettext, pgettext
 from xai.report.outcomes import NAMES, TONES, outcome_of, ranked
-from xai.report.payload import Part
+from xai.report.payload import PageMetric
 from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
 from xai.report.text import number_format, percent
 from xai.report.verdicts import direction, named
@@ -47,7 +47,7 @@ class Ranking:
     curves: Table | None
 
 
-def ranking_of(place: int, part: Mapping[str, Any], about: Part | None) -> Ranking:
+def ranking_of(place: int, part: Mapping[str, Any], about: PageMetric | None) -> Ranking:
     """A part of the summary, with its place and what the page says of it beside."""
     return Ranking(
         place=place,
@@ -286,7 +286,7 @@ def _with_interval(one: Mapping[str, Any] | None, write: Callable[[float], str])
     return numeric(one["mean"], lambda mean: f"{write(mean)} ({write(one['low'])} … {write(one['high'])})")
 
 
-def _curves(part: Mapping[str, Any], about: Part | None) -> Table | None:
+def _curves(part: Mapping[str, Any], about: PageMetric | None) -> Table | None:
     """At most `POINTS` points of every curve, evenly spread."""
     curves = part["curves"]
     if not curves:

@@ -18,6 +18,16 @@ from xai.stats.results import (
     SplitHalf,
 )
 from xai.stats.serial import from_json, to_json
+from xai.stats.summary import (
+    Exclusion,
+    MaskWarning,
+    MethodConfiguration,
+    MethodCost,
+    MetricResult,
+    ModelOutputs,
+    Summary,
+    mask_warning,
+)
 from xai.stats.verdict import Outcome, Verdict
 from xai.stats.words import phrase, phrase_comparison, short
 
@@ -26,11 +36,18 @@ __all__ = [
     "Analysis",
     "Band",
     "Comparison",
+    "Exclusion",
     "Friedman",
+    "MaskWarning",
+    "MethodConfiguration",
+    "MethodCost",
     "MethodSummary",
+    "MetricResult",
+    "ModelOutputs",
     "Outcome",
     "Pair",
     "SplitHalf",
+    "Summary",
     "Verdict",
     "adjust",
     "analyse",
@@ -38,6 +55,7 @@ __all__ = [
     "disagreement",
     "from_json",
     "map_agreement",
+    "mask_warning",
     "mean_curve",
     "metric_agreement",
     "phrase",

@@ -11,6 +11,7 @@ from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
 
 from xai.report import to_html
 from xai.report.render import charts_of
+from xai.stats import Summary
 
 FIRST = "#part-0 .data-table >> nth=0"
 SHAPES = {"intervals": 12, "ranks": 5, "curves": 12 * 7, "places": 36, "agreement": 9, "stability": 4}
@@ -25,7 +26,7 @@ def page():
 
 @pytest.fixture(scope="module")
 def summary(page):
-    return page.summary
+    return page.summary.as_dict()
 
 
 @pytest.fixture
@@ -131,13 +132,13 @@ def test_csv_holds_exact_numbers(tab, summary):
 
 
 def test_what_a_spreadsheet_would_run_is_copied_as_text(open_page, page):
-    summary = dict(page.summary) | {
+    summary = page.summary.as_dict() | {
         "exclusions": [
             {"image": name, "method": "*", "protocol": "*", "reason": 'said "no", twice'}
             for name in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "-0.5", "plain")
         ]
     }
-    tab = open_page(page.model_copy(update={"summary": summary}))
+    tab = open_page(page.model_copy(update={"summary": Summary.from_dict(summary)}))
     tab.locator("#exclusions button.copy").click()
     rows = list(csv.reader(io.StringIO(tab.evaluate("navigator.clipboard.readText()"))))
     assert [row[0] for row in rows[1:]] == [
@@ -181,8 +182,8 @@ def test_the_pointer_reads_a_value_of_the_summary(tab, page):
     points = charts_of(page)["curves-1"]["data"]["values"]
     keys = ("method", "share removed", "mean", "interval")
     assert said in [{key: point[key] for key in keys} for point in points]
-    curve = page.summary["parts"][1]["curves"][said["method"].removesuffix(" (control)")]
-    assert float(said["mean"].replace("−", "-")) in [pytest.approx(v, abs=0.01) for v in curve["mean"]]
+    curve = page.summary.parts[1].curves[said["method"].removesuffix(" (control)")]
+    assert float(said["mean"].replace("−", "-")) in [pytest.approx(v, abs=0.01) for v in curve.mean]
     tab.mouse.move(5, 5)
     expect(tip).to_be_hidden()
 

@@ -11,7 +11,7 @@ import xai
 from xai.core import Explanation, Geometry, Sample
 from xai.report.explanations import explanation_page, image_of
 from xai.report.overlay import DrawnImage
-from xai.report.payload import Row
+from xai.report.payload import PageMethod
 from xai.report.pictures import comparison_scales
 
 METHOD = "gradient_weighted_attention"
@@ -23,7 +23,7 @@ def page_of(*explanations):
     return explanation_page(
         [image_of(one) for one in explanations],
         labels=["real", "fake"],
-        row=Row(name=METHOD, method=METHOD),
+        row=PageMethod(name=METHOD, method=METHOD),
         title="Pixels",
         model={},
         provenance={"version": xai.__version__},

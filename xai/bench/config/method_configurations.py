@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -10,29 +9,9 @@ from xai.attr import full_options, resolve_method
 from xai.bench.config.schema import BenchmarkConfig
 from xai.core import derive_seed
 from xai.core.imports import is_import_path
+from xai.stats.summary import MethodConfiguration
 
 RANDOM, GREEDY = "random", "greedy"
-
-
-@dataclass(frozen=True)
-class MethodConfiguration:
-    """A method with its options under a name of its own.
-
-    Args:
-        name: That tables and records use.
-        method: Registry name.
-        options: All of the method's options, defaults included, JSON-ready.
-        control: Whether it is a control.
-        hash: Digest of the method, its options and what it explains, and of the name of foreign code.
-        code: `package.module:Class` where it is code that the configuration names.
-    """
-
-    name: str
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    control: bool = False
-    hash: str = ""
-    code: str | None = None
 
 
 def configured_methods(config: BenchmarkConfig) -> list[MethodConfiguration]:

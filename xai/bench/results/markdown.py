@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from xai.bench.data.files import Folder, folder_of, write_bytes
-from xai.bench.results.model import Part, Summary
 from xai.metrics import METRICS
-from xai.stats import Agreement, MethodSummary, short
+from xai.stats import Agreement, MethodSummary, MetricResult, Summary, mask_warning, short
 from xai.stats.words import notes_of
 
 SHOWN = 10  # excluded images per reason
@@ -25,7 +24,7 @@ def to_markdown(summary: Summary) -> str:
     blocks = [
         f"# {summary.name}",
         f"{summary.images} images, {len(summary.methods)} rows.{part}",
-        *[f"**Warning:** {one}" for one in summary.warnings],
+        *[f"**Warning:** {mask_warning(one)}" for one in summary.mask_warnings],
         "## Verdicts",
         *_verdicts(summary),
         "## Rankings",
@@ -135,7 +134,7 @@ def _with_interval(one: MethodSummary | None) -> str:
     return f"{_number(one.mean)} ({_number(one.low)} … {_number(one.high)})"
 
 
-def _ranking_row(part: Part, one: MethodSummary) -> list[str]:
+def _ranking_row(part: MetricResult, one: MethodSummary) -> list[str]:
     cells = [
         _named(one),
         _number(one.mean),
@@ -150,7 +149,7 @@ def _ranking_row(part: Part, one: MethodSummary) -> list[str]:
     return cells + ([_number(part.greedy.methods.get(one.name, math.nan))] if part.greedy else [])
 
 
-def _apart(part: Part) -> str:
+def _apart(part: MetricResult) -> str:
     pairs = [p for p in part.analysis.pairs if part.analysis.reference not in (p.first, p.second)]
     apart = sum(pair.distinguishable for pair in pairs)
     return f"{apart} of {len(pairs)} pairs of rows can be told apart (Wilcoxon, Holm)." if pairs else ""
@@ -244,7 +243,7 @@ def _named(one: MethodSummary) -> str:
     return f"*{one.name}* (control)" if one.control else one.name
 
 
-def _direction(part: Part) -> str:
+def _direction(part: MetricResult) -> str:
     return "higher is better" if part.higher_is_better else "lower is better"
 
 

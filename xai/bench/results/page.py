@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,15 @@ import numpy as np
 from xai.attr import METHODS, preset_of
 from xai.bench.config.method_configurations import GREEDY
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
-from xai.bench.results.model import Summary
 from xai.bench.results.summary import summarise
 from xai.bench.run.description import RunDescription
 from xai.bench.run.store import Store, read_records, read_run
 from xai.core import DataError, Record, derive_seed
 from xai.core.language import current_language
-from xai.stats import to_json
+from xai.stats import Summary, to_json
 
 if TYPE_CHECKING:
-    from xai.report.payload import Image, Page
-    from xai.report.payload import Part as PagePart
+    from xai.report.payload import Image, Page, PageMetric
 
 SAMPLED = 200
 
@@ -41,7 +40,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     from xai.bench.results.page_metrics import cards
     from xai.core.versions import __version__
     from xai.report.facts import model_facts
-    from xai.report.payload import Page, Row  # a run need not wait for what draws
+    from xai.report.payload import Page, PageMethod  # a run need not wait for what draws
 
     run, description = Path(run), read_run(run)
     store, records = Store(run), read_records(run)
@@ -63,7 +62,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         labels=labels,
         problem_type=description.problem_type,
         rows=[
-            Row(
+            PageMethod(
                 name=one.name,
                 method=one.method,
                 control=one.control,
@@ -74,7 +73,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         ],
         classes=[label for label in labels if any(label in _classes(one) for one in found)],
         parts=_parts(summary, records, description, any(image.fills for image in found)),
-        summary=_sent_on(summary.as_dict()),
+        summary=_sent_on(summary),
         cards=cards(summary, description.methods),
         provenance=_provenance(
             description, summary, seed if images is not None and len(found) == images < measured else None
@@ -84,16 +83,17 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     )
 
 
-def _sent_on(summary: dict[str, Any]) -> dict[str, Any]:
+def _sent_on(summary: Summary) -> Summary:
     """A summary without this machine's folders."""
     from xai.report.facts import model_facts, without_folders
 
-    session = dict(summary["provenance"])
+    session = dict(summary.provenance)
     model = session.pop("model")
-    return summary | {
-        "provenance": without_folders(session) | {"model": model | model_facts(model)},
-        "exclusions": [one | {"reason": without_folders(one["reason"])} for one in summary["exclusions"]],
-    }
+    return replace(
+        summary,
+        provenance=without_folders(session) | {"model": model | model_facts(model)},
+        exclusions=tuple(replace(one, reason=without_folders(one.reason)) for one in summary.exclusions),
+    )
 
 
 def _title(summary: Summary) -> str:
@@ -152,7 +152,7 @@ def _images(
     ]
 
 
-def _parts(summary: Summary, records: Any, description: RunDescription, painted: bool) -> "list[PagePart]":
+def _parts(summary: Summary, records: Any, description: RunDescription, painted: bool) -> "list[PageMetric]":
     from xai.bench.results.page_metrics import page_metric
 
     curves = records[records["fractions"].map(len) > 0].drop_duplicates(["metric", "protocol_hash"])

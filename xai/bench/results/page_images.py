@@ -12,7 +12,6 @@ from xai.bench.results.images import RunImage
 from xai.bench.results.page_metrics import first_constant, key_of, ordered_by
 from xai.bench.run.description import ProtocolDescription, RunDescription
 from xai.bench.run.image_snapshots import ImageSnapshot
-from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
 from xai.core.text import printable
@@ -24,7 +23,7 @@ from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
 from xai.report.text import percent
 from xai.report.words import squashed
-from xai.stats import disagreement, map_agreement
+from xai.stats import Exclusion, disagreement, map_agreement
 
 LISTED = 5  # classes with their probabilities
 SHARE = 0.2  # of the patches removed, for the figure

@@ -5,14 +5,12 @@ from math import inf, isfinite
 
 from xai.attr import METHODS
 from xai.bench.config.method_configurations import RANDOM
-from xai.bench.results.model import Part as MetricResult
-from xai.bench.results.model import Summary
 from xai.bench.run.description import MethodDescription, OperatorDescription, ProtocolDescription
 from xai.bench.run.image_snapshots import ONE_COLOUR
 from xai.metrics import METRICS
 from xai.report.cards import card_of
-from xai.report.payload import Card, Measured, Part
-from xai.stats import MethodSummary
+from xai.report.payload import Card, Measurement, PageMetric
+from xai.stats import MethodSummary, MetricResult, Summary
 
 PAINTED = {
     "token": "removed patches are masked in the model's attention, and nothing is put in their place",
@@ -52,7 +50,7 @@ def key_of(metric: str, protocol: str) -> str:
 
 def page_metric(
     part: MetricResult, fractions: Sequence[float], protocols: Sequence[ProtocolDescription], painted: bool
-) -> Part:
+) -> PageMetric:
     """A part of the summary as a page holds it.
 
     Args:
@@ -62,7 +60,7 @@ def page_metric(
         painted: Whether the run kept the colours of removed patches.
     """
     protocol = next((one for one in protocols if one.hash == part.protocol_hash), None)
-    found = Part.model_validate(
+    found = PageMetric.model_validate(
         {
             "key": key_of(part.metric, part.protocol),
             "metric": part.metric,
@@ -148,7 +146,7 @@ def _card(method: str, summary: Summary, methods: Sequence[MethodDescription]) -
                 one = found[name]
                 meaning = _meaning(part.metric, one, reference)
                 measured.append(
-                    Measured(
+                    Measurement(
                         metric=part.metric,
                         value=one.mean,
                         low=one.low if isfinite(one.low) else None,

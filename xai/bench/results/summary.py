@@ -9,7 +9,6 @@ import numpy as np
 
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.files import Folder
-from xai.bench.results.model import Answers, Greedy, MethodCost, Part, Summary
 from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.bench.run.description import ProtocolDescription
 from xai.bench.run.masks import mask_warnings
@@ -27,6 +26,7 @@ from xai.stats import (
     rank_stability,
     split_half,
 )
+from xai.stats.summary import Greedy, MethodConfiguration, MethodCost, MetricResult, ModelOutputs, Summary
 
 CURVE_RESAMPLES = 1000
 HEADLINE = "srg"
@@ -66,10 +66,10 @@ def summarise(
         answers=_answers(records, description.protocols),
         cost=_cost(records),
         protocols=[one.content for one in description.protocols],
-        methods=[one.content for one in description.methods],
+        methods=tuple(MethodConfiguration(**one.content) for one in description.methods),
         exclusions=tuple(store.exclusions()),
         provenance=description.sessions[-1].content,
-        warnings=tuple(mask_warnings(store.masks(CHECKS))),
+        mask_warnings=tuple(mask_warnings(store.masks(CHECKS))),
     )
 
 
@@ -84,12 +84,12 @@ def _check_curves(run: str | Folder, curves: Any) -> None:
         )
 
 
-def _part(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> Part:
+def _part(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> MetricResult:
     every = np.ones(len(table.images), bool)
     mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
     flat = table.saturated.sum(0)
     methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
-    return Part(
+    return MetricResult(
         metric=table.metric,
         protocol=table.protocol,
         protocol_hash=table.protocol_hash,
@@ -182,19 +182,19 @@ def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dic
     return bands
 
 
-def _means(part: Part) -> dict[str, float]:
+def _means(part: MetricResult) -> dict[str, float]:
     """Mean scores of the methods; controls would make any two rankings agree."""
     return {one.name: one.mean for one in part.analysis.methods if not one.control}
 
 
-def _stability(parts: Sequence[Part]) -> dict[str, Agreement]:
+def _stability(parts: Sequence[MetricResult]) -> dict[str, Agreement]:
     metrics = {
         part.metric: {p.protocol: _means(p) for p in parts if p.metric == part.metric} for part in parts
     }
     return {name: rank_stability(scores) for name, scores in metrics.items() if len(scores) > 1}
 
 
-def _agreement(parts: Sequence[Part]) -> dict[str, Agreement]:
+def _agreement(parts: Sequence[MetricResult]) -> dict[str, Agreement]:
     found = {}
     for protocol in dict.fromkeys(part.protocol for part in parts):
         scores = {part.metric: _means(part) for part in parts if part.protocol == protocol}
@@ -204,7 +204,7 @@ def _agreement(parts: Sequence[Part]) -> dict[str, Agreement]:
     return found
 
 
-def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, Answers]:
+def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, ModelOutputs]:
     thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
     found = {}
     for one in protocols:
@@ -215,7 +215,7 @@ def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str
         if len(mine):
             limit = thresholds.get(one.value)
             kept = None if limit is None else int((mine["baseline"] > limit).sum())
-            found[one.name] = Answers(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
+            found[one.name] = ModelOutputs(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
     return found
 
 

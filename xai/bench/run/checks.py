@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xai import attr
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import Exclusion, ModelInput
+from xai.bench.run.inputs import ModelInput
 from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
@@ -16,6 +16,7 @@ from xai.core import ModelError, Record, UsageError, XaiError
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.randomization import randomization
 from xai.metrics.similarity import class_sensitivity
+from xai.stats import Exclusion
 
 BLOCK_STAGES = 4  # of the cascade, beside head and embeddings
 CheckScores = tuple[Tensor, Tensor | None]  # value (methods, B), curve (methods, B, K)

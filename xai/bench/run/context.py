@@ -18,13 +18,14 @@ from xai.bench.data.files import Folder
 from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, snapshots_path, write_snapshots
-from xai.bench.run.inputs import Exclusion, ModelInput, read_inputs
+from xai.bench.run.inputs import ModelInput, read_inputs
 from xai.bench.run.maps import ShardMaps, cached_maps, make_maps, maps_key
 from xai.bench.run.plan import device_of
 from xai.data.lazy import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load
 from xai.perturb import Stream
+from xai.stats import Exclusion
 
 _PLAIN = ("config", "folder", "given", "plans", "trust_code")
 

@@ -14,6 +14,7 @@ from xai.bench.run.masks import extent_of, input_mask
 from xai.core import DataError, ModelError, Sample, XaiError
 from xai.data.lazy import Entry
 from xai.models import Classifier
+from xai.stats import Exclusion
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +51,6 @@ class ModelInput:
     def hash(self) -> str:
         """The digest as records have it."""
         return self.digest[:16]
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """What is not in the tables, and why.
-
-    Args:
-        image: Sample id.
-        method: Row name, `*` for all.
-        protocol: Name, `*` for all.
-        reason: In words.
-    """
-
-    image: str
-    method: str
-    protocol: str
-    reason: str
 
 
 def read_inputs(

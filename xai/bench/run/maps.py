@@ -17,9 +17,10 @@ from xai.attention import grid_of
 from xai.bench.config.method_configurations import MethodConfiguration, digest
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.run.batches import Batches, Meter
-from xai.bench.run.inputs import Exclusion, ModelInput, by_shape
+from xai.bench.run.inputs import ModelInput, by_shape
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
+from xai.stats import Exclusion
 
 MAPS_NAME = re.compile(
     r".+/\d{1,9}", re.DOTALL

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from xai.core import Geometry
+from xai.stats import MaskWarning
 
 EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
 COVERED = 0.5  # share of an input pixel that must lie in the mask
@@ -69,24 +70,16 @@ def added(parts: Iterable[Mapping[str, Sequence[int]]]) -> Counts:
     return total
 
 
-def mask_warnings(counts: Mapping[str, Sequence[int]]) -> list[str]:
-    """A sentence where all masks are empty or full, or all of a label; genuine images may have empty ones."""
+def mask_warnings(counts: Mapping[str, Sequence[int]]) -> list[MaskWarning]:
+    """Where all masks are empty or full, or all of a label; genuine images may have empty ones."""
     images, empty, full = (sum(one[place] for one in counts.values()) for place in range(3))
     if images and images in (empty, full):
-        return [_sentence("", images, images == empty)]
+        return [MaskWarning("", images, images == empty)]
     return [
-        _sentence(f" of images labelled {label!r}", some, some == none)
+        MaskWarning(label, some, some == none)
         for label, (some, none, whole) in sorted(counts.items())
         if label and some in (none, whole) and not (some == none and label.casefold() in GENUINE)
     ]
-
-
-def _sentence(which: str, count: int, empty: bool) -> str:
-    mark = "empty where the model looks" if empty else "full"
-    return (
-        f"All masks{which} are {mark} ({count} of {count}): metrics that read masks say nothing there. "
-        "Check how the masks were saved: black is outside."
-    )
 
 
 def _overlaps(pixels: int, start: float, stop: float, extent: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from xai.bench.data.parquet import arrow
 from xai.bench.run.context import RunContext
 from xai.bench.run.engines import Engine, FinishedItem, LocalEngine, RayOptions, ShardWork
 from xai.bench.run.image_snapshots import snapshots_path
-from xai.bench.run.inputs import Exclusion
 from xai.bench.run.plan import Plan, device_of, differences, make_plan
 from xai.bench.run.ray_engine import RayEngine
 from xai.bench.run.store import PLAN_FILE, Store, read_run
@@ -25,6 +24,7 @@ from xai.core.versions import version_of
 from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.perturb.stream import evaluation_mode
+from xai.stats import Exclusion
 
 SCHEMA = "xai.benchmark/1"
 

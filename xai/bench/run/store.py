@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from xai.bench.data.files import Folder, folder_of, in_threads, names_in, read_json, write_bytes
 from xai.bench.data.parquet import arrow, extra, read_columns
 from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription, checked
-from xai.bench.run.inputs import Exclusion
 from xai.bench.run.masks import Counts, added
 from xai.bench.run.plan import WorkItem
 from xai.core import DataError, Record, UsageError, nearest
 from xai.core.imports import is_import_path
 from xai.metrics import METRICS
+from xai.stats import Exclusion
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
 PLANNED = ("key", "shard", "start", "stop", "protocol", "forwards")

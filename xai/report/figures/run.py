@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol
 
 from xai.core.language import gettext
 from xai.report.figures.agreement import agreement_chart
@@ -14,31 +13,7 @@ from xai.report.figures.intervals import interval_chart
 from xai.report.figures.ranks import rank_chart
 from xai.report.figures.wording import controls_of, scored
 from xai.report.text import file_slug
-from xai.stats import Agreement, Analysis, Band
-
-
-class MeasuredMetric(Protocol):
-    """One metric under one protocol, with its statistics."""
-
-    @property
-    def metric(self) -> str:
-        """Registry name."""
-        ...
-
-    @property
-    def protocol(self) -> str:
-        """Name of the protocol."""
-        ...
-
-    @property
-    def analysis(self) -> Analysis:
-        """What the scores allow one to say."""
-        ...
-
-    @property
-    def curves(self) -> Mapping[str, Band]:
-        """Mean curve by method, empty for metrics without curves."""
-        ...
+from xai.stats import Agreement, MetricResult
 
 
 @dataclass(frozen=True)
@@ -58,7 +33,7 @@ class RunChart:
 
 
 def charts_of_run(
-    results: Sequence[MeasuredMetric],
+    results: Sequence[MetricResult],
     agreement: Mapping[str, Agreement],
     stability: Mapping[str, Agreement],
     *,
@@ -90,7 +65,7 @@ def charts_of_run(
         yield RunChart(f"stability-{place}", _file("stability", metric), agreement_chart(matrix, title))
 
 
-def _charts(place: int, one: MeasuredMetric, value: str | None, test: Test) -> Iterator[RunChart]:
+def _charts(place: int, one: MetricResult, value: str | None, test: Test) -> Iterator[RunChart]:
     title = gettext("{metric} under {protocol}", metric=one.metric, protocol=one.protocol)
     names = one.metric, one.protocol
     ranks = critical_difference_chart(one.analysis, title, test=test)

@@ -1,7 +1,6 @@
 """Charts as pictures and as what pages draw: renderers know how a chart looks, and nothing of statistics."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
@@ -17,13 +16,12 @@ from xai.report.figures import (
     rank_chart,
 )
 from xai.report.figures.description import Chart, RankChart
-from xai.report.figures.run import MeasuredMetric
 from xai.report.layout import save
 from xai.report.payload import Page
 from xai.report.render.matplotlib import draw
 from xai.report.render.vega import Spec, vega_spec
 from xai.report.text import drawable_language
-from xai.stats import Agreement, Analysis, Band, from_json
+from xai.stats import Agreement, MetricResult
 
 FORMATS = ("png", "svg")
 
@@ -50,7 +48,7 @@ draw_rank_table = _drawn(rank_chart)
 
 @drawable_language()
 def write_pictures(
-    results: Sequence[MeasuredMetric],
+    results: Sequence[MetricResult],
     out: Path,
     *,
     agreement: Mapping[str, Agreement] | None = None,
@@ -76,27 +74,16 @@ def write_pictures(
     return written
 
 
-@dataclass(frozen=True)
-class StoredMetric:
-    """One metric under one protocol, as a summary holds it."""
-
-    metric: str
-    protocol: str
-    analysis: Analysis
-    curves: Mapping[str, Band]
-
-
 def charts_of(page: Page) -> dict[str, Spec]:
     """Chart id (see `RunChart`) → Vega-Lite specification; empty for pages without a benchmark."""
     summary = page.summary
     if summary is None:
         return {}
-    matrices = Mapping[str, Agreement]
     charts = charts_of_run(
-        [from_json(StoredMetric, part) for part in summary["parts"]],
-        from_json(matrices, summary["agreement"]),
-        from_json(matrices, summary["stability"]),
-        values={one["name"]: one["value"] for one in summary["protocols"]},
+        summary.parts,
+        summary.agreement,
+        summary.stability,
+        values={one["name"]: one["value"] for one in summary.protocols},
         test="nemenyi",
     )
     return {one.id: vega_spec(one.chart) for one in charts if _fits_page(one.chart)}

@@ -1,11 +1,51 @@
-"""What a summary holds: frozen, and ready for JSON, where what is undefined is None."""
+"""What a run found: the one object that summaries, pages and pictures are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from xai.bench.run.inputs import Exclusion
-from xai.stats import Agreement, Analysis, Band, SplitHalf, to_json
+from xai.core.language import gettext, language
+from xai.stats.curves import Band
+from xai.stats.results import Agreement, Analysis, SplitHalf
+from xai.stats.serial import from_json, to_json
+
+
+@dataclass(frozen=True)
+class MethodConfiguration:
+    """A method with its options under a name of its own.
+
+    Args:
+        name: That tables and records use.
+        method: Registry name.
+        options: All of the method's options, defaults included, JSON-ready.
+        control: Whether it is a control.
+        hash: Digest of the method, its options and what it explains, and of the name of foreign code.
+        code: `package.module:Class` where it is code that the configuration names.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
+    hash: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is not in the tables, and why.
+
+    Args:
+        image: Sample id.
+        method: Row name, `*` for all.
+        protocol: Name, `*` for all.
+        reason: In words.
+    """
+
+    image: str
+    method: str
+    protocol: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -24,7 +64,7 @@ class Greedy:
 
 
 @dataclass(frozen=True)
-class Part:
+class MetricResult:
     """One metric under one protocol.
 
     Args:
@@ -60,7 +100,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ModelOutputs:
     """How the model answers under one protocol, before and after all evidence is removed.
 
     Args:
@@ -95,6 +135,37 @@ class MethodCost:
 
 
 @dataclass(frozen=True)
+class MaskWarning:
+    """Masks that say nothing, so that metrics that read masks do not either.
+
+    Args:
+        label: Label or kind of all the images concerned; empty: these are all images with a mask.
+        images: How many.
+        empty: Whether the masks are empty where the model looks; otherwise they are full.
+    """
+
+    label: str
+    images: int
+    empty: bool
+
+
+def mask_warning(warning: MaskWarning) -> str:
+    """The warning as a sentence."""
+    if warning.label:
+        which = gettext("All masks of images labelled {label!r}", label=warning.label)
+    else:
+        which = gettext("All masks")
+    state = gettext("empty where the model looks") if warning.empty else gettext("full")
+    return gettext(
+        "{which} are {state} ({n} of {n}): metrics that read masks say nothing there. "
+        "Check how the masks were saved: black is outside.",
+        which=which,
+        state=state,
+        n=warning.images,
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Summary:
     """All that a run allows one to say.
 
@@ -111,23 +182,35 @@ class Summary:
         methods: Rows with their options.
         exclusions: What is missing, and why.
         provenance: Of the last session.
-        warnings: Sentences a reader must know about the data.
+        mask_warnings: Masks of the data that say nothing.
     """
 
     name: str
     images: int
     units: tuple[int, int]
-    parts: tuple[Part, ...]
+    parts: tuple[MetricResult, ...]
     stability: Mapping[str, Agreement]
     agreement: Mapping[str, Agreement]
-    answers: Mapping[str, Answers]
+    answers: Mapping[str, ModelOutputs]
     cost: Mapping[str, MethodCost]
     protocols: Sequence[Mapping[str, Any]]
-    methods: Sequence[Mapping[str, Any]]
+    methods: tuple[MethodConfiguration, ...]
     exclusions: tuple[Exclusion, ...]
     provenance: Mapping[str, Any]
-    warnings: tuple[str, ...] = ()
+    mask_warnings: tuple[MaskWarning, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; what is undefined is None."""
-        return to_json(self)
+        """JSON-ready, with sentences in English; what is undefined is None."""
+        with language("en"):
+            return to_json(self) | {"warnings": [mask_warning(one) for one in self.mask_warnings]}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Summary":
+        """The summary that `as_dict` wrote."""
+        return from_json(cls, content)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same; what is undefined in both is the same."""
+        return isinstance(other, Summary) and self.as_dict() == other.as_dict()
+
+    __hash__ = None  # type: ignore[assignment]
