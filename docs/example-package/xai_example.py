@@ -40,7 +40,7 @@ class ValueWeightedAttention(RecordedAttribution):
     def _tokens(self, record: RecordedPass) -> TokenMaps:
         (last,) = record.calls
         call = record.calls[last]
-        attention = attention_rows(call, record.seen.rows_of(last)).mean(-2)  # (B, heads, tokens)
+        attention = attention_rows(call, record.probe.rows_of(last)).mean(-2)  # (B, heads, tokens)
         # grouped queries share values
         groups = call.query.shape[1] // call.value.shape[1]
         length = call.value.norm(dim=-1).repeat_interleave(groups, dim=1)

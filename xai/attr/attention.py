@@ -22,11 +22,11 @@ class _AttentionOnly(RecordedAttribution):
     needs_gradients = False
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        relevance = self._map(record.seen, record.calls)
+        relevance = self._map(record.probe, record.calls)
         return relevance.expand(record.targets, *relevance.shape)
 
     @abstractmethod
-    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+    def _map(self, probe: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
         """The map from the recorded calls, by layer."""
 
 
@@ -77,17 +77,18 @@ class RawAttention(_AttentionOnly):
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 
-    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+    def _map(self, probe: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
         maps = [
-            fused_attention(calls[i], seen.rows_of(i), self.head_fusion).mean(1)
-            for i in self.layer_indices(seen.layers)
+            fused_attention(calls[i], probe.rows_of(i), self.head_fusion).mean(1)
+            for i in self.layer_indices(probe.layers)
         ]
         return LAYER_FUSIONS[self.layer_fusion](torch.stack(maps, dim=1), 1)
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        seen = record.seen
+        probe = record.probe
         maps = [
-            attention_rows(record.calls[i], seen.rows_of(i)).mean(-2) for i in self.layer_indices(seen.layers)
+            attention_rows(record.calls[i], probe.rows_of(i)).mean(-2)
+            for i in self.layer_indices(probe.layers)
         ]
         return torch.stack(maps, dim=1).expand(record.targets, *([-1] * 4))
 
@@ -124,14 +125,14 @@ class AttentionRollout(_AttentionOnly):
         self.head_fusion = head_fusion
         self.discard_ratio = discard_ratio
 
-    def _map(self, seen: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
-        layers = list(range(seen.layers))
-        if seen.pooling:
+    def _map(self, probe: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+        layers = list(range(probe.layers))
+        if probe.pooling:
             row = self._fused(calls[layers.pop()]).mean(1, keepdim=True)
         else:
             query = calls[0].query
-            row = torch.zeros(len(query), 1, seen.grid.tokens, device=query.device)
-            row[..., list(seen.rows)] = 1 / len(seen.rows)
+            row = torch.zeros(len(query), 1, probe.grid.tokens, device=query.device)
+            row[..., list(probe.rows)] = 1 / len(probe.rows)
         for layer in reversed(layers):
             attention = self._fused(calls[layer])
             row = row.to(attention.dtype)

@@ -61,13 +61,13 @@ class AttentionAttribution(PatchAttribution):
         self.internal_batch_size = internal_batch_size
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        layers = resolve_layers(self.layers, seen.layers)
-        maps = [self._layer(seen, pixels, targets, args, layer).sum(2) for layer in layers]
-        return seen.grid.to_patches(torch.stack(maps).mean(0))
+        probe = self._probe(pixels, args)
+        layers = resolve_layers(self.layers, probe.layers)
+        maps = [self._layer(probe, pixels, targets, args, layer).sum(2) for layer in layers]
+        return probe.grid.to_patches(torch.stack(maps).mean(0))
 
     def _layer(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], layer: int
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], layer: int
     ) -> Float[Tensor, "targets b h tokens"]:
         """Attr of one layer's heads in the row that is read."""
         dtype = torch.promote_types(pixels.dtype, torch.float32)
@@ -77,12 +77,12 @@ class AttentionAttribution(PatchAttribution):
             more = arguments_of(args, torch.arange(images).repeat(len(part)), images)
             factors = {layer: part.repeat_interleave(images)}
             with scale_attention(
-                self.model, factors, seen.grid.tokens, images=len(part) * images, calls=seen.calls
+                self.model, factors, probe.grid.tokens, images=len(part) * images, calls=probe.calls
             ):
                 repeated = pixels.repeat(len(part), 1, 1, 1)
-                logits, (call,) = self._record(seen, repeated, more, [layer], gradients=True)
+                logits, (call,) = self._record(probe, repeated, more, [layer], gradients=True)
             wanted = [torch.stack([score(of_step, t) for of_step in logits.split(images)]) for t in targets]
             (gradients,) = output_gradients(wanted, [call])
-            maps = read_out(call, gradients, seen.rows_of(layer), clamp=False)
+            maps = read_out(call, gradients, probe.rows_of(layer), clamp=False)
             total.append(maps.unflatten(1, (len(part), images)).sum(1))
         return torch.stack(total).sum(0) / self.n_steps

@@ -38,7 +38,7 @@ class _AttentionCAM(RecordedAttribution):
         return resolve_layers(self.layers, depth)
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        return per_head([self._layer(record, i) for i in self.layer_indices(record.seen.layers)])
+        return per_head([self._layer(record, i) for i in self.layer_indices(record.probe.layers)])
 
     @abstractmethod
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
@@ -78,7 +78,7 @@ class AttentionGuidedCAM(_AttentionCAM):
         super().__init__(forward_func, layers)
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        maps = [self._layer(record, i, clamp=True).sum(2) for i in self.layer_indices(record.seen.layers)]
+        maps = [self._layer(record, i, clamp=True).sum(2) for i in self.layer_indices(record.probe.layers)]
         return torch.stack(maps).sum(0)
 
     def _layer(self, record: RecordedPass, layer: int, clamp: bool = False) -> LayerMaps:
@@ -88,7 +88,7 @@ class AttentionGuidedCAM(_AttentionCAM):
             slope = gradient_rows(call, gradients, rows)
             return score_rows(call, rows).sigmoid() * (slope.clamp_min_(0) if clamp else slope)
 
-        return mean_of_rows(call, record.seen.rows_of(layer), len(gradients), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), part)
 
 
 @register
@@ -129,16 +129,16 @@ class GradECLIP(_AttentionCAM):
         super().__init__(forward_func, layers)
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        maps = [self._layer(record, i).sum(2) for i in self.layer_indices(record.seen.layers)]
+        maps = [self._layer(record, i).sum(2) for i in self.layer_indices(record.probe.layers)]
         return torch.stack(maps).sum(0).clamp_min(0)
 
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         call, gradients = record.calls[layer], record.gradients[layer]
 
         def part(rows: list[int]) -> Tensor:
-            return likeness(call, rows, record.seen.grid) * gradient_rows(call, gradients, rows)
+            return likeness(call, rows, record.probe.grid) * gradient_rows(call, gradients, rows)
 
-        return mean_of_rows(call, record.seen.rows_of(layer), len(gradients), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), part)
 
 
 @register
@@ -174,10 +174,10 @@ class DAAM(_AttentionCAM):
         self.normalize = normalize
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        indices = self.layer_indices(record.seen.layers)
+        indices = self.layer_indices(record.probe.layers)
         maps = [self._layer(record, i).sum(2).clamp_min(0) for i in indices]
         if self.normalize:
-            maps = [unit_range(m, record.seen.grid) for m in maps]
+            maps = [unit_range(m, record.probe.grid) for m in maps]
         return torch.stack(maps).sum(0)
 
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
@@ -186,7 +186,7 @@ class DAAM(_AttentionCAM):
         def part(rows: list[int]) -> Tensor:
             return attention_rows(call, rows) * gradient_rows(call, weights, rows)
 
-        return mean_of_rows(call, record.seen.rows_of(layer), len(weights), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(weights), part)
 
 
 def likeness(call: AttentionCall, rows: list[int], grid: PatchGrid) -> Float[Tensor, "b 1 r m"]:

@@ -275,24 +275,24 @@ class PatchAttribution(Attribution):
         return grid_of(self.model, pixels)
 
     def _record(
-        self, seen: Probe, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int], gradients: bool
+        self, probe: Probe, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int], gradients: bool
     ) -> tuple[Tensor, list[AttentionCall]]:
         """Logits and the chosen layers' recorded calls, from one forward pass."""
-        with self._recording(seen, len(pixels), layers, gradients) as recording:
+        with self._recording(probe, len(pixels), layers, gradients) as recording:
             logits = self.model(pixels, *args)
         return logits, [recording.calls[i] for i in layers]
 
     def _recording(
-        self, seen: Probe, images: int, layers: Sequence[int], gradients: bool = True
+        self, probe: Probe, images: int, layers: Sequence[int], gradients: bool = True
     ) -> AbstractContextManager[Recording]:
         """Record one forward pass of so many images, which must make the calls that the probe saw."""
         return record_attention(
             self.model,
-            tokens=seen.grid.tokens,
+            tokens=probe.grid.tokens,
             layers=layers,
             gradients=gradients,
             images=images,
-            calls=seen.calls,
+            calls=probe.calls,
         )
 
 

@@ -41,29 +41,29 @@ class Chefer(RecordedAttribution):
     )
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        calls = [record.calls[i] for i in range(record.seen.layers)]
+        calls = [record.calls[i] for i in range(record.probe.layers)]
 
         def weighted(layer: int, rows: list[int]) -> Tensor:
             product = attention_rows(calls[layer], rows)
             product = product * gradient_rows(calls[layer], record.gradients[layer], rows)
             return product.clamp_min_(0).mean(2)
 
-        return roll_out(record.seen, calls, record.targets, weighted)
+        return roll_out(record.probe, calls, record.targets, weighted)
 
 
-def roll_out(seen: Probe, calls: Sequence[AttentionCall], targets: int, weighted: WeightedRows) -> TokenMaps:
+def roll_out(probe: Probe, calls: Sequence[AttentionCall], targets: int, weighted: WeightedRows) -> TokenMaps:
     """The classifier's row of `(I + Ā_L) ⋯ (I + Ā_1)`.
 
     Args:
-        seen: How the model attends.
+        probe: How the model attends.
         calls: All layers.
         targets: Number of targets.
         weighted: Rows (targets, B, R, M) of a layer's Ā.
     """
-    layers = list(range(seen.layers))
+    layers = list(range(probe.layers))
     query = calls[0].query
-    tokens = accurate(query).new_zeros(targets, len(query), seen.grid.tokens)
-    read: Rows = list(seen.rows)
+    tokens = accurate(query).new_zeros(targets, len(query), probe.grid.tokens)
+    read: Rows = list(probe.rows)
 
     def step(row: Tensor, layer: int, rows: Rows) -> Tensor:
         parts = [
@@ -73,7 +73,7 @@ def roll_out(seen: Probe, calls: Sequence[AttentionCall], targets: int, weighted
         ]
         return torch.stack(parts).sum(0)
 
-    if seen.pooling:  # its queries are no image tokens, so no residual passes it
+    if probe.pooling:  # its queries are no image tokens, so no residual passes it
         top = layers.pop()
         queries = calls[top].query.shape[-2]
         row = tokens.new_full((*tokens.shape[:2], queries), 1 / queries)

@@ -109,8 +109,8 @@ class GradientWeightedAttention(RecordedAttribution):
     def _products(self, record: RecordedPass, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
         """Per chosen layer."""
         maps = []
-        for layer in self.layer_indices(record.seen.layers):
-            rows = slice(None) if self.rows == "all" else record.seen.rows_of(layer)
+        for layer in self.layer_indices(record.probe.layers):
+            rows = slice(None) if self.rows == "all" else record.probe.rows_of(layer)
             maps.append(read_out(record.calls[layer], record.gradients[layer], rows, clamp))
         return maps
 

@@ -53,52 +53,54 @@ class IntegratedFlow(PatchAttribution):
         self.internal_batch_size = internal_batch_size
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        flow = self._flow(seen, pixels, targets, args)
-        maps = flow * self._last_gradient(seen, pixels, targets, args)
-        return seen.grid.to_patches(maps.mean(2))
+        probe = self._probe(pixels, args)
+        flow = self._flow(probe, pixels, targets, args)
+        maps = flow * self._last_gradient(probe, pixels, targets, args)
+        return probe.grid.to_patches(maps.mean(2))
 
     @abstractmethod
-    def _flow(self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> RowMaps:
+    def _flow(
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> RowMaps:
         """R in the rows that the classifier reads of the last attention layer."""
 
-    def _trunk(self, seen: Probe) -> range:
+    def _trunk(self, probe: Probe) -> range:
         """The layers of the flow, an attention pooling head excluded."""
-        depth = seen.layers - seen.pooling
+        depth = probe.layers - probe.pooling
         if self.start_layer is None:
             return range(depth * self._start_of_12 // 12, depth)
         return range(resolve_layers(self.start_layer, depth)[0], depth)
 
     def _last_gradient(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
     ) -> RowMaps:
         """Positive part of the last attention's gradient, averaged over the path, mean over the heads."""
         dtype = torch.promote_types(pixels.dtype, torch.float32)
         alphas = torch.linspace(1, 0, self.n_steps, dtype=dtype, device=pixels.device)
         chunks = alphas.split(max(1, self.internal_batch_size // len(pixels)))
-        total = torch.stack([self._path_sum(seen, pixels, targets, args, a) for a in chunks]).sum(0)
+        total = torch.stack([self._path_sum(probe, pixels, targets, args, a) for a in chunks]).sum(0)
         return (total / self.n_steps).clamp_min_(0).mean(2)
 
     def _path_sum(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], alphas: Tensor
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], alphas: Tensor
     ) -> Float[Tensor, "targets b h rows tokens"]:
         """`Σ_α ∂y/∂A(α·x)` of some points of the path, in one forward pass."""
         images = len(pixels)
         scaled = (alphas[:, None, None, None, None] * pixels).flatten(0, 1).to(pixels.dtype)
         more = arguments_of(args, torch.arange(images).repeat(len(alphas)), images)
-        logits, (call,) = self._record(seen, scaled, more, [seen.layers - 1], gradients=True)
+        logits, (call,) = self._record(probe, scaled, more, [probe.layers - 1], gradients=True)
         wanted = [torch.stack([score(part, t) for part in logits.split(images)]) for t in targets]
         (gradients,) = output_gradients(wanted, [call])
         sums = [
             gradient_rows(call, gradients, rows).unflatten(1, (len(alphas), images)).sum(1)
-            for rows in row_chunks(call, seen.rows_of(seen.layers - 1), copies=len(targets))
+            for rows in row_chunks(call, probe.rows_of(probe.layers - 1), copies=len(targets))
         ]
         return torch.cat(sums, dim=-2)
 
-    def _read(self, seen: Probe, last: AttentionCall) -> RowMaps:
+    def _read(self, probe: Probe, last: AttentionCall) -> RowMaps:
         """Where the flow starts: 1 at each row that the classifier reads of the last layer."""
         every = torch.eye(last.query.shape[-2], device=last.query.device)
-        return every[seen.rows_of(seen.layers - 1)].expand(1, len(last.query), -1, -1)
+        return every[probe.rows_of(probe.layers - 1)].expand(1, len(last.query), -1, -1)
 
 
 @register
@@ -130,11 +132,13 @@ class TransitionAttentionMaps(IntegratedFlow):
     )
     _start_of_12 = 4
 
-    def _flow(self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> RowMaps:
-        last = seen.layers - 1
-        below = [i for i in self._trunk(seen) if i < last]
-        _, calls = self._record(seen, pixels, args, [*below, last], gradients=False)
-        state = carry(self._read(seen, calls[-1]), calls[-1])
+    def _flow(
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> RowMaps:
+        last = probe.layers - 1
+        below = [i for i in self._trunk(probe) if i < last]
+        _, calls = self._record(probe, pixels, args, [*below, last], gradients=False)
+        state = carry(self._read(probe, calls[-1]), calls[-1])
         for call in reversed(calls[:-1]):
             state = state + carry(state, call)
         return state
@@ -148,20 +152,20 @@ class BeyondIntuition(IntegratedFlow):
 
     def _perceive(
         self,
-        seen: Probe,
+        probe: Probe,
         calls: Sequence[AttentionCall],
         weights: Sequence[tuple[Tensor | None, Tensor | None]],
     ) -> RowMaps:
         """R from the calls of `_layers` and, for each, the weights of its heads and its tokens, if any."""
-        state = self._read(seen, calls[-1])
+        state = self._read(probe, calls[-1])
         for index in reversed(range(len(calls))):
             moved = carry(state, calls[index], *weights[index])
             # the queries of a pooling head are no image tokens, so no residual passes it
-            state = moved if seen.pooling and index == len(calls) - 1 else state + moved
+            state = moved if probe.pooling and index == len(calls) - 1 else state + moved
         return state
 
-    def _layers(self, seen: Probe) -> list[int]:
-        return [*self._trunk(seen), *([seen.layers - 1] if seen.pooling else [])]
+    def _layers(self, probe: Probe) -> list[int]:
+        return [*self._trunk(probe), *([probe.layers - 1] if probe.pooling else [])]
 
 
 @register
@@ -192,11 +196,13 @@ class BTHead(BeyondIntuition):
     )
     _start_of_12 = 3
 
-    def _flow(self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> RowMaps:
-        logits, calls = self._record(seen, pixels, args, self._layers(seen), gradients=True)
+    def _flow(
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> RowMaps:
+        logits, calls = self._record(probe, pixels, args, self._layers(probe), gradients=True)
         gradients = output_gradients([score(logits, t) for t in targets], calls)
         heads = [head_weights(c, g) for c, g in zip(calls, gradients, strict=True)]
-        return self._perceive(seen, calls, [(weights, None) for weights in heads])
+        return self._perceive(probe, calls, [(weights, None) for weights in heads])
 
 
 @register
@@ -227,12 +233,14 @@ class BTToken(BeyondIntuition, BlockAttribution):
     )
     _start_of_12 = 5
 
-    def _flow(self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> RowMaps:
-        layers, blocks = self._layers(seen), self._find_blocks(pixels, args)
-        with watch_transformations(self.model, blocks, seen) as found:
-            _, calls = self._record(seen, pixels, args, layers, gradients=False)
+    def _flow(
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> RowMaps:
+        layers, blocks = self._layers(probe), self._find_blocks(pixels, args)
+        with watch_transformations(self.model, blocks, probe) as found:
+            _, calls = self._record(probe, pixels, args, layers, gradients=False)
         ratios = [found.layers[i].ratio(call) for i, call in zip(layers, calls, strict=True)]
-        return self._perceive(seen, calls, [(None, ratio) for ratio in ratios])
+        return self._perceive(probe, calls, [(None, ratio) for ratio in ratios])
 
 
 def carry(

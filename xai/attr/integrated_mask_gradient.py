@@ -135,46 +135,46 @@ class IntegratedMaskGradient(PatchAttribution):
 
     def _masked(self, pixels: Pixels, args: tuple[Any, ...]) -> Probe:
         """The probe of a model in which something remains when all patches are masked."""
-        seen = self._probe(pixels, args)
-        if not seen.grid.prefix:
+        probe = self._probe(pixels, args)
+        if not probe.grid.prefix:
             raise ModelError(
                 "The model has no token besides the patches, so nothing remains with all of them masked.",
                 "Use mask_gradient, or integrated_gradients with a baseline image.",
             )
-        return seen
+        return probe
 
     @torch.no_grad()
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         """(B,) y(x) − y(all patches masked)."""
-        seen = self._masked(pixels, args)
+        probe = self._masked(pixels, args)
         present = score(self.model(pixels, *args), target)
-        nothing = torch.zeros(1, seen.grid.patches, dtype=torch.bool, device=present.device)
-        with mask_patches(self.model, nothing, seen.grid, images=len(pixels), calls=seen.calls):
+        nothing = torch.zeros(1, probe.grid.patches, dtype=torch.bool, device=present.device)
+        with mask_patches(self.model, nothing, probe.grid, images=len(pixels), calls=probe.calls):
             return present - score(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         return self.fusion.fuse(self._layer_maps(pixels, targets, args))
 
     def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
-        seen = self._masked(pixels, args)
-        return seen.grid.to_patches(per_head(self._layers(seen, pixels, targets, args)))
+        probe = self._masked(pixels, args)
+        return probe.grid.to_patches(per_head(self._layers(probe, pixels, targets, args)))
 
     def _layers(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
     ) -> list[Float[Tensor, "targets b heads tokens"]]:
         """The share of every layer's heads."""
-        warn_of_direct_reading(seen)
+        warn_of_direct_reading(probe)
         device = next((p.device for p in self.model.parameters()), pixels.device)
         dtype = torch.promote_types(pixels.dtype, torch.float32)
         steps = max(1, self.internal_batch_size // len(pixels))
         shares: dict[int, Tensor] = {}
-        for levels, factors in zip(*(t.split(steps) for t in self._fading(seen.layers)), strict=True):
+        for levels, factors in zip(*(t.split(steps) for t in self._fading(probe.layers)), strict=True):
             part = self._part(
-                seen, pixels, targets, args, levels.to(device, dtype), factors.to(device, dtype)
+                probe, pixels, targets, args, levels.to(device, dtype), factors.to(device, dtype)
             )
             for layer, share in part.items():
                 shares[layer] = shares[layer] + share if layer in shares else share
-        return [shares[layer] for layer in range(seen.layers)]
+        return [shares[layer] for layer in range(probe.layers)]
 
     def _fading(self, layers: int) -> tuple[Float[Tensor, "points layers"], Float[Tensor, "points layers"]]:
         """Presence in each layer at every point of the path, and the factor of `∂y/∂log m` there."""
@@ -194,7 +194,7 @@ class IntegratedMaskGradient(PatchAttribution):
 
     def _part(
         self,
-        seen: Probe,
+        probe: Probe,
         pixels: Pixels,
         targets: Sequence[Target],
         args: tuple[Any, ...],
@@ -203,14 +203,14 @@ class IntegratedMaskGradient(PatchAttribution):
     ) -> dict[int, Float[Tensor, "targets b heads tokens"]]:
         """What some points of the path add to the layers that fade there, in one forward pass."""
         points, batch = len(levels), len(pixels)
-        presence = levels.repeat_interleave(batch, dim=0)[..., None].expand(-1, -1, seen.grid.patches)
+        presence = levels.repeat_interleave(batch, dim=0)[..., None].expand(-1, -1, probe.grid.patches)
         if self.path_over == "all_layers":
             presence = presence[:, 0]
         more = arguments_of(args, torch.arange(batch).repeat(points), batch)
         layers = factors.any(0).nonzero().flatten().tolist()
         with (
-            self._recording(seen, points * batch, layers) as recording,
-            mask_patches(self.model, presence, seen.grid, images=points * batch, calls=seen.calls),
+            self._recording(probe, points * batch, layers) as recording,
+            mask_patches(self.model, presence, probe.grid, images=points * batch, calls=probe.calls),
         ):
             logits = self.model(pixels.repeat(points, 1, 1, 1), *more)
         calls = [recording.calls[i] for i in layers]

@@ -54,22 +54,22 @@ class LeGrad(BlockAttribution):
         self.pooling = pooling
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
+        probe = self._probe(pixels, args)
         blocks = self._find_blocks(pixels, args)
         chosen = resolve_layers(self.layers, len(blocks.modules))
-        # a pooling head is seen anew in each read-out, after the calls of the forward pass itself
-        recorded = [seen.layers + i for i in range(len(chosen))] if seen.pooling else chosen
-        heads = seen.calls - len(blocks.modules)  # calls that are in no block, made in each read-out anew
-        calls = seen.calls + len(chosen) * heads
+        # a pooling head is met anew in each read-out, after the calls of the forward pass itself
+        recorded = [probe.layers + i for i in range(len(chosen))] if probe.pooling else chosen
+        heads = probe.calls - len(blocks.modules)  # calls that are in no block, made in each read-out anew
+        calls = probe.calls + len(chosen) * heads
         with record_attention(
-            self.model, tokens=seen.grid.tokens, layers=recorded, images=len(pixels), calls=calls
+            self.model, tokens=probe.grid.tokens, layers=recorded, images=len(pixels), calls=calls
         ) as recording:
             with block_outputs(blocks.modules) as outputs:
                 self.model(pixels, *args)
             logits = []
             for layer in chosen:
                 tokens = tokens_of(outputs[layer])
-                if self.pooling == "mean" and not seen.pooling:
+                if self.pooling == "mean" and not probe.pooling:
                     tokens = tokens.mean(blocks.token_axis, keepdim=True).expand_as(tokens)
                 with without_blocks(blocks.modules, outputs, tokens):
                     logits.append(self.model(pixels, *args))
@@ -78,7 +78,7 @@ class LeGrad(BlockAttribution):
             call = recording.calls[index]
             (gradients,) = output_gradients([score(of_layer, t) for t in targets], [call])
             maps.append(positive_gradient(call, gradients))
-        return seen.grid.to_patches(torch.stack(maps).sum(0))
+        return probe.grid.to_patches(torch.stack(maps).sum(0))
 
 
 def positive_gradient(

@@ -56,14 +56,14 @@ class MaskGradient(RecordedAttribution):
         return per_head(self._layers(record))
 
     def _layers(self, record: RecordedPass) -> list[Float[Tensor, "targets b heads tokens"]]:
-        warn_of_direct_reading(record.seen)
-        layers = range(record.seen.layers)
+        warn_of_direct_reading(record.probe)
+        layers = range(record.probe.layers)
         return [presence_gradient(record.calls[i], record.gradients[i]) for i in layers]
 
 
-def warn_of_direct_reading(seen: Probe) -> None:
+def warn_of_direct_reading(probe: Probe) -> None:
     """Say so where patches reach the classifier past attention, which presence does not touch."""
-    if seen.reads_patches:
+    if probe.reads_patches:
         warnings.warn(
             "The classifier reads patch tokens directly, not through attention alone. Mask gradients tell "
             "what patches add to tokens through attention, not what each one tells the classifier itself.",

@@ -24,13 +24,13 @@ class RecordedPass:
     """What one forward pass and one backward pass per target showed.
 
     Args:
-        seen: How the model attends.
+        probe: How the model attends.
         targets: Number of targets.
         calls: Recorded attention by layer.
         gradients: ∂y/∂O by layer, (targets, B, H, N, e); empty where nobody asked for gradients.
     """
 
-    seen: Probe
+    probe: Probe
     targets: int
     calls: Mapping[int, AttentionCall]
     gradients: Mapping[int, Tensor]
@@ -53,11 +53,11 @@ class RecordedAttribution(PatchAttribution):
 
     def read(self, record: RecordedPass) -> PatchMaps:
         """The map (targets, B, rows, cols) from a record that holds at least this method's layers."""
-        return record.seen.grid.to_patches(self._tokens(record))
+        return record.probe.grid.to_patches(self._tokens(record))
 
     def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
         record = record_pass([self], pixels, targets, args)
-        return record.seen.grid.to_patches(self._heads(record))
+        return record.probe.grid.to_patches(self._heads(record))
 
     @abstractmethod
     def _tokens(self, record: RecordedPass) -> TokenMaps:
@@ -73,15 +73,15 @@ def record_pass(
 ) -> RecordedPass:
     """One forward pass, and one backward pass per target if any method needs it, for all the methods."""
     first = methods[0]
-    seen = first._probe(pixels, args)
-    layers = sorted({layer for method in methods for layer in method.layer_indices(seen.layers)})
+    probe = first._probe(pixels, args)
+    layers = sorted({layer for method in methods for layer in method.layer_indices(probe.layers)})
     needs = any(method.needs_gradients for method in methods)
-    logits, calls = first._record(seen, pixels, args, layers, gradients=needs)
+    logits, calls = first._record(probe, pixels, args, layers, gradients=needs)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
     wanted = [score(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
     return RecordedPass(
-        seen=seen,
+        probe=probe,
         targets=len(targets),
         calls=dict(zip(layers, calls, strict=True)),
         gradients=dict(zip(layers, gradients, strict=bool(gradients))),

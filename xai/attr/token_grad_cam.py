@@ -54,15 +54,15 @@ class TokenGradCAM(PatchAttribution):
         self._entries: dict[tuple[int, ...], TokenEntry] = {}
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        grid, size, layers = seen.grid, tuple(pixels.shape[1:]), resolve_layers(self.layer, seen.layers)
+        probe = self._probe(pixels, args)
+        grid, size, layers = probe.grid, tuple(pixels.shape[1:]), resolve_layers(self.layer, probe.layers)
         if len(layers) > 1:
             raise UsageError(f"layer={self.layer!r} means the layers {layers}; one is looked at.")
         if size not in self._entries:
             self._entries[size] = find_entry(self.model, grid, layers[0], pixels, args)
         entry = self._entries[size]
         with (
-            self._recording(seen, len(pixels), layers) as recording,
+            self._recording(probe, len(pixels), layers) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
         ):
             logits = self.model(pixels, *args)

@@ -51,19 +51,19 @@ class TokenTransformation(BlockAttribution):
     )
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen, blocks = self._probe(pixels, args), self._find_blocks(pixels, args)
-        with watch_transformations(self.model, blocks, seen) as found:
-            logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
+        probe, blocks = self._probe(pixels, args), self._find_blocks(pixels, args)
+        with watch_transformations(self.model, blocks, probe) as found:
+            logits, calls = self._record(probe, pixels, args, range(probe.layers), gradients=True)
         gradients = output_gradients([score(logits, t) for t in targets], calls)
         queries = calls[-1].query.shape[-2]
-        row = torch.eye(queries, device=logits.device)[seen.rows_of(seen.layers - 1)].mean(0)
+        row = torch.eye(queries, device=logits.device)[probe.rows_of(probe.layers - 1)].mean(0)
         row = row.expand(len(targets), len(pixels), -1)
-        for layer in reversed(range(seen.layers)):
+        for layer in reversed(range(probe.layers)):
             weights = transformation_weights(calls[layer], found.layers[layer])
             moved = weighted_rows(row, calls[layer], gradients[layer], weights)
             # the queries of a pooling head are no image tokens, so no residual passes it
-            row = moved if seen.pooling and layer == seen.layers - 1 else row + moved
-        return seen.grid.to_patches(row * found.layers[0].length())
+            row = moved if probe.pooling and layer == probe.layers - 1 else row + moved
+        return probe.grid.to_patches(row * found.layers[0].length())
 
 
 def transformation_weights(call: AttentionCall, transformation: Transformation) -> Float[Tensor, "b h n"]:

@@ -37,14 +37,14 @@ class BlockAttribution(PatchAttribution):
 
     def _find_blocks(self, pixels: Tensor, args: tuple[Any, ...]) -> TransformerBlocks:
         """Found out once per input size, as the probe is, and from the same image."""
-        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
+        size, probe = tuple(pixels.shape[1:]), self._probe(pixels, args)
         if size not in self._blocks:
             whole_batch = any(isinstance(a, Tensor) and a.dim() and len(a) == len(pixels) for a in args)
-            self._blocks[size] = find_blocks(self.model, pixels if whole_batch else pixels[:1], args, seen)
+            self._blocks[size] = find_blocks(self.model, pixels if whole_batch else pixels[:1], args, probe)
         return self._blocks[size]
 
 
-def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: Probe) -> TransformerBlocks:
+def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], probe: Probe) -> TransformerBlocks:
     """The outermost modules that hold one attention layer each, from one forward pass of one image.
 
     Checked by silencing all blocks but the last: the logits must not change, so all that the classifier
@@ -54,9 +54,9 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: P
         ModelError: When no such modules exist.
     """
     paths: list[list[nn.Module]] = []
-    with torch.no_grad(), _Watcher(model, seen.grid.tokens, paths):
+    with torch.no_grad(), _Watcher(model, probe.grid.tokens, paths):
         logits = model(pixels, *args)
-    depth = seen.layers - seen.pooling
+    depth = probe.layers - probe.pooling
     shared = 0
     while all(len(p) > shared + 1 for p in paths[:depth]) and len({p[shared] for p in paths[:depth]}) == 1:
         shared += 1
@@ -66,7 +66,7 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], seen: P
             model(pixels, *args)
         tokens = [tokens_of(output) for output in outputs]
         axes = [
-            axis for axis in (1, 0) if tokens[-1].dim() == 3 and tokens[-1].shape[axis] == seen.grid.tokens
+            axis for axis in (1, 0) if tokens[-1].dim() == 3 and tokens[-1].shape[axis] == probe.grid.tokens
         ]
         if axes and all(t.shape == tokens[0].shape for t in tokens):
             with torch.no_grad(), without_blocks(modules, outputs, tokens[-1]):

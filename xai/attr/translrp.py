@@ -60,32 +60,32 @@ class TransLRP(PatchAttribution):
     )
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        seen = self._probe(pixels, args)
-        logits, calls = self._record(seen, pixels, args, range(seen.layers), gradients=True)
+        probe = self._probe(pixels, args)
+        logits, calls = self._record(probe, pixels, args, range(probe.layers), gradients=True)
         gradients = output_gradients([score(logits, t) for t in targets], calls)
-        shares = self._relevance_shares(seen, pixels, targets, args)
+        shares = self._relevance_shares(probe, pixels, targets, args)
 
         def weighted(layer: int, rows: list[int]) -> Tensor:
             call = calls[layer]
             relevance = attention_rows(call, rows) * gradient_rows(call, shares[layer], rows) / 2
             return (relevance * gradient_rows(call, gradients[layer], rows)).clamp_min_(0).mean(2)
 
-        return seen.grid.to_patches(roll_out(seen, calls, len(targets), weighted))
+        return probe.grid.to_patches(roll_out(probe, calls, len(targets), weighted))
 
     def _relevance_shares(
-        self, seen: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+        self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
     ) -> list[Tensor]:
         """`R_O / O` of every layer, (targets, B, H, N, e), with which `R_A = ½ A ⊙ (R_O / O) Vᵀ`."""
-        rules = RelevanceRules(len(pixels), seen.grid.tokens)
+        rules = RelevanceRules(len(pixels), probe.grid.tokens)
         with followed(self.model), as_written(self.model), rules:
             # a copy, since a leaf cannot be written over
             logits = self.model(accurate(pixels.detach()).requires_grad_().clone(), *args)
         refuse_hidden_backward(logits)
-        if len(rules.outputs) != seen.calls:
+        if len(rules.outputs) != probe.calls:
             raise ModelError(
-                f"{len(rules.outputs)} attention calls were met by the rules, {seen.calls} by the recorder."
+                f"{len(rules.outputs)} attention calls were met by the rules, {probe.calls} by the recorder."
             )
-        outputs = rules.outputs[: seen.layers]
+        outputs = rules.outputs[: probe.layers]
         found = []
         for left, target in zip(reversed(range(len(targets))), targets, strict=True):
             leaf = logits.detach().requires_grad_()

@@ -58,7 +58,7 @@ class Transformations:
 
 @contextmanager
 def watch_transformations(
-    model: nn.Module, blocks: TransformerBlocks, seen: Probe
+    model: nn.Module, blocks: TransformerBlocks, probe: Probe
 ) -> Iterator[Transformations]:
     """Note every layer's transformation in one forward pass run inside the block; the model is not touched.
 
@@ -70,16 +70,16 @@ def watch_transformations(
     Args:
         model: The module that will be called.
         blocks: Its blocks.
-        seen: How it attends.
+        probe: How it attends.
 
     Raises:
         ModelError: After the block, when an attention call had no such projection.
     """
     found, streams = Transformations(), []
-    watcher = _ProjectionWatcher(seen.grid.tokens)
+    watcher = _ProjectionWatcher(probe.grid.tokens)
 
     def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        streams.append(tokens_among(args, kwargs, seen.grid.tokens))
+        streams.append(tokens_among(args, kwargs, probe.grid.tokens))
 
     def leave(_m: nn.Module, _i: Any, output: Any) -> None:
         streams.append(tokens_of(output))
@@ -92,7 +92,7 @@ def watch_transformations(
     finally:
         for handle in handles:
             handle.remove()
-    pairs = list(zip(streams, watcher.weights, strict=False))[: seen.layers]
+    pairs = list(zip(streams, watcher.weights, strict=False))[: probe.layers]
     if any(stream is None or weight is None for stream, weight in pairs):
         raise ModelError(
             f"{type(model).__name__} does not pass the output of attention straight to a linear map, so how "

@@ -104,15 +104,15 @@ class ViTCX(PatchAttribution):
 
     def _masks(self, pixels: Pixels, args: tuple[Any, ...], grid: PatchGrid) -> Masks:
         """The masks of one image, from the tokens that enter the layer."""
-        size, seen = tuple(pixels.shape[1:]), self._probe(pixels, args)
+        size, probe = tuple(pixels.shape[1:]), self._probe(pixels, args)
         if size not in self._entries:
-            layers = resolve_layers(self.layer, seen.layers)
+            layers = resolve_layers(self.layer, probe.layers)
             if len(layers) > 1:
                 raise UsageError(f"layer={self.layer!r} means the layers {layers}; one is looked at.")
             self._entries[size] = find_entry(self.model, grid, layers[0], pixels, args), layers
         entry, layers = self._entries[size]
         with (
-            self._recording(seen, len(pixels), layers, gradients=False) as recording,
+            self._recording(probe, len(pixels), layers, gradients=False) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
         ):
             self.model(pixels, *args)
