@@ -244,7 +244,7 @@ def test_clamped_heads_are_the_positive_shares_and_claim_no_completeness() -> No
     expected = torch.where(shares > 0, shares, 0).sum((1, 2))
     torch.testing.assert_close(method.attribute_patches(x, 1), expected)
     assert not method.has_convergence_delta()
-    with pytest.raises(UsageError, match="Clamped"):
+    with pytest.raises(UsageError, match="integrated_mask_gradient has no delta"):
         method.attribute(x, 1, return_convergence_delta=True)
 
 
