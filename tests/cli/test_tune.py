@@ -84,3 +84,14 @@ def test_tune_without_enough_images_says_so(tmp_path, xai_command, config):
     run = xai_command("tune", tmp_path / "none.yaml")
     assert run.code == 2
     assert "There is no benchmark file" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("grid", "code", "message"), [("3x5+1", 3, "The grid has 16 tokens"), ("wide", 2, "wide")]
+)
+def test_a_grid_is_taken_as_by_other_commands(tmp_path, xai_command, config, grid, code, message):
+    model = "--config", tmp_path / "detector/tiny.yaml", "--out", tmp_path / "out"
+    for command in (["tune", config], ["explain", tmp_path / "in", "--preset", "one_pass", *model]):
+        run = xai_command(*command, "--grid", grid)
+        assert run.code == code
+        assert message in run.stderr

@@ -126,7 +126,7 @@ def preset_of(method: str, options: Options) -> str | None:
     )
 
 
-def resolve_method(method: str | type[PatchAttribution], options: Options) -> tuple[str, dict[str, Any]]:
+def resolve_method(method: str | type, options: Options) -> tuple[str, dict[str, Any]]:
     """Registry name and options of what is meant: a class, a method's name, or a preset with further options.
 
     Raises:

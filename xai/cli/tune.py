@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.guard import guarded
-from xai.cli.options import Json, TrustCode
+from xai.cli.options import Grid, Json, TrustCode
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def tune(
     images: Annotated[int | None, typer.Option("--images", min=2, help="Use at most so many.")] = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     trust_code: TrustCode = False,
+    grid: Grid = None,
     as_json: Json = False,
 ) -> None:
     """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG on your images.
@@ -37,13 +38,17 @@ def tune(
     """
     import yaml
 
-    from xai.bench import method_config
+    from xai.bench import method_config, read_benchmark
     from xai.bench import tune as search
     from xai.core.files import write_bytes
 
+    settings = read_benchmark(config)
+    if grid is not None:
+        model = settings.model.model_copy(update={"grid": grid})
+        settings = settings.model_copy(update={"model": model})
     with live_line() as tell:
         found = search(
-            config,
+            settings,
             protocol=protocol,
             images=images,
             folds=folds,
