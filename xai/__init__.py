@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xai.attr import list_methods as list_methods
     from xai.core.language import language as language
-    from xai.core.versions import __version__ as __version__
+    from xai.core.runtime import __version__ as __version__
     from xai.explanation import Explanation as Explanation
     from xai.explanation import explain as explain
     from xai.models import Classifier as Classifier
     from xai.models import load as load
 
 _ROOMS = {
-    "__version__": "xai.core.versions",
+    "__version__": "xai.core.runtime",
     "language": "xai.core.language",
     "load": "xai.models",
     "Classifier": "xai.models",

@@ -32,7 +32,7 @@ from xai.bench.run.runner import _work, engine_of
 from xai.bench.run.store import Store
 from xai.cli.main import app
 from xai.core import DataError, ModelError, UsageError, XaiError
-from xai.core.versions import decisive
+from xai.core.runtime import decisive
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),

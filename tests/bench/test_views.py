@@ -14,7 +14,7 @@ from xai.bench import run_benchmark
 from xai.bench.run.image_snapshots import read_snapshots, snapshot_maker, snapshots_path, write_snapshots
 from xai.core import Sample
 from xai.data import read_image
-from xai.data.lazy import Entry
+from xai.data.samples import Entry
 from xai.perturb import image_seeds, make_operator
 
 

@@ -3,8 +3,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from xai.data.blends import MAX_OVERLAP, Scene, copy_move, splice
-from xai.data.edits import seam
+from xai.data.edits import MAX_OVERLAP, Scene, copy_move, seam, splice
 from xai.data.forgery import KINDS, MAX_STRENGTH, forge
 from xai.data.regions import OUTLINES, outline_alpha, random_alpha, rim_of
 
@@ -170,7 +169,7 @@ def test_a_splice_is_content_of_the_donor():
     alpha, donor = square(72, 96), photo(seed=8)
     scene = Scene(photo(), alpha, (slice(10, 60), slice(10, 90)), donor)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xai.data.blends._recoloured", lambda image, like, weights, strength: image)
+        patch.setattr("xai.data.edits._recoloured", lambda image, like, weights, strength: image)
         pasted = splice(scene, np.random.default_rng(1))[8:44, 14:62]
     windows = np.lib.stride_tricks.sliding_window_view(donor, (36, 48, 3))[:, :, 0]
     assert (windows == pasted).all(axis=(2, 3, 4)).any()

@@ -95,7 +95,7 @@ def test_the_page_says_what_failed():
         common = {"hang": False, "marker": False, "seen": [], "said": "", "seconds": 0.5, "peak_mb": 500.0}
         return {"kind": "boxes", "index": index, "code": code, "fault": fault, "where": where, **common}
 
-    cases = [case(0, 0), case(1, 2), case(2, 1, "Internal error: KeyError: '…'", "xai/data/boxes.py:3")]
+    cases = [case(0, 0), case(1, 2), case(2, 1, "Internal error: KeyError: '…'", "xai/data/manifest.py:3")]
     trial = {"kind": "kill:forge", "index": 0, "fault": "", "moments": ["SIGKILL"], "codes": [-9], "lost": 0}
     trial |= {"doubled": 0, "hidden_after": 1, "hidden_left": 0}
     content = {"seed": 0, "machine": "m", "versions": {"torch": "2"}, "fuzz": publish.fuzzed(cases)}
@@ -106,7 +106,7 @@ def test_the_page_says_what_failed():
     assert "3 cases of 1 kinds against the command line, seed 0: 1 failed. 1 signals: 0" in text
     assert "| boxes | 3 | 1 | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 0.5 s | 500 MB |" in text
     assert "| signal | forge | 1 | -9 × 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
-    assert "| 1 | `Internal error: KeyError: '…'` | xai/data/boxes.py:3 | boxes:2 |" in text
+    assert "| 1 | `Internal error: KeyError: '…'` | xai/data/manifest.py:3 | boxes:2 |" in text
 
 
 def test_what_failed_before_it_was_mended_is_published_as_such(tmp_path):

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from xai.core import ModelError
-from xai.core.text import first_line
+from xai.core.errors import first_line
 
 # where libraries keep on the module that it recomputes: transformers, timm and open_clip, Swin and
 # ConvNeXt, mmcv

@@ -13,8 +13,7 @@ from secrets import token_hex
 from time import sleep
 from typing import IO, Any
 
-from xai.core.errors import OutputError, UsageError
-from xai.core.text import valid_text
+from xai.core.errors import OutputError, UsageError, valid_text
 
 TEMPORARY = ".xai-writing-"
 """Beginning of the names of files that are being written; 16 hex digits follow."""

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xai.core.errors import ModelError, UsageError
-from xai.core.head import ProblemType, problem_type_of
-from xai.core.target import Margin, Target, check_index, is_index, plain_target
+from xai.core.target import Margin, ProblemType, Target, check_index, is_index, plain_target, problem_type_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,7 @@
 
 `forge` edits a photograph inside a random (or a given) region and hands back the edited photograph with that
 region, which is the ground truth for judging whether an explanation points at the edit. A *kind* of forgery
-is an edit (`xai.data.edits`, `xai.data.blends`) and the regions that it is drawn in (`xai.data.regions`);
+is an edit (`xai.data.edits`) and the regions that it is drawn in (`xai.data.regions`);
 `forge` has **all** of a window around the region edited and blends it back by the region's weights. The same
 image, donor and state of the generator give the same forgery. `docs/forgeries.md` describes the kinds.
 """
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xai.data import blends, edits
-from xai.data.blends import Pixels, Scene
-from xai.data.edits import FloatImage
+from xai.data import edits
+from xai.data.edits import FloatImage, Pixels, Scene
 from xai.data.regions import (
     MAX_AREA,
     MIN_AREA,
@@ -91,10 +90,10 @@ KINDS: dict[str, Kind] = {
     "noise": Kind(_of_piece(edits.noise)),
     "color": Kind(_of_piece(edits.color)),
     "blur": Kind(_of_piece(edits.blur)),
-    "self_blend": Kind(blends.self_blend, soft_alpha),
-    "splice": Kind(blends.splice, needs_donor=True),
-    "copy_move": Kind(blends.copy_move),
-    "face_swap": Kind(blends.face_swap, face_alpha, needs_donor=True, portrait=True),
+    "self_blend": Kind(edits.self_blend, soft_alpha),
+    "splice": Kind(edits.splice, needs_donor=True),
+    "copy_move": Kind(edits.copy_move),
+    "face_swap": Kind(edits.face_swap, face_alpha, needs_donor=True, portrait=True),
     "seam": Kind(lambda scene, rng: edits.seam(scene.piece, rng), rim_alpha, label="real"),
 }
 """Kinds of forgery by name."""

@@ -1,8 +1,12 @@
-"""From an image file to upright RGB."""
+"""Image files: found from what a person typed, each with a name, and read or refused by what they hold."""
 
+import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import glob, has_magic
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +14,50 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from xai.core import DataError
-from xai.data.paths import fault_of, is_folder, shown
-from xai.data.sniff import MOST, what_it_is
+from xai.core import DataError, printable, valid_text
+from xai.core.files import expanded
+from xai.data.paths import fault_of, is_folder, resolved, shown
 
+MOST = 1024  # bytes looked at
+
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
+_AVIF = {b"avif", b"avis"}
+_AS_IMAGE = "Save it as PNG or JPEG"
+_AS_HEIC = f"{_AS_IMAGE}, for example with pip install pillow-heif and its heif-convert or PIL plugin."
+_FRAME = "Save the frame to be looked at as PNG."
+_RAW = "Develop it, and save it as PNG, TIFF or JPEG."
+
+# (offset, bytes, what it is, what to do)
+_BEGINNINGS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"\xff\x0a", "a JPEG XL image", f"{_AS_IMAGE}."),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image", f"{_AS_IMAGE}."),
+    (0, b"8BPS", "a Photoshop document", f"{_AS_IMAGE}."),
+    (0, b"%PDF", "a PDF document", f"{_AS_IMAGE}."),
+    (0, b"%!PS", "a PostScript document", f"{_AS_IMAGE}."),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript document", f"{_AS_IMAGE}."),
+    (0, b"v/1\x01", "an OpenEXR image", f"{_AS_IMAGE}."),
+    (0, b"#?RADIANCE", "a Radiance HDR image", f"{_AS_IMAGE}."),
+    (0, b"DDS ", "a DirectDraw surface", f"{_AS_IMAGE}."),
+    (0, b"\0\0\1\0", "an icon", f"{_AS_IMAGE}."),
+    (8, b"CR\x02", "a camera's raw file", _RAW),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file", _RAW),
+    (0, b"IIRO", "a camera's raw file", _RAW),
+    (0, b"IIRS", "a camera's raw file", _RAW),
+    (0, b"MMOR", "a camera's raw file", _RAW),
+    (0, b"IIU\0", "a camera's raw file", _RAW),
+    (0, b"\x1aE\xdf\xa3", "a video (Matroska or WebM)", _FRAME),
+    (8, b"AVI ", "a video (AVI)", _FRAME),
+    (0, b"\0\0\1\xba", "a video (MPEG)", _FRAME),
+    (0, b"\0\0\1\xb3", "a video (MPEG)", _FRAME),
+    (0, b"FLV", "a video (Flash)", _FRAME),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch it: git lfs pull"),
+    (0, b"PK\x03\x04", "a ZIP archive", "Unpack it."),
+    (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
+    (0, b"\x93NUMPY", "a NumPy array", f"{_AS_IMAGE}."),
+    (0, b"<svg", "an SVG drawing", f"{_AS_IMAGE}."),
+    (0, b"<!doctype html", "a web page, perhaps of a failed download", "Download the image again."),
+    (0, b"<html", "a web page, perhaps of a failed download", "Download the image again."),
+)
 # formats of photographs; above all not EPS and PDF, which PIL would hand to an interpreter
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = (".apng .avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp").split()  # noqa: SIM905 - read as one line
@@ -22,6 +66,38 @@ UNREADABLE = (".heic", ".heif", ".hif", ".jxl")
 ORIENTATION = 274  # EXIF and TIFF tag
 _KIND_OF_PAGE, _BITS, _PHOTOMETRIC, _DNG = 254, 258, 262, 50706  # TIFF tags
 _NO_TAGS: Mapping[int, Any] = MappingProxyType({})
+LONGEST = 150
+"""Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
+
+
+def what_it_is(head: bytes) -> tuple[str, str] | None:
+    """Name what the bytes begin, and say what to do with it; None where that is not known.
+
+    Args:
+        head: The first `MOST` bytes of a file.
+    """
+    if head[4:8] == b"ftyp":
+        return _container(head)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for offset, sign, words, advice in _BEGINNINGS:
+        if head[offset : offset + len(sign)] == sign or (sign[:1] == b"<" and text.startswith(sign)):
+            return words, advice
+    if text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text:
+        return "an SVG drawing", f"{_AS_IMAGE}."
+    return None
+
+
+def _container(head: bytes) -> tuple[str, str]:
+    """ISO base media (ISO/IEC 14496-12): the major brand, then those it is compatible with."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
+    if brands & _AVIF:
+        return "AVIF, which this build of Pillow cannot read", f"{_AS_IMAGE}."
+    if brands & _HEIC:
+        return "a HEIC/HEIF photograph", _AS_HEIC
+    if b"crx " in brands:
+        return "a camera's raw file", _RAW
+    return "a video (MP4 or QuickTime)", _FRAME
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -158,3 +234,101 @@ def _unknown(source: str | Path | bytes, name: str) -> DataError:
     if (found := what_it_is(head)) is not None:
         return DataError(f"{name}: not an image in a known format but {found[0]}.", found[1])
     return DataError(f"{name}: not an image in a known format ({', '.join(FORMATS)}).")
+
+
+def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> list[Path]:
+    """List the image files that files, folders and globs stand for, each once, in the order given.
+
+    A folder stands for the images in it and below, by suffix, sorted; hidden files and folders are
+    passed over. A file that is named is taken whatever its suffix. Photographs of kinds that cannot be read
+    (HEIC, JPEG XL) are listed too, so that reading them says so.
+
+    Args:
+        patterns: Paths and globs (`**` goes through folders).
+        exclude: A folder that is not searched: the output folder may lie inside the input folder.
+
+    Returns:
+        Paths. A pattern that matches nothing stays in the list as it is, so that reading it reports it.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        for path in _expand(expanded(pattern), exclude and resolved(exclude)):
+            found.setdefault(resolved(path), path)
+    return list(found.values())
+
+
+def unique_stems(
+    paths: Sequence[Path], owner: Callable[[str], Path | None] = lambda stem: None
+) -> dict[Path, str]:
+    """Name each path by its stem, so that no two ever share a name.
+
+    A stem that several of the paths share (in whatever case: some file systems do not tell `A` from
+    `a`), that belongs to the files of another image already, or that could be read as the name of
+    another image's panel (`x_layer`, `x_head`) gets a suffix: the first eight digits of the sha256 of the
+    image's resolved path. The suffix depends on that path alone, so it is the same in every run. A stem of
+    more than 150 bytes is cut, between two characters, and gets that suffix too.
+
+    Args:
+        paths: Distinct image paths.
+        owner: Says which image the files of a stem were written for, None if there are none.
+    """
+    count = Counter(path.stem.casefold() for path in paths)
+    names = {}
+    for path in paths:
+        stem, place = _cut(path.stem), resolved(path)
+        shared = count[path.stem.casefold()] > 1 or f"_{stem}".casefold().endswith(("_layer", "_head"))
+        if shared or stem != path.stem or owner(stem) not in (None, place):
+            stem = f"{stem}-{sha256(os.fsencode(place)).hexdigest()[:8]}"
+        names[path] = stem
+    return names
+
+
+def unique_ids(paths: Sequence[Path]) -> dict[Path, str]:
+    """`unique_stems` for records and tables: bytes that are no text and control characters are escaped."""
+    return {
+        path: valid_text(stem)
+        if printable(stem) == valid_text(stem)
+        else f"{printable(stem)}-{sha256(os.fsencode(path)).hexdigest()[:8]}"
+        for path, stem in unique_stems(paths).items()
+    }
+
+
+def _cut(stem: str) -> str:
+    """The stem, or as many of its characters as leave room for what is appended to it."""
+    if len(os.fsencode(stem)) <= LONGEST:
+        return stem
+    room = LONGEST - 9
+    while len(os.fsencode(stem)) > room:
+        stem = stem[: min(len(stem) - 1, room)]
+    return stem
+
+
+def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
+    fault = fault_of(pattern)
+    if fault is None:
+        return [pattern]
+    if is_folder(pattern):
+        return _images_below(pattern, exclude) or [pattern]
+    if fault != "no such file" or not has_magic(str(pattern)):
+        return [pattern]
+    matches = (Path(match) for match in sorted(glob(str(pattern), recursive=True)))  # noqa: PTH207 - Path.glob refuses absolute ones
+    files = [path for path in matches if fault_of(path) is None and not _inside(path, exclude)]
+    return files or [pattern]
+
+
+def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
+    images = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not _inside(Path(root, name), exclude)
+        )
+        images += [Path(root, name) for name in sorted(files) if _is_image(name)]
+    return images
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *UNREADABLE)
+
+
+def _inside(path: Path, exclude: Path | None) -> bool:
+    return exclude is not None and resolved(path).is_relative_to(exclude)

@@ -16,7 +16,7 @@ from torch import Tensor
 from xai import attr
 from xai.attr import registry
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
-from xai.core.memory import is_out_of_memory
+from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
 from xai.explanation.inputs import Failure, forget_frames
 from xai.explanation.targets import Targets, Wanted, logits_of

@@ -15,7 +15,7 @@ from xai import report
 from xai.core import Explanation
 from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
-from xai.core.versions import versions
+from xai.core.runtime import versions
 from xai.report import words
 
 SCHEMA = "xai.explanation/1"

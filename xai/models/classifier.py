@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from xai.attention import find_layout, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
-from xai.core.grid import SAY_GRID, parse_grid
-from xai.core.memory import is_out_of_memory
-from xai.core.text import first_line
+from xai.core.errors import first_line
+from xai.core.geometry import SAY_GRID, parse_grid
+from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
 

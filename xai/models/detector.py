@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xai.core import ConfigError, ModelError, nearest
 from xai.core.files import expanded
-from xai.core.grid import GRID_PATTERN
+from xai.core.geometry import GRID_PATTERN
 from xai.core.yaml_models import read_model
 from xai.models.checkpoint import State
 

@@ -27,7 +27,7 @@ from transformers.activations import ACT2FN
 from transformers.utils import logging
 
 from xai.core import ConfigError, ModelError, nearest
-from xai.core.text import first_line
+from xai.core.errors import first_line
 from xai.models.checkpoint import State
 
 _SLACK = 10_000_000  # numbers: heads and position embeddings that a checkpoint may lack

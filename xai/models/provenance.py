@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from xai.core.versions import versions
+from xai.core.runtime import versions
 from xai.models.classifier import Classifier
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from xai.core import ConfigError, ModelError, ProblemType, Registry, UsageError, nearest
+from xai.core.errors import first_line
 from xai.core.files import expanded
-from xai.core.text import first_line
 from xai.models.classifier import Classifier, Grid, LoadOptions, class_names
 from xai.models.detector import read_config
 from xai.models.factory import fill, make_module, refuse_untrusted

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
-from xai.core.memory import is_out_of_memory
+from xai.core.runtime import is_out_of_memory
 from xai.core.score import SCORES
 from xai.core.target import check_index
 from xai.perturb.ranks import image_seeds

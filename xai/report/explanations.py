@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai.core import Explanation, ProblemType
+from xai.core.errors import printable
 from xai.core.language import current_language, gettext, language
-from xai.core.text import printable
-from xai.core.versions import __version__
+from xai.core.runtime import __version__
 from xai.report import words
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from xai.core import UsageError
 from xai.core.files import replacing
-from xai.core.versions import __version__
+from xai.core.runtime import __version__
 from xai.report.overlay import ColourScale
 from xai.report.text import drawable, font, height, line_width, number, wrap
 

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from matplotlib import colormaps
 
 from xai.core import UsageError
+from xai.core.errors import printable
 from xai.core.files import write_bytes
 from xai.core.language import HTML_CODES, gettext, language, ngettext, pgettext
-from xai.core.text import printable
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.findings import findings_of

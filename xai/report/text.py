@@ -13,8 +13,8 @@ from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 
+from xai.core.errors import printable
 from xai.core.language import DEFAULT, LANGUAGES, current_language, language
-from xai.core.text import printable
 
 BASE = "DejaVu Sans"  # comes with matplotlib
 FALLBACKS = (

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from xai.core import Explanation, Geometry
+from xai.core.errors import printable
 from xai.core.language import gettext, gettext_noop
-from xai.core.text import printable
 from xai.report.overlay import ColourScale, DrawnImage
 from xai.report.text import percent, shorten
 

@@ -12,8 +12,8 @@ from typing import Any
 from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.data.parquet import arrow, extra
-from xai.data.lazy import Entry
 from xai.data.manifest import Row, load_samples, read_manifest
+from xai.data.samples import Entry
 
 TABLE = "images.parquet"
 TEXTS = ("id", "label", "group", "kind", "where", "fault", "digest")

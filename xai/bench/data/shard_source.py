@@ -16,8 +16,8 @@ from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import Folder, RemotePath, folder_of, in_threads, read_json, write_json
 from xai.bench.data.shard_files import KINDS, ShardContent, content_of_shard, open_shard
 from xai.core import ConfigError, DataError, Sample
-from xai.data.lazy import Entry
 from xai.data.paths import fault_of, is_folder, shown
+from xai.data.samples import Entry
 
 INDEX = "shards.json"
 MOST = 1_000_000  # files that one pair of braces may stand for

@@ -15,8 +15,8 @@ from xai.bench.data.shard_source import Each, open_shards
 from xai.core import DataError, Sample
 from xai.data import find_images, read_image, unique_ids
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
-from xai.data.lazy import Entry
 from xai.data.paths import fault_of
+from xai.data.samples import Entry
 
 MISSING = "missing"
 _USUAL = {"size": SIDE, "strength": 1.0}

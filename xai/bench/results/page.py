@@ -38,7 +38,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         UsageError: pandas, pyarrow or SciPy is not installed.
     """
     from xai.bench.results.page_metrics import cards
-    from xai.core.versions import __version__
+    from xai.core.runtime import __version__
     from xai.report.facts import model_facts
     from xai.report.payload import Page, PageMethod  # a run need not wait for what draws
 

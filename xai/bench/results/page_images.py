@@ -14,7 +14,7 @@ from xai.bench.run.description import ProtocolDescription, RunDescription
 from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.plan import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
-from xai.core.text import printable
+from xai.core.errors import printable
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from xai.core import ModelError
-from xai.core.memory import is_out_of_memory
+from xai.core.runtime import is_out_of_memory
 
 log = logging.getLogger(__name__)
 

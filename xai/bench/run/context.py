@@ -21,7 +21,7 @@ from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, s
 from xai.bench.run.inputs import ModelInput, read_inputs
 from xai.bench.run.maps import ShardMaps, cached_maps, make_maps, maps_key
 from xai.bench.run.plan import device_of
-from xai.data.lazy import Entry
+from xai.data.samples import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load
 from xai.perturb import Stream

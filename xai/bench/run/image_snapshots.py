@@ -18,7 +18,7 @@ from xai.bench.data.parquet import arrow, read_columns
 from xai.bench.data.sources import MISSING, sha256_of
 from xai.bench.run.description import OperatorDescription
 from xai.core import Geometry, Sample, valid_text
-from xai.data.lazy import Entry
+from xai.data.samples import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 from xai.perturb import Operator, image_seeds

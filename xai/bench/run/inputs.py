@@ -12,7 +12,7 @@ from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import ImageSnapshot, SnapshotMaker
 from xai.bench.run.masks import extent_of, input_mask
 from xai.core import DataError, ModelError, Sample, XaiError
-from xai.data.lazy import Entry
+from xai.data.samples import Entry
 from xai.models import Classifier
 from xai.stats import Exclusion
 

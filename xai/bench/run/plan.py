@@ -16,7 +16,7 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
-from xai.core.versions import decisive
+from xai.core.runtime import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier

@@ -17,7 +17,7 @@ from xai.bench.run.plan import device_of
 from xai.bench.run.ray_worker import Worker, WorkerReport, answered
 from xai.bench.run.store import Store
 from xai.core import ModelError, UsageError
-from xai.core.versions import decisive
+from xai.core.runtime import decisive
 
 TICK = 2.0  # seconds after which the size of the cluster is looked at again
 STARTS = 3  # workers that die one after the other before any is ready: something is wrong with all of them

@@ -9,7 +9,7 @@ from xai.bench.run.context import RunContext
 from xai.bench.run.engines import FinishedItem, ShardWork, complete
 from xai.bench.run.store import Store
 from xai.core import ModelError, XaiError, keep_freed_memory
-from xai.core.versions import decisive
+from xai.core.runtime import decisive
 
 
 @dataclass(frozen=True)

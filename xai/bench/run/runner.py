@@ -20,7 +20,7 @@ from xai.bench.run.plan import Plan, device_of, differences, make_plan
 from xai.bench.run.ray_engine import RayEngine
 from xai.bench.run.store import PLAN_FILE, Store, read_run
 from xai.core import ConfigError, DataError, UsageError, nearest
-from xai.core.versions import version_of
+from xai.core.runtime import version_of
 from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.perturb.stream import evaluation_mode

@@ -15,7 +15,7 @@ from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription,
 from xai.bench.run.masks import Counts, added
 from xai.bench.run.plan import WorkItem
 from xai.core import DataError, Record, UsageError, nearest
-from xai.core.imports import is_import_path
+from xai.core.registry import is_import_path
 from xai.metrics import METRICS
 from xai.stats import Exclusion
 

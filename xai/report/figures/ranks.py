@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from xai.core.errors import printable
 from xai.core.language import gettext, pgettext
-from xai.core.text import printable
 from xai.report.figures.description import MatrixCell, MatrixChart, NamedRow, nothing_to_draw
 from xai.report.figures.wording import controls_of, image_count, named_rows, scored
 from xai.report.outcomes import SIGNS

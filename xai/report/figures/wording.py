@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 from math import isfinite
 
+from xai.core.errors import printable
 from xai.core.language import gettext, ngettext
-from xai.core.text import printable
 from xai.report.figures.description import NamedRow
 from xai.report.text import shorten
 from xai.stats import Analysis, MethodSummary

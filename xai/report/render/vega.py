@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
+from xai.core.errors import printable
 from xai.core.language import gettext
-from xai.core.text import printable
 from xai.report.figures.description import (
     PALETTE,
     Chart,

@@ -1,11 +1,51 @@
-"""Memory of the process: tell its lack from other errors, and keep what is freed for what comes next."""
+"""What a run depends on besides its inputs: versions of libraries, seeds, the memory of the process."""
 
 import ctypes
 import os
+import platform
 import sys
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 
+__version__ = version("vit-xai")
+
+LIBRARIES = ("torch", "transformers", "captum", "numpy", "scipy", "pandas", "pyarrow", "pillow")
+DECISIVE = ("xai", "torch", "transformers", "captum", "numpy", "pillow")
+"""Another version of these may change a map or a score: a run ends with what it began with."""
 _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_MAX = -1, -4  # malloc.h
 _CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+
+
+@cache
+def version_of(name: str) -> str:
+    """The installed version of a distribution, or "absent"."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the libraries."""
+    return {"python": platform.python_version(), "xai": __version__} | {
+        name: version_of(name) for name in LIBRARIES
+    }
+
+
+def decisive() -> dict[str, str]:
+    """Versions of what may change a map or a score."""
+    return {name: number for name, number in versions().items() if name in DECISIVE}
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """Derive the seed of a named stream; equal names give equal seeds on every machine.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
+    text = "\x1f".join([str(seed), *map(str, names)])
+    return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,11 +1,17 @@
-"""Samples that are known by name before they are read or made, and exist one at a time."""
+"""Samples that are known by name before they are read or made; those that come with the package."""
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from xai.core import Sample, UsageError
+from xai.data.image import read_image
+
+FOLDER = Path(__file__).parent / "samples"
 
 
 @dataclass(frozen=True)
@@ -65,3 +71,23 @@ class LazySamples(Sequence[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return (entry.make() for entry in self.entries)
+
+
+def shipped_samples() -> list[Sample]:
+    """Read the shipped images, in the order of `manifest.csv`; sources and licences are named there."""
+    with (FOLDER / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Sample(
+            id=Path(row["image"]).stem,
+            image=read_image(FOLDER / row["image"]),
+            path=FOLDER / row["image"],
+            label=row["label"],
+            mask=_mask(FOLDER / row["mask"]) if row["mask"] else None,
+        )
+        for row in rows
+    ]
+
+
+def _mask(path: Path) -> np.ndarray:
+    return np.asarray(read_image(path).convert("L")) >= 128
