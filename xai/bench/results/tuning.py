@@ -16,7 +16,7 @@ from xai.attr.layers import HEAD_FUSIONS
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import ModelInput, by_shape
+from xai.bench.run.inputs import InputImage, by_shape
 from xai.core import DataError, UsageError, derive_seed, nearest
 from xai.metrics import evaluate
 from xai.metrics.protocol import Protocol
@@ -222,7 +222,7 @@ def _measure(
     return options, options.index(defaults(depth)), np.concatenate(scores), groups
 
 
-def _depth(context: RunContext, image: ModelInput) -> int:
+def _depth(context: RunContext, image: InputImage) -> int:
     """Number of attention layers."""
     classifier = context.classifier
     return probe(classifier, image.pixels[None].to(classifier.device), (), classifier.grid).layers
@@ -232,7 +232,7 @@ def _scores(
     context: RunContext,
     protocol: Protocol,
     options: Sequence[Options],
-    images: Sequence[ModelInput],
+    images: Sequence[InputImage],
     targets: Sequence[int],
 ) -> np.ndarray:
     """(images, candidates) SRG; all candidates share one recorded pass per class, and equal states."""
@@ -251,7 +251,7 @@ def _scores(
     return found
 
 
-def _batches(images: Sequence[ModelInput], size: int) -> Iterator[Sequence[ModelInput]]:
+def _batches(images: Sequence[InputImage], size: int) -> Iterator[Sequence[InputImage]]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xai import attr
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import ModelInput
+from xai.bench.run.inputs import InputImage
 from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
@@ -155,7 +155,7 @@ CHECKS: dict[str, Callable[[RunContext, RecordTemplate, Tensor], CheckScores]] =
 
 
 def _explained(
-    context: RunContext, model: Any, images: Sequence[ModelInput], targets: Sequence[int], margin: bool
+    context: RunContext, model: Any, images: Sequence[InputImage], targets: Sequence[int], margin: bool
 ) -> Tensor:
     """(methods, B, rows, cols) of images of one shape, NaN where a method fails."""
     maps = make_maps(model, context.configurations, images, targets, margin, context.batches, strict=False)
@@ -168,5 +168,5 @@ def _targets(context: RunContext, targets: Sequence[int]) -> list[Any]:
     return [context.classifier.problem_type.margin(target) for target in targets]
 
 
-def _pixels(context: RunContext, images: Sequence[ModelInput]) -> Tensor:
+def _pixels(context: RunContext, images: Sequence[InputImage]) -> Tensor:
     return torch.stack([one.pixels for one in images]).to(context.classifier.device)

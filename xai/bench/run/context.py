@@ -18,7 +18,7 @@ from xai.bench.data.files import Folder
 from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, snapshots_path, write_snapshots
-from xai.bench.run.inputs import ModelInput, read_inputs
+from xai.bench.run.inputs import InputImage, read_inputs
 from xai.bench.run.maps import ShardMaps, cached_maps, make_maps, maps_key
 from xai.bench.run.plan import device_of
 from xai.data.samples import Entry
@@ -50,7 +50,7 @@ class RunContext:
     given: Classifier | None = None
     plans: bool = False
     trust_code: bool = False
-    _shard: tuple[int, tuple[list[ModelInput], list[Exclusion]]] | None = field(
+    _shard: tuple[int, tuple[list[InputImage], list[Exclusion]]] | None = field(
         default=None, init=False, repr=False
     )
 
@@ -115,7 +115,7 @@ class RunContext:
         """Of images to explain."""
         return Batches(self.config.batch_size)
 
-    def images(self, shard: int) -> tuple[list[ModelInput], list[Exclusion]]:
+    def images(self, shard: int) -> tuple[list[InputImage], list[Exclusion]]:
         """A shard's images as the model takes them; those of the last shard are kept."""
         if self._shard is None or self._shard[0] != shard:
             start = shard * self.config.shard_size
@@ -129,7 +129,7 @@ class RunContext:
 
     def _prepare(
         self, shard: int, entries: Sequence[tuple[int, Entry]]
-    ) -> tuple[list[ModelInput], list[Exclusion]]:
+    ) -> tuple[list[InputImage], list[Exclusion]]:
         """Images of a shard; their views are kept, where they are not there yet."""
         place = self._kept_in(shard)
         if place is None or self.has_snapshots(shard):
@@ -151,8 +151,8 @@ class RunContext:
         return self.folder if most is None or shard * self.config.shard_size < most else None
 
     def targets(
-        self, images: Sequence[ModelInput], kind: str, protocol: str
-    ) -> tuple[list[ModelInput], list[int], list[Exclusion]]:
+        self, images: Sequence[InputImage], kind: str, protocol: str
+    ) -> tuple[list[InputImage], list[int], list[Exclusion]]:
         """The images whose class is known, that class, and the others as exclusions."""
         if kind == "predicted":
             return list(images), [int(one.logits.argmax()) for one in images], []
@@ -165,7 +165,7 @@ class RunContext:
         ]
         return known, [labels.index(str(one.label)) for one in known], excluded
 
-    def maps(self, shard: int, images: Sequence[ModelInput], targets: Sequence[int], kind: str) -> ShardMaps:
+    def maps(self, shard: int, images: Sequence[InputImage], targets: Sequence[int], kind: str) -> ShardMaps:
         """Maps of all methods, from the run's folder where they are there; else those of the last shard."""
 
         def make() -> ShardMaps:

@@ -10,7 +10,7 @@ import torch
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import ModelInput, read_inputs
+from xai.bench.run.inputs import InputImage, read_inputs
 from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import Plan, make_plan, metrics_of
 from xai.core import DataError
@@ -85,7 +85,7 @@ def estimate(
     return Estimate(plan, rows, forwards, per_forward, timed, seconds, device, unusable)
 
 
-def _first(context: RunContext, plan: Plan) -> ModelInput:
+def _first(context: RunContext, plan: Plan) -> InputImage:
     """The first image that can be used."""
     reasons: list[str] = []
     for index in range(len(plan.source)):
@@ -97,7 +97,7 @@ def _first(context: RunContext, plan: Plan) -> ModelInput:
     raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
 
 
-def _time_maps(context: RunContext, image: ModelInput) -> dict[str, float]:
+def _time_maps(context: RunContext, image: InputImage) -> dict[str, float]:
     target = [int(image.logits.argmax())]
     margin = context.config.explain == "margin"
     make_maps(
@@ -107,7 +107,7 @@ def _time_maps(context: RunContext, image: ModelInput) -> dict[str, float]:
     return {name: cost.seconds for name, cost in maps.cost.items()}
 
 
-def _time_forwards(context: RunContext, image: ModelInput) -> tuple[list[int], float]:
+def _time_forwards(context: RunContext, image: InputImage) -> tuple[list[int], float]:
     """Forward passes per image and method, by protocol, and the time of one in full batches."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:

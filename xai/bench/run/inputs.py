@@ -18,7 +18,7 @@ from xai.stats import Exclusion
 
 
 @dataclass(frozen=True, eq=False)
-class ModelInput:
+class InputImage:
     """An image as the model takes it.
 
     Args:
@@ -58,7 +58,7 @@ def read_inputs(
     entries: Iterable[tuple[int, Entry]],
     batches: Batches,
     take_snapshot: SnapshotMaker | None = None,
-) -> tuple[list[ModelInput], list[Exclusion]]:
+) -> tuple[list[InputImage], list[Exclusion]]:
     """Read, preprocess and answer images; those that fail become exclusions.
 
     Args:
@@ -70,14 +70,14 @@ def read_inputs(
     Raises:
         ModelError: The model answers none of them.
     """
-    ready: list[ModelInput] = []
+    ready: list[InputImage] = []
     excluded: list[Exclusion] = []
     for index, entry in entries:
         try:
             ready.append(_view(classifier, index, entry.make(), entry, take_snapshot))
         except XaiError as error:
             excluded.append(Exclusion(entry.id, "*", "*", _words(error)))
-    answered: list[ModelInput] = []
+    answered: list[InputImage] = []
     last: ModelError | None = None
     for same in by_shape(ready):
         for one, logits in batches.run(partial(_answers, classifier), same):
@@ -91,22 +91,22 @@ def read_inputs(
     return sorted(answered, key=lambda one: one.index), excluded
 
 
-def by_shape(images: Sequence[ModelInput]) -> list[list[ModelInput]]:
+def by_shape(images: Sequence[InputImage]) -> list[list[InputImage]]:
     """Images whose pixels can be stacked, in order of appearance."""
-    groups: dict[torch.Size, list[ModelInput]] = {}
+    groups: dict[torch.Size, list[InputImage]] = {}
     for one in images:
         groups.setdefault(one.pixels.shape, []).append(one)
     return list(groups.values())
 
 
-def _with_answer(one: ModelInput, logits: Tensor) -> ModelInput:
+def _with_answer(one: InputImage, logits: Tensor) -> InputImage:
     view = one.view and replace(one.view, logits=tuple(logits.tolist()))
     return replace(one, logits=logits, view=view)
 
 
 def _view(
     classifier: Classifier, index: int, sample: Sample, entry: Entry, take_snapshot: SnapshotMaker | None
-) -> ModelInput:
+) -> InputImage:
     geometry = classifier.geometry(sample.image.size)
     image = sample.image
     if sample.box is not None:
@@ -121,7 +121,7 @@ def _view(
         seen = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
         mask, extent = torch.from_numpy(seen), extent_of(sample.mask, seen)
     digest = sha256(pixels.numpy().tobytes()).hexdigest()
-    return ModelInput(
+    return InputImage(
         index=index,
         id=entry.id,
         group=sample.group or entry.group or entry.id,
@@ -138,8 +138,8 @@ def _view(
 
 
 def _answers(
-    classifier: Classifier, batch: Sequence[ModelInput]
-) -> list[tuple[ModelInput, Tensor | ModelError]]:
+    classifier: Classifier, batch: Sequence[InputImage]
+) -> list[tuple[InputImage, Tensor | ModelError]]:
     """Logits of each image, or why there are none."""
     try:
         with torch.no_grad():

@@ -17,7 +17,7 @@ from xai.attention import grid_of
 from xai.bench.config.method_configurations import MethodConfiguration, digest
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.run.batches import Batches, Meter
-from xai.bench.run.inputs import ModelInput, by_shape
+from xai.bench.run.inputs import InputImage, by_shape
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
 from xai.stats import Exclusion
@@ -69,7 +69,7 @@ class ShardMaps:
 def maps_key(
     classifier: Classifier,
     configurations: Sequence[MethodConfiguration],
-    images: Sequence[ModelInput],
+    images: Sequence[InputImage],
     targets: Sequence[int],
 ) -> str:
     """Digest of everything that the maps depend on."""
@@ -90,7 +90,7 @@ def cached_maps(path: Folder, key: str, make: Callable[[], ShardMaps]) -> ShardM
 def make_maps(
     classifier: Classifier,
     configurations: Sequence[MethodConfiguration],
-    images: Sequence[ModelInput],
+    images: Sequence[InputImage],
     targets: Sequence[int],
     margin: bool,
     batches: Batches,
@@ -149,7 +149,7 @@ class _Job:
         self.meter = Meter(classifier.device)
         self.failures: dict[str, str] = {}
 
-    def maps(self, images: Sequence[ModelInput]) -> Tensor:
+    def maps(self, images: Sequence[InputImage]) -> Tensor:
         """(B, rows, cols) of images of one shape, NaN where the method failed."""
         done: dict[int, Tensor | None] = {}
         for target in sorted({self.class_of[one.index] for one in images}):
@@ -161,7 +161,7 @@ class _Job:
         found = [done[one.index] for one in images]
         return torch.stack([blank if values is None else values for values in found])
 
-    def _batch(self, batch: Sequence[ModelInput], target: int) -> list[Tensor | None]:
+    def _batch(self, batch: Sequence[InputImage], target: int) -> list[Tensor | None]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         wanted: Any = self.classifier.problem_type.margin(target) if self.margin else target
         try:
@@ -176,7 +176,7 @@ class _Job:
             return [None]
         return [self._finite(one, values) for one, values in zip(batch, relevance.float().cpu(), strict=True)]
 
-    def _finite(self, image: ModelInput, values: Tensor) -> Tensor | None:
+    def _finite(self, image: InputImage, values: Tensor) -> Tensor | None:
         if torch.isfinite(values).all():
             return values.contiguous()
         self.failures[image.id] = "the map holds NaN or infinity"

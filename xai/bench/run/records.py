@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xai.attr import METHODS
 from xai.bench.config.method_configurations import MethodConfiguration
-from xai.bench.run.inputs import ModelInput
+from xai.bench.run.inputs import InputImage
 from xai.bench.run.maps import MapCost
 from xai.core import Record
 from xai.metrics.base import Scores
@@ -32,7 +32,7 @@ class RecordTemplate:
     classifier: Classifier
     protocol: str
     protocol_hash: str
-    images: Sequence[ModelInput]
+    images: Sequence[InputImage]
     targets: Sequence[int]
     cost: Mapping[str, MapCost]
     seed: int

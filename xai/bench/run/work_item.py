@@ -9,7 +9,7 @@ from torch import Tensor
 from xai.bench.config.method_configurations import digest, greedy_configuration
 from xai.bench.run.checks import check_records
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import ModelInput, by_shape
+from xai.bench.run.inputs import InputImage, by_shape
 from xai.bench.run.masks import count_masks
 from xai.bench.run.plan import CHECKS, MAPS, WorkItem, metrics_of
 from xai.bench.run.records import RecordTemplate
@@ -128,9 +128,9 @@ def _usable(relevance: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(usable[..., None, None], relevance, 0.0), usable
 
 
-def _stack(images: Sequence[ModelInput]) -> Tensor:
+def _stack(images: Sequence[InputImage]) -> Tensor:
     return torch.stack([one.pixels for one in images])
 
 
-def _masks(images: Sequence[ModelInput], places: Sequence[int]) -> Tensor:
+def _masks(images: Sequence[InputImage], places: Sequence[int]) -> Tensor:
     return torch.stack([mask for i in places if (mask := images[i].mask) is not None])
