@@ -19,7 +19,7 @@ from xai.bench import (
     run_benchmark,
     summarise,
 )
-from xai.bench.run.ray_worker import Worker
+from xai.bench.run.ray_worker import Expected, Worker
 from xai.cli.main import app
 from xai.core import ConfigError, DataError
 
@@ -130,7 +130,7 @@ def test_a_worker_imports_it_only_if_told(own, tmp_path, monkeypatch):
     _forget(module, monkeypatch)
     (tmp_path / "ran").unlink()
     untrusted, trusted = map(pickle.loads, sent)
-    report = Worker(untrusted, {}, 1).ready()
+    report = Worker(untrusted, Expected({}, ""), 1).ready()
     assert isinstance(report.error, ConfigError) and "--trust-code" in str(report.error)
     assert not (tmp_path / "ran").exists()
     trusted.import_code()

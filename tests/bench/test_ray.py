@@ -27,7 +27,7 @@ from xai.bench import (
 )
 from xai.bench.data.shard_files import content_of_shard
 from xai.bench.run.image_snapshots import read_snapshots
-from xai.bench.run.ray_worker import Worker, WorkerReport
+from xai.bench.run.ray_worker import Expected, Worker, WorkerReport
 from xai.bench.run.runner import _work, engine_of
 from xai.bench.run.store import Store
 from xai.cli.main import app
@@ -132,12 +132,17 @@ def test_a_worker_says_what_is_wrong_with_it(yaml_file, tmp_path):
     """Without a cluster: what ends the run, and what may go well elsewhere."""
     context = RunContext(read_benchmark(yaml_file), tmp_path / "run")
     plan = make_plan(context.config, context.classifier)
-    expected = {"versions": decisive(), "model": context.classifier.fingerprint}
+    expected = Expected(decisive(), context.classifier.fingerprint)
     assert Worker(context, expected, 1).ready() == WorkerReport()
-    for what in ("versions", "model"):
-        said = Worker(context, expected | {what: "other"}, 1).ready()
-        assert isinstance(said.error, ModelError) and f"has another {what} than the run" in str(said.error)
-    context.__dict__["rows"] = None  # something breaks that is no error of ours
+    for what, other in (
+        ("versions", Expected({}, expected.fingerprint)),
+        ("model", Expected(expected.versions, "other")),
+    ):
+        report = Worker(context, other, 1).ready()
+        assert isinstance(report.error, ModelError) and f"has another {what} than the run" in str(
+            report.error
+        )
+    context.__dict__["configurations"] = None  # something breaks that is no error of ours
     report = Worker(context, expected, 1).work(next(_work(plan, set())))
     assert report.error is None and report.crash.startswith("TypeError: ") and report.done == ()
 

@@ -105,8 +105,8 @@ def resolve_protocol(entry: ProtocolConfig) -> Protocol:
     Raises:
         UsageError: An unknown preset or operator, or a change that does not fit.
     """
-    said: dict[str, Any] = {"base": entry.base, **entry.changes}
-    return Protocol.from_mapping(said | ({"name": entry.name} if entry.name else {}))
+    named = {"name": entry.name} if entry.name else {}
+    return Protocol.from_mapping({"base": entry.base, **entry.changes, **named})
 
 
 def problems(config: BenchmarkConfig) -> Iterator[Problem]:
@@ -130,7 +130,7 @@ def problems(config: BenchmarkConfig) -> Iterator[Problem]:
 
 
 def _method_problems(config: BenchmarkConfig) -> Iterator[Problem]:
-    seen: set[str] = {GREEDY}
+    names: set[str] = {GREEDY}
     for index, entry in enumerate(config.methods):
         loc = ("methods", index)
         try:
@@ -140,16 +140,16 @@ def _method_problems(config: BenchmarkConfig) -> Iterator[Problem]:
             yield loc, _one_line(error)
         except TypeError as error:
             yield (*loc, "options"), f"an option of {entry.method!r} has the wrong type: {error}."
-        if entry.full_name in seen:
+        if entry.full_name in names:
             yield loc, f"two methods are named {entry.full_name!r}; give one `name: …`, `method: …`."
-        seen.add(entry.full_name)
+        names.add(entry.full_name)
     try:
         controls = configured_controls(config)
     except UsageError as error:
         yield ("controls",), _one_line(error)
         return
     for control in controls:
-        if control.name in seen:
+        if control.name in names:
             yield ("methods",), f"{control.name!r} is the name of a control; give the method another `name`."
 
 
@@ -175,14 +175,14 @@ def _one_line(error: UsageError) -> str:
 
 def _relative_to(config: BenchmarkConfig, folder: Path) -> BenchmarkConfig:
     model, data = config.model, config.data
-    places: dict[str, Any] = {
+    places: dict[str, object] = {
         key: folder / expanded(value)
         for key in ("config", "weights")
         if (value := getattr(model, key)) is not None
     }
     if model.spec is not None:
         places["spec"] = _spec_in(folder, model.spec)
-    sources: dict[str, Any] = {}
+    sources: dict[str, object] = {}
     if data.images is not None:
         sources["images"] = tuple(str(folder / expanded(image)) for image in data.images)
     if data.shards is not None:

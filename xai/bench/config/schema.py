@@ -214,7 +214,7 @@ class ProtocolConfig(_Short):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What was said beside the base and the name."""
+        """What is given beside the base and the name."""
         return {key: getattr(self, key) for key in sorted(self.model_fields_set - {"base", "name"})}
 
 

@@ -62,7 +62,7 @@ class ManifestImages:
 
 
 def open_manifest(
-    path: Path, limit: int | None, run: Folder | None, told: Callable[[Entry, Path | None], str]
+    path: Path, limit: int | None, run: Folder | None, content_of: Callable[[Entry, Path | None], str]
 ) -> ManifestImages:
     """The images of a manifest; from the table in the run's folder as long as no file has changed since.
 
@@ -72,31 +72,33 @@ def open_manifest(
         path: Of the manifest.
         limit: At most so many images, the first ones.
         run: Folder of the run, if there is one.
-        told: What tells an image's content, from what is known of it and its mask.
+        content_of: What tells an image's content, from what is known of it and its mask.
 
     Raises:
         ConfigError: A malformed manifest.
         DataError: No row, or an image or a mask that does not exist.
     """
-    said = {
+    origin = {
         "manifest": str(path),
         "folder": str(Path.cwd()),
         "stamp": _stamp(os.fsencode(path)),
         "limit": limit,
     }
-    kept = None if run is None else _kept(run / TABLE, said)
-    if kept is not None:
-        return ManifestImages(kept, 0, len(kept))
-    table = _made(path, limit, told)
+    stored = None if run is None else _stored(run / TABLE, origin)
+    if stored is not None:
+        return ManifestImages(stored, 0, len(stored))
+    table = _read(path, limit, content_of)
     if run is not None:
         buffer = BytesIO()
-        extra("pyarrow.parquet").write_table(table.replace_schema_metadata({"xai": json.dumps(said)}), buffer)
+        extra("pyarrow.parquet").write_table(
+            table.replace_schema_metadata({"xai": json.dumps(origin)}), buffer
+        )
         write_bytes(run / TABLE, buffer.getvalue())
     table = table.drop_columns(["stamps"])
     return ManifestImages(table, 0, len(table))
 
 
-def _made(path: Path, limit: int | None, told: Callable[[Entry, Path | None], str]) -> Any:
+def _read(path: Path, limit: int | None, content_of: Callable[[Entry, Path | None], str]) -> Any:
     """Read the manifest and every file that it names."""
     rows = read_manifest(path)
     columns: dict[str, list[Any]] = {name: [] for name in (*TEXTS, *PATHS, "stamps")}
@@ -114,7 +116,9 @@ def _made(path: Path, limit: int | None, told: Callable[[Entry, Path | None], st
         cells["stamps"] = _stamps(
             cells["path"], cells["mask"]
         )  # before it is read: what changes meanwhile tells
-        cells["digest"] = told(entry, row.mask) if row.fault is None else digest([entry.id, row.fault], 16)
+        cells["digest"] = (
+            content_of(entry, row.mask) if row.fault is None else digest([entry.id, row.fault], 16)
+        )
         for name, cell in cells.items():
             columns[name].append(cell)
     pa = arrow()
@@ -122,7 +126,7 @@ def _made(path: Path, limit: int | None, told: Callable[[Entry, Path | None], st
     return pa.table(columns, schema=pa.schema(types.items()))
 
 
-def _kept(path: Folder, said: dict[str, Any]) -> Any:
+def _stored(path: Folder, origin: dict[str, Any]) -> Any:
     """The table of an earlier call; None where there is none, or where a file has changed."""
     if not path.exists():
         return None
@@ -132,7 +136,7 @@ def _kept(path: Folder, said: dict[str, Any]) -> Any:
         known = json.loads(table.schema.metadata[b"xai"])
     except Exception:  # pyarrow raises whatever the broken bytes make it
         return None
-    if known != said or {*TEXTS, *PATHS, "stamps"} != {*table.column_names}:
+    if known != origin or {*TEXTS, *PATHS, "stamps"} != {*table.column_names}:
         return None  # of other data, or of an older version
     for part in table.select([*PATHS, "stamps"]).to_batches(CHECKED_AT_ONCE):
         files = zip(*(column.to_pylist() for column in part.columns), strict=True)

@@ -22,7 +22,7 @@ from xai.data.table import text_of, values_of
 
 KINDS = (".tar", ".parquet")
 COLUMNS = ("path", "image", "label", "mask", "group", "kind")
-SAID = ("label", "group", "kind")  # in `key.json`
+STATED = ("label", "group", "kind")  # in `key.json`
 MASK, CLASS, JSON = "mask.png", "cls", "json"
 LARGEST = 1 << 30  # bytes of one member of a tar
 LARGEST_TEXT = 1 << 24  # of one that holds JSON or a label: parsed, it takes some hundred times as much
@@ -103,8 +103,8 @@ def _broken(path: Folder) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     except (Exception, RecursionError, MemoryError) as error:
-        said = str(error) or type(error).__name__
-        raise DataError(f"{path} cannot be read: {said}.") from None
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read: {reason}.") from None
 
 
 class TarShard:
@@ -157,15 +157,15 @@ class TarShard:
         if not images:
             raise DataError(f"{id}: no image among {', '.join(sorted(parts))} in {self._path}.")
         image, orientation = read_turned(self._read(parts[images[0]], id), id)
-        said = _said(self._read(parts[JSON], id, LARGEST_TEXT), id) if JSON in parts else {}
-        if CLASS in parts and "label" not in said:
+        stated = _stated(self._read(parts[JSON], id, LARGEST_TEXT), id) if JSON in parts else {}
+        if CLASS in parts and "label" not in stated:
             label = self._read(parts[CLASS], id, LARGEST_TEXT).decode("utf-8", "replace").strip()
-            said |= _texts({"label": label}, id)
+            stated |= _texts({"label": label}, id)
         mask = None
         if MASK in parts:
             mask = read_mask(self._read(parts[MASK], id), Shown(image.size, orientation), f"{id}: the mask")
         return Sample(
-            id, image, None, said.get("label"), mask, group=said.get("group"), kind=said.get("kind")
+            id, image, None, stated.get("label"), mask, group=stated.get("group"), kind=stated.get("kind")
         )
 
     def _read(self, place: tuple[int, int], id: str, largest: int = LARGEST) -> bytes:
@@ -214,8 +214,8 @@ class ParquetShard:
 
     def name(self, number: int) -> str:
         if self._names is None:
-            said = values_of(self._read(["path"])["path"]) if "path" in self._columns else [None] * len(self)
-            self._names = [_name(one, place) for place, one in enumerate(said)]
+            cells = values_of(self._read(["path"])["path"]) if "path" in self._columns else [None] * len(self)
+            self._names = [_name(one, place) for place, one in enumerate(cells)]
         return self._names[number]
 
     def sample(self, number: int, id: str) -> Sample:
@@ -224,13 +224,13 @@ class ParquetShard:
             self._held = None  # two at once would be twice the memory
             self._held = group, self._read(self._columns, group)
         row = self._row(self._held[1].slice(number - int(self._starts[group]), 1), id)
-        picture, said = _bytes(row["image"], id), _bytes(row.get("mask"), id)
+        picture, drawn = _bytes(row["image"], id), _bytes(row.get("mask"), id)
         if picture is None:
             raise DataError(f"{id}: no image in its row of {self._path}.")
         texts = _texts(row, id)
         image, orientation = read_turned(picture, id)
-        seen = Shown(image.size, orientation)
-        mask = None if said is None else read_mask(said, seen, f"{id}: the mask")
+        shown_as = Shown(image.size, orientation)
+        mask = None if drawn is None else read_mask(drawn, shown_as, f"{id}: the mask")
         return Sample(
             id, image, None, texts.get("label"), mask, group=texts.get("group"), kind=texts.get("kind")
         )
@@ -260,23 +260,23 @@ def _kind(path: Folder) -> str:
     return kind
 
 
-def _said(content: bytes, id: str) -> dict[str, str]:
+def _stated(content: bytes, id: str) -> dict[str, str]:
     """Label, group and kind, where a sample's JSON says them."""
     try:
-        said = json.loads(content)
+        stated = json.loads(content)
     except RecursionError:
         raise DataError(f"{id}: its JSON is nested too deeply.") from None
     except ValueError as error:
         raise DataError(f"{id}: its JSON cannot be read: {error}.") from None
-    if not isinstance(said, Mapping):
+    if not isinstance(stated, Mapping):
         raise DataError(f"{id}: its JSON holds no object.")
-    return _texts(said, id)
+    return _texts(stated, id)
 
 
-def _texts(said: Mapping[str, Any], id: str) -> dict[str, str]:
+def _texts(stated: Mapping[str, Any], id: str) -> dict[str, str]:
     """Label, group and kind of a sample, as far as they are given."""
     try:
-        found = {name: text_of(said.get(name), name) for name in SAID}
+        found = {name: text_of(stated.get(name), name) for name in STATED}
     except ValueError as error:
         raise DataError(f"{id}: {error}.") from None
     return {name: text for name, text in found.items() if text is not None}

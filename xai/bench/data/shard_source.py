@@ -137,18 +137,22 @@ def open_shards(
             )
     known = _known(run)
     stamps = in_threads(_stamp, paths)
-    news = [path for path, stamp in zip(paths, stamps, strict=True) if _before(known, path) != stamp]
+    before = {name: one.stamp for name, one in known.items()}
+    news = [path for path, stamp in zip(paths, stamps, strict=True) if before.get(str(path)) != stamp]
     contents = dict(zip(news, each(content_of_shard, news), strict=True))
-    found = [
-        {"stamp": stamp, **asdict(contents[path])} if path in contents else known[str(path)]
+    index = {
+        str(path): _IndexedShard(stamp=stamp, **asdict(contents[path]))
+        if path in contents
+        else known[str(path)]
         for path, stamp in zip(paths, stamps, strict=True)
-    ]
+    }
     if run is not None and news:
-        write_json(run / INDEX, {str(path): one for path, one in zip(paths, found, strict=True)})
+        write_json(run / INDEX, {name: one.model_dump() for name, one in index.items()})
     files = [
-        ShardFile(path, path.stem, ShardContent(one["samples"], one["sha256"]))
-        for path, one in zip(paths, found, strict=True)
-        if one["samples"]
+        ShardFile(path, path.stem, ShardContent(one.samples, one.sha256))
+        for path in paths
+        for one in [index[str(path)]]
+        if one.samples
     ]
     total = sum(one.content.samples for one in files)
     if not total:
@@ -156,21 +160,14 @@ def open_shards(
     return ShardImages(files, 0, min(total, limit or total))
 
 
-def _known(run: Folder | None) -> dict[str, Any]:
+def _known(run: Folder | None) -> dict[str, _IndexedShard]:
     """What an earlier call found out; nothing where its file is broken: all is looked at again then."""
     if run is None or not (run / INDEX).exists():
         return {}
     try:
-        known = read_json(run / INDEX)
-        _INDEX.validate_python(known)
+        return _INDEX.validate_python(read_json(run / INDEX))
     except (DataError, ValidationError):
         return {}
-    return known
-
-
-def _before(known: dict[str, Any], path: Folder) -> str | None:
-    """The stamp that a file had."""
-    return known.get(str(path), {}).get("stamp")
 
 
 def _stamp(path: Folder) -> str:

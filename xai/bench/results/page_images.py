@@ -283,15 +283,15 @@ def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
     for protocol in run.protocols:
         mine = [one for one in records if one.protocol == protocol.name]
         rows = {one.method for one in mine if one.saturated and one.metric == mine[0].metric}
-        if said := _named([row for row in _methods(run) if row in rows], run):
-            yield f"Under {protocol.name} the curve of {said} hardly moves: it ranks nothing."
+        if names := _named([row for row in _methods(run) if row in rows], run):
+            yield f"Under {protocol.name} the curve of {names} hardly moves: it ranks nothing."
 
 
 def _blank(shown: RunImage, target: str, run: RunDescription) -> Iterator[str]:
     rows = [row for row in _methods(run) if row in shown.maps and not shown.maps[row].any()]
-    if said := _named(rows, run):
+    if names := _named(rows, run):
         yield (
-            f"No evidence for {printable(target)} by {said}: the map is zero everywhere. "
+            f"No evidence for {printable(target)} by {names}: the map is zero everywhere. "
             "That does not say that nothing is there."
         )
 

@@ -115,22 +115,24 @@ def _reasons(
 ) -> list[str]:
     """Why a redrawn image is not what the model saw; none if it is."""
     name, order, first = operator.name, ordered_by(protocols), protocols[0]
-    said = []
+    reasons = []
     if name not in PAINTED:
-        said.append(NOT_REDRAWN.get(name, f"the operator {name} cannot be redrawn"))
+        reasons.append(NOT_REDRAWN.get(name, f"the operator {name} cannot be redrawn"))
     if name in ONE_COLOUR and not painted:
-        said.append("the run kept no colours of removed patches")
+        reasons.append("the run kept no colours of removed patches")
     if name == "constant" and operator.title != first_constant(protocols):
-        said.append(f"the colour drawn is that of {first_constant(protocols)}")
+        reasons.append(f"the colour drawn is that of {first_constant(protocols)}")
     if protocol.unit != "patch":
-        said.append("the protocol removes single pixels, the page whole patches")
+        reasons.append("the protocol removes single pixels, the page whole patches")
     elif order is not None and (protocol.sign, protocol.ties) != (order.sign, order.ties):
-        said.append(f"the order drawn is that of {order.name}, whose rule for signs or ties differs")
+        reasons.append(f"the order drawn is that of {order.name}, whose rule for signs or ties differs")
     if protocol.tie_draws > 1:
-        said.append(f"the curve is the mean over {protocol.tie_draws} orders of tied patches; one is drawn")
+        reasons.append(
+            f"the curve is the mean over {protocol.tie_draws} orders of tied patches; one is drawn"
+        )
     if protocol.target != first.target:
-        said.append(f"the curve may follow another class than the maps shown, those of {first.name}")
-    return said
+        reasons.append(f"the curve may follow another class than the maps shown, those of {first.name}")
+    return reasons
 
 
 def _card(method: str, summary: Summary, methods: Sequence[MethodDescription]) -> Card:

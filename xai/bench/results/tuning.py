@@ -1,4 +1,4 @@
-"""Search the knobs of gradient-weighted attention, and measure what that gains on images not seen."""
+"""Search the knobs of gradient-weighted attention, and measure what that gains on held-out images."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -265,9 +265,9 @@ def _cross_validate(
     fold = np.array([fold_of[group] for group in groups])
     held_out, winners = np.empty(len(scores)), []
     for index in range(folds):
-        seen = fold != index
-        winners.append(int(_grouped_means(scores[seen], groups[seen]).argmax()))
-        held_out[~seen] = scores[~seen, winners[-1]]
+        others = fold != index
+        winners.append(int(_grouped_means(scores[others], groups[others]).argmax()))
+        held_out[~others] = scores[~others, winners[-1]]
     return held_out, winners
 
 

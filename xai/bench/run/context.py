@@ -104,8 +104,8 @@ class RunContext:
     @cached_property
     def stream(self) -> Stream:
         """Of perturbed images; a batch size that was halved stays halved."""
-        said = self.config.autocast
-        autocast = None if said is None else getattr(torch, said)
+        name = self.config.autocast
+        autocast = None if name is None else getattr(torch, name)
         return Stream(
             self.classifier, batch_size=self.config.batch_size, autocast=autocast, seed=self.config.seed
         )

@@ -114,7 +114,7 @@ def snapshot_maker(classifier: Classifier, protocols: Iterable[Protocol], seed: 
     ) -> ImageSnapshot:
         view = _drawn(sample)
         picture = _picture(sample, view)
-        said = None if entry.path is None else sha256_of(entry.path)
+        digest_of_file = None if entry.path is None else sha256_of(entry.path)
         return ImageSnapshot(
             index=index,
             id=entry.id,
@@ -127,7 +127,7 @@ def snapshot_maker(classifier: Classifier, protocols: Iterable[Protocol], seed: 
             seen=geometry.box,
             view=view,
             box=sample.box,
-            sha256=None if said == MISSING else said,
+            sha256=None if digest_of_file == MISSING else digest_of_file,
             input_hash=digest,
             logits=(),
             picture=picture,

@@ -30,7 +30,7 @@ class InputImage:
         pixels: (3, H, W) on the CPU.
         mask: (H, W) bool at the same resolution, True where it was tampered with; None if not known.
         digest: sha256 of the pixels.
-        logits: (classes,) the model's answer.
+        logits: (classes,) the model's logits.
         view: What a page shows of it, if that was asked for.
         extent: Whether its mask is `empty`, `full` or marks a `part` of it; None without a mask.
     """
@@ -59,7 +59,7 @@ def read_inputs(
     batches: Batches,
     take_snapshot: SnapshotMaker | None = None,
 ) -> tuple[list[InputImage], list[Exclusion]]:
-    """Read, preprocess and answer images; those that fail become exclusions.
+    """Read, preprocess images and ask the model; those that fail become exclusions.
 
     Args:
         classifier: Of the run.
@@ -80,12 +80,12 @@ def read_inputs(
     answered: list[InputImage] = []
     last: ModelError | None = None
     for same in by_shape(ready):
-        for one, logits in batches.run(partial(_answers, classifier), same):
+        for one, logits in batches.run(partial(_logits_of, classifier), same):
             if isinstance(logits, ModelError):
                 last = logits
                 excluded.append(Exclusion(one.id, "*", "*", _words(logits)))
             else:
-                answered.append(_with_answer(one, logits))
+                answered.append(_with_logits(one, logits))
     if last is not None and not answered:
         raise last
     return sorted(answered, key=lambda one: one.index), excluded
@@ -99,7 +99,7 @@ def by_shape(images: Sequence[InputImage]) -> list[list[InputImage]]:
     return list(groups.values())
 
 
-def _with_answer(one: InputImage, logits: Tensor) -> InputImage:
+def _with_logits(one: InputImage, logits: Tensor) -> InputImage:
     view = one.view and replace(one.view, logits=tuple(logits.tolist()))
     return replace(one, logits=logits, view=view)
 
@@ -118,8 +118,8 @@ def _view(
     if sample.mask is not None:
         if sample.mask.shape != sample.image.size[::-1]:
             raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
-        seen = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
-        mask, extent = torch.from_numpy(seen), extent_of(sample.mask, seen)
+        at_input = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
+        mask, extent = torch.from_numpy(at_input), extent_of(sample.mask, at_input)
     digest = sha256(pixels.numpy().tobytes()).hexdigest()
     return InputImage(
         index=index,
@@ -137,7 +137,7 @@ def _view(
     )
 
 
-def _answers(
+def _logits_of(
     classifier: Classifier, batch: Sequence[InputImage]
 ) -> list[tuple[InputImage, Tensor | ModelError]]:
     """Logits of each image, or why there are none."""
@@ -148,7 +148,7 @@ def _answers(
     except ModelError as error:
         if len(batch) == 1:
             return [(batch[0], error)]
-        return [answer for one in batch for answer in _answers(classifier, [one])]
+        return [answer for one in batch for answer in _logits_of(classifier, [one])]
 
 
 def _words(error: XaiError) -> str:

@@ -33,14 +33,14 @@ def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> n
     return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
 
 
-def extent_of(mask: np.ndarray, seen: np.ndarray) -> str:
+def extent_of(mask: np.ndarray, at_input: np.ndarray) -> str:
     """Whether a mask marks something: `empty`, `full` or `part`.
 
     Args:
         mask: (H, W) bool of the image.
-        seen: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing there.
+        at_input: The same at the model's input: what lies outside of a crop, or is too thin, marks nothing.
     """
-    if not seen.any():
+    if not at_input.any():
         return EMPTY
     return FULL if mask.all() else PART
 

@@ -204,8 +204,8 @@ def _identity(
     configurations: Sequence[MethodConfiguration],
     source: ImageSource,
 ) -> dict[str, Any]:
-    said = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
-    return said | {
+    settings = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
+    return settings | {
         "model": classifier.fingerprint,
         "autocast": config.autocast,
         "methods": {configuration.name: configuration.hash for configuration in configurations},

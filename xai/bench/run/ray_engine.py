@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from xai.bench.run.context import RunContext
 from xai.bench.run.engines import FinishedItem, RayOptions, ShardWork
 from xai.bench.run.plan import device_of
-from xai.bench.run.ray_worker import Worker, WorkerReport, answered
+from xai.bench.run.ray_worker import Expected, Worker, WorkerReport, result_or_error
 from xai.bench.run.store import Store
 from xai.core import ModelError, UsageError
 from xai.core.runtime import decisive
@@ -58,7 +58,7 @@ class RayEngine:
 
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """On all CPUs of the cluster; a task whose machine is lost is done again by Ray."""
-        task = self._ray.remote(answered).options(num_cpus=1)
+        task = self._ray.remote(result_or_error).options(num_cpus=1)
         most = 2 * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         under_way: dict[Any, int] = {}
         found: dict[int, Any] = {}
@@ -137,10 +137,10 @@ def _retry(
     task: _Task, report: WorkerReport, store: Store, queue: deque[_Task], retries: int
 ) -> Iterator[FinishedItem]:
     """Put what is left of a shard back, or give it up."""
-    said = {one.item.key for one in report.done}
-    written = [item for item in task.work.work_items if item.key not in said and store.has(item.key)]
+    reported = {one.item.key for one in report.done}
+    written = [item for item in task.work.work_items if item.key not in reported and store.has(item.key)]
     yield from map(FinishedItem, written)  # by a worker that died before it could say so
-    left = tuple(item for item in task.work.work_items if item.key not in said and item not in written)
+    left = tuple(item for item in task.work.work_items if item.key not in reported and item not in written)
     if not left:
         return
     deaths, reason = task.deaths + 1, str(report.crash)
@@ -168,7 +168,7 @@ class _Pool:
         self._actor = ray.remote(Worker).options(
             num_cpus=options.cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
         )
-        expected = {"versions": decisive(), "model": context.classifier.fingerprint}
+        expected = Expected(decisive(), context.classifier.fingerprint)
         sent = replace(context, plans=False)
         self._arguments = ray.put(sent), ray.put(expected), max(1, round(options.cpus))
         self._starting: dict[Any, Any] = {}  # promise → actor
@@ -179,8 +179,8 @@ class _Pool:
         self._looked, self._room = -inf, 0
         if not self.wanted:
             raise UsageError(
-                f"The cluster has no room for a worker, which needs {_said(self._resources)}: "
-                f"it has {_said(ray.cluster_resources())}.",
+                f"The cluster has no room for a worker, which needs {_listed(self._resources)}: "
+                f"it has {_listed(ray.cluster_resources())}.",
                 "Add machines, or ask for so many workers (--ray-workers) and wait until they join.",
             )
 
@@ -280,7 +280,7 @@ def _death(error: Exception) -> str:
     return f"its worker was lost ({type(error).__name__}: {text[:300]})"
 
 
-def _said(resources: Any) -> str:
+def _listed(resources: Any) -> str:
     return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
 
 
@@ -290,7 +290,7 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if options.address is None:
             cpus = options.workers and max(1, round(options.workers * options.cpus))

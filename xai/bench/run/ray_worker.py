@@ -27,6 +27,19 @@ class WorkerReport:
     crash: str | None = None
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a worker must share with the process that planned the run.
+
+    Args:
+        versions: Of what may change a number.
+        fingerprint: Of the model.
+    """
+
+    versions: dict[str, str]
+    fingerprint: str
+
+
 class Worker:
     """An actor's content.
 
@@ -36,7 +49,7 @@ class Worker:
         threads: Of torch on the CPU.
     """
 
-    def __init__(self, context: RunContext, expected: dict[str, Any], threads: int):
+    def __init__(self, context: RunContext, expected: Expected, threads: int):
         self._context, self._expected, self._threads = context, expected, threads
 
     def ready(self) -> WorkerReport:
@@ -47,8 +60,8 @@ class Worker:
             keep_freed_memory()
             torch.set_num_threads(self._threads)
             self._context.import_code()
-            _same("versions", self._expected["versions"], decisive())
-            _same("model", self._expected["model"], self._context.classifier.fingerprint)
+            _same("versions", self._expected.versions, decisive())
+            _same("model", self._expected.fingerprint, self._context.classifier.fingerprint)
         except XaiError as error:
             return WorkerReport(error=error)
         except Exception as error:
@@ -72,7 +85,7 @@ class Worker:
         return WorkerReport(tuple(done))
 
 
-def answered(function: Callable[[Any], Any], item: Any) -> tuple[Any, XaiError | None]:
+def result_or_error(function: Callable[[Any], Any], item: Any) -> tuple[Any, XaiError | None]:
     """The result, or the error that ends the run."""
     try:
         return function(item), None
