@@ -1,16 +1,19 @@
-"""A method, two metrics and an operator that xai finds by name once this package is installed."""
+"""A method, two metrics, an operator and models that xai finds by name once this package is installed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+import xai
 from xai.attention import attention_rows
 from xai.attr import MethodInfo, RecordedAttribution
 from xai.attr.recorded_attention import RecordedPass, TokenMaps
 from xai.metrics import Context, MetricInfo, register
 from xai.metrics.curves import CurveMetric, Intervals, curve_forwards
+from xai.models import LoadOptions, Source
 from xai.perturb import PixelOperator
 
 
@@ -95,3 +98,17 @@ class Maximum(PixelOperator):
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
         """(B, 3, H, W), one value for each image."""
         return pixels.amax(dim=(1, 2, 3), keepdim=True).expand_as(pixels)
+
+
+def load_shuffled(spec: str, options: LoadOptions) -> nn.Module:
+    """Any model with the entries of every parameter shuffled: its maps show what is owed to no learning."""
+    classifier = xai.load(spec)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return classifier
+
+
+shuffled = Source("shuffled:SPEC", "Another model with its weights shuffled.", load_shuffled)

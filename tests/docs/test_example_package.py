@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "docs" / "example-package"
 PROGRAM = """
 import sys
 import torch
+import xai
 from plain_vit import TinyViT
 from xai.attr import METHODS, create, list_methods
 from xai.metrics import METRICS, evaluate
@@ -35,6 +36,10 @@ torch.testing.assert_close(found["half_deletion"].curve[..., :5], found["deletio
 torch.testing.assert_close(found["half_deletion"].curve[..., -1], found["deletion"].curve[..., 4])
 white = make_operator("maximum").prepare(model, pixels, [0, 1])
 assert bool((white == pixels.amax((1, 2, 3))[:, None, None, None]).all())
+
+model, shuffled = xai.load("demo"), xai.load("shuffled:demo")
+large = torch.rand(1, 3, 224, 224)
+assert shuffled.labels == model.labels and not torch.allclose(shuffled(large), model(large))
 """
 
 
