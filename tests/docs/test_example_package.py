@@ -18,6 +18,7 @@ from xai.attr import METHODS, create, list_methods
 from xai.metrics import METRICS, evaluate
 from xai.perturb import OPERATORS, make_operator
 
+assert METHODS["saliency"].info.name == "saliency" and METHODS._offers is None  # own names ask no package
 assert "xai_example" not in sys.modules
 model, pixels = TinyViT(), torch.rand(2, 3, 32, 32)
 maps = create("value_weighted_attention", model).attribute_patches(pixels)
