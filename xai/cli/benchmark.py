@@ -66,6 +66,7 @@ def run(
     """
     from xai.bench import RayOptions, read_benchmark, run_benchmark
     from xai.bench.data.files import folder_of
+    from xai.core.language import gettext
 
     settings = read_benchmark(config, trust_code=trust_code)
     if dry_run:
@@ -82,8 +83,8 @@ def run(
                 settings, folder, progress=tell, engine=engine, ray=ray, trust_code=trust_code
             )
     except KeyboardInterrupt:
-        say(f"Interrupted. Finished units are kept in {folder}/.")
-        say_next("run the same command again; it goes on where it stopped.")
+        say(gettext("Interrupted. Finished work is kept in {folder}/.", folder=folder))
+        say_next(gettext("run the same command again; it goes on where it stopped."))
         raise typer.Exit(interrupted()) from None
     say(f"{result.work_items} units ({result.resumed} were done before), {result.forwards} forward passes, "
         f"{result.seconds:.0f} s.")  # fmt: skip
@@ -152,6 +153,7 @@ def compare(
 ) -> None:
     """Compare two runs image by image, where image, method, metric and protocol are the same."""
     from xai.bench import compare_runs
+    from xai.core.language import gettext
     from xai.stats import phrase_comparison, to_json
 
     pairs = compare_runs(first, second)
@@ -167,7 +169,8 @@ def compare(
          f"[{pair.comparison.low:+.4g}, {pair.comparison.high:+.4g}]", phrase_comparison(pair.comparison)]
         for pair in pairs
     ]  # fmt: skip
-    show_table(["method", "metric", "protocol", "difference", "95 % interval", "verdict"], rows)
+    header = [gettext("method"), gettext("metric"), gettext("protocol"), gettext("difference")]
+    show_table([*header, gettext("95 % interval"), gettext("verdict")], rows)
 
 
 @app.command()
@@ -243,6 +246,7 @@ def _summarise(where: str, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
     from xai.bench.data.files import folder_of, written_through
     from xai.core.files import write_bytes
+    from xai.core.language import gettext
     from xai.report.render import write_pictures
     from xai.stats import mask_warning
 
@@ -257,17 +261,30 @@ def _summarise(where: str, as_json: bool) -> None:
     else:
         _show_verdicts(found)
     for one in found.mask_warnings:
-        say(f"Warning: {mask_warning(one)}")
-    say(f"Wrote {run / 'summary.md'}, and pictures to {run / 'pictures'}/.")
+        say(gettext("Warning: {warning}", warning=mask_warning(one)))
+    say(
+        gettext(
+            "Wrote {summary}, and pictures to {pictures}/.",
+            summary=run / "summary.md",
+            pictures=run / "pictures",
+        )
+    )
     say_next(f"xai report {run}")
 
 
 def _show_verdicts(found: "Summary") -> None:
+    from xai.core.language import gettext, ngettext
     from xai.stats import phrase
 
     for part in found.parts[:1]:
-        show(f"{part.metric} under {part.protocol}, {part.analysis.images} images, "
-             f"{'higher' if part.higher_is_better else 'lower'} is better:\n")  # fmt: skip
+        title = gettext(
+            "{metric} under {protocol}, {images}, {direction}:",
+            metric=part.metric,
+            protocol=part.protocol,
+            images=ngettext("{n} image", "{n} images", part.analysis.images),
+            direction=gettext("higher is better") if part.higher_is_better else gettext("lower is better"),
+        )
+        show(f"{title}\n")
         rows = [
             [
                 one.name,
@@ -278,7 +295,8 @@ def _show_verdicts(found: "Summary") -> None:
             ]
             for one in part.analysis.ranked
         ]
-        show_table(["method", "mean", "95 % interval", "mean rank", "against random"], rows)
+        header = [gettext("method"), gettext("mean"), gettext("95 % interval"), gettext("mean rank")]
+        show_table([*header, gettext("against random")], rows)
 
 
 @contextmanager

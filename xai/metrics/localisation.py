@@ -37,7 +37,7 @@ def _of_mask(name: str, reference: str, summary: str) -> MetricInfo:
     _of_mask(
         "pointing_game",
         "Zhang et al. 2016, arXiv 1608.00507",
-        "Whether the centre of the most relevant patch lies in the mask; ties count by their share.",
+        summary="Whether the centre of the most relevant patch lies in the mask; ties count by their share.",
     )
 )
 def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
@@ -75,7 +75,7 @@ def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Ten
     _of_mask(
         "mass_accuracy",
         "Arras et al. 2020, arXiv 2003.07258",
-        "Share of the positive relevance that lies inside the mask.",
+        summary="Share of the positive relevance that lies inside the mask.",
     )
 )
 def mass_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def mass_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
     _of_mask(
         "rank_accuracy",
         "Arras et al. 2020, arXiv 2003.07258",
-        "Share of the mask among as many most relevant pixels as the mask has.",
+        summary="Share of the mask among as many most relevant pixels as the mask has.",
     )
 )
 def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
     _of_mask(
         "iou",
         "intersection over union at the threshold that keeps the mask's area",
-        "Overlap of the mask with the most relevant region of the same area.",
+        summary="Overlap of the mask with the most relevant region of the same area.",
     )
 )
 def iou(relevance: Tensor, mask: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def iou(relevance: Tensor, mask: Tensor) -> Tensor:
     _of_mask(
         "average_precision",
         "step-wise average precision over patches, as scikit-learn's",
-        "Area under precision and recall of finding the masked patches by relevance.",
+        summary="Area under precision and recall of finding the masked patches by relevance.",
     )
 )
 def average_precision(relevance: Tensor, mask: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
 def no_evidence(rows: Mapping[str, Explanation]) -> list[str]:
     """On maps that are zero everywhere."""
     return [
-        _zero(words.short(label), row if len(rows) > 1 else None)
+        zero_map(words.short(label), row if len(rows) > 1 else None)
         for row, found in rows.items()
         for label, values in found.maps.items()
         if not values.any()
@@ -192,7 +192,8 @@ def _no_better(removal: Removal) -> bool:
     return removal.top >= float(np.mean(removal.random))
 
 
-def _zero(label: str, method: str | None) -> str:
+def zero_map(label: str, method: str | None) -> str:
+    """On a map that is zero everywhere; the method is named where there are several."""
     zero = (
         gettext("No evidence for {label}: the map is zero everywhere.", label=label)
         if method is None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
+from xai.core.language import current_language, gettext, gettext_noop, joined, listed, ngettext, pgettext
 from xai.report.outcomes import SIGNS, TONES, outcome_of, ranked
 from xai.report.payload import Page
 from xai.report.rankings import Ranking, counted, ranking_of
@@ -96,7 +96,7 @@ def findings_of(page: Page) -> Findings | None:
     """What the page's summary says; None for pages without a benchmark."""
     if page.summary is None:
         return None
-    summary = page.summary.as_dict()
+    summary = page.summary.as_dict(current_language())
     return Findings(
         about=_images(summary["images"], page.shown[1]),
         warnings=warnings(summary),

@@ -16,17 +16,15 @@ from xai.stats.results import Analysis, Comparison, MethodSummary
 from xai.stats.words import notes_of, phrase, phrase_comparison
 
 
-def to_json(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON holds them; what is not finite becomes None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: to_json(getattr(value, one.name)) for one in fields(value)} | _more(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value.value if isinstance(value, Enum) else value
+def to_json(value: Any, lang: str = DEFAULT) -> Any:
+    """Dataclasses, mappings and sequences as JSON holds them; what is not finite becomes None.
+
+    Args:
+        value: The result.
+        lang: Of the sentences: English where programs read them, whatever language a person asked for.
+    """
+    with language(lang):
+        return _plain(value)
 
 
 def from_json(kind: Any, content: Any) -> Any:
@@ -58,7 +56,18 @@ def from_json(kind: Any, content: Any) -> Any:
     })  # fmt: skip
 
 
-@language(DEFAULT)  # programs read it: the same sentences whatever language the person asked for
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)} | _more(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.value if isinstance(value, Enum) else value
+
+
 def _more(value: Any) -> dict[str, Any]:
     """What JSON says beside, or instead of, the fields of a result."""
     if isinstance(value, Analysis):

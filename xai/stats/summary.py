@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xai.core.language import gettext, language
+from xai.core.language import DEFAULT, gettext, language
 from xai.stats.curves import Band
 from xai.stats.results import Agreement, Analysis, SplitHalf
 from xai.stats.serial import from_json, to_json
@@ -199,10 +199,10 @@ class Summary:
     provenance: Mapping[str, Any]
     mask_warnings: tuple[MaskWarning, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, with sentences in English; what is undefined is None."""
-        with language("en"):
-            return to_json(self) | {"warnings": [mask_warning(one) for one in self.mask_warnings]}
+    def as_dict(self, lang: str = DEFAULT) -> dict[str, Any]:
+        """JSON-ready, with sentences in English if no other language is asked for; undefined is None."""
+        with language(lang):
+            return to_json(self, lang) | {"warnings": [mask_warning(one) for one in self.mask_warnings]}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Summary":

@@ -15,7 +15,7 @@ from xai.core.language import language
 from xai.report import write_page
 
 KINDS = {"explanation": explanation_page, "comparison": comparison_page, "benchmark": benchmark_page}
-NAMES = {"px", "ms", "xai", "inferno", "viridis", "cividis"}
+NAMES = {"px", "ms", "xai", "true", "null", "none", "inferno", "viridis", "cividis"}
 MARKED = re.compile(r"⟦[^⟦⟧]*⟧|⟦[^⟦⟧]*$|^[^⟦⟧]*⟧")  # elements inside of a sentence cut it into texts
 WORD = re.compile(r"[^\W\d_]{2,}")
 # whatever a reader sees or hears: texts, options and descriptions, one per entry

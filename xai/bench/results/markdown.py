@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from xai.bench.data.files import Folder, folder_of, write_bytes
+from xai.core.language import gettext, joined, language, ngettext, pgettext
 from xai.metrics import METRICS
 from xai.stats import Agreement, MethodSummary, MetricResult, Summary, mask_warning, short
 from xai.stats.words import notes_of
@@ -12,38 +13,53 @@ from xai.stats.words import notes_of
 SHOWN = 10  # excluded images per reason
 
 
-def write_summary(summary: Summary, path: str | Folder) -> None:
-    """Write the summary as a Markdown file."""
-    write_bytes(folder_of(path), to_markdown(summary).encode())
+def write_summary(summary: Summary, path: str | Folder, lang: str | None = None) -> None:
+    """Write the summary as a Markdown file, in a language or in the current one."""
+    write_bytes(folder_of(path), to_markdown(summary, lang).encode())
 
 
-def to_markdown(summary: Summary) -> str:
-    """The whole summary."""
+def to_markdown(summary: Summary, lang: str | None = None) -> str:
+    """The whole summary, in a language or in the current one.
+
+    Raises:
+        UsageError: There is no such language.
+    """
+    with language(lang):
+        return "\n\n".join(block for block in _blocks(summary) if block) + "\n"
+
+
+def _blocks(summary: Summary) -> list[str]:
     done, total = summary.units
-    part = "" if done == total else f" **Unfinished: {done} of {total} units.**"
-    blocks = [
+    images = ngettext("{n} image", "{n} images", summary.images)
+    methods = ngettext("{n} method", "{n} methods", len(summary.methods))
+    counts = gettext("{images}, {methods}.", images=images, methods=methods)
+    unfinished = gettext("**Unfinished: {done} of {total} items.**", done=done, total=total)
+    return [
         f"# {summary.name}",
-        f"{summary.images} images, {len(summary.methods)} rows.{part}",
-        *[f"**Warning:** {mask_warning(one)}" for one in summary.mask_warnings],
-        "## Verdicts",
+        joined([counts, "" if done == total else unfinished]),
+        *[gettext("**Warning:** {warning}", warning=mask_warning(one)) for one in summary.mask_warnings],
+        _heading(gettext("Verdicts")),
         *_verdicts(summary),
-        "## Rankings",
+        _heading(gettext("Rankings")),
         *_rankings(summary),
         *_kinds(summary),
-        "## Controls and agreement",
+        _heading(gettext("Controls and agreement")),
         *_agreements(summary),
-        "## Cost",
+        _heading(gettext("Cost")),
         _cost(summary),
-        "## Provenance",
+        _heading(gettext("Provenance")),
         *_provenance(summary),
-        "## Exclusions",
+        _heading(gettext("Exclusions")),
         *_exclusions(summary),
     ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _heading(text: str) -> str:
+    return f"## {text}"
 
 
 def _verdicts(summary: Summary) -> Iterator[str]:
-    """A table per protocol: what each metric says of each row."""
+    """A table per protocol: what each metric says of each method."""
     for protocol in dict.fromkeys(part.protocol for part in summary.parts):
         parts = [p for p in summary.parts if p.protocol == protocol and p.analysis.reference is not None]
         if not parts:
@@ -51,16 +67,25 @@ def _verdicts(summary: Summary) -> Iterator[str]:
         said = [{one.name: one for one in part.analysis.methods} for part in parts]
         names = {name: one for part in said for name, one in part.items()}
         rows = [
-            [_named(one), *[short(part[name].verdict) if name in part else "no score" for part in said]]
+            [
+                _named(one),
+                *[short(part[name].verdict) if name in part else gettext("no score") for part in said],
+            ]
             for name, one in names.items()
             if name not in {part.analysis.reference for part in parts}
         ]
         if len({cell for row in rows for cell in row[1:]}) == 1 < len(rows):
-            metrics = ", ".join(part.metric for part in parts)
-            yield f"Under **{protocol}**, every row by {metrics} beside random maps: {rows[0][1]}."
+            yield gettext(
+                "Under **{protocol}**, every method by {metrics} beside random maps: {verdict}.",
+                protocol=protocol,
+                metrics=gettext(", ").join(part.metric for part in parts),
+                verdict=rows[0][1],
+            )
             continue
-        yield f"Compared with random maps under **{protocol}**, p by Holm over the rows:"
-        yield _table(["row", *[f"{part.metric} ({_direction(part)})" for part in parts]], rows)
+        yield gettext(
+            "Compared with random maps under **{protocol}**, p by Holm over the methods:", protocol=protocol
+        )
+        yield _table([gettext("method"), *[f"{part.metric} ({_direction(part)})" for part in parts]], rows)
     found = [note for part in summary.parts for note in notes_of(part.analysis)]
     yield "\n".join(f"- {note}" for note in dict.fromkeys(found))
 
@@ -70,37 +95,68 @@ def _rankings(summary: Summary) -> Iterator[str]:
         analysis, greedy = part.analysis, part.greedy
         percent = f"{100 * (1 - analysis.alpha):g} %"
         yield f"### {part.metric}, {part.protocol}"
-        yield (
-            f"{_direction(part).capitalize()}. {METRICS[part.metric].summary} "
-            f"Protocol hash `{part.protocol_hash}`, "
-            f"{_count(analysis.images, 'image')}"
-            + ("" if analysis.unit == "image" else f" in {_count(analysis.blocks, 'group')}")
-            + "."
-        )
-        header = ["row", "mean", percent, "mean rank", "P(best)", "better than random on", "p (Holm)"]
-        header += ["ties", "saturated"] + ([f"mean on {_count(greedy.images, 'image')}"] if greedy else [])
+        yield _about(part)
+        header = [gettext("method"), gettext("mean"), percent, gettext("mean rank"), gettext("P(best)")]
+        header += [gettext("better than random on"), gettext("p (Holm)"), gettext("ties")]
+        header += [pgettext("images", "saturated")]
+        if greedy:
+            header.append(ngettext("mean on {n} image", "mean on {n} images", greedy.images))
         rows = [_ranking_row(part, one) for one in analysis.ranked]
         if greedy:
-            row = ["*greedy order (strong reference)*", *[""] * (len(header) - 2), _number(greedy.mean)]
+            row = [
+                f"*{gettext('greedy order (strong reference)')}*",
+                *[""] * (len(header) - 2),
+                _number(greedy.mean),
+            ]
             rows.append(row)
         yield _table(header, rows)
-        said = []
-        if analysis.friedman:
-            said.append(
-                f"Friedman p={analysis.friedman.p:.2g}, Kendall's W={analysis.friedman.kendall_w:.2f}."
-            )
-        if analysis.critical_difference:
-            said.append(f"Critical difference of mean ranks (Nemenyi): {analysis.critical_difference:.2f}.")
-        said.append(_apart(part))
-        if part.split_half.splits:
-            said.append(f"Kendall τ between random halves of the images: {part.split_half.mean:.2f}.")
-        if part.saturated_images:
-            said.append(f"{part.saturated_images} images are saturated for every row and rank nothing.")
-        yield " ".join(said)
+        yield joined(_remarks(part))
         for label, stratum in part.strata.items():
-            means = ", ".join(f"{one.name} {_number(one.mean)}" for one in stratum.ranked)
+            means = gettext(", ").join(f"{one.name} {_number(one.mean)}" for one in stratum.ranked)
             if means:
-                yield f"Only {label} ({_count(stratum.images, 'image')}): {means}."
+                images = ngettext("{n} image", "{n} images", stratum.images)
+                yield gettext("Only {label} ({images}): {means}.", label=label, images=images, means=means)
+
+
+def _about(part: MetricResult) -> str:
+    analysis = part.analysis
+    images = ngettext("{n} image", "{n} images", analysis.images)
+    if analysis.unit == "group":
+        groups = ngettext("{n} group", "{n} groups", analysis.blocks)
+        images = gettext("{images} in {groups}", images=images, groups=groups)
+    return joined(
+        [
+            gettext("{direction}.", direction=_direction(part).capitalize()),
+            gettext(METRICS[part.metric].summary),
+            gettext("Protocol hash `{hash}`, {images}.", hash=part.protocol_hash, images=images),
+        ]
+    )
+
+
+def _remarks(part: MetricResult) -> Iterator[str]:
+    analysis = part.analysis
+    if analysis.friedman:
+        yield gettext(
+            "Friedman p={p}, Kendall's W={w}.",
+            p=f"{analysis.friedman.p:.2g}",
+            w=f"{analysis.friedman.kendall_w:.2f}",
+        )
+    if analysis.critical_difference:
+        yield gettext(
+            "Critical difference of mean ranks (Nemenyi): {difference}.",
+            difference=f"{analysis.critical_difference:.2f}",
+        )
+    yield _apart(part)
+    if part.split_half.splits:
+        yield gettext(
+            "Kendall τ between random halves of the images: {tau}.", tau=f"{part.split_half.mean:.2f}"
+        )
+    if part.saturated_images:
+        yield ngettext(
+            "{n} image saturated for every method ranks nothing.",
+            "{n} images saturated for every method rank nothing.",
+            part.saturated_images,
+        )
 
 
 def _kinds(summary: Summary) -> Iterator[str]:
@@ -108,17 +164,20 @@ def _kinds(summary: Summary) -> Iterator[str]:
     parts = [part for part in summary.parts if any(one.methods for one in part.kinds.values())]
     if parts:
         percent = f"{100 * (1 - parts[0].analysis.alpha):g} %"
-        yield "## By kind of manipulation"
-        yield (
-            f"Mean and {percent} interval over the images of one kind alone: the controls, and the methods "
-            "that lead over all images."
+        yield _heading(gettext("By kind of manipulation"))
+        yield gettext(
+            "Mean and {level} interval over the images of one kind alone: the controls, and the methods that "
+            "lead over all images.",
+            level=percent,
         )
     for part in parts:
         kinds = {kind: one for kind, one in part.kinds.items() if one.methods}
         found = [{method.name: method for method in one.methods} for one in kinds.values()]
-        yield f"### {part.metric} by kind, {part.protocol}"
+        title = gettext("{metric} by kind, {protocol}", metric=part.metric, protocol=part.protocol)
+        yield f"### {title}"
+        counts = [ngettext("{n} image", "{n} images", one.images) for one in kinds.values()]
         yield _table(
-            ["row", *[f"{kind} ({_count(one.images, 'image')})" for kind, one in kinds.items()]],
+            [gettext("method"), *[f"{kind} ({count})" for kind, count in zip(kinds, counts, strict=True)]],
             [
                 [_named(one), *[_with_interval(kind.get(one.name)) for kind in found]]
                 for one in part.analysis.leading
@@ -152,7 +211,14 @@ def _ranking_row(part: MetricResult, one: MethodSummary) -> list[str]:
 def _apart(part: MetricResult) -> str:
     pairs = [p for p in part.analysis.pairs if part.analysis.reference not in (p.first, p.second)]
     apart = sum(pair.distinguishable for pair in pairs)
-    return f"{apart} of {len(pairs)} pairs of rows can be told apart (Wilcoxon, Holm)." if pairs else ""
+    if not pairs:
+        return ""
+    return ngettext(
+        "{apart} of {n} pair of methods can be told apart (Wilcoxon, Holm).",
+        "{apart} of {n} pairs of methods can be told apart (Wilcoxon, Holm).",
+        len(pairs),
+        apart=apart,
+    )
 
 
 def _agreements(summary: Summary) -> Iterator[str]:
@@ -162,17 +228,24 @@ def _agreements(summary: Summary) -> Iterator[str]:
                 name,
                 _number(one.clean),
                 _number(one.baseline),
-                "" if one.kept is None else f"{one.kept} of {one.images}",
+                "" if one.kept is None else gettext("{n} of {total}", n=one.kept, total=one.images),
             ]
             for name, one in summary.answers.items()
         ]
-        yield "The model's value of the followed class, with all evidence and with none:"
-        yield _table(["protocol", "f(x)", "f(baseline)", "class kept with nothing left"], rows)
+        yield gettext("The model's value of the followed class, with all evidence and with none:")
+        header = [gettext("protocol"), "f(x)", "f(baseline)", gettext("class kept with nothing left")]
+        yield _table(header, rows)
     for metric, agreement in summary.stability.items():
-        yield f"Kendall τ of the methods' rankings by **{metric}** between protocols (controls left out):"
+        yield gettext(
+            "Kendall τ of the methods' rankings by **{metric}** between protocols (controls left out):",
+            metric=metric,
+        )
         yield _matrix(agreement)
     for protocol, agreement in summary.agreement.items():
-        yield f"Kendall τ of the methods' rankings between metrics under **{protocol}** (controls left out):"
+        yield gettext(
+            "Kendall τ of the methods' rankings between metrics under **{protocol}** (controls left out):",
+            protocol=protocol,
+        )
         yield _matrix(agreement)
 
 
@@ -186,7 +259,8 @@ def _cost(summary: Summary) -> str:
         ]
         for name, one in summary.cost.items()
     ]
-    header = ["row", "ms per image (median)", "passes at defaults (forward+backward)", "peak MiB"]
+    header = [gettext("method"), gettext("ms per image (median)")]
+    header += [gettext("passes at defaults (forward+backward)"), gettext("peak MiB")]
     return _table(header, rows)
 
 
@@ -194,24 +268,37 @@ def _provenance(summary: Summary) -> Iterator[str]:
     about = summary.provenance
     model = about.get("model", {})
     versions = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
-    end = about.get("end")
-    lines = [
-        f"- model: {model.get('name')}, fingerprint `{str(model.get('fingerprint'))[:16]}`, "
-        f"{about.get('dtype')}, autocast {about.get('autocast') or 'off'}",
-        f"- device: {about.get('device')}, {about.get('threads')} threads, {about.get('platform')}",
-        f"- image processing: {about.get('processor')}",
-        f"- seed {about.get('seed')}, batch size {about.get('batch_size')}",
-        f"- last session: {about.get('start')} to {end or 'not ended'}",
-        f"- {versions}",
+    facts = [
+        gettext(
+            "model: {name}, fingerprint `{fingerprint}`, {dtype}, autocast {autocast}",
+            name=model.get("name"),
+            fingerprint=str(model.get("fingerprint"))[:16],
+            dtype=about.get("dtype"),
+            autocast=about.get("autocast") or pgettext("autocast", "off"),
+        ),
+        gettext(
+            "device: {device}, {threads} threads, {platform}",
+            device=about.get("device"),
+            threads=about.get("threads"),
+            platform=about.get("platform"),
+        ),
+        gettext("image processing: {processor}", processor=about.get("processor")),
+        gettext("seed {seed}, batch size {size}", seed=about.get("seed"), size=about.get("batch_size")),
+        gettext(
+            "last session: {start} to {end}",
+            start=about.get("start"),
+            end=about.get("end") or gettext("not ended"),
+        ),
+        versions,
     ]
-    yield "\n".join(lines)
+    yield "\n".join(f"- {one}" for one in facts)
     rows = [[str(one["name"]), f"`{one['hash']}`", str(one["reference"])] for one in summary.protocols]
-    yield _table(["protocol", "hash", "source"], rows)
+    yield _table([gettext("protocol"), gettext("hash"), gettext("source")], rows)
 
 
 def _exclusions(summary: Summary) -> Iterator[str]:
     if not summary.exclusions:
-        yield "None."
+        yield pgettext("exclusions", "None.")
         return
     counts = Counter((one.method, one.protocol, one.reason) for one in summary.exclusions)
     rows = []
@@ -221,9 +308,12 @@ def _exclusions(summary: Summary) -> Iterator[str]:
             for one in summary.exclusions
             if (one.method, one.protocol, one.reason) == (method, protocol, reason)
         ]
-        more = f" and {count - SHOWN} more" if count > SHOWN else ""
-        rows.append([str(count), method, protocol, reason, ", ".join(names[:SHOWN]) + more])
-    yield _table(["images", "row", "protocol", "reason", "which"], rows)
+        which = gettext(", ").join(names[:SHOWN])
+        if count > SHOWN:
+            which = gettext("{names} and {n} more", names=which, n=count - SHOWN)
+        rows.append([str(count), method, protocol, reason, which])
+    header = [gettext("images"), gettext("method"), gettext("protocol"), gettext("reason"), gettext("which")]
+    yield _table(header, rows)
 
 
 def _matrix(agreement: Agreement) -> str:
@@ -240,15 +330,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _named(one: MethodSummary) -> str:
-    return f"*{one.name}* (control)" if one.control else one.name
+    return gettext("{name} (control)", name=f"*{one.name}*") if one.control else one.name
 
 
 def _direction(part: MetricResult) -> str:
-    return "higher is better" if part.higher_is_better else "lower is better"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return gettext("higher is better") if part.higher_is_better else gettext("lower is better")
 
 
 def _number(value: float | None) -> str:

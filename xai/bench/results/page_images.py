@@ -15,10 +15,11 @@ from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.plan import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
 from xai.core.errors import printable
+from xai.core.language import gettext
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units
-from xai.report.caveats import answer, blind, no_better
+from xai.report.caveats import answer, blind, no_better, zero_map
 from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
 from xai.report.text import percent
@@ -259,11 +260,13 @@ def _caveats(
         yield from squashed(Geometry(size, image.seen), snapshot.input_size)
     failures = {one.method: one.reason for one in excluded if one.method != "*"}
     for name, reason in failures.items():
-        yield f"{name} failed on this image: {reason}."
+        yield gettext("{method} failed on this image: {reason}.", method=name, reason=reason)
     if snapshot is None:
-        yield "The run kept no picture of this image: the maps lie on plain ground. Running it again adds it."
+        yield gettext(
+            "The run kept no picture of this image: the maps lie on plain ground. Running it again adds it."
+        )
     if not shown.maps:
-        yield "The run kept no maps of this image."
+        yield gettext("The run kept no maps of this image.")
 
 
 def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
@@ -273,9 +276,13 @@ def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
         mine = [one for one in mine if one.metric != "insertion"] or mine
         limit = SURE.get(protocol.value)
         if mine and limit is not None and mine[0].baseline > limit:
-            yield (
-                f"Under {protocol.name} the model still says {mine[0].target} with every patch removed "
-                f"({protocol.value} {mine[0].baseline:.3g}): deletion cannot take that answer away."
+            yield gettext(
+                "Under {protocol} the model still predicts {label} with every patch removed ({value} "
+                "{number}): deletion cannot take that prediction away.",
+                protocol=protocol.name,
+                label=mine[0].target,
+                value=protocol.value,
+                number=f"{mine[0].baseline:.3g}",
             )
 
 
@@ -284,16 +291,17 @@ def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
         mine = [one for one in records if one.protocol == protocol.name]
         rows = {one.method for one in mine if one.saturated and one.metric == mine[0].metric}
         if names := _named([row for row in _methods(run) if row in rows], run):
-            yield f"Under {protocol.name} the curve of {names} hardly moves: it ranks nothing."
+            yield gettext(
+                "Under {protocol} the curve of {methods} hardly moves: it ranks nothing.",
+                protocol=protocol.name,
+                methods=names,
+            )
 
 
 def _blank(shown: RunImage, target: str, run: RunDescription) -> Iterator[str]:
     rows = [row for row in _methods(run) if row in shown.maps and not shown.maps[row].any()]
     if names := _named(rows, run):
-        yield (
-            f"No evidence for {printable(target)} by {names}: the map is zero everywhere. "
-            "That does not say that nothing is there."
-        )
+        yield zero_map(printable(target), names)
 
 
 def _tied(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
@@ -303,7 +311,10 @@ def _tied(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
     ties = {one.method: one.tie_fraction for one in records if one.protocol == name}
     found = [f"{row} ({percent(ties[row])})" for row in _methods(run) if ties.get(row, 0.0) > TIED]
     if found:
-        yield f"Most patches are tied, and chance orders them, in the map of {', '.join(found)}."
+        yield gettext(
+            "Most patches are tied, and chance orders them, in the map of {methods}.",
+            methods=gettext(", ").join(found),
+        )
 
 
 def _methods(run: RunDescription) -> list[str]:
@@ -313,8 +324,8 @@ def _methods(run: RunDescription) -> list[str]:
 
 def _named(rows: Sequence[str], run: RunDescription) -> str:
     if len(rows) == len(_methods(run)) > 1:
-        return "every method"
-    return ", ".join(rows)
+        return gettext("every method")
+    return gettext(", ").join(rows)
 
 
 def _uri(kind: str, content: bytes) -> str:

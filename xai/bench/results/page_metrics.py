@@ -7,38 +7,50 @@ from xai.attr import METHODS
 from xai.bench.config.method_configurations import RANDOM
 from xai.bench.run.description import MethodDescription, OperatorDescription, ProtocolDescription
 from xai.bench.run.image_snapshots import ONE_COLOUR
+from xai.core.language import gettext, gettext_noop
 from xai.metrics import METRICS
 from xai.report.cards import card_of
 from xai.report.payload import Card, Measurement, PageMetric
 from xai.stats import MethodSummary, MetricResult, Summary
 
 PAINTED = {
-    "token": "removed patches are masked in the model's attention, and nothing is put in their place",
-    "mean": "removed patches have the mean colour of the model's input",
-    "minimum": "removed patches have the smallest value of the model's input, as nearly as screens show it",
-    "constant": "removed patches have one colour, the same in all images",
+    "token": gettext_noop(
+        "removed patches are masked in the model's attention, and nothing is put in their place"
+    ),
+    "mean": gettext_noop("removed patches have the mean colour of the model's input"),
+    "minimum": gettext_noop(
+        "removed patches have the smallest value of the model's input, as nearly as screens show it"
+    ),
+    "constant": gettext_noop("removed patches have one colour, the same in all images"),
 }
 NOT_REDRAWN = {
-    "blur": "for the model, removed patches were blurred",
-    "rise_blur": "for the model, removed patches were blurred",
-    "noise": "for the model, removed patches were other noise",
-    "road": "for the model, removed patches were filled in from their neighbours",
+    "blur": gettext_noop("for the model, removed patches were blurred"),
+    "rise_blur": gettext_noop("for the model, removed patches were blurred"),
+    "noise": gettext_noop("for the model, removed patches were other noise"),
+    "road": gettext_noop("for the model, removed patches were filled in from their neighbours"),
 }
 ON_CARDS = ("class_sensitivity", "randomization", "sensitivity_max", "infidelity")
 READINGS = {  # up to which value a number says what
     "class_sensitivity": (
-        (0.05, "the map hardly changes with the class"),
-        (0.4, "the map changes with the class"),
-        (0.6, "the maps of two classes have little in common"),
-        (inf, "where the map of one class is high, that of another is low"),
+        (0.05, gettext_noop("the map hardly changes with the class")),
+        (0.4, gettext_noop("the map changes with the class")),
+        (0.6, gettext_noop("the maps of two classes have little in common")),
+        (inf, gettext_noop("where the map of one class is high, that of another is low")),
     ),
     "randomization": (
-        (0.2, "the map is lost with what the model has learned"),
+        (0.2, gettext_noop("the map is lost with what the model has learned")),
         (
             0.6,
-            "some of the map survives in a destroyed model: that part shows nothing the model has learned",
+            gettext_noop(
+                "some of the map survives in a destroyed model: that part shows nothing the model has learned"
+            ),
         ),
-        (inf, "the map survives in a destroyed model: it shows little of what the model has learned"),
+        (
+            inf,
+            gettext_noop(
+                "the map survives in a destroyed model: it shows little of what the model has learned"
+            ),
+        ),
     ),
 }
 
@@ -65,7 +77,7 @@ def page_metric(
             "key": key_of(part.metric, part.protocol),
             "metric": part.metric,
             "protocol": part.protocol,
-            "meaning": METRICS[part.metric].summary,
+            "meaning": gettext(METRICS[part.metric].summary),
         }
     )
     if protocol is None or METRICS[part.metric].needs != "perturbation":
@@ -73,14 +85,15 @@ def page_metric(
     inserts = part.metric == "insertion"
     operator = (inserts and protocol.insertion_operator) or protocol.operator
     reasons = _reasons(protocol, operator, protocols, painted)
-    phrase = PAINTED.get(operator.name) or NOT_REDRAWN.get(operator.name, "")
+    phrase = PAINTED.get(operator.name) or NOT_REDRAWN.get(operator.name)
+    painted_words = [] if phrase is None else [gettext(phrase)]
     return found.model_copy(
         update={
             "fractions": list(fractions),
             "inserts": inserts,
             "operator": operator.name,
             "exact": bool(fractions) and not reasons,
-            "redrawn": "; ".join([phrase, *reasons] if phrase not in reasons else reasons),
+            "redrawn": gettext("; ").join(dict.fromkeys([*painted_words, *reasons])),
         }
     )
 
@@ -117,21 +130,32 @@ def _reasons(
     name, order, first = operator.name, ordered_by(protocols), protocols[0]
     reasons = []
     if name not in PAINTED:
-        reasons.append(NOT_REDRAWN.get(name, f"the operator {name} cannot be redrawn"))
+        other = gettext("the operator {name} cannot be redrawn", name=name)
+        reasons.append(gettext(NOT_REDRAWN[name]) if name in NOT_REDRAWN else other)
     if name in ONE_COLOUR and not painted:
-        reasons.append("the run kept no colours of removed patches")
+        reasons.append(gettext("the run kept no colours of removed patches"))
     if name == "constant" and operator.title != first_constant(protocols):
-        reasons.append(f"the colour drawn is that of {first_constant(protocols)}")
+        reasons.append(gettext("the colour drawn is that of {name}", name=first_constant(protocols)))
     if protocol.unit != "patch":
-        reasons.append("the protocol removes single pixels, the page whole patches")
+        reasons.append(gettext("the protocol removes single pixels, the page whole patches"))
     elif order is not None and (protocol.sign, protocol.ties) != (order.sign, order.ties):
-        reasons.append(f"the order drawn is that of {order.name}, whose rule for signs or ties differs")
+        reasons.append(
+            gettext(
+                "the order drawn is that of {name}, whose rule for signs or ties differs", name=order.name
+            )
+        )
     if protocol.tie_draws > 1:
         reasons.append(
-            f"the curve is the mean over {protocol.tie_draws} orders of tied patches; one is drawn"
+            gettext(
+                "the curve is the mean over {n} orders of tied patches; one is drawn", n=protocol.tie_draws
+            )
         )
     if protocol.target != first.target:
-        reasons.append(f"the curve may follow another class than the maps shown, those of {first.name}")
+        reasons.append(
+            gettext(
+                "the curve may follow another class than the maps shown, those of {name}", name=first.name
+            )
+        )
     return reasons
 
 
