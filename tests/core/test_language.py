@@ -71,7 +71,7 @@ def marked():
 def test_every_marked_sentence_is_translated(code, marked):
     found = translations.catalogue_of(code)
     missing = [one.id for one in marked if one.id and found.get(one.id, one.context) is None]
-    assert missing == [], RENEW
+    assert set(map(str, missing)) <= SUMMARIES, RENEW
     assert set(translations.untranslated(found)) <= SUMMARIES, RENEW
 
 
