@@ -16,6 +16,7 @@ from xai.report.script import CALL, literals
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "xai" / "core" / "locale"
 MARKS = ("gettext", "ngettext", "pgettext", "gettext_noop")
+DESCRIBED = ("MethodInfo", "MetricInfo", "_of_mask")  # their summaries are sentences of pages
 KEYWORDS = DEFAULT_KEYWORDS | {"gettext_noop": None}
 HEAD = {
     "project": "vit-xai",
@@ -43,15 +44,16 @@ OPTIONS = {
 
 
 def from_python(file, keywords, comment_tags, options) -> Iterator[tuple]:
-    """Babel extraction method: every call of a mark, wherever it stands, and every `summary`."""
+    """Babel extraction method: every call of a mark, wherever it stands, and summaries of methods."""
     for node in ast.walk(ast.parse(file.read())):
         if not isinstance(node, ast.Call):
             continue
         if isinstance(node.func, ast.Name) and node.func.id in MARKS:
             yield node.lineno, node.func.id, tuple(_literals(node)), []
-        for keyword in node.keywords:
-            if keyword.arg == "summary" and isinstance(keyword.value, ast.Constant):
-                yield node.lineno, "gettext", (keyword.value.value,), []
+        if isinstance(node.func, ast.Name) and node.func.id in DESCRIBED:
+            for keyword in node.keywords:
+                if keyword.arg == "summary" and isinstance(keyword.value, ast.Constant):
+                    yield node.lineno, "gettext", (keyword.value.value,), []
 
 
 def from_script(file, keywords, comment_tags, options) -> Iterator[tuple]:

@@ -112,7 +112,7 @@ def test_what_holds_of_every_row_is_said_once(planted, tmp_path):
     Store(tmp_path).write("all", WorkResult(tuple(few)))
     text = to_markdown(summarise(tmp_path))
     verdicts = text[text.index("## Verdicts") : text.index("## Rankings")]
-    assert "every row by srg beside random maps: cannot be told: 3 images are too few" in verdicts
+    assert "every method by srg beside random maps: cannot be told: 3 images are too few" in verdicts
     assert "|" not in verdicts
 
 
@@ -171,7 +171,7 @@ def test_an_unfinished_run_is_summarised_and_says_so(finished, tmp_path):
     key = Store(finished).planned_items()[0].key
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / f"{key}.parquet").write_bytes((finished / "parts" / f"{key}.parquet").read_bytes())
-    assert "Unfinished: 1 of 3 units" in to_markdown(summarise(tmp_path))
+    assert "Unfinished: 1 of 3 items" in to_markdown(summarise(tmp_path))
     assert status(tmp_path).done == 1
     assert status(tmp_path).seconds_left > 0
     json.dumps(status(tmp_path).as_dict())
