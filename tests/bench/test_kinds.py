@@ -179,7 +179,7 @@ def test_the_table_names_the_leading_methods_and_every_control(planted):
     section = text[text.index("## By kind of manipulation") : text.index("## Controls and agreement")]
     assert re.findall("### .*", section) == ["### srg by kind, mean", "### pointing_game by kind, maps"]
     head, _, *lines = [line for line in section[: section.index("### poi")].splitlines() if line[:1] == "|"]
-    assert head == "| row | copy_move (10 images) | noise (20 images) |"
+    assert head == "| method | copy_move (10 images) | noise (20 images) |"
     controls = ["*center_prior* (control)", "*random* (control)"]
     named = [line.split(" | ")[0].removeprefix("| ") for line in lines]
     assert named[:LEADING] == ROWS[:1:-1] and sorted(named[LEADING:]) == controls
