@@ -40,6 +40,7 @@ INK, QUIET, LINE, BACK = (
     "var(--chart-line, #dfe2e6)",
     "var(--chart-back, #ffffff)",
 )
+COLOURS = {name: f"var(--chart-{name}, {colour})" for name, colour in PALETTE.items()}
 CONFIG: Spec = {
     "aria": False,  # one picture with one description; its numbers stand in the table beside it
     "background": None,
@@ -92,40 +93,29 @@ def _(chart: IntervalChart) -> Spec:
         )
         for row in chart.rows
     )
-    along = {
-        "type": "quantitative",
-        "scale": {"zero": False},
-        "axis": {"tickCount": 7, "title": printable(chart.axis)},
-    }
-    colour = _nominal("colour", {key: _css(key) for key in PALETTE})
-    rows, low, high = {"y": _names(chart.rows)}, {"field": "low", **along}, {"field": "high"}
+    axis = {"scale": {"zero": False}, "axis": {"tickCount": 7, "title": printable(chart.axis)}}
+    at, ends = {"x": _number("value", **axis)}, {"x": _number("low", **axis), "x2": {"field": "high"}}
+    rows, colour = {"y": _names(chart.rows), "tooltip": tips}, _nominal("colour", COLOURS)
     shape = _nominal("control", {False: "circle", True: "square"})
+    points = {"fill": colour, "shape": shape, "size": {"value": 75}}
     layers = [
-        {
-            "mark": {"type": "rule", "strokeWidth": 2.5, "tooltip": True},
-            "encoding": rows | {"x": low, "x2": high, "color": colour, "tooltip": tips},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "opacity": 1, "stroke": BACK, "strokeWidth": 1.2},
-            "encoding": rows
-            | {"x": {"field": "value", **along}, "fill": colour, "shape": shape}
-            | {"size": {"value": 75}, "tooltip": tips},
-        },
+        _layer("rule", rows | ends | {"color": colour}, strokeWidth=2.5, tooltip=True),
+        _layer(
+            "point",
+            rows | at | {"fill": colour, "shape": shape, "size": {"value": 75}},
+            **DOT,
+            strokeWidth=1.2,
+        ),
     ]
     if chart.reference is not None:
-        data = {"values": [dict(zip(("low", "value", "high"), chart.reference, strict=True))]}
-        band, dashed = {"x": low, "x2": high}, {"x": {"field": "value", **along}}
+        chance: Records = [dict(zip(("low", "value", "high"), chart.reference, strict=True))]
         layers = [
-            {"data": data, "mark": {"type": "rect", "fill": LINE, "opacity": 0.7}, "encoding": band},
-            {
-                "data": data,
-                "mark": {"type": "rule", "color": QUIET, "strokeDash": [4, 3]},
-                "encoding": dashed,
-            },
+            _layer("rect", ends, chance, fill=LINE, opacity=0.7),
+            _layer("rule", at, chance, color=QUIET, strokeDash=[4, 3]),
             *layers,
         ]
     legend = [
-        {"name": one.label, "colour": _css(one.colour)} | ({"shape": "square"} if one.square else {})
+        {"name": one.label, "colour": COLOURS[one.colour]} | ({"shape": "square"} if one.square else {})
         for one in chart.legend
     ]
     meta = {"legend": {"param": None, "entries": legend}}
@@ -155,44 +145,26 @@ def _(chart: CurveChart) -> Spec:
         for curve in chart.curves
         for point in curve.points
     )
-    along = {
-        "field": "share",
-        "type": "quantitative",
-        "scale": {"nice": False},
-        "axis": {"title": share, "format": ".0%", "grid": False, "tickCount": 6},
-    }
-    up = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": printable(chart.up)}}
-    at = {"x": along, "y": {"field": "value", **up}}
-    band = {"y": {"field": "low", **up}, "y2": {"field": "high"}}
-    colour = _nominal("row", {curve.label: _css(curve.colour) for curve in chart.curves})
+    axis = {"title": share, "format": ".0%", "grid": False, "tickCount": 6}
+    along = {"x": _number("share", scale={"nice": False}, axis=axis)}
+    up = {"scale": {"zero": False}, "axis": {"title": printable(chart.up)}}
+    at, ends = {"y": _number("value", **up)}, {"y": _number("low", **up), "y2": {"field": "high"}}
+    colour = _nominal("row", {curve.label: COLOURS[curve.colour] for curve in chart.curves})
     dash = _nominal("row", {curve.label: curve.dash or (1, 0) for curve in chart.curves})
-    near = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
     dots = max(len(curve.points) for curve in chart.curves) <= DOTTED
+    near = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
+    shown = [{"param": "near", "empty": False, "value": 1}, _hidden(0)]
+    points = along | at | {"fill": colour, "tooltip": tips}
+    points["opacity"] = {"condition": shown, "value": 0.9 if dots else 0}
+    lines = along | at | {"stroke": colour, "strokeDash": dash, "opacity": _dimmed(1, 0.12)}
     layers = [
-        {
-            "mark": {"type": "area", "clip": True},
-            "encoding": {"x": along, "fill": colour, "opacity": _dimmed(0.13, 0.02)} | band,
-        },
-        {
-            "mark": {"type": "line", "strokeWidth": 2},
-            "encoding": at | {"stroke": colour, "strokeDash": dash, "opacity": _dimmed(1, 0.12)},
-        },
-        {
-            "params": [{"name": "near", "select": near | {"fields": ["row", "share"]}}],
-            "mark": {"type": "point", "filled": True, "size": 44, "stroke": BACK, "strokeWidth": 1},
-            "encoding": at
-            | {
-                "fill": colour,
-                "tooltip": tips,
-                "opacity": {
-                    "condition": [{"param": "near", "empty": False, "value": 1}, _hidden(0)],
-                    "value": 0.9 if dots else 0,
-                },
-            },
-        },
+        _layer("area", along | ends | {"fill": colour, "opacity": _dimmed(0.13, 0.02)}, clip=True),
+        _layer("line", lines, strokeWidth=2),
+        _layer("point", points, filled=True, size=44, stroke=BACK, strokeWidth=1)
+        | {"params": [{"name": "near", "select": near | {"fields": ["row", "share"]}}]},
     ]
     legend = [
-        {"name": one.label, "colour": _css(one.colour), "dash": one.dash or (1, 0)} for one in chart.curves
+        {"name": one.label, "colour": COLOURS[one.colour], "dash": one.dash or (1, 0)} for one in chart.curves
     ]
     return _spec(
         chart,
@@ -224,31 +196,18 @@ def _(chart: MatrixChart) -> Spec:
         for cell in chart.cells
     )
     heads = {"title": None, "orient": "top", "ticks": False, "domain": False, "labelAngle": 0}
-    place = {
-        "x": {"field": "column", "type": "nominal", "scale": {"domain": columns}, "axis": heads},
-        "y": _names(chart.rows),
+    place = {"x": _text("column", scale={"domain": columns}, axis=heads), "y": _names(chart.rows)}
+    faint = {"domain": [0, 1], "range": [0.03, 0.5]}
+    face = {
+        "fill": _nominal("colour", COLOURS),
+        "fillOpacity": _number("strength", scale=faint, legend=None),
+        "tooltip": tips,
     }
-    strength = {
-        "field": "strength",
-        "type": "quantitative",
-        "scale": {"domain": [0, 1], "range": [0.03, 0.5]},
-        "legend": None,
-    }
-    colour = _nominal("colour", {key: _css(key) for key in PALETTE})
     two = any(cell.detail for cell in chart.cells)
     layers = [
-        {
-            "mark": {"type": "rect", "stroke": BACK, "strokeWidth": 2},
-            "encoding": place | {"fill": colour, "fillOpacity": strength, "tooltip": tips},
-        },
-        {
-            "mark": {"type": "text", "fill": INK, "dy": -7 if two else 0},
-            "encoding": place | {"text": {"field": "text", "type": "nominal"}},
-        },
-        {
-            "mark": {"type": "text", "fill": INK, "fontSize": 10.5, "dy": 8},
-            "encoding": place | {"text": {"field": "detail", "type": "nominal"}},
-        },
+        _layer("rect", place | face, stroke=BACK, strokeWidth=2),
+        _layer("text", place | {"text": _text("text")}, fill=INK, dy=-7 if two else 0),
+        _layer("text", place | {"text": _text("detail")}, fill=INK, fontSize=10.5, dy=8),
     ]
     room = {"widest": BESIDE + MOST_CELL * len(columns), "narrowest": BESIDE + LEAST_CELL * len(columns)}
     height = CELL * len(chart.rows)
@@ -257,22 +216,15 @@ def _(chart: MatrixChart) -> Spec:
 
 @vega_spec.register
 def _(chart: RankChart) -> Spec:
+    """Every name is joined to its place on the scale by an elbow."""
     low, high = chart.limits
     first = 14 + LANE * len(chart.bars) + 8  # of the names, under all bars
     height = first + chart.lanes * NAME
-    exact = {"nice": False, "zero": False}
-    ranks = {"orient": "top", "grid": False, "values": list(range(low, high + 1)), "format": "d"}
-    along = {
-        "type": "quantitative",
-        "scale": {"domain": [low, high]} | exact,
-        "axis": {"title": chart.axis} | ranks,
-    }
-    down = {
-        "type": "quantitative",
-        "scale": {"domain": [0, height], "reverse": True} | exact,
-        "axis": None,
-    }
-    x, y = {"field": "value", **along}, {"field": "lane", **down}
+    exact, ranks = {"nice": False, "zero": False}, {"values": list(range(low, high + 1)), "format": "d"}
+    axis = {"title": chart.axis, "orient": "top", "grid": False} | ranks
+    across = {"scale": {"domain": [low, high]} | exact, "axis": axis}
+    down = {"scale": {"domain": [0, height], "reverse": True} | exact, "axis": None}
+    at, lane = {"x": _number("value", **across)}, {"y": _number("lane", **down)}
     sides = [chart.side(place) for place in range(len(chart.rows))]
     records, tips = _records(
         (
@@ -280,46 +232,34 @@ def _(chart: RankChart) -> Spec:
                 "row": row.label,
                 "label": label,
                 "value": row.rank,
-                "lane": first + lane * NAME + NAME / 2,
+                "lane": first + place * NAME + NAME / 2,
                 "top": 0,
                 "control": row.control,
                 "left": left,
             },
             ((gettext("method"), row.label), (gettext("mean rank"), row.number)),
         )
-        for row, (left, lane, label) in zip(chart.rows, sides, strict=True)
+        for row, (left, place, label) in zip(chart.rows, sides, strict=True)
     )
     layers: list[Spec] = []
     for control, left in ((False, True), (False, False), (True, True), (True, False)):
         mine = [one for one in records if (one["control"], one["left"]) == (control, left)]
-        ink, data, edge = QUIET if control else INK, {"values": mine}, {"value": 0 if left else "width"}
-        rule = {"type": "rule", "color": ink, "strokeDash": [4, 3] if control else []}
-        text = {"type": "text", "align": "right" if left else "left", "dx": -7 if left else 7, "fill": ink}
-        label = {"field": "label", "type": "nominal"}
+        ink, edge = QUIET if control else INK, {"value": 0 if left else "width"}
+        rule = {"color": ink, "strokeDash": [4, 3] if control else []}
+        text = {"align": "right" if left else "left", "dx": -7 if left else 7, "fill": ink}
         layers += [
-            {
-                "data": data,
-                "mark": rule,
-                "encoding": {"x": x, "y": y, "y2": {"field": "top"}, "tooltip": tips},
-            },
-            {"data": data, "mark": rule, "encoding": {"x": x, "y": y, "x2": edge, "tooltip": tips}},
-            {"data": data, "mark": text, "encoding": {"x": edge, "y": y, "text": label}},
+            _layer("rule", at | lane | {"y2": {"field": "top"}, "tooltip": tips}, mine, **rule),
+            _layer("rule", at | lane | {"x2": edge, "tooltip": tips}, mine, **rule),
+            _layer("text", {"x": edge} | lane | {"text": _text("label")}, mine, **text),
         ]
-    layers += _bars(chart, along, y)
+    layers += _bars(chart, across, lane)
     if chart.ruler is not None:
         length, name = chart.ruler
-        data = {"values": [{"value": low, "high": low + length, "lane": height, "text": name}]}
-        line, text = (
-            {"type": "rule", "color": _css("joined"), "strokeWidth": 1.5},
-            {"type": "text", "align": "left", "dy": 12, "fill": QUIET},
-        )
+        ruler = [{"value": low, "high": low + length, "lane": height, "text": name}]
+        ends = at | lane | {"x2": {"field": "high"}}
         layers += [
-            {"data": data, "mark": line, "encoding": {"x": x, "x2": {"field": "high"}, "y": y}},
-            {
-                "data": data,
-                "mark": text,
-                "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
-            },
+            _layer("rule", ends, ruler, color=COLOURS["joined"], strokeWidth=1.5),
+            _layer("text", at | lane | {"text": _text("text")}, ruler, align="left", dy=12, fill=QUIET),
         ]
     room = [
         CHARACTER * max((len(label) for left, _, label in sides if left == side), default=0) + 10
@@ -328,31 +268,37 @@ def _(chart: RankChart) -> Spec:
     return _spec(chart, layers, height, usermeta={"narrowest": round(sum(room) + 240)})
 
 
-def _bars(chart: RankChart, along: Spec, y: Spec) -> list[Spec]:
+def _bars(chart: RankChart, across: Spec, lane: Spec) -> list[Spec]:
     """A bar from the first to the last of its rows, with a dot at each of them."""
     ranks = [[chart.rows[place].rank for place in bar] for bar in chart.bars]
-    lanes = [14 + place * LANE for place in range(len(ranks))]
     records, tips = _records(
         (
-            {"low": bar[0], "high": bar[-1], "lane": lane},
+            {"low": bar[0], "high": bar[-1], "lane": 14 + place * LANE},
             ((gettext("joins"), gettext("{n} methods that cannot be told apart", n=len(bar))),),
         )
-        for bar, lane in zip(ranks, lanes, strict=True)
+        for place, bar in enumerate(ranks)
     )
-    dots = [{"rank": rank, "lane": lane} for bar, lane in zip(ranks, lanes, strict=True) for rank in bar]
-    colour = _css("joined")
+    dots = [{"rank": rank, "lane": 14 + place * LANE} for place, bar in enumerate(ranks) for rank in bar]
+    ends, bar = {"x": _number("low", **across), "x2": {"field": "high"}}, {"color": COLOURS["joined"]}
+    dot = {"filled": True, "fill": COLOURS["joined"], "opacity": 1, "size": 36}
     return [
-        {
-            "data": {"values": records},
-            "mark": {"type": "rule", "color": colour, "strokeWidth": 3.5, "strokeCap": "round"},
-            "encoding": {"x": {"field": "low", **along}, "x2": {"field": "high"}, "y": y, "tooltip": tips},
-        },
-        {
-            "data": {"values": dots},
-            "mark": {"type": "point", "filled": True, "fill": colour, "opacity": 1, "size": 36},
-            "encoding": {"x": {"field": "rank", **along}, "y": y},
-        },
+        _layer("rule", ends | lane | {"tooltip": tips}, records, **bar, strokeWidth=3.5, strokeCap="round"),
+        _layer("point", {"x": _number("rank", **across)} | lane, dots, **dot),
     ]
+
+
+def _layer(mark: str, encoding: Spec, records: Records | None = None, **style: Any) -> Spec:
+    """Marks of one kind; of the chart's own data unless `records` are given."""
+    layer = {"mark": {"type": mark, **style}, "encoding": encoding}
+    return layer if records is None else {"data": {"values": records}, **layer}
+
+
+def _number(field: str, **more: Any) -> Spec:
+    return {"field": field, "type": "quantitative", **more}
+
+
+def _text(field: str, **more: Any) -> Spec:
+    return {"field": field, "type": "nominal", **more}
 
 
 def _spec(chart: Chart, layers: Sequence[Spec], height: float, **more: Any) -> Spec:
@@ -373,26 +319,18 @@ def _records(items: Iterable[tuple[dict[str, Any], Details]]) -> tuple[Records, 
     for content, details in items:
         records.append(content | dict(details))
         fields |= dict.fromkeys(name for name, _ in details)
-    return records, [{"field": name, "type": "nominal"} for name in fields]
+    return records, [_text(name) for name in fields]
 
 
 def _nominal(field: str, values: Mapping[Any, Any]) -> Spec:
     scale = {"domain": list(values), "range": list(values.values())}
-    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+    return _text(field, scale=scale, legend=None)
 
 
 def _names(rows: Sequence[NamedRow]) -> Spec:
     """Rows by name, from the top, in this order."""
-    return {
-        "field": "row",
-        "type": "nominal",
-        "scale": {"domain": [row.label for row in rows]},
-        "axis": {"title": None, "ticks": False, "domain": False},
-    }
-
-
-def _css(colour: str) -> str:
-    return f"var(--chart-{colour}, {PALETTE[colour]})"
+    axis = {"title": None, "ticks": False, "domain": False}
+    return _text("row", scale={"domain": [row.label for row in rows]}, axis=axis)
 
 
 def _dimmed(opacity: float, dimmed: float) -> Spec:
