@@ -100,12 +100,7 @@ def _(chart: IntervalChart) -> Spec:
     points = {"fill": colour, "shape": shape, "size": {"value": 75}}
     layers = [
         _layer("rule", rows | ends | {"color": colour}, strokeWidth=2.5, tooltip=True),
-        _layer(
-            "point",
-            rows | at | {"fill": colour, "shape": shape, "size": {"value": 75}},
-            **DOT,
-            strokeWidth=1.2,
-        ),
+        _layer("point", rows | at | points, filled=True, opacity=1, stroke=BACK, strokeWidth=1.2),
     ]
     if chart.reference is not None:
         chance: Records = [dict(zip(("low", "value", "high"), chart.reference, strict=True))]
