@@ -17,7 +17,7 @@ Install = Callable[..., None]
 CODE = """\
 from pathlib import Path
 from transformers import ViTConfig, ViTForImageClassification
-from xai.models import Source
+from xai.models import Preprocessing, Source
 
 Path(__file__).with_name("MARK").write_text("imported")
 asked = []
@@ -33,7 +33,12 @@ def broken(rest, options):
 def nothing(rest, options):
     return {}
 
+def whole(rest, options):
+    preprocessing = Preprocessing(size=(32, 32))
+    return options.classifier(load(rest, options), ["x", "y", "z"], preprocessing, {"from": rest})
+
 own = Source("own:NAME", "A model of this package.", load)
+whole_one = Source("whole:NAME", "One that knows its preprocessing.", whole)
 full = Source("full:NAME", "One that reads both.", load, ("weights", "prompts"))
 fails = Source("fails:NAME", "One that fails.", broken)
 empty = Source("empty:NAME", "One that makes nothing.", nothing)
@@ -75,6 +80,14 @@ def test_a_package_is_asked_only_for_its_own_prefix(install: Install, tmp_path: 
     ((rest, options),) = sys.modules["offering_one"].asked
     assert rest == "some/thing:2"
     assert (options.labels, options.grid, options.prompts) == (["a", "b", "c"], "4x4+1", None)
+    assert classifier(tiny.pixels()).shape == (2, 3)
+
+
+def test_a_source_may_give_a_whole_classifier(install: Install) -> None:
+    install("offering_whole", whole="whole_one")
+    classifier = xai.load("whole:thing", grid=(4, 4))
+    assert (classifier.labels, classifier.input_size) == (("x", "y", "z"), (32, 32))
+    assert classifier.describe()["from"] == "thing"
     assert classifier(tiny.pixels()).shape == (2, 3)
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from xai.core import DataError, printable, valid_text
 from xai.core.files import expanded
-from xai.data.paths import fault_of, is_folder, resolved, shown
+from xai.data.paths import fault_of, is_folder, resolved, short_path
 
 MOST = 1024  # bytes looked at
 
@@ -136,7 +136,7 @@ def read_turned(source: str | Path | bytes, name: str | None = None) -> tuple[Im
 @contextmanager
 def opened(source: str | Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
     """A file or its bytes opened by PIL; what goes wrong with it in the block is one DataError."""
-    name = shown(name or source) if not isinstance(source, bytes) or name else "image"
+    name = short_path(name or source) if not isinstance(source, bytes) or name else "image"
     if not isinstance(source, bytes):
         _check_file(Path(source))
     try:
@@ -215,13 +215,13 @@ def _check_page(image: Image.Image) -> None:
 def _check_file(path: Path) -> None:
     if (fault := fault_of(path)) is None:
         if path.stat().st_size == 0:
-            raise DataError(f"{shown(path)}: the file is empty.")
+            raise DataError(f"{short_path(path)}: the file is empty.")
         return
     if is_folder(path):
-        raise DataError(f"{shown(path)}: no image in this folder.", f"Looked for {' '.join(SUFFIXES)}.")
+        raise DataError(f"{short_path(path)}: no image in this folder.", f"Looked for {' '.join(SUFFIXES)}.")
     if fault == "no such file" and any(sign in str(path) for sign in "*?["):
         fault = "nothing matches"
-    raise DataError(f"{shown(path)}: {fault}.")
+    raise DataError(f"{short_path(path)}: {fault}.")
 
 
 def _unknown(source: str | Path | bytes, name: str) -> DataError:

@@ -13,9 +13,9 @@ from xai.core import ConfigError, DataError, Sample, UsageError
 from xai.core.files import expanded
 from xai.data.image import read_turned, unique_ids
 from xai.data.mask import Shown, read_mask
-from xai.data.paths import fault_of, resolved, shown, written
+from xai.data.paths import fault_of, path_from_table, resolved, short_path
 from xai.data.samples import Entry, LazySamples
-from xai.data.table import LONGEST, Line, check_columns, read_csv, read_parquet
+from xai.data.table import LONGEST, TableRow, check_columns, read_csv, read_parquet
 
 COLUMNS = ("path", "label", "mask", "group", "kind")
 MAX_LISTED = 5
@@ -59,7 +59,7 @@ class Row:
         image, orientation = read_turned(self.path)
         mask = None
         if self.mask is not None:
-            name = f"{self.where}: the mask {shown(self.mask)}".removeprefix(": ")
+            name = f"{self.where}: the mask {short_path(self.mask)}".removeprefix(": ")
             mask = read_mask(self.mask, Shown(image.size, orientation), name)
         return Sample(id, image, self.path, self.label, mask, group=self.group, kind=self.kind)
 
@@ -88,7 +88,7 @@ def read_manifest(path: str | Path) -> list[Row]:
         lines = read_parquet(path, ("path", "mask"), "the manifest", _parquet(path))
     else:
         raise ConfigError(
-            f"{shown(path)}: a manifest ends in .csv or .parquet.", f"Columns: {', '.join(COLUMNS)}."
+            f"{short_path(path)}: a manifest ends in .csv or .parquet.", f"Columns: {', '.join(COLUMNS)}."
         )
     check_columns(path, next(lines), COLUMNS)
     rows = list(_rows(path, lines))
@@ -139,27 +139,27 @@ def _parquet(path: Path) -> Any:
         ) from None
 
 
-def _rows(path: Path, lines: Iterator[Line]) -> Iterator[Row]:
+def _rows(path: Path, lines: Iterator[TableRow]) -> Iterator[Row]:
     """The rows of the lines, no image twice."""
     earlier: dict[Path, str] = {}
     for line in lines:
         row = _row(path, line)
         if (first := earlier.setdefault(resolved(row.path), row.where)) != row.where:
             raise ConfigError(
-                f"{row.where}: {shown(row.path)} is listed already at {first}.", "One row an image."
+                f"{row.where}: {short_path(row.path)} is listed already at {first}.", "One row an image."
             )
         yield row
 
 
-def _row(manifest: Path, line: Line) -> Row:
+def _row(manifest: Path, line: TableRow) -> Row:
     where, cells = f"{manifest}:{line.number}", line.cells
     label, group, kind = (cells.get(name, "").strip() or None for name in ("label", "group", "kind"))
     image, mask = (cells.get(name, "").strip() for name in ("path", "mask"))
     if not image and line.fault is None:
         raise ConfigError(f"{where}: no path.", "Each row names an image.")
     # nothing lies below a file: the name of a row without a path is no image's
-    path = written(manifest.parent, image) if image else manifest / f"row-{line.number}"
-    over = written(manifest.parent, mask) if mask else None
+    path = path_from_table(manifest.parent, image) if image else manifest / f"row-{line.number}"
+    over = path_from_table(manifest.parent, mask) if mask else None
     faults = [line.fault] if line.fault else [*_faults("image", path, line), *_faults("mask", over, line)]
     for name, text in (("label", label), ("group", group), ("kind", kind)):
         if text is not None and len(text) > LONGEST:
@@ -171,7 +171,7 @@ def _row(manifest: Path, line: Line) -> Row:
     return Row(path, label, over, group, kind, where)
 
 
-def _faults(what: str, path: Path | None, line: Line) -> Iterator[str]:
+def _faults(what: str, path: Path | None, line: TableRow) -> Iterator[str]:
     """What is wrong with a row's image or mask."""
     fault = None if path is None else fault_of(path)
     if fault is None:
@@ -182,7 +182,9 @@ def _faults(what: str, path: Path | None, line: Line) -> Iterator[str]:
     elif line.first < line.number:
         why = f" (the row goes over the lines {line.first} to {line.number}: is a quotation mark missing?)"
     said = (
-        f"no such {what} {shown(path)}" if fault == "no such file" else f"the {what} {shown(path)}: {fault}"
+        f"no such {what} {short_path(path)}"
+        if fault == "no such file"
+        else f"the {what} {short_path(path)}: {fault}"
     )
     yield said + why
 
@@ -226,10 +228,10 @@ def read_boxes(path: str | Path) -> Callable[[Path], Box]:
         where = f"{path}:{line.number}"
         if line.fault is not None:
             raise ConfigError(f"{where}: {line.fault}")
-        name = written(path.parent, line.cells["image"])
+        name = path_from_table(path.parent, line.cells["image"])
         name = name.relative_to(path.parent) if name.is_relative_to(path.parent) else name
         if name in boxes:
-            raise ConfigError(f"{where}: {shown(name)} is listed twice.", "One box per image.")
+            raise ConfigError(f"{where}: {short_path(name)} is listed twice.", "One box per image.")
         boxes[name] = _box_of(line.cells, where)
     known = {}
     for name, box in boxes.items():
@@ -238,7 +240,9 @@ def read_boxes(path: str | Path) -> Callable[[Path], Box]:
     def box_of(image: Path) -> Box:
         box = known.get(resolved(image)) or boxes.get(Path(image.name))
         if box is None:
-            raise DataError(f"{shown(image)}: no box in {path}.", f"Add a row {shown(image.name)},x,y,w,h.")
+            raise DataError(
+                f"{short_path(image)}: no box in {path}.", f"Add a row {short_path(image.name)},x,y,w,h."
+            )
         return box
 
     return box_of

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from xai.core import DataError
 from xai.data.image import ORIENTATION, opened
-from xai.data.paths import shown
+from xai.data.paths import short_path
 
 Mask = NDArray[np.bool_]
 FULL = (1, 255, 65535)  # a mask of one of these values alone is inside everywhere
@@ -81,7 +81,7 @@ def read_mask(source: Path | bytes, image: Shown, name: str | None = None) -> Ma
     Raises:
         DataError: It cannot be read, its values do not say what is inside, or it has another size.
     """
-    name = name or f"the mask {shown(source) if isinstance(source, Path) else ''}".rstrip()
+    name = name or f"the mask {short_path(source) if isinstance(source, Path) else ''}".rstrip()
     with opened(source, name) as file:
         if getattr(file, "n_frames", 1) > 1:
             raise DataError("it has several frames or pages.", "Save the one that is meant.")

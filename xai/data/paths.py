@@ -26,7 +26,7 @@ def resolved(path: Path) -> Path:
         return Path(os.path.normpath(path.absolute()))
 
 
-def written(folder: Path, text: str) -> Path:
+def path_from_table(folder: Path, text: str) -> Path:
     """A path from a table, relative to its folder; slashes for backslashes where only they lead to a file."""
     plain = folder / expanded(text)
     if "\\" in text and not _is_there(plain):
@@ -36,7 +36,7 @@ def written(folder: Path, text: str) -> Path:
     return plain
 
 
-def shown(path: object) -> str:
+def short_path(path: object) -> str:
     """A path on one line of a message, its middle left out where it is very long."""
     text = printable(path)
     return text if len(text) <= MOST_SHOWN else f"{text[:100]}…{text[-50:]}"
@@ -68,7 +68,7 @@ def is_folder(path: Path) -> bool:
 def check_file(path: Path) -> None:
     """Raise a DataError unless the path leads to a file."""
     if (fault := fault_of(path)) is not None:
-        raise DataError(f"{shown(path)}: {fault}.")
+        raise DataError(f"{short_path(path)}: {fault}.")
 
 
 def _is_there(path: Path) -> bool:

@@ -27,7 +27,7 @@ LONGEST = 1000  # characters of a label, group or kind
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """A row of a table.
 
     Args:
@@ -43,7 +43,7 @@ class Line:
     fault: str | None = None
 
 
-def read_csv(path: Path, needed: Sequence[str], what: str) -> Iterator[Line]:
+def read_csv(path: Path, needed: Sequence[str], what: str) -> Iterator[TableRow]:
     """The header and the rows of a CSV file: commas, semicolons or tabs; UTF-8, or UTF-16 that says so.
 
     Semicolons or tabs are taken only where by them, and not by commas, the header has the needed columns.
@@ -62,13 +62,13 @@ def read_csv(path: Path, needed: Sequence[str], what: str) -> Iterator[Line]:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
         raise ConfigError(f"Cannot read {what} {path}: {error}.") from None
-    yield Line(reader.line_num, 1, dict.fromkeys(header, ""), _doubled(header))
+    yield TableRow(reader.line_num, 1, dict.fromkeys(header, ""), _doubled(header))
     while True:
         first = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield Line(reader.line_num, first, {}, f"{error}; is a quotation mark missing?")
+            yield TableRow(reader.line_num, first, {}, f"{error}; is a quotation mark missing?")
             continue
         if cells is None:
             return
@@ -80,10 +80,10 @@ def read_csv(path: Path, needed: Sequence[str], what: str) -> Iterator[Line]:
                 "A value with a comma needs quotation marks.",
             )
         filled = [*cells, *[""] * (len(header) - len(cells))]
-        yield Line(reader.line_num, first, dict(zip(header, filled, strict=True)))
+        yield TableRow(reader.line_num, first, dict(zip(header, filled, strict=True)))
 
 
-def read_parquet(path: Path, paths: Sequence[str], what: str, parquet: Any) -> Iterator[Line]:
+def read_parquet(path: Path, paths: Sequence[str], what: str, parquet: Any) -> Iterator[TableRow]:
     """Rows of a Parquet file, cells as text.
 
     Args:
@@ -99,7 +99,7 @@ def read_parquet(path: Path, paths: Sequence[str], what: str, parquet: Any) -> I
         raise ConfigError(f"Cannot read {what} {printable(path)}: {fault}.")
     try:
         table = parquet.read_table(path)
-        yield Line(0, 0, dict.fromkeys(table.column_names, ""), _doubled(table.column_names))
+        yield TableRow(0, 0, dict.fromkeys(table.column_names, ""), _doubled(table.column_names))
         columns = {name: values_of(table[name]) for name in table.column_names}
     except ConfigError:
         raise
@@ -113,7 +113,7 @@ def read_parquet(path: Path, paths: Sequence[str], what: str, parquet: Any) -> I
                 cells[name] = text(values[number], name) or ""
             except ValueError as error:
                 faults.append(str(error))
-        yield Line(number + 1, number + 1, cells, "; ".join(faults) or None)
+        yield TableRow(number + 1, number + 1, cells, "; ".join(faults) or None)
 
 
 def values_of(column: Any) -> list[Any]:
@@ -161,7 +161,7 @@ def text_of(cell: Any, name: str) -> str | None:
     return text
 
 
-def check_columns(path: Path, header: Line, columns: Sequence[str]) -> None:
+def check_columns(path: Path, header: TableRow, columns: Sequence[str]) -> None:
     """Raise a ConfigError unless the header names the first of the columns, no others, and each once."""
     for name in header.cells:
         if name not in columns:

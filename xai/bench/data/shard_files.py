@@ -17,7 +17,7 @@ from xai.bench.data.files import Folder
 from xai.core import ConfigError, DataError, Sample, XaiError, printable
 from xai.data.image import SUFFIXES, read_turned
 from xai.data.mask import Shown, read_mask
-from xai.data.paths import check_file, shown
+from xai.data.paths import check_file, short_path
 from xai.data.table import text_of, values_of
 
 KINDS = (".tar", ".parquet")
@@ -125,7 +125,7 @@ class TarShard:
             while (member := tar.next()) is not None:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # it would keep them all
                 if member.size < 0 or tar.offset <= last:  # tarfile would go round for ever
-                    raise DataError(f"{path}: the header of {shown(member.name)!r} leads backwards.")
+                    raise DataError(f"{path}: the header of {short_path(member.name)!r} leads backwards.")
                 last = tar.offset
                 self._add(member)
             self._file.seek(tar.offset)

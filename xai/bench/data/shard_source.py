@@ -16,7 +16,7 @@ from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import Folder, RemotePath, folder_of, in_threads, read_json, write_json
 from xai.bench.data.shard_files import KINDS, ShardContent, content_of_shard, open_shard
 from xai.core import ConfigError, DataError, Sample
-from xai.data.paths import fault_of, is_folder, shown
+from xai.data.paths import fault_of, is_folder, short_path
 from xai.data.samples import Entry
 
 INDEX = "shards.json"
@@ -177,7 +177,7 @@ def _stamp(path: Folder) -> str:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}."
+            f"{short_path(path)} cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from None
     return f"{status.st_size} {status.st_mtime_ns}"
 
@@ -187,7 +187,7 @@ def _expand(pattern: str) -> Sequence[Folder]:
     if (braces := _RANGE.search(pattern)) is not None:
         low, high = braces.groups()
         if max(len(low), len(high)) > 9 or int(high) - int(low) >= MOST:
-            raise ConfigError(f"{shown(pattern)} stands for more than {MOST} files.", "Is it a slip?")
+            raise ConfigError(f"{short_path(pattern)} stands for more than {MOST} files.", "Is it a slip?")
         numbers = range(int(low), int(high) + 1)
         before, after = pattern[: braces.start()], pattern[braces.end() :]
         return [path for one in numbers for path in _expand(f"{before}{one:0{len(low)}d}{after}")]
