@@ -31,7 +31,7 @@ def to_markdown(summary: Summary, lang: str | None = None) -> str:
 def _blocks(summary: Summary) -> list[str]:
     done, total = summary.units
     images = ngettext("{n} image", "{n} images", summary.images)
-    methods = ngettext("{n} method", "{n} methods", len(summary.methods))
+    methods = gettext("{n} methods and controls", n=len(summary.methods))
     counts = gettext("{images}, {methods}.", images=images, methods=methods)
     unfinished = gettext("**Unfinished: {done} of {total} items.**", done=done, total=total)
     return [
