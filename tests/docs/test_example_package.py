@@ -1,13 +1,28 @@
 """The example package of the documents: installed by pip, its entries are found by name in a new process."""
 
+import csv
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 PACKAGE = Path(__file__).resolve().parents[2] / "docs" / "example-package"
+
+BENCHMARK = """\
+name: example
+model: demo
+data:
+  forgeries: {photos: shipped, count: 4, kinds: [noise], pristine: false}
+methods: [value_weighted_attention, uniform]
+metrics: [half_deletion, hoyer]
+protocols: [{base: vit-mean, name: white, steps: 4, operator: maximum}]
+statistics: {resamples: 99}
+"""
 
 PROGRAM = """
 import sys
@@ -72,7 +87,42 @@ def test_its_entries_are_found_by_name(installed: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=300, env=installed)
 
 
-def test_the_command_line_lists_its_method(installed: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "xai", "methods", "value_weighted_attention"]
-    done = subprocess.run(command, check=True, timeout=300, env=installed, capture_output=True, text=True)
-    assert "length of the values" in done.stdout
+def xai(installed: dict[str, str], folder: Path, *arguments: str) -> str:
+    """What the command prints."""
+    command = [sys.executable, "-m", "xai", *arguments]
+    done = subprocess.run(command, timeout=300, env=installed, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_line_lists_its_method(installed: dict[str, str], tmp_path: Path) -> None:
+    assert "length of the values" in xai(installed, tmp_path, "methods", "value_weighted_attention")
+    listed = [line.split() for line in xai(installed, tmp_path, "methods").splitlines()]
+    assert ["value_weighted_attention", "xai-example"] in listed
+
+
+def test_the_command_line_explains_with_its_method_and_its_model(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    photo = Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3))
+    photo.save(tmp_path / "photo.png")
+    explain = "explain", "photo.png", "--json", "--method"
+
+    (shipped,) = json.loads(xai(installed, tmp_path, *explain, "value_weighted_attention"))["explanations"]
+    assert shipped["method"]["name"] == "value_weighted_attention"
+    assert shipped["maps"]["fake"]["min"] > 0
+
+    arguments = *explain, "value_weighted_attention", "--model", "shuffled:demo"
+    (shuffled,) = json.loads(xai(installed, tmp_path, *arguments))["explanations"]
+    assert shuffled["model"]["fingerprint"] != shipped["model"]["fingerprint"]
+    assert shuffled["maps"]["fake"]["max"] != shipped["maps"]["fake"]["max"]
+
+
+def test_a_benchmark_takes_its_metrics_and_its_operator(installed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "benchmark.yaml").write_text(BENCHMARK)
+    xai(installed, tmp_path, "benchmark", "run", "benchmark.yaml", "--out", "run")
+    xai(installed, tmp_path, "benchmark", "export", "run", "--out", "records.csv")
+    with (tmp_path / "records.csv").open() as file:
+        records = list(csv.DictReader(file))
+    assert {"half_deletion", "hoyer"} <= {one["metric"] for one in records}
+    assert "value_weighted_attention" in {one["method"] for one in records}
