@@ -8,8 +8,8 @@ from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
 from xai.report import to_html
 from xai.report.about import linked, provenance_of
 from xai.report.findings import findings_of
-from xai.report.verdicts import against_controls, against_random, at_the_top
-from xai.stats import Summary
+from xai.report.sentences import against_controls, against_random, at_the_top
+from xai.stats import Summary, words
 from xai.stats.results import LEADING
 
 
@@ -23,21 +23,19 @@ def page_of(summary):
 
 
 def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
-    parts = summary["parts"][:3]
+    parts = Summary.from_dict(summary).parts[:3]
     said = {row.removesuffix(" (control)"): one for one in against_random(parts) for row in one.rows}
-    methods = [one["name"] for one in parts[0]["analysis"]["methods"] if one["name"] != "random"]
+    methods = [one.name for one in parts[0].analysis.methods if one.name != "random"]
     assert sorted(said) == sorted(methods)
     for name, verdict in said.items():
-        outcomes = {
-            next(m for m in part["analysis"]["methods"] if m["name"] == name)["outcome"] for part in parts
-        }
+        outcomes = {part.analysis.method(name).verdict.outcome for part in parts}
         assert (verdict.tone == "good") == (outcomes == {"better"})
         assert ("worse" in verdict.lead) == ("worse" in outcomes)
 
 
 def test_a_control_that_no_method_beats_is_told(summary):
     """By deletion the raw attention of the last layer is best; nothing is better than it."""
-    found = against_controls([summary["parts"][1]])
+    found = against_controls([Summary.from_dict(summary).parts[1]])
     assert [(one.tone, one.rows) for one in found] == [("bad", ())]
     assert "raw_last_layer" in found[0].lead and "none" in found[0].lead
 
@@ -45,10 +43,26 @@ def test_a_control_that_no_method_beats_is_told(summary):
 def test_saturated_rows_and_too_few_images_are_no_success(summary):
     part = summary["parts"][0]
     methods = part["analysis"]["methods"]
-    methods[0]["outcome"], methods[1]["outcome"] = "saturated", "too_few"
-    said = {row: one for one in against_random([part]) for row in one.rows}
+    methods[0] |= {"saturated": 208, "saturated_of": 208}
+    methods[1] |= {"p_reference": 0.5, "smallest_p": 0.25}
+    said = {row: one for one in against_random([Summary.from_dict(summary).parts[0]]) for row in one.rows}
     assert "saturated" in said[methods[0]["name"]].lead.lower() and said[methods[0]["name"]].tone != "good"
     assert "too few" in said[methods[1]["name"]].lead.lower() and said[methods[1]["name"]].tone != "good"
+
+
+def test_other_words_change_no_colour_count_or_mark(summary, monkeypatch):
+    def marks() -> list[str]:
+        found = findings_of(page_of(summary))
+        tables = [table for one in found.protocols for table in (one.table, one.rankings[0].table) if table]
+        cells = [cell for table in tables for line in table.lines for cell in line.cells]
+        tones = [f"{cell.tone} {cell.text[:1] if cell.text[:1] in '▲○▼?–' else ''}" for cell in cells]
+        return [*tones, *(one.about for one in found.protocols)]
+
+    before = marks()
+    for phrases in (words.FULL, words.SHORT):
+        for outcome in phrases:
+            monkeypatch.setitem(phrases, outcome, "worse? {p} – nothing is better")
+    assert marks() == before
 
 
 def test_warnings_say_what_a_reader_must_know(summary):
@@ -101,7 +115,7 @@ def test_pages_of_runs_with_next_to_nothing(summary):
     empty |= {"stability": {}, "agreement": {}, "answers": {}, "cost": {}, "methods": [], "images": 0}
     content = to_html(page_of(empty))
     assert "no method has a score on every image" in content and "No image has a score" in content
-    assert at_the_top(empty["parts"][:1])[0].lead.startswith("By srg no method")
+    assert at_the_top(Summary.from_dict(empty).parts[:1])[0].lead.startswith("By srg no method")
 
 
 def test_unknown_numbers_are_empty_cells(summary):

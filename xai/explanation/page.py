@@ -17,8 +17,8 @@ from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.report.cards import card_of
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
-from xai.report.facts import model_facts, without_folders
 from xai.report.payload import Card, Fusion, Image, Page, PageMethod
+from xai.report.privacy import model_facts, without_folders
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
 from xai.report import words
-from xai.report.payload import Card, Page
+from xai.report.payload import Card, Measurement, Page
 from xai.report.tables import Table, decimals, line, table
 from xai.report.text import number
+from xai.stats import MethodCost
 
 ARXIV = re.compile(r"(?<![\w.])(?:arXiv[ :]?\s*)?(\d{4}\.\d{4,5})(?![\w.])", re.IGNORECASE)
 EXPECTED = {
@@ -83,7 +85,7 @@ def linked(reference: str) -> list[tuple[str, str | None]]:
 def _card(card: Card, page: Page) -> CardView:
     rows = [row.name for row in page.rows if row.method == card.method]
     measured = {one.metric for one in card.measured}
-    cost = page.summary.as_dict()["cost"] if page.summary is not None else {}
+    cost = page.summary.cost if page.summary is not None else {}
     facts = [
         (
             gettext("Needs"),
@@ -122,13 +124,13 @@ def _card(card: Card, page: Page) -> CardView:
     )
 
 
-def _cost(card: Card, measured: Sequence[Mapping[str, Any]]) -> str:
+def _cost(card: Card, measured: Sequence[MethodCost]) -> str:
     passes = gettext(
         "{forwards} and {backwards} at its defaults",
         forwards=ngettext("{n} forward pass", "{n} forward passes", card.forwards),
         backwards=ngettext("{n} backward pass", "{n} backward passes", card.backwards),
     )
-    seconds = [one["seconds"] for one in measured if one["seconds"] is not None]
+    seconds = [one.seconds for one in measured if isfinite(one.seconds)]
     if not seconds:
         return gettext("{passes}; time not measured in this run", passes=passes)
     low, high = (number(1000 * one) for one in (min(seconds), max(seconds)))
@@ -136,7 +138,7 @@ def _cost(card: Card, measured: Sequence[Mapping[str, Any]]) -> str:
     return gettext("{passes}; {time} ms per image, measured", passes=passes, time=span)
 
 
-def _measured(one: Any) -> str:
+def _measured(one: Measurement) -> str:
     write = decimals(2)
     interval = "" if one.low is None or one.high is None else f" ({write(one.low)} … {write(one.high)})"
     return gettext(

@@ -1,25 +1,25 @@
 """A benchmark as the page tells it: verdicts first, then what they rest on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from math import isfinite
 
-from xai.core.language import current_language, gettext, gettext_noop, joined, listed, ngettext, pgettext
-from xai.report.outcomes import SIGNS, TONES, outcome_of, ranked
+from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
+from xai.report.outcomes import SIGNS, TONES, ranked
 from xai.report.payload import Page
-from xai.report.rankings import Ranking, counted, ranking_of
-from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table
-from xai.report.text import number
-from xai.report.verdicts import (
-    Verdict,
+from xai.report.rankings import MetricSection, counted, ranking_of
+from xai.report.sentences import (
+    Finding,
     against_controls,
     against_random,
     at_the_top,
     direction,
     warnings,
 )
-from xai.stats import Outcome
+from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table
+from xai.report.text import number
+from xai.stats import Agreement, MethodSummary, MetricResult, Outcome, Summary, phrase, short
 
 ORDERS = (
     (0.8, gettext_noop("{pair} put the methods in the same order, nearly (τ={tau}).")),
@@ -31,7 +31,7 @@ ORDERS = (
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ProtocolSection:
     """What is said under one protocol.
 
     Args:
@@ -48,11 +48,11 @@ class Protocol:
     place: int
     name: str
     about: str
-    random: list[Verdict]
-    controls: list[Verdict]
-    top: list[Verdict]
+    random: list[Finding]
+    controls: list[Finding]
+    top: list[Finding]
     table: Table | None
-    rankings: list[Ranking]
+    rankings: list[MetricSection]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Findings:
 
     about: str
     warnings: list[str]
-    protocols: list[Protocol]
+    protocols: list[ProtocolSection]
     stability: list[Matrix]
     agreement: list[Matrix]
     halves: Table | None
@@ -96,18 +96,18 @@ def findings_of(page: Page) -> Findings | None:
     """What the page's summary says; None for pages without a benchmark."""
     if page.summary is None:
         return None
-    summary = page.summary.as_dict(current_language())
+    summary = page.summary
     return Findings(
-        about=_images(summary["images"], page.shown[1]),
+        about=_images(summary.images, page.shown[1]),
         warnings=warnings(summary),
         protocols=list(_protocols(page, summary)),
         stability=[
             _matrix(f"stability-{i}", gettext("By {metric}", metric=metric), "protocol", one)
-            for i, (metric, one) in enumerate(summary["stability"].items())
+            for i, (metric, one) in enumerate(summary.stability.items())
         ],
         agreement=[
             _matrix(f"agreement-{i}", gettext("Under {protocol}", protocol=protocol), "metric", one)
-            for i, (protocol, one) in enumerate(summary["agreement"].items())
+            for i, (protocol, one) in enumerate(summary.agreement.items())
         ],
         halves=_halves(summary),
         answers=_answers(summary),
@@ -128,12 +128,12 @@ def _images(planned: int, measured: int) -> str:
     return ngettext("{n} image.", "{n} images.", planned)
 
 
-def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
+def _protocols(page: Page, summary: Summary) -> Iterator[ProtocolSection]:
     about = dict(enumerate(page.parts))
-    rankings = [ranking_of(i, part, about.get(i)) for i, part in enumerate(summary["parts"])]
-    for place, name in enumerate(dict.fromkeys(part["protocol"] for part in summary["parts"])):
-        mine = [part for part in summary["parts"] if part["protocol"] == name]
-        yield Protocol(
+    rankings = [ranking_of(i, part, about.get(i)) for i, part in enumerate(summary.parts)]
+    for place, name in enumerate(dict.fromkeys(part.protocol for part in summary.parts)):
+        mine = [part for part in summary.parts if part.protocol == name]
+        yield ProtocolSection(
             place=place,
             name=name,
             about=_about(mine),
@@ -145,17 +145,17 @@ def _protocols(page: Page, summary: Mapping[str, Any]) -> Iterator[Protocol]:
         )
 
 
-def _about(parts: Sequence[Mapping[str, Any]]) -> str:
-    counts = list(dict.fromkeys(counted(part["analysis"]) for part in parts))
+def _about(parts: Sequence[MetricResult]) -> str:
+    counts = list(dict.fromkeys(counted(part.analysis) for part in parts))
     metrics = ngettext("{n} metric", "{n} metrics", len(parts))
     images = counts[0] if len(counts) == 1 else gettext("each on its own images")
     counted_words = gettext("{metrics}, {images}", metrics=metrics, images=images)
-    judged = [part for part in parts if part["analysis"]["reference"] is not None]
+    judged = [part for part in parts if part.analysis.reference is not None]
     better: dict[str, list[bool]] = {}
     for part in judged:
-        for one in ranked(part):
-            if not one["control"]:
-                better.setdefault(one["name"], []).append(outcome_of(one) is Outcome.BETTER)
+        for one in ranked(part.analysis):
+            if not one.control:
+                better.setdefault(one.name, []).append(one.verdict.outcome is Outcome.BETTER)
     if not better:
         return gettext("{counts}.", counts=counted_words)
     always = sum(all(found) for found in better.values())
@@ -165,41 +165,41 @@ def _about(parts: Sequence[Mapping[str, Any]]) -> str:
         len(better),
         counts=counted_words,
         better=always,
-        metrics=gettext("every metric") if len(judged) > 1 else judged[0]["metric"],
+        metrics=gettext("every metric") if len(judged) > 1 else judged[0].metric,
     )
 
 
-def _verdicts(parts: Sequence[Mapping[str, Any]], protocol: str) -> Table | None:
-    judged = [part for part in parts if part["analysis"]["reference"] is not None and ranked(part)]
+def _verdicts(parts: Sequence[MetricResult], protocol: str) -> Table | None:
+    judged = [part for part in parts if part.analysis.reference is not None and ranked(part.analysis)]
     if not judged:
         return None
-    said = [{one["name"]: one for one in ranked(part)} for part in judged]
+    said = [{one.name: one for one in ranked(part.analysis)} for part in judged]
     rows = {name: one for part in said for name, one in part.items()}
-    reference = {part["analysis"]["reference"] for part in judged}
+    reference = {part.analysis.reference for part in judged}
     lines = [
-        line([Cell(name), *[_verdict(part.get(name)) for part in said]], one["control"])
+        line([Cell(name), *[_verdict(part.get(name)) for part in said]], one.control)
         for name, one in rows.items()
         if name not in reference
     ]
-    columns = [gettext("method"), *[Column(p["metric"], number=False, note=direction(p)) for p in judged]]
+    columns = [gettext("method"), *[Column(p.metric, number=False, note=direction(p)) for p in judged]]
     caption = gettext(
         "Compared with random maps under {protocol}, p by Holm over the methods", protocol=protocol
     )
     return table(caption, columns, lines)
 
 
-def _verdict(one: Mapping[str, Any] | None) -> Cell:
+def _verdict(one: MethodSummary | None) -> Cell:
     if one is None:
         return Cell(gettext("no score"))
-    found = outcome_of(one)
-    return Cell(f"{SIGNS[found]} {one['verdict']}", one["verdict"], TONES.get(found, "plain"))
+    found = one.verdict.outcome
+    return Cell(f"{SIGNS[found]} {short(one.verdict)}", phrase(one.verdict), TONES.get(found, "plain"))
 
 
-def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix:
-    names = one["names"]
+def _matrix(chart: str, title: str, what: str, one: Agreement) -> Matrix:
+    names = one.names
     lines = [
         line([Cell(name), *[numeric(tau, decimals(2)) for tau in taus]])
-        for name, taus in zip(names, one["tau"], strict=True)
+        for name, taus in zip(names, one.tau, strict=True)
     ]
     caption = gettext(
         "Kendall τ between rankings: {title} (controls left out)", title=title[0].lower() + title[1:]
@@ -208,10 +208,10 @@ def _matrix(chart: str, title: str, what: str, one: Mapping[str, Any]) -> Matrix
     return Matrix(chart, title, _sentence(what, one), table(caption, [head, *map(Column, names)], lines))
 
 
-def _sentence(what: str, one: Mapping[str, Any]) -> str:
+def _sentence(what: str, one: Agreement) -> str:
     """The pair that agrees least decides what is said."""
-    pairs = [(one["tau"][i][j], i, j) for i, j in combinations(range(len(one["names"])), 2)]
-    known = [pair for pair in pairs if pair[0] is not None]
+    pairs = [(one.tau[i][j], i, j) for i, j in combinations(range(len(one.names)), 2)]
+    known = [pair for pair in pairs if isfinite(pair[0])]
     if not known:
         if what == "protocol":
             return gettext(
@@ -219,26 +219,26 @@ def _sentence(what: str, one: Mapping[str, Any]) -> str:
             )
         return gettext("The metrics' rankings cannot be compared: fewer than two methods, or all equal.")
     tau, i, j = min(known)
-    pair = listed([one["names"][i], one["names"][j]])
+    pair = listed([one.names[i], one.names[j]])
     order = next(sentence for least, sentence in ORDERS if tau >= least)
     text = gettext(order, pair=pair, tau=decimals(2)(tau))
     return text if len(known) == 1 else joined([text, gettext("No two agree less.")])
 
 
-def _halves(summary: Mapping[str, Any]) -> Table | None:
-    found = [part for part in summary["parts"] if part["split_half"]["splits"]]
+def _halves(summary: Summary) -> Table | None:
+    found = [(part, part.split_half) for part in summary.parts if part.split_half.splits]
     if not found:
         return None
     lines = [
         line(
             [
-                Cell(f"{part['metric']}, {part['protocol']}"),
-                *[numeric(part["split_half"][key], decimals(2)) for key in ("mean", "low", "high")],
-                numeric(part["split_half"]["splits"], str),
-                numeric(part["split_half"]["blocks"], str),
+                Cell(f"{part.metric}, {part.protocol}"),
+                *[numeric(tau, decimals(2)) for tau in (half.mean, half.low, half.high)],
+                numeric(half.splits, str),
+                numeric(half.blocks, str),
             ]
         )
-        for part in found
+        for part, half in found
     ]
     columns = [
         gettext("metric and protocol"),
@@ -252,22 +252,22 @@ def _halves(summary: Mapping[str, Any]) -> Table | None:
     return table(caption, columns, lines)
 
 
-def _answers(summary: Mapping[str, Any]) -> Table | None:
-    if not summary["answers"]:
+def _answers(summary: Summary) -> Table | None:
+    if not summary.answers:
         return None
     lines = [
         line(
             [
                 Cell(name),
-                numeric(one["images"], str),
-                numeric(one["clean"], decimals(3)),
-                numeric(one["baseline"], decimals(3)),
+                numeric(one.images, str),
+                numeric(one.clean, decimals(3)),
+                numeric(one.baseline, decimals(3)),
                 Cell("")
-                if one["kept"] is None
-                else Cell(gettext("{n} of {total}", n=one["kept"], total=one["images"]), one["kept"]),
+                if one.kept is None
+                else Cell(gettext("{n} of {total}", n=one.kept, total=one.images), one.kept),
             ]
         )
-        for name, one in summary["answers"].items()
+        for name, one in summary.answers.items()
     ]
     columns = [
         gettext("protocol"),
@@ -283,22 +283,22 @@ def _answers(summary: Mapping[str, Any]) -> Table | None:
     return table(caption, columns, lines)
 
 
-def _cost(summary: Mapping[str, Any]) -> Table:
-    controls = {one["name"] for one in summary["methods"] if one["control"]}
+def _cost(summary: Summary) -> Table:
+    controls = {one.name for one in summary.methods if one.control}
     lines = [
         line(
             [
                 Cell(name),
-                numeric(None if one["seconds"] is None else 1000 * one["seconds"], number),
-                numeric(one["forwards"], str),
-                numeric(one["backwards"], str),
-                numeric(one["peak_bytes"] / 2**20, decimals(0))
-                if one["peak_bytes"]
+                numeric(1000 * one.seconds, number),
+                numeric(one.forwards, str),
+                numeric(one.backwards, str),
+                numeric(one.peak_bytes / 2**20, decimals(0))
+                if one.peak_bytes
                 else Cell(gettext("not measured")),
             ],
             name in controls or name == "random",
         )
-        for name, one in summary["cost"].items()
+        for name, one in summary.cost.items()
     ]
     columns = [
         gettext("method"),
@@ -313,10 +313,9 @@ def _cost(summary: Mapping[str, Any]) -> Table:
     return table(gettext("What a map costs"), columns, lines)
 
 
-def _exclusions(summary: Mapping[str, Any]) -> Table | None:
-    if not summary["exclusions"]:
+def _exclusions(summary: Summary) -> Table | None:
+    if not summary.exclusions:
         return None
-    keys = ("image", "method", "protocol", "reason")
-    lines = [line([Cell(str(one[key] or "")) for key in keys]) for one in summary["exclusions"]]
+    lines = [line([one.image, one.method, one.protocol, one.reason]) for one in summary.exclusions]
     columns = [gettext("image"), gettext("method"), gettext("protocol"), gettext("reason")]
     return table(gettext("What is missing, and why"), columns, lines)

@@ -1,11 +1,10 @@
 """How an outcome is named, marked and coloured wherever methods are compared with random maps."""
 
-from collections.abc import Mapping
-from typing import Any
+from math import isfinite
 
 from xai.core.language import gettext_noop
 from xai.report.tables import Tone
-from xai.stats import Outcome
+from xai.stats import Analysis, MethodSummary, Outcome
 
 NAMES = {
     Outcome.BETTER: gettext_noop("better"),
@@ -26,12 +25,6 @@ SIGNS = {
 TONES: dict[Outcome, Tone] = {Outcome.BETTER: "good", Outcome.WORSE: "bad", Outcome.SATURATED: "warn"}
 
 
-def outcome_of(method: Mapping[str, Any]) -> Outcome:
-    """Of a method of `summary.parts[…].analysis.methods`."""
-    return Outcome(method["outcome"])
-
-
-def ranked(part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Methods of a part that have a mean, best mean rank first."""
-    found = [one for one in part["analysis"]["methods"] if one["mean"] is not None]
-    return sorted(found, key=lambda one: one["mean_rank"])
+def ranked(analysis: Analysis) -> list[MethodSummary]:
+    """Methods that have a mean, best mean rank first."""
+    return [one for one in analysis.ranked if isfinite(one.mean)]

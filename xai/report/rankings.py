@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import isfinite
 
 from xai.core.language import gettext, ngettext, pgettext
-from xai.report.outcomes import NAMES, TONES, outcome_of, ranked
+from xai.report.outcomes import NAMES, TONES, ranked
 from xai.report.payload import PageMetric
+from xai.report.sentences import direction, named
 from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
 from xai.report.text import number_format, percent
-from xai.report.verdicts import direction, named
-from xai.stats import Outcome
+from xai.stats import Analysis, MethodSummary, MetricResult, Outcome
 from xai.stats.results import LEADING
 
 POINTS = 11  # of a curve in its table
 
 
 @dataclass(frozen=True)
-class Ranking:
+class MetricSection:
     """One part as the page tells it.
 
     Args:
@@ -47,12 +47,12 @@ class Ranking:
     curves: Table | None
 
 
-def ranking_of(place: int, part: Mapping[str, Any], about: PageMetric | None) -> Ranking:
+def ranking_of(place: int, part: MetricResult, about: PageMetric | None) -> MetricSection:
     """A part of the summary, with its place and what the page says of it beside."""
-    return Ranking(
+    return MetricSection(
         place=place,
-        metric=part["metric"],
-        protocol=part["protocol"],
+        metric=part.metric,
+        protocol=part.protocol,
         headline=_headline(part),
         about=_about(part),
         meaning=about.meaning if about else "",
@@ -64,30 +64,29 @@ def ranking_of(place: int, part: Mapping[str, Any], about: PageMetric | None) ->
     )
 
 
-def writer(methods: Sequence[Mapping[str, Any]]) -> Callable[[float], str]:
+def writer(methods: Sequence[MethodSummary]) -> Callable[[float], str]:
     """How means and their intervals are written: with as many decimals as the intervals deserve."""
-    widths = [m["high"] - m["low"] for m in methods if m["high"] is not None and m["low"] is not None]
-    return number_format([m["mean"] for m in methods if m["mean"] is not None], widths)
+    return number_format([m.mean for m in methods if isfinite(m.mean)], [m.high - m.low for m in methods])
 
 
-def counted(analysis: Mapping[str, Any]) -> str:
+def counted(analysis: Analysis) -> str:
     """Images, groups, exclusions."""
-    images = ngettext("{n} image", "{n} images", analysis["images"])
-    if analysis["unit"] == "group":
-        groups = ngettext("{n} group", "{n} groups", analysis["blocks"])
+    images = ngettext("{n} image", "{n} images", analysis.images)
+    if analysis.unit == "group":
+        groups = ngettext("{n} group", "{n} groups", analysis.blocks)
         images = gettext("{images} in {groups}", images=images, groups=groups)
-    if analysis["excluded"]:
-        images = gettext("{images} ({n} excluded)", images=images, n=analysis["excluded"])
+    if analysis.excluded:
+        images = gettext("{images} ({n} excluded)", images=images, n=analysis.excluded)
     return images
 
 
-def _headline(part: Mapping[str, Any]) -> str:
-    rows = ranked(part)
+def _headline(part: MetricResult) -> str:
+    rows = ranked(part.analysis)
     if not rows:
         return gettext("no method has a score on every image")
-    best = gettext("best: {name}", name=named(rows[0]["name"], rows[0]))
-    compared = [one for one in rows if not one["control"] and outcome_of(one) is not Outcome.NOT_COMPARED]
-    better = sum(outcome_of(one) is Outcome.BETTER for one in compared)
+    best = gettext("best: {name}", name=named(rows[0].name, rows[0]))
+    compared = [one for one in rows if not one.control and one.verdict.outcome is not Outcome.NOT_COMPARED]
+    better = sum(one.verdict.outcome is Outcome.BETTER for one in compared)
     if not compared:
         return best
     return ngettext(
@@ -99,19 +98,19 @@ def _headline(part: Mapping[str, Any]) -> str:
     )
 
 
-def _about(part: Mapping[str, Any]) -> str:
+def _about(part: MetricResult) -> str:
     way = direction(part)
     return gettext(
         "{direction}. {images}. Protocol hash {hash}.",
         direction=way[0].upper() + way[1:],
-        images=counted(part["analysis"]),
-        hash=part["protocol_hash"],
+        images=counted(part.analysis),
+        hash=part.protocol_hash,
     )
 
 
-def _table(part: Mapping[str, Any]) -> Table:
-    analysis, greedy = part["analysis"], part["greedy"]
-    level = f"{100 * (1 - analysis['alpha']):g} %"
+def _table(part: MetricResult) -> Table:
+    analysis, greedy = part.analysis, part.greedy
+    level = f"{100 * (1 - analysis.alpha):g} %"
     columns = [
         Column(gettext("method"), number=False),
         Column(gettext("mean")),
@@ -142,58 +141,58 @@ def _table(part: Mapping[str, Any]) -> Table:
     if greedy:
         columns.append(
             Column(
-                ngettext("mean on {n} image", "mean on {n} images", greedy["images"]),
+                ngettext("mean on {n} image", "mean on {n} images", greedy.images),
                 note=gettext("Those of the greedy order alone."),
             )
         )
-    rows = ranked(part)
+    rows = ranked(part.analysis)
     write = writer(rows)
     lines = [_line(part, one, write) for one in rows]
     if greedy:
         empty = [""] * (len(columns) - 2)
-        cells = [Cell(gettext("greedy order")), *map(Cell, empty), numeric(greedy["mean"], write)]
+        cells = [Cell(gettext("greedy order")), *map(Cell, empty), numeric(greedy.mean, write)]
         lines.append(Line(tuple(cells), "reference"))
     caption = gettext(
         "Ranking by {metric} under {protocol}, best mean rank first",
-        metric=part["metric"],
-        protocol=part["protocol"],
+        metric=part.metric,
+        protocol=part.protocol,
     )
     return table(caption, columns, lines)
 
 
-def _line(part: Mapping[str, Any], one: Mapping[str, Any], write: Callable[[float], str]) -> Line:
-    found, name = outcome_of(one), one["name"]
+def _line(part: MetricResult, one: MethodSummary, write: Callable[[float], str]) -> Line:
+    found, name = one.verdict.outcome, one.name
     word = "" if found is Outcome.NOT_COMPARED else gettext(NAMES[found])
     cells = [
         Cell(name),
-        numeric(one["mean"], write),
-        numeric(one["low"], write),
-        numeric(one["high"], write),
-        numeric(one["mean_rank"], decimals(2)),
-        numeric(one["p_best"], decimals(2)),
+        numeric(one.mean, write),
+        numeric(one.low, write),
+        numeric(one.high, write),
+        numeric(one.mean_rank, decimals(2)),
+        numeric(one.p_best, decimals(2)),
         Cell(word, word, TONES.get(found, "plain") if word else ""),
-        numeric(one["superiority"], share),
-        numeric(one["p_reference"], _p),
-        numeric(part["ties"].get(name), share),
-        numeric(part["saturated"].get(name), str),
+        numeric(one.superiority, share),
+        numeric(one.p_reference, _p),
+        numeric(part.ties.get(name), share),
+        numeric(part.saturated.get(name), str),
     ]
-    if part["greedy"]:
-        cells.append(numeric(part["greedy"]["methods"].get(name), write))
-    return line(cells, one["control"])
+    if part.greedy:
+        cells.append(numeric(part.greedy.methods.get(name), write))
+    return line(cells, one.control)
 
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _remarks(part: Mapping[str, Any]) -> list[str]:
-    analysis, halves = part["analysis"], part["split_half"]
+def _remarks(part: MetricResult) -> list[str]:
+    analysis, halves = part.analysis, part.split_half
     sentences = []
-    if analysis["friedman"]:
-        p, w = _p(analysis["friedman"]["p"]), analysis["friedman"]["kendall_w"]
+    if analysis.friedman:
+        p, w = _p(analysis.friedman.p), analysis.friedman.kendall_w
         sentences.append(
             gettext("Friedman's test that all methods are alike: p {p}.", p=p)
-            if w is None
+            if not isfinite(w)
             else gettext(
                 "Friedman's test that all methods are alike: p {p}, Kendall's W {w} (1: every image ranks "
                 "the methods alike).",
@@ -201,119 +200,114 @@ def _remarks(part: Mapping[str, Any]) -> list[str]:
                 w=f"{w:.2f}",
             )
         )
-    reference = analysis["reference"]
-    pairs = [p for p in analysis["pairs"] if reference not in (p["first"], p["second"])]
+    reference = analysis.reference
+    pairs = [p for p in analysis.pairs if reference not in (p.first, p.second)]
     if pairs:
         sentences.append(
             ngettext(
                 "{apart} of {n} pair of methods can be told apart (Wilcoxon, Holm).",
                 "{apart} of {n} pairs of methods can be told apart (Wilcoxon, Holm).",
                 len(pairs),
-                apart=sum(bool(pair["distinguishable"]) for pair in pairs),
+                apart=sum(bool(pair.distinguishable) for pair in pairs),
             )
         )
-    if analysis["critical_difference"] is not None:
+    if analysis.critical_difference is not None:
         sentences.append(
             gettext(
                 "Nemenyi's critical difference of mean ranks: {difference}.",
-                difference=f"{analysis['critical_difference']:.2f}",
+                difference=f"{analysis.critical_difference:.2f}",
             )
         )
-    if halves["splits"] and halves["mean"] is not None:
+    if halves.splits and isfinite(halves.mean):
         sentences.append(
             gettext(
                 "Two random halves of the images rank the methods alike to Kendall τ {tau}.",
-                tau=f"{halves['mean']:.2f}",
+                tau=f"{halves.mean:.2f}",
             )
         )
-    if part["saturated_images"]:
+    if part.saturated_images:
         sentences.append(
             ngettext(
                 "{n} image saturated for every method ranks nothing.",
                 "{n} images saturated for every method rank nothing.",
-                part["saturated_images"],
+                part.saturated_images,
             )
         )
     return sentences
 
 
-def _strata(part: Mapping[str, Any]) -> Table | None:
-    return _split(part, part["strata"], gettext("by true class"), ranked(part))
+def _strata(part: MetricResult) -> Table | None:
+    return _split(part, part.strata, gettext("by true class"), ranked(part.analysis))
 
 
-def _kinds(part: Mapping[str, Any]) -> Table | None:
-    """The controls, and the methods that lead over all images; summaries of older versions have no kinds."""
-    rows = ranked(part)
-    first = [one["name"] for one in rows if not one["control"]][:LEADING]
-    shown = [one for one in rows if one["control"] or one["name"] in first]
-    return _split(part, part.get("kinds", {}), gettext("by kind of manipulation"), shown)
+def _kinds(part: MetricResult) -> Table | None:
+    """The controls, and the methods that lead over all images."""
+    rows = ranked(part.analysis)
+    first = [one.name for one in rows if not one.control][:LEADING]
+    shown = [one for one in rows if one.control or one.name in first]
+    return _split(part, part.kinds, gettext("by kind of manipulation"), shown)
 
 
 def _split(
-    part: Mapping[str, Any],
-    analyses: Mapping[str, Mapping[str, Any]],
+    part: MetricResult,
+    analyses: Mapping[str, Analysis],
     what: str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[MethodSummary],
 ) -> Table | None:
     """Rows × parts of the images, each with as many decimals as its intervals deserve."""
-    found = {name: one for name, one in analyses.items() if one["methods"]}
+    found = {name: one for name, one in analyses.items() if one.methods}
     if not found:
         return None
-    methods = [{method["name"]: method for method in one["methods"]} for one in found.values()]
-    writers = [writer(one["methods"]) for one in found.values()]
-    heads = [Column(f"{name} (n={one['images']})", note=counted(one)) for name, one in found.items()]
+    methods = [{method.name: method for method in one.methods} for one in found.values()]
+    writers = [writer(one.methods) for one in found.values()]
+    heads = [Column(f"{name} (n={one.images})", note=counted(one)) for name, one in found.items()]
     lines = []
     for row in rows:
-        found_here = zip([one.get(row["name"]) for one in methods], writers, strict=True)
+        found_here = zip([one.get(row.name) for one in methods], writers, strict=True)
         cells = [_with_interval(one, write) for one, write in found_here]
-        lines.append(line([Cell(row["name"]), *cells], row["control"]))
-    level = f"{100 * (1 - part['analysis']['alpha']):g} %"
+        lines.append(line([Cell(row.name), *cells], row.control))
+    level = f"{100 * (1 - part.analysis.alpha):g} %"
     caption = gettext(
         "Mean {metric} and {level} interval {what} under {protocol}",
-        metric=part["metric"],
+        metric=part.metric,
         level=level,
         what=what,
-        protocol=part["protocol"],
+        protocol=part.protocol,
     )
     return table(caption, [gettext("method"), *heads], lines)
 
 
-def _with_interval(one: Mapping[str, Any] | None, write: Callable[[float], str]) -> Cell:
+def _with_interval(one: MethodSummary | None, write: Callable[[float], str]) -> Cell:
     if one is None:
         return Cell("")
-    if one["low"] is None or one["high"] is None:
-        return numeric(one["mean"], write)
-    return numeric(one["mean"], lambda mean: f"{write(mean)} ({write(one['low'])} … {write(one['high'])})")
+    if not isfinite(one.low):
+        return numeric(one.mean, write)
+    return numeric(one.mean, lambda mean: f"{write(mean)} ({write(one.low)} … {write(one.high)})")
 
 
-def _curves(part: Mapping[str, Any], about: PageMetric | None) -> Table | None:
+def _curves(part: MetricResult, about: PageMetric | None) -> Table | None:
     """At most `POINTS` points of every curve, evenly spread."""
-    curves = part["curves"]
+    curves = part.curves
     if not curves:
         return None
-    fractions = next(iter(curves.values()))["fractions"]
+    fractions = next(iter(curves.values())).fractions
     last = len(fractions) - 1
     shown = sorted(
         {round(i * last / (POINTS - 1)) for i in range(POINTS)} if last >= POINTS else range(last + 1)
     )
     share = gettext("share put back") if about and about.inserts else gettext("share changed")
-    values = [v for one in curves.values() for v in one["mean"] if v is not None]
-    spread = [
-        high - low
-        for one in curves.values()
-        for low, high in zip(one["low"], one["high"], strict=True)
-        if low is not None and high is not None
-    ]
+    values = [v for one in curves.values() for v in one.mean if isfinite(v)]
+    spread = [high - low for one in curves.values() for low, high in zip(one.low, one.high, strict=True)]
     write, controls = (
         number_format(values, spread),
-        {m["name"] for m in part["analysis"]["methods"] if m["control"]},
+        {m.name for m in part.analysis.methods if m.control},
     )
     columns = [gettext("method"), *[Column(f"{percent(fractions[i])}") for i in shown]]
     lines = [
-        line([Cell(row), *[numeric(one["mean"][i], write) for i in shown]], row in controls)
+        line([Cell(row), *[numeric(one.mean[i], write) for i in shown]], row in controls)
         for row, one in curves.items()
     ]
-    names = {"metric": part["metric"], "protocol": part["protocol"], "share": share}
+    names = {"metric": part.metric, "protocol": part.protocol, "share": share}
     caption = gettext("Mean curve of {metric} under {protocol}, by the {share}", **names)
     if len(shown) < len(fractions):
         points = gettext("{n} of {total} points", n=len(shown), total=len(fractions))

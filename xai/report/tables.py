@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 Tone = Literal["", "plain", "good", "warn", "bad"]
@@ -74,8 +75,8 @@ def line(cells: Sequence[Cell | str], control: bool = False) -> Line:
 
 
 def numeric(value: float | None, write: Callable[[float], str], tone: Tone = "") -> Cell:
-    """A number as `write` has it; an empty cell for None."""
-    return Cell("") if value is None else Cell(write(value), value, tone)
+    """A number as `write` has it; an empty cell for what is undefined."""
+    return Cell("") if value is None or not isfinite(value) else Cell(write(value), value, tone)
 
 
 def decimals(digits: int) -> Callable[[float], str]:
