@@ -50,7 +50,7 @@ def test_weights_are_found_under_any_name(tmp_path, name):
     }
     checkpoint = quietly(saved(tmp_path, content))
     assert same(checkpoint.state)
-    assert checkpoint.facts == {"weights_key": name}
+    assert checkpoint.description == {"weights_key": name}
 
 
 def test_optimizer_states_are_no_weights_whatever_they_are_called(tmp_path):
@@ -58,7 +58,7 @@ def test_optimizer_states_are_no_weights_whatever_they_are_called(tmp_path):
     content = {"solver": OPTIMIZER, "fsdp": by_name, "optim": STATE, "run": {"trained": {"deep": OTHER}}}
     checkpoint = quietly(saved(tmp_path, content))
     assert same(checkpoint.state, OTHER)
-    assert checkpoint.facts["weights_key"] == "run.trained.deep"
+    assert checkpoint.description["weights_key"] == "run.trained.deep"
 
 
 def test_statistics_beside_weights_do_not_count(tmp_path):
@@ -89,7 +89,7 @@ def test_a_usual_name_goes_before_another_and_says_so(tmp_path):
     with pytest.warns(UserWarning, match="criterion"):
         checkpoint = open_checkpoint(path)
     assert same(checkpoint.state)
-    assert checkpoint.facts["weights_beside"] == ["criterion"]
+    assert checkpoint.description["weights_beside"] == ["criterion"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_average_is_taken_and_said(tmp_path, raw, average, prefix):
     with pytest.warns(UserWarning, match=rf"averaged weights under {average}.*{raw}[\s\S]*weights_key"):
         checkpoint = open_checkpoint(path)
     assert same(unwrapped(checkpoint.state))
-    assert checkpoint.facts == {
+    assert checkpoint.description == {
         "weights_key": average,
         "weights_averaged": True,
         "weights_beside": [raw],
@@ -117,7 +117,7 @@ def test_an_average_in_a_callback(tmp_path):
     with pytest.warns(UserWarning):
         checkpoint = open_checkpoint(saved(tmp_path, content))
     assert same(checkpoint.state)
-    assert checkpoint.facts["weights_key"] == "callbacks.EMA.ema_weights"
+    assert checkpoint.description["weights_key"] == "callbacks.EMA.ema_weights"
 
 
 @pytest.mark.parametrize("beside", ["current_model_state", "ema_state_dict"])
@@ -135,7 +135,7 @@ def test_an_average_in_a_form_that_is_not_read_is_said(tmp_path):
     with pytest.warns(UserWarning, match="ema"):
         checkpoint = open_checkpoint(saved(tmp_path, {"model": STATE, "ema": shadow, "ema_decay": 0.99}))
     assert same(checkpoint.state)
-    assert checkpoint.facts["weights_beside"] == ["ema"]
+    assert checkpoint.description["weights_beside"] == ["ema"]
 
 
 def test_an_average_of_other_names_is_refused(tmp_path):
@@ -151,7 +151,7 @@ def test_an_average_by_the_names_of_its_weights(tmp_path, raw, average):
     with pytest.warns(UserWarning, match="averaged weights"):
         checkpoint = open_checkpoint(path)
     assert same(unwrapped(checkpoint.state))
-    assert checkpoint.facts["weights_averaged"] is True
+    assert checkpoint.description["weights_averaged"] is True
     assert same(quietly(path, None, (average,)).state, prefixed(raw, OTHER))
     if raw:
         assert same(quietly(path, f"state_dict.{raw[:-1]}").state, OTHER)
@@ -168,7 +168,7 @@ def test_an_averaged_model_alone(tmp_path):
     averaged = torch.optim.swa_utils.AveragedModel(nn.Linear(3, 2))
     path = saved(tmp_path, averaged.state_dict())
     assert same(read_checkpoint(path), averaged.module.state_dict())
-    assert open_checkpoint(path).facts == {"weights_averaged": True}
+    assert open_checkpoint(path).description == {"weights_averaged": True}
 
 
 def test_weights_key_that_is_not_there_lists_what_is(tmp_path):
