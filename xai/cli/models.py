@@ -1,6 +1,5 @@
 """`xai models`: what can be chosen with --model, and towers fetched where the hub is out of reach."""
 
-from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +33,8 @@ def list_models(as_json: Json = False) -> None:
 
     sources, entries = list_sources(), list_fetchable()
     if as_json:
-        show_json([*map(asdict, sources), *map(_facts, entries)])
+        kinds = [{"spec": source.spec, "summary": source.summary} for source in sources]
+        show_json([*kinds, *map(_facts, entries)])
         return
     show_table(["--model", "what it is"], [[source.spec, source.summary] for source in sources])
     show("")
