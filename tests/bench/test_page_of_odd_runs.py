@@ -83,7 +83,7 @@ def test_an_unfinished_run_says_so(config, tiny, tmp_path):
     parts = sorted((tmp_path / "parts").iterdir())
     parts[0].unlink()
     page = page_of_run(tmp_path)
-    assert page.title == "benchmark (unfinished: 2 of 3 units)"
+    assert page.title == "benchmark (unfinished: 2 of 3 work items)"
     assert len(page.images) in (3, 4)
     assert page.shown == (len(page.images), len(page.images))
     assert page.provenance["images_shown"] == "all"

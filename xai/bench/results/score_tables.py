@@ -40,7 +40,7 @@ class ScoreTable:
         groups: (N,) what each image is a frame or crop of.
         labels: (N,) true class names, None where not known.
         kinds: (N,) how each was manipulated, None where not known.
-        methods: (M,) row names; random seeds are the one row `random`.
+        methods: (M,) names of method configurations; random seeds are the one method `random`.
         controls: Those of them that are controls.
         values: (N, M) scores, NaN where there is none.
         draws: (N, seeds) scores of the single random maps.
@@ -75,7 +75,7 @@ class ScoreTable:
         return len(set(self.groups)) < len(self.groups)
 
     def column(self, method: str) -> np.ndarray:
-        """(N,) scores of one row."""
+        """(N,) scores of one method."""
         return self.values[:, self.methods.index(method)]
 
 

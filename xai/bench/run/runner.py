@@ -251,7 +251,16 @@ def _open(
         store.write_plan(plan.work_items)
     if count.resumed < count.total or not sessions:
         sessions = [*sessions, _session(config, context, engine)]
-    content = {
+    content = _content(config, context, plan, sessions)
+    write_json(store.run_file, content)
+    return content
+
+
+def _content(
+    config: BenchmarkConfig, context: RunContext, plan: Plan, sessions: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """What `run.json` says of a run, as JSON."""
+    return {
         "schema": SCHEMA,
         "name": config.name,
         "config": config.model_dump(mode="json"),
@@ -269,10 +278,8 @@ def _open(
             for configuration in context.configurations
         ],
         "plan": {"images": len(plan.source), "units": len(plan.work_items)},
-        "sessions": sessions,
+        "sessions": list(sessions),
     }
-    write_json(store.run_file, content)
-    return content
 
 
 def _session(config: BenchmarkConfig, context: RunContext, engine: str) -> dict[str, Any]:
