@@ -12,7 +12,7 @@ from torch.overrides import get_testing_overrides
 from vit_zoo import WIDTH, pixels
 
 from xai.attention import intercept
-from xai.attr import CPLRP, AttnLRP
+from xai.attr import AttnLRP
 from xai.attr.lrp_calls import RULES
 from xai.attr.lrp_gradient import _NORMS
 from xai.attr.lrp_positive import RelevanceRules
@@ -21,7 +21,6 @@ from xai.core import ModelError
 
 attention = F.scaled_dot_product_attention
 GAMMAS = {"gamma": 0.3, "gamma_attention": 0.1, "gamma_embedding": 0.5}
-METHODS = pytest.mark.parametrize("method", [AttnLRP, CPLRP])
 
 
 def of_torch(name: str) -> set[str]:

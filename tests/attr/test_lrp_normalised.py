@@ -14,7 +14,6 @@ from xai.attr import CPLRP, AttnLRP, TransLRP
 from xai.models.detector import Detector, TextSimilarity
 from xai.models.huggingface import ZeroShot
 
-attention = F.scaled_dot_product_attention
 GAMMAS = {"gamma": 0.3, "gamma_attention": 0.1, "gamma_embedding": 0.5}
 METHODS = pytest.mark.parametrize("method", [AttnLRP, CPLRP])
 
