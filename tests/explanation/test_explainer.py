@@ -97,7 +97,7 @@ def test_several_targets_and_class_names_with_a_minus():
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
-    [("fak", "'fake'"), ("7", "2 classes, 0 … 1"), (-1, "2 classes"), ("fake-rael", "fake-real")],
+    [("fak", "'fake'"), ("7", "2 classes: 0 … 1"), (-1, "2 classes"), ("fake-rael", "fake-real")],
 )
 def test_unknown_targets_are_named_with_the_nearest(wanted, message):
     with pytest.raises(UsageError, match=message):

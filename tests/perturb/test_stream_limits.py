@@ -11,7 +11,7 @@ from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 from vit_zoo import build, pixels
 
 from xai.core import ModelError, UsageError
-from xai.explanation.targets import logits_of
+from xai.explanation.explainer import logits_of
 from xai.metrics.context import predict
 from xai.perturb import (
     Request,

@@ -11,10 +11,9 @@ from safetensors.numpy import save as safetensors_bytes
 from xai import report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
-from xai.explanation.explainer import Explainer, name_of
+from xai.explanation.explainer import Explainer, logits_of, name_of
 from xai.explanation.files import record_of, writing
 from xai.explanation.inputs import BoxOf, Failure, read_samples
-from xai.explanation.targets import logits_of
 from xai.models import Classifier
 
 MOST_IMAGES = 50  # of one picture; all of them are held in memory

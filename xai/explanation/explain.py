@@ -17,8 +17,7 @@ from xai.core.language import current_language, language
 from xai.data import read_boxes
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.files import record_of, write_explanation
-from xai.explanation.inputs import BoxOf, Failure, Source, gather, read_samples
-from xai.explanation.targets import Wanted
+from xai.explanation.inputs import BoxOf, Failure, Source, Wanted, gather, read_samples
 from xai.models import load
 
 

@@ -18,9 +18,9 @@ from xai.attr import registry
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
-from xai.explanation.inputs import Failure, forget_frames
-from xai.explanation.targets import Targets, Wanted, logits_of
+from xai.explanation.inputs import Failure, Targets, Wanted, forget_frames
 from xai.models import Classifier
+from xai.perturb import without_graph
 
 log = logging.getLogger(__name__)
 
@@ -270,3 +270,9 @@ def _checked(explanation: Explanation) -> Explanation | Failure:
 def name_of(sample: Sample) -> str:
     """What a person knows the image by."""
     return str(sample.path or sample.id)
+
+
+def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:
+    """(B, C) float32 answer of the model, without a graph."""
+    with without_graph():
+        return classifier(pixels).detach().float()

@@ -1,17 +1,21 @@
-"""From paths, pictures and boxes to samples, one at a time, broken ones as failures."""
+"""What a person asks for: images and boxes as samples, broken ones as failures; targets as class indices."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
-from xai.core import Sample, UsageError, XaiError
+from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
+from xai.core.target import check_index
 from xai.data import check_box, find_images, read_image, unique_stems
 from xai.data.paths import resolved
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
+Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
 
@@ -91,3 +95,103 @@ def _read(
     if sample.box is not None:
         check_box(sample.box, sample.image.size, sample.path or sample.id)
     return sample
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What to explain of every image.
+
+    Args:
+        labels: All class names, in the order of the logits.
+        chosen: (name, class index or Margin) per map; empty means the top two classes of each image.
+    """
+
+    labels: tuple[str, ...]
+    chosen: tuple[tuple[str, int | Margin], ...]
+
+    @classmethod
+    def parse(
+        cls,
+        wanted: Wanted,
+        labels: tuple[str, ...],
+        problem_type: ProblemType = ProblemType.SINGLE_LABEL,
+    ) -> "Targets":
+        """Read class names, indices, `fake-real` (the logit of fake minus that of real) or a `Margin`.
+
+        Indices may be NumPy's or torch's, one or an array of several. None means both classes of a two-class
+        model, else the top two of each image. The margin of an independent label over the rest is its logit.
+
+        Raises:
+            UsageError: A class that the model does not have.
+        """
+        if wanted is None:
+            every = range(len(labels)) if len(labels) <= 2 else ()
+            return cls(labels, tuple((labels[index], index) for index in every))
+        several: Any = [wanted] if _is_one(wanted) else wanted
+        return cls(labels, tuple(dict(_parse(each, labels, problem_type) for each in several).items()))
+
+    def target_of(self, name: str) -> int | Margin:
+        """The target behind the name of a map."""
+        chosen = dict(self.chosen)
+        return chosen[name] if name in chosen else self.labels.index(name)
+
+    def resolve(self, logits: Tensor) -> tuple[list[list[str]], list[Any]]:
+        """Names of the maps per image, and the targets in the form that methods take.
+
+        Args:
+            logits: (B, C).
+
+        Returns:
+            B lists of T names, and T targets: class index, `Margin`, or a (B,) tensor of class indices.
+        """
+        if self.chosen:
+            names, targets = zip(*self.chosen, strict=True)
+            return [list(names)] * len(logits), list(targets)
+        ranked = logits.topk(2, dim=1).indices
+        return [[self.labels[index] for index in row] for row in ranked.tolist()], list(ranked.T)
+
+
+def _is_one(wanted: Any) -> bool:
+    """Whether it is one class, and not several; an array of no dimension is one."""
+    return (
+        isinstance(wanted, str | Margin)
+        or getattr(wanted, "ndim", None) == 0
+        or not isinstance(wanted, Iterable)
+    )
+
+
+def _parse(wanted: Any, labels: tuple[str, ...], problem_type: ProblemType) -> tuple[str, int | Margin]:
+    wanted = problem_type.own_target(wanted)
+    if isinstance(wanted, Margin):
+        positive = labels[_index(wanted.positive, labels)]
+        negative = "rest" if wanted.negative is None else labels[_index(wanted.negative, labels)]
+        return f"{positive}-{negative}", wanted
+    if isinstance(wanted, str) and wanted not in labels:
+        for positive, negative in _splits(wanted):
+            if positive in labels and negative in labels:
+                return wanted, Margin(labels.index(positive), labels.index(negative))
+    index = _index(wanted, labels)
+    return labels[index], index
+
+
+def _splits(text: str) -> Iterator[tuple[str, str]]:
+    """Every reading of `a-b`, since class names may hold a minus themselves."""
+    for place, sign in enumerate(text):
+        if sign == "-":
+            yield text[:place], text[place + 1 :]
+
+
+def _index(wanted: Any, labels: Sequence[str]) -> int:
+    if isinstance(wanted, str) and wanted in labels:
+        return labels.index(wanted)
+    index = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else class_index(wanted)
+    if index is not None:
+        check_index(index, len(labels))
+        return index
+    if not isinstance(wanted, str):
+        raise UsageError(
+            f"Target {wanted!r} is no class.", "Give a class name, its index, a contrast or a Margin."
+        )
+    shown = labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
+    hint = nearest(wanted, shown or labels[:20])
+    raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")
