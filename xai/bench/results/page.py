@@ -16,7 +16,7 @@ from xai.bench.results.summary import summarise
 from xai.bench.run.description import RunDescription
 from xai.bench.run.store import Store, read_records, read_run
 from xai.core import DataError, Record, derive_seed
-from xai.core.language import current_language
+from xai.core.language import current_language, gettext
 from xai.stats import Summary, to_json
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ def _sent_on(summary: Summary) -> Summary:
 
 def _title(summary: Summary) -> str:
     done, units = summary.units
-    return summary.name if done == units else f"{summary.name} (unfinished: {done} of {units} work items)"
+    if done == units:
+        return summary.name
+    return gettext(
+        "{name} (unfinished: {done} of {total} work items)", name=summary.name, done=done, total=units
+    )
 
 
 def _chosen(
