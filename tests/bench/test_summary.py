@@ -112,7 +112,9 @@ def test_what_holds_of_every_row_is_said_once(planted, tmp_path):
     Store(tmp_path).write("all", WorkResult(tuple(few)))
     text = to_markdown(summarise(tmp_path))
     verdicts = text[text.index("## Verdicts") : text.index("## Rankings")]
-    assert "every method by srg beside random maps: cannot be told: 3 images are too few" in verdicts
+    assert (
+        "every method by srg beside random maps: cannot be told from random: 3 images are too few" in verdicts
+    )
     assert "|" not in verdicts
 
 
@@ -123,7 +125,7 @@ def test_a_summary_is_json_and_markdown(planted, tmp_path):
     text = to_markdown(summary)
     verdicts, rankings = text.index("## Verdicts"), text.index("## Rankings")
     assert verdicts < rankings < text.index("## Cost") < text.index("## Provenance")
-    assert "| good | better, p<0.001" in text[verdicts:rankings]
+    assert "| good | ▲ better, p<0.001" in text[verdicts:rankings]
     assert "greedy order" in text
     assert "10 of 40" in text
     write_summary(summary, tmp_path / "summary.md")

@@ -7,7 +7,7 @@ from math import isfinite
 
 from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
 from xai.report.outcomes import SIGNS, TONES, ranked
-from xai.report.payload import Page
+from xai.report.payload import Page, PageMetric
 from xai.report.rankings import MetricSection, counted, ranking_of
 from xai.report.sentences import (
     Finding,
@@ -94,13 +94,21 @@ class Findings:
 
 def findings_of(page: Page) -> Findings | None:
     """What the page's summary says; None for pages without a benchmark."""
-    if page.summary is None:
-        return None
-    summary = page.summary
+    return None if page.summary is None else findings_of_summary(page.summary, page.shown[1], page.parts)
+
+
+def findings_of_summary(summary: Summary, measured: int, metrics: Sequence[PageMetric] = ()) -> Findings:
+    """What a summary says.
+
+    Args:
+        summary: Of a run.
+        measured: Images measured so far.
+        metrics: What a page knows of its metrics, at the places of `summary.parts`.
+    """
     return Findings(
-        about=_images(summary.images, page.shown[1]),
+        about=_images(summary.images, measured),
         warnings=warnings(summary),
-        protocols=list(_protocols(page, summary)),
+        protocols=list(_protocols(summary, metrics)),
         stability=[
             _matrix(f"stability-{i}", gettext("By {metric}", metric=metric), "protocol", one)
             for i, (metric, one) in enumerate(summary.stability.items())
@@ -128,8 +136,8 @@ def _images(planned: int, measured: int) -> str:
     return ngettext("{n} image.", "{n} images.", planned)
 
 
-def _protocols(page: Page, summary: Summary) -> Iterator[ProtocolSection]:
-    about = dict(enumerate(page.parts))
+def _protocols(summary: Summary, metrics: Sequence[PageMetric]) -> Iterator[ProtocolSection]:
+    about = dict(enumerate(metrics))
     rankings = [ranking_of(i, part, about.get(i)) for i, part in enumerate(summary.parts)]
     for place, name in enumerate(dict.fromkeys(part.protocol for part in summary.parts)):
         mine = [part for part in summary.parts if part.protocol == name]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
+from xai.core.language import gettext
+
 Tone = Literal["", "plain", "good", "warn", "bad"]
 
 
@@ -87,3 +89,15 @@ def decimals(digits: int) -> Callable[[float], str]:
 def share(value: float) -> str:
     """A share in per cent."""
     return f"{100 * value:.0f} %"
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown under its caption, with names of controls and references in italics."""
+    head = [column.title for column in table.columns]
+    rows = [head, ["---"] * len(head)]
+    for line in table.lines:
+        name, *cells = [cell.text for cell in line.cells]
+        name = f"*{name}*" if line.kind else name
+        rows.append([gettext("{name} (control)", name=name) if line.kind == "control" else name, *cells])
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return f"{table.caption}:\n\n" + "\n".join(lines)
