@@ -8,7 +8,7 @@ from torch import nn
 import xai
 from xai import attr
 from xai.core import ConfigError, ModelError, PatchGrid, UsageError
-from xai.core.geometry import parse_grid
+from xai.core.explanation import parse_grid
 from xai.models.detector import DetectorConfig, read_config
 
 LABELS = ["real", "fake"]

@@ -14,7 +14,7 @@ from xai.attention.census import Census, check_alignment, closed, refuse_scripte
 from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.attention.record import AttentionCall, Recording, advice, check_recording, recorded
 from xai.core import ModelError, PatchGrid
-from xai.core.geometry import SAY_GRID
+from xai.core.explanation import SAY_GRID
 
 # learned tokens that stand before the patches, by the names model libraries give them
 _SINGLE = re.compile(r"(^|\.)(cls_token|class_token|class_embedding|dist_token|distillation_token)$")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
 from xai.attention.running import as_written, refuse_inference
 from xai.core import ModelError
-from xai.core.geometry import SAY_GRID
+from xai.core.explanation import SAY_GRID
 
 Rows = slice | list[int]
 

@@ -101,6 +101,16 @@ def as_written(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_graph() -> Iterator[None]:
+    """No gradients, yet no inference tensors: what a model keeps (BEiT) must serve gradients later.
+
+    A model that switches gradients on itself still answers with a graph: detach what it says.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+@contextmanager
 def told_recomputation() -> Iterator[None]:
     """Inside the block torch's own refusals of activation checkpointing become a ModelError."""
     try:

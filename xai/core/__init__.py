@@ -11,8 +11,7 @@ from xai.core.errors import (
     printable,
     valid_text,
 )
-from xai.core.explanation import Explanation, Sample, predicted_labels
-from xai.core.geometry import Geometry, PatchGrid
+from xai.core.explanation import Explanation, Geometry, PatchGrid, Sample, predicted_labels
 from xai.core.record import Record
 from xai.core.registry import Registry, import_object, is_import_path
 from xai.core.runtime import derive_seed, keep_freed_memory

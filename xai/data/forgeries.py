@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xai.core import DataError, Sample, UsageError, derive_seed, nearest
-from xai.core.files import expanded
+from xai.core.files import expanded, fault_of, is_folder
 from xai.data.forgery import KINDS, MAX_STRENGTH, forge
 from xai.data.image import SUFFIXES, find_images, opened, read_image, unique_stems
-from xai.data.paths import fault_of, is_folder
 from xai.data.samples import Entry, LazySamples
 
 PHOTOS = Path(__file__).parent / "photos"

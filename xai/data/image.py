@@ -15,8 +15,7 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from xai.core import DataError, printable, valid_text
-from xai.core.files import expanded
-from xai.data.paths import fault_of, is_folder, resolved, short_path
+from xai.core.files import expanded, fault_of, is_folder, resolved, short_path
 
 MOST = 1024  # bytes looked at
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from xai.core import ConfigError, DataError, Sample, UsageError
-from xai.core.files import expanded
+from xai.core.files import expanded, fault_of, path_from_table, resolved, short_path
 from xai.data.image import read_turned, unique_ids
 from xai.data.mask import Shown, read_mask
-from xai.data.paths import fault_of, path_from_table, resolved, short_path
 from xai.data.samples import Entry, LazySamples
 from xai.data.table import LONGEST, TableRow, check_columns, read_csv, read_parquet
 

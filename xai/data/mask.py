@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from xai.core import DataError
+from xai.core.files import short_path
 from xai.data.image import ORIENTATION, opened
-from xai.data.paths import short_path
 
 Mask = NDArray[np.bool_]
 FULL = (1, 255, 65535)  # a mask of one of these values alone is inside everywhere

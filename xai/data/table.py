@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xai.core import ConfigError, nearest, printable, valid_text
-from xai.data.paths import fault_of
+from xai.core.files import fault_of
 
 SEPARATORS = (";", "\t")  # beside the comma
 MARKS = {  # byte order marks, the longer ones first

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from xai import attr
+from xai.attention.running import without_graph
 from xai.attr import registry
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
 from xai.explanation.inputs import Failure, Targets, Wanted, forget_frames
 from xai.models import Classifier
-from xai.perturb import without_graph
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
+from xai.core.files import resolved
 from xai.core.target import check_index
 from xai.data import check_box, find_images, read_image, unique_stems
-from xai.data.paths import resolved
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xai.attention import find_layout, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.errors import first_line
-from xai.core.geometry import SAY_GRID, parse_grid
+from xai.core.explanation import SAY_GRID, parse_grid
 from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version

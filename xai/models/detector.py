@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from xai.core import ConfigError, ModelError, nearest
+from xai.core.explanation import GRID_PATTERN
 from xai.core.files import expanded
-from xai.core.geometry import GRID_PATTERN
 from xai.core.yaml_models import read_model
 from xai.models.checkpoint import State
 

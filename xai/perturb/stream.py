@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xai.attention.running import without_graph
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.runtime import is_out_of_memory
 from xai.core.score import SCORES
@@ -177,16 +178,6 @@ class _Reader:
         logits, targets = logits.float(), self.targets.index_select(0, image)
         read = [SCORES[name](logits, targets, self.problem_type) for name in self.names]
         return torch.stack(read, dim=1)
-
-
-@contextmanager
-def without_graph() -> Iterator[None]:
-    """No gradients, yet no inference tensors: what a model keeps (BEiT) must serve gradients later.
-
-    A model that switches gradients on itself still answers with a graph: detach what it says.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        yield
 
 
 @contextmanager

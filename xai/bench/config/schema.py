@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from xai.core.geometry import GRID_PATTERN
+from xai.core.explanation import GRID_PATTERN
 from xai.data.forgeries import SIDE
 from xai.data.forgery import MAX_STRENGTH
 

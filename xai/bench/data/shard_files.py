@@ -15,9 +15,9 @@ import numpy as np
 
 from xai.bench.data.files import Folder
 from xai.core import ConfigError, DataError, Sample, XaiError, printable
+from xai.core.files import check_file, short_path
 from xai.data.image import SUFFIXES, read_turned
 from xai.data.mask import Shown, read_mask
-from xai.data.paths import check_file, short_path
 from xai.data.table import text_of, values_of
 
 KINDS = (".tar", ".parquet")

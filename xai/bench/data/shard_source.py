@@ -16,7 +16,7 @@ from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import Folder, RemotePath, folder_of, in_threads, read_json, write_json
 from xai.bench.data.shard_files import KINDS, ShardContent, content_of_shard, open_shard
 from xai.core import ConfigError, DataError, Sample
-from xai.data.paths import fault_of, is_folder, short_path
+from xai.core.files import fault_of, is_folder, short_path
 from xai.data.samples import Entry
 
 INDEX = "shards.json"

@@ -13,9 +13,9 @@ from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.manifest_table import open_manifest
 from xai.bench.data.shard_source import Each, open_shards
 from xai.core import DataError, Sample
+from xai.core.files import fault_of
 from xai.data import find_images, read_image, unique_ids
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
-from xai.data.paths import fault_of
 from xai.data.samples import Entry
 
 MISSING = "missing"
