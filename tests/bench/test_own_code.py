@@ -122,6 +122,24 @@ def test_a_trusted_run_names_its_code_and_goes_on(own, tmp_path, monkeypatch):
         summarise(run)
 
 
+def test_the_results_of_a_trusted_run_are_read_with_its_code(own, tmp_path, monkeypatch):
+    path, module = own
+    run = str(tmp_path / "run")
+    run_benchmark(read_benchmark(path, trust_code=True), run, trust_code=True)
+    monkeypatch.chdir(tmp_path)
+    commands = (["benchmark", "summary", run], ["benchmark", "export", run, "--out", "records.csv"],
+                ["benchmark", "compare", run, run], ["report", run])  # fmt: skip
+    for command in commands:
+        (tmp_path / "ran").unlink(missing_ok=True)
+        _forget(module, monkeypatch)
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 3 and "--trust-code" in refused.output, command
+        assert not (tmp_path / "ran").exists()
+        found = CliRunner().invoke(app, [*command, "--trust-code"])
+        assert found.exit_code == 0, found.output
+    assert f"{module}:largest" in (tmp_path / "records.csv").read_text()
+
+
 def test_a_worker_imports_it_only_if_told(own, tmp_path, monkeypatch):
     """In another process nothing is imported yet: names are refused there as here."""
     path, module = own

@@ -120,7 +120,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(cluster, yaml_file, local, 
         found = CliRunner().invoke(app, [*command, "--ray-retries", "1"])
     assert found.exit_code == 4, found.stderr
     assert "(images 2 to 3, vit-token) given up after 2 attempts: its worker was lost" in found.stderr
-    assert f"3 of {UNITS} units failed; the same command tries them again." in found.stderr
+    assert f"3 of {UNITS} work items failed; the same command tries them again." in found.stderr
     assert len(read_run(run).content["result"]["failed"]) == 3
     units = Store(run).planned_items()
     assert Store(run).keys() == {unit.key for unit in units if unit.shard != POISON}

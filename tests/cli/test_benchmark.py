@@ -37,7 +37,7 @@ def test_run_resume_status_export_compare(tmp_path, xai_command, config):
     assert "srg under mean" in run.stdout
     for name in ("gradient_weighted_attention", "attention_rollout", "center_prior", "random"):
         assert name in run.stdout
-    assert "4 of 4 units" in run.stderr  # two shards, each with curves and maps
+    assert "4 of 4 work items" in run.stderr  # two shards, each with curves and maps
     out = tmp_path / "attention_results" / "tiny"
     assert {"summary.md", "summary.json", "run.json", "pictures"} <= {path.name for path in out.iterdir()}
     drawn = {path.name for path in (out / "pictures").iterdir()}

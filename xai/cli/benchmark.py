@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.guard import PARTLY, guarded, interrupted
-from xai.cli.options import Json, Lang, TrustCode
+from xai.cli.options import Json, Lang, TrustCode, import_code_of
 from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ app = typer.Typer(
 
 Run = Annotated[str, typer.Argument(help="Folder of a run: a path, or a URL that fsspec knows.")]
 RESULTS = Path("attention_results")
-MAX_LISTED = 5  # failed units, images that cannot be used; the others are counted
+MAX_LISTED = 5  # failed work items, images that cannot be used; the others are counted
 
 
 @app.command()
@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Run a benchmark, or go on with one that was stopped; then say what it shows.
 
-    Every finished unit is a file of its own: a killed run loses at most the unit in work, and the same
+    Every finished work item is a file of its own: a killed run loses at most the item at work, and the same
     command goes on after it.
     """
     from xai.bench import RayOptions, read_benchmark, run_benchmark
@@ -86,16 +86,17 @@ def run(
         say(gettext("Interrupted. Finished work is kept in {folder}/.", folder=folder))
         say_next(gettext("run the same command again; it goes on where it stopped."))
         raise typer.Exit(interrupted()) from None
-    say(f"{result.work_items} units ({result.resumed} were done before), {result.forwards} forward passes, "
-        f"{result.seconds:.0f} s.")  # fmt: skip
+    say(f"{result.work_items} work items ({result.resumed} were done before), "
+        f"{result.forwards} forward passes, {result.seconds:.0f} s.")  # fmt: skip
     unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
     if unused:
         say(f"{len(unused)} of {result.images} images could not be used; {folder / 'summary.md'} says why.")
     for one in result.failed[:MAX_LISTED]:
-        say(f"Unit {one.item.key} (images {one.item.start} to {one.item.stop - 1}, {one.item.protocol}) "
+        say(f"Work item {one.item.key} (images {one.item.start} to {one.item.stop - 1}, {one.item.protocol}) "
             f"{one.failure}")  # fmt: skip
     if result.failed:
-        say(f"{len(result.failed)} of {result.work_items} units failed; the same command tries them again.")
+        say(f"{len(result.failed)} of {result.work_items} work items failed; "
+            "the same command tries them again.")  # fmt: skip
     _summarise(str(folder), as_json)
     if unused or result.failed:
         raise typer.Exit(PARTLY)
@@ -129,17 +130,18 @@ def status(run: Run, as_json: Json = False) -> None:
         show_json(found.as_dict())
         return
     rows = [[name, f"{done} of {units}"] for name, (done, units) in found.protocols.items()]
-    show_table(["protocol", "units done"], rows)
+    show_table(["protocol", "work items done"], rows)
     left = "" if found.seconds_left is None else f", about {_duration(found.seconds_left)} left"
     state = "finished" if found.done == found.units else "running" if found.running else "stopped"
-    say(f"{found.name}: {state}; {found.done} of {found.units} units, {found.records} records, "
+    say(f"{found.name}: {state}; {found.done} of {found.units} work items, {found.records} records, "
         f"{found.exclusions} exclusions, {_duration(found.seconds)} of work{left}.")  # fmt: skip
 
 
 @app.command()
 @guarded
-def summary(run: Run, lang: Lang = "en", as_json: Json = False) -> None:
+def summary(run: Run, trust_code: TrustCode = False, lang: Lang = "en", as_json: Json = False) -> None:
     """Work out verdicts, tables and pictures of a run again, finished or not."""
+    import_code_of(run, trust_code)
     _summarise(run, as_json)
 
 
@@ -148,6 +150,7 @@ def summary(run: Run, lang: Lang = "en", as_json: Json = False) -> None:
 def compare(
     first: Run,
     second: Annotated[str, typer.Argument(help="Folder of another run.")],
+    trust_code: TrustCode = False,
     lang: Lang = "en",
     as_json: Json = False,
 ) -> None:
@@ -156,6 +159,8 @@ def compare(
     from xai.core.language import gettext
     from xai.stats import phrase_comparison, to_json
 
+    for one in (first, second):
+        import_code_of(one, trust_code)
     pairs = compare_runs(first, second)
     if as_json:
         show_json([
@@ -180,10 +185,12 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File; its ending says the format: .csv, .parquet.")
     ],
+    trust_code: TrustCode = False,
 ) -> None:
     """Write all records of a run to one CSV or Parquet file."""
     from xai.bench import export as write
 
+    import_code_of(run, trust_code)
     say(f"Wrote {write(run, out)} records to {out}.")
 
 
@@ -229,7 +236,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         ["images", str(content["images"])],
         *([["of them cannot be used", str(len(cost.unusable))]] if cost.unusable else []),
         ["methods and controls", str(cost.rows)],
-        ["units", str(content["units"])],
+        ["work items", str(content["units"])],
         ["forward passes of perturbed images", str(cost.forwards)],
         ["time of one, in full batches", f"{1000 * cost.seconds_per_forward:.2f} ms"],
         ["device", cost.device],
@@ -305,7 +312,7 @@ def _progress() -> "Iterator[Callable[[Progress], None]]":
     with live_line() as say_meanwhile:
 
         def tell(state: "Progress") -> None:
-            text = f"{state.done} of {state.total} units"
+            text = f"{state.done} of {state.total} work items"
             if state.workers != 1:
                 text += f", {state.workers} workers"
             if state.failed:

@@ -56,8 +56,8 @@ TrustRemoteCode = Annotated[
 ]  # fmt: skip
 TrustCode = Annotated[
     bool,
-    typer.Option("--trust-code", help="Run the factory that a YAML file names: any code, with its rights.",
-                 rich_help_panel=MODEL),
+    typer.Option("--trust-code", help="Run the code that a file names, a factory or module:Class: any code, "
+                 "with its rights.", rich_help_panel=MODEL),
 ]  # fmt: skip
 Target = Annotated[
     list[str] | None,
@@ -182,6 +182,16 @@ def with_parameters(command: Callable[..., None], parameters: list[Parameter]) -
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
+
+
+def import_code_of(run: str, trusted: bool) -> None:
+    """Import what a run's configuration names as `package.module:Class`, also from the working folder."""
+    if trusted:
+        from xai.bench import BenchmarkConfig, read_run
+        from xai.bench.config.reading import import_code
+
+        config = BenchmarkConfig.model_validate(read_run(run).content["config"])
+        import_code(config.of_folder(Path()), trusted)
 
 
 def imported(method: str) -> str:

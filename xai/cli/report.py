@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xai.cli.guard import guarded
-from xai.cli.options import Json, Lang
+from xai.cli.options import Json, Lang, TrustCode, import_code_of
 from xai.cli.output import say, say_next, show_json
 
 MEGABYTE = 1e6
@@ -25,6 +25,7 @@ def report(
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Write the page's data alone; default RUN/report.json.")
     ] = False,
+    trust_code: TrustCode = False,
     lang: Lang = "en",
     as_json: Json = False,
 ) -> None:
@@ -42,6 +43,7 @@ def report(
 
     if all_images and images is not None:
         raise UsageError("--images and --all-images contradict each other.", "Give one of them.")
+    import_code_of(str(run), trust_code)
     page = page_of_run(run, images=None if all_images else images or SAMPLED)
     path = out or run / ("report.json" if data_only else "report.html")
     with disk_errors(path):

@@ -186,7 +186,8 @@ class Store:
             if metric not in METRICS and is_import_path(metric):
                 raise DataError(
                     f"{path} has scores of {metric}, code that was not imported.",
-                    f"In Python: xai.metrics.METRICS.resolve({metric!r}, trusted=True) and then this.",
+                    "If you trust it: the same command with --trust-code, from the folder of the code. "
+                    f"In Python: xai.metrics.METRICS.resolve({metric!r}, trusted=True) first.",
                 )
         if (wrong := _records_fault(table)) is not None:
             raise DataError(f"{path} is broken: {wrong}.", AGAIN)
