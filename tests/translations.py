@@ -11,7 +11,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from xai.core.language import DEFAULT, LANGUAGES
-from xai.report.script import CALL, literals
+from xai.report.page import CALL, literals
 
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "xai" / "core" / "locale"

@@ -11,7 +11,7 @@ from xai.attr import list_methods
 from xai.core import UsageError
 from xai.core.language import LANGUAGES, catalogue, current_language, gettext, language, listed, ngettext
 from xai.metrics import list_metrics
-from xai.report.script import CALL, script_text
+from xai.report.page import CALL, script_text
 
 translations = pytest.importorskip("translations", reason="Babel is missing: make install")
 TRANSLATED = translations.translated_languages()

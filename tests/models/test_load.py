@@ -13,8 +13,8 @@ from torch import nn
 import xai
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.models import Classifier, list_sources
-from xai.models.open_clip_source import _preprocessing as open_clip_preprocessing
-from xai.models.timm_source import read_data_config as timm_preprocessing
+from xai.models.libraries import _preprocessing as open_clip_preprocessing
+from xai.models.libraries import read_data_config as timm_preprocessing
 
 
 def vit() -> nn.Module:

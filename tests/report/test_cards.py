@@ -1,7 +1,7 @@
 """Saliency cards of the registered methods."""
 
 from xai.attr import METHODS
-from xai.report.cards import card_of
+from xai.report.about import card_of
 
 
 def card(name):

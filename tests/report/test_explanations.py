@@ -10,9 +10,9 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from xai.core import DataError
+from xai.report.about import model_facts
 from xai.report.explanations import LONGEST, compared_image, comparison_page, explanation_page, image_of
 from xai.report.payload import Grid, Page, PageMethod, Removal
-from xai.report.privacy import model_facts
 
 MAPS = {"real": np.full((4, 4), 0.2), "fake": np.eye(4)}
 ROW = PageMethod(name="gradient_weighted_attention", method="gradient_weighted_attention")

@@ -15,10 +15,9 @@ from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.removal import RemovalCheck
 from xai.models import Classifier
 from xai.models.provenance import provenance
-from xai.report.cards import card_of
+from xai.report.about import card_of, model_facts, without_folders
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.payload import Card, Fusion, Image, Page, PageMethod
-from xai.report.privacy import model_facts, without_folders
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 

@@ -62,7 +62,7 @@ def _load(place: str, trust_remote_code: bool) -> Any:
 
 def _translate(processor: Any, place: str) -> Preprocessing:
     if hasattr(processor, "data_config"):  # timm's own transform, in transformers' clothes
-        from xai.models.timm_source import read_data_config
+        from xai.models.libraries import read_data_config
 
         return read_data_config(processor.data_config)
     size = {k: v for k, v in dict(processor.size or {}).items() if v is not None}

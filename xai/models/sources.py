@@ -265,13 +265,13 @@ def _load_huggingface(place: str, options: LoadOptions) -> nn.Module:
 
 
 def _load_timm(place: str, options: LoadOptions) -> nn.Module:
-    from xai.models.timm_source import load_timm
+    from xai.models.libraries import load_timm
 
     return load_timm(place, options)
 
 
 def _load_open_clip(place: str, options: LoadOptions) -> nn.Module:
-    from xai.models.open_clip_source import load_open_clip
+    from xai.models.libraries import load_open_clip
 
     return load_open_clip(place, options)
 

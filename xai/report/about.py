@@ -1,10 +1,10 @@
-"""Saliency cards and provenance of a page, as words and tables."""
+"""What a page says of its methods and its model: saliency cards and provenance, without folders of this machine."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
 from xai.report import words
@@ -188,3 +188,81 @@ def _protocols(protocols: Sequence[Mapping[str, Any]]) -> Table:
         lines.append(line([str(one["name"]), str(one["hash"]), str(one["reference"]), settings]))
     columns = [gettext("protocol"), gettext("hash"), gettext("source"), gettext("settings")]
     return table(gettext("Protocols"), columns, lines)
+
+
+_FOLDERS = re.compile(r"^(\w+:)?(?!//)(?:/|[A-Za-z]:[\\/]).*[\\/](?=.)")
+
+
+def model_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a classifier says of itself, without its labels (a page has them) and without folders."""
+    return without_folders({key: value for key, value in described.items() if key != "labels"})
+
+
+def without_folders(value: Any) -> Any:
+    """JSON-ready content with absolute paths reduced to their last part: `local:/a/b` becomes `local:b`."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(inner) for inner in value]
+    return _FOLDERS.sub(lambda found: found[1] or "", value) if isinstance(value, str) else value
+
+
+MANY = 10  # passes from which on a method is one that asks again and again
+
+
+class About(Protocol):
+    """What `xai.attr.MethodInfo` says of a method."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def class_sensitive(self) -> bool: ...
+    @property
+    def signed(self) -> bool: ...
+    @property
+    def deterministic(self) -> bool: ...
+    @property
+    def forwards(self) -> int: ...
+    @property
+    def backwards(self) -> int: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+
+
+def card_of(about: About, measured: Iterable[Measurement] = ()) -> Card:
+    """The card of a method.
+
+    Args:
+        about: What it says of itself.
+        measured: What was measured about it.
+    """
+    return Card(
+        method=about.name,
+        summary=gettext(about.summary),
+        reference=about.reference,
+        class_sensitive=about.class_sensitive,
+        signed=about.signed,
+        deterministic=about.deterministic,
+        needs=_needs(about),
+        forwards=about.forwards,
+        backwards=about.backwards,
+        measured=list(measured),
+    )
+
+
+def _needs(about: About) -> list[str]:
+    """What it takes of the model, in words."""
+    if about.family == "control":
+        return [gettext("nothing of the model")]
+    needs = [gettext("attention")] if about.family == "attention" else []
+    if about.backwards:
+        needs.append(gettext("gradients"))
+    if not needs:
+        needs.append(gettext("outputs of the model alone"))
+    if about.forwards >= MANY:
+        needs.append(gettext("many passes per image"))
+    return needs

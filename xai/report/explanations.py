@@ -15,14 +15,14 @@ from xai.core.errors import printable
 from xai.core.language import current_language, gettext, language
 from xai.core.runtime import __version__
 from xai.report import words
+from xai.report.about import model_facts
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
 from xai.report.overlay import close_view
 from xai.report.page import to_html
 from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, PageMethod, Removal
 from xai.report.pictures import in_order
-from xai.report.privacy import model_facts
-from xai.stats.maps import disagreement, map_agreement
+from xai.stats.agreement import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels
 LISTED = 5  # classes with their probabilities

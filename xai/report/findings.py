@@ -6,7 +6,6 @@ from itertools import combinations
 from math import isfinite
 
 from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
-from xai.report.outcomes import SIGNS, TONES, ranked
 from xai.report.payload import Page, PageMetric
 from xai.report.rankings import MetricSection, counted, ranking_of
 from xai.report.sentences import (
@@ -17,7 +16,7 @@ from xai.report.sentences import (
     direction,
     warnings,
 )
-from xai.report.tables import Cell, Column, Table, decimals, line, numeric, table
+from xai.report.tables import SIGNS, TONES, Cell, Column, Table, decimals, line, numeric, ranked, table
 from xai.report.text import number
 from xai.stats import Agreement, MethodSummary, MetricResult, Outcome, Summary, phrase, short
 

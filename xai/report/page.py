@@ -3,11 +3,13 @@
 import gzip
 import json
 import os
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,13 @@ from matplotlib import colormaps
 from xai.core import UsageError
 from xai.core.errors import printable
 from xai.core.files import write_bytes
-from xai.core.language import HTML_CODES, gettext, language, ngettext, pgettext
+from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.findings import findings_of
 from xai.report.overlay import DIVERGING, SEQUENTIAL
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
-from xai.report.script import script_messages, script_text
 from xai.report.text import number, percent
 
 STYLES = ("page", "benchmark", "sheet", "frame")
@@ -164,3 +165,50 @@ def _policy(scripts: list[str], style: str) -> str:
         "form-action": "'none'",
     }
     return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+# in this order: what a file uses stands in one before it
+SCRIPTS = (
+    *("language", "data", "colour", "state", "maps", "paint"),
+    *("tables", "charts"),
+    *("toolbar", "gallery", "panels", "viewer"),
+    *("elements", "evidence", "curve", "explorer", "paper", "sheet"),
+    "main",
+)
+LITERAL = r'"(?:[^"\\\n]|\\.)*"'
+TEXT = rf"{LITERAL}(?:\s*\+\s*{LITERAL})*"
+CALL = re.compile(rf"\b(?P<mark>n?gettext|pgettext)\(\s*(?P<first>{TEXT})(?:,\s*(?P<second>{TEXT}))?\s*[,)]")
+
+
+@cache
+def script_text() -> str:
+    """All scripts, as they are in the package."""
+    folder = files("xai.report") / "web"
+    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+
+
+def literals(call: re.Match[str]) -> tuple[str, ...]:
+    """The texts that a call of `gettext` or one of its kin begins with."""
+    texts = ["".join(json.loads(one) for one in re.findall(LITERAL, call[place] or "")) for place in (2, 3)]
+    return tuple(texts if call["mark"] != "gettext" else texts[:1])
+
+
+def script_messages(code: str) -> dict[str, list[str]]:
+    """Every sentence of the scripts, and its forms in this language; none for the language it is written in.
+
+    A word with a context stands under `context|word`.
+    """
+    if code == DEFAULT:
+        return {}
+    speaking = catalogue(code)
+    messages = {}
+    for call in CALL.finditer(script_text()):
+        first, *rest = literals(call)
+        if call["mark"] == "pgettext":
+            messages[f"{first}|{rest[0]}"] = [speaking.pgettext(first, rest[0])]
+        elif call["mark"] == "ngettext":
+            forms = [speaking.ngettext(first, rest[0], count) for count in (1, 2)]
+            messages[first] = forms
+        else:
+            messages[first] = [speaking.gettext(first)]
+    return messages

@@ -5,10 +5,22 @@ from dataclasses import dataclass
 from math import isfinite
 
 from xai.core.language import gettext, ngettext, pgettext
-from xai.report.outcomes import NAMES, TONES, ranked
 from xai.report.payload import PageMetric
 from xai.report.sentences import direction, named
-from xai.report.tables import Cell, Column, Line, Table, decimals, line, numeric, share, table
+from xai.report.tables import (
+    NAMES,
+    TONES,
+    Cell,
+    Column,
+    Line,
+    Table,
+    decimals,
+    line,
+    numeric,
+    ranked,
+    share,
+    table,
+)
 from xai.report.text import number_format, percent
 from xai.stats import Analysis, MethodSummary, MetricResult, Outcome
 from xai.stats.results import LEADING

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext
-from xai.report.outcomes import ranked
-from xai.report.tables import Tone, decimals, share
+from xai.report.tables import Tone, decimals, ranked, share
 from xai.stats import MethodSummary, MetricResult, Outcome, Summary, mask_warning
 from xai.stats.words import notes_of
 

@@ -1,11 +1,12 @@
-"""Tables of a page: text to be read, beside values to be sorted and copied."""
+"""Tables of a page: text to be read beside values to be sorted and copied; how an outcome is marked in them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from xai.core.language import gettext
+from xai.core.language import gettext, gettext_noop
+from xai.stats import Analysis, MethodSummary, Outcome
 
 Tone = Literal["", "plain", "good", "warn", "bad"]
 
@@ -101,3 +102,27 @@ def markdown_table(table: Table) -> str:
         rows.append([gettext("{name} (control)", name=name) if line.kind == "control" else name, *cells])
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return f"{table.caption}:\n\n" + "\n".join(lines)
+
+
+NAMES = {
+    Outcome.BETTER: gettext_noop("better"),
+    Outcome.UNCLEAR: gettext_noop("not distinguishable"),
+    Outcome.WORSE: gettext_noop("worse"),
+    Outcome.TOO_FEW: gettext_noop("too few to tell"),
+    Outcome.SATURATED: gettext_noop("saturated"),
+    Outcome.NOT_COMPARED: gettext_noop("not compared"),
+}
+SIGNS = {
+    Outcome.BETTER: "▲",
+    Outcome.UNCLEAR: "○",
+    Outcome.WORSE: "▼",
+    Outcome.TOO_FEW: "?",
+    Outcome.SATURATED: "–",
+    Outcome.NOT_COMPARED: "",
+}
+TONES: dict[Outcome, Tone] = {Outcome.BETTER: "good", Outcome.WORSE: "bad", Outcome.SATURATED: "warn"}
+
+
+def ranked(analysis: Analysis) -> list[MethodSummary]:
+    """Methods that have a mean, best mean rank first."""
+    return [one for one in analysis.ranked if isfinite(one.mean)]

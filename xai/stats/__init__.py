@@ -3,10 +3,9 @@
 Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never torch.
 """
 
-from xai.stats.agreement import metric_agreement, rank_stability, split_half
+from xai.stats.agreement import disagreement, map_agreement, metric_agreement, rank_stability, split_half
 from xai.stats.analysis import analyse
-from xai.stats.curves import Band, mean_curve
-from xai.stats.maps import disagreement, map_agreement
+from xai.stats.bootstrap import Band, mean_curve
 from xai.stats.paired import adjust, compare_paired
 from xai.stats.results import (
     Agreement,

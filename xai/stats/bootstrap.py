@@ -1,10 +1,13 @@
-"""Bootstrap of means, blocks resampled whole; intervals by BCa (Efron 1987), for all columns at once."""
+"""Bootstrap of means, blocks resampled whole: BCa intervals (Efron 1987), for all columns or curves at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from xai.stats.extra import scipy_stats
+from xai.core import UsageError, derive_seed
+from xai.stats.blocks import Blocks, Weights
 
 CELLS = 2**22  # resampled blocks held at a time
 ROUNDING = 1e-12  # of the largest value: closer values count as equal
@@ -86,3 +89,75 @@ def _acceleration(values: np.ndarray, weights: np.ndarray, slack: np.ndarray) ->
     squares = (influence**2).sum(0)
     flat = squares <= (slack / len(values)) ** 2 * len(values)
     return np.where(flat, 0.0, (influence**3).sum(0) / (6 * np.where(flat, 1.0, squares) ** 1.5))
+
+
+def scipy_stats() -> Any:
+    """The module `scipy.stats`, imported when first needed.
+
+    Raises:
+        UsageError: SciPy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise UsageError(
+            "Statistics need SciPy, which is not installed.", "Run: pip install 'vit-xai[bench]'"
+        ) from error
+    return stats
+
+
+@dataclass(frozen=True)
+class Band:
+    """A mean curve. The interval holds point by point, not for the curve as a whole.
+
+    Args:
+        fractions: (points,) share of units removed or inserted.
+        mean: (points,).
+        low: (points,) lower ends of the BCa bootstrap intervals.
+        high: (points,) upper ends.
+        images: That were averaged.
+    """
+
+    fractions: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    images: int
+
+
+def mean_curve(
+    curves: np.ndarray,
+    fractions: Sequence[float],
+    *,
+    groups: Sequence[str] | None = None,
+    weights: Weights = "groups",
+    alpha: float = 0.05,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Band:
+    """Average curves over images, or over groups of images, and bootstrap every point.
+
+    Args:
+        curves: (images, points); an image with NaN is left out.
+        fractions: (points,) where the values lie.
+        groups: (images,) what each image is a frame or crop of; None: images are independent.
+        weights: What counts once in a mean: "groups" or "images".
+        alpha: The intervals cover 1 − alpha.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    blocks = Blocks.of(curves, groups, weights)
+    places = tuple(float(fraction) for fraction in fractions)
+    if not blocks.images or blocks.values.shape[1] < len(places):
+        nothing = (float("nan"),) * len(places)
+        return Band(places, nothing, nothing, nothing, 0)
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+    means = resampled_means(blocks.values, blocks.weights, resamples, rng)
+    low, high = bca(blocks.values, blocks.weights, means, alpha)
+    return Band(
+        places,
+        tuple(blocks.mean().tolist()),
+        tuple(low.tolist()),
+        tuple(high.tolist()),
+        blocks.images,
+    )

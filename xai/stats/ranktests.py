@@ -6,7 +6,7 @@ zeros too; beyond, the normal approximation with the same mean and variance is u
 
 import numpy as np
 
-from xai.stats.extra import scipy_stats
+from xai.stats.bootstrap import scipy_stats
 from xai.stats.results import Friedman
 
 MOST_EXACT = 50  # blocks

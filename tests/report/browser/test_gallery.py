@@ -13,7 +13,7 @@ from viewing import (
     slide,
 )
 
-from xai.report.script import SCRIPTS
+from xai.report.page import SCRIPTS
 
 
 def listed(tab):

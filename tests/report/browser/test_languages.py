@@ -48,7 +48,7 @@ class Bracketed(NullTranslations):
 @pytest.fixture
 def bracketed(monkeypatch):
     """Chinese, as long as the test lasts, is English in brackets."""
-    for module in ("xai.core.language", "xai.report.script"):
+    for module in ("xai.core.language", "xai.report.page"):
         monkeypatch.setattr(f"{module}.catalogue", lambda code: Bracketed())
     renderer._script.cache_clear()
     yield

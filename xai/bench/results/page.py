@@ -39,8 +39,8 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     """
     from xai.bench.results.page_metrics import cards
     from xai.core.runtime import __version__
+    from xai.report.about import model_facts
     from xai.report.payload import Page, PageMethod  # a run need not wait for what draws
-    from xai.report.privacy import model_facts
 
     run, description = Path(run), read_run(run)
     store, records = Store(run), read_records(run)
@@ -85,7 +85,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
 
 def _sent_on(summary: Summary) -> Summary:
     """A summary without this machine's folders."""
-    from xai.report.privacy import model_facts, without_folders
+    from xai.report.about import model_facts, without_folders
 
     session = dict(summary.provenance)
     model = session.pop("model")
@@ -174,7 +174,7 @@ def _parts(summary: Summary, records: Any, description: RunDescription, painted:
 
 def _provenance(description: RunDescription, summary: Summary, drawn: int | None) -> dict[str, Any]:
     """The last session, and what of the settings holds for all of the run."""
-    from xai.report.privacy import without_folders
+    from xai.report.about import without_folders
 
     done, units = summary.units
     config = description.config.content

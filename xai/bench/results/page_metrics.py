@@ -9,7 +9,7 @@ from xai.bench.run.description import MethodDescription, OperatorDescription, Pr
 from xai.bench.run.image_snapshots import ONE_COLOUR
 from xai.core.language import gettext, gettext_noop
 from xai.metrics import METRICS
-from xai.report.cards import card_of
+from xai.report.about import card_of
 from xai.report.payload import Card, Measurement, PageMetric
 from xai.stats import MethodSummary, MetricResult, Summary
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from xai.core.language import gettext
-from xai.report.figures.description import MatrixCell, MatrixChart
-from xai.report.figures.wording import named_rows
+from xai.report.figures.description import MatrixCell, MatrixChart, named_rows
 from xai.stats import Agreement
 
 

@@ -5,8 +5,15 @@ from itertools import combinations
 from typing import Literal
 
 from xai.core.language import gettext, ngettext
-from xai.report.figures.description import RankChart, RankedRow, nothing_to_draw
-from xai.report.figures.wording import controls_of, image_count, named_rows, scored
+from xai.report.figures.description import (
+    RankChart,
+    RankedRow,
+    controls_of,
+    image_count,
+    named_rows,
+    nothing_to_draw,
+    scored,
+)
 from xai.stats import Analysis
 from xai.stats.words import notes_of
 

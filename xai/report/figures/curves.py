@@ -12,9 +12,9 @@ from xai.report.figures.description import (
     CurveChart,
     CurvePoint,
     MeanCurve,
+    named_rows,
     nothing_to_draw,
 )
-from xai.report.figures.wording import named_rows
 from xai.report.text import number_format, percent
 from xai.stats import Band
 

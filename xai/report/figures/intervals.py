@@ -4,9 +4,19 @@ from collections.abc import Sequence
 from math import isfinite
 
 from xai.core.language import gettext
-from xai.report.figures.description import IntervalChart, LegendEntry, MeanInterval, nothing_to_draw
-from xai.report.figures.wording import controls_of, direction, image_count, level, named_rows, scored
-from xai.report.outcomes import NAMES
+from xai.report.figures.description import (
+    IntervalChart,
+    LegendEntry,
+    MeanInterval,
+    controls_of,
+    direction,
+    image_count,
+    level,
+    named_rows,
+    nothing_to_draw,
+    scored,
+)
+from xai.report.tables import NAMES
 from xai.report.text import number_format
 from xai.stats import Analysis, Outcome, phrase
 from xai.stats.words import notes_of

@@ -4,9 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from xai.core.errors import printable
 from xai.core.language import gettext, pgettext
-from xai.report.figures.description import MatrixCell, MatrixChart, NamedRow, nothing_to_draw
-from xai.report.figures.wording import controls_of, image_count, named_rows, scored
-from xai.report.outcomes import SIGNS
+from xai.report.figures.description import (
+    MatrixCell,
+    MatrixChart,
+    NamedRow,
+    controls_of,
+    image_count,
+    named_rows,
+    nothing_to_draw,
+    scored,
+)
+from xai.report.tables import SIGNS
 from xai.report.text import number_format
 from xai.stats import Analysis, MethodSummary, phrase
 

@@ -8,10 +8,9 @@ from xai.core.language import gettext
 from xai.report.figures.agreement import agreement_chart
 from xai.report.figures.critical_difference import Test, critical_difference_chart
 from xai.report.figures.curves import curve_chart
-from xai.report.figures.description import Chart
+from xai.report.figures.description import Chart, controls_of, scored
 from xai.report.figures.intervals import interval_chart
 from xai.report.figures.ranks import rank_chart
-from xai.report.figures.wording import controls_of, scored
 from xai.report.text import file_slug
 from xai.stats import Agreement, MetricResult
 
