@@ -1,4 +1,4 @@
-"""What a page says of its methods and its model: saliency cards and provenance, without folders of this machine."""
+"""What a page says of its methods and its model: saliency cards, provenance, no folders of this machine."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Tables of a page: text to be read beside values to be sorted and copied; how an outcome is marked in them."""
+"""Tables of a page: text to be read beside values to be sorted and copied; marks of outcomes in them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
