@@ -1,4 +1,4 @@
-"""Bootstrap of means, blocks resampled whole: BCa intervals (Efron 1987), for all columns or curves at once."""
+"""Bootstrap of means, blocks resampled whole: BCa intervals (Efron 1987), all columns or curves at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
