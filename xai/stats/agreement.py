@@ -1,4 +1,4 @@
-"""Whether rankings agree: between operators, protocols, metrics, halves of the images; and whether maps do."""
+"""Whether rankings agree: between operators, protocols, metrics, halves of images; and whether maps do."""
 
 from collections.abc import Mapping, Sequence
 
