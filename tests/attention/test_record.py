@@ -177,7 +177,7 @@ def test_text_attention_is_passed_through() -> None:
     with record_attention(model, tokens=17) as recording:
         model(pixels())
     assert recording.layers == LAYERS
-    assert (9, 9) in recording.seen
+    assert (9, 9) in recording.shapes
 
 
 def _by_hand(q, k, v, mask=None, scale=None, causal=False):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from xai.core import DataError
-from xai.data.mask import Shown, read_mask
+from xai.data.mask import DisplaySize, read_mask
 
 HEIGHT, WIDTH = 40, 48
 SQUARE = np.zeros((HEIGHT, WIDTH), bool)
@@ -82,10 +82,10 @@ def test_what_is_unambiguous_is_read(tmp_path, name):
     image, kind = UNAMBIGUOUS[name]
     path = tmp_path / f"m.{kind}"
     image.save(path, **({"quality": 40} if kind == "jpg" else {}))
-    found = read_mask(path, Shown((WIDTH, HEIGHT)))
+    found = read_mask(path, DisplaySize((WIDTH, HEIGHT)))
     assert found.dtype == bool
     assert np.array_equal(found, SQUARE)
-    assert np.array_equal(read_mask(path.read_bytes(), Shown((WIDTH, HEIGHT))), SQUARE)
+    assert np.array_equal(read_mask(path.read_bytes(), DisplaySize((WIDTH, HEIGHT))), SQUARE)
 
 
 THIRD = np.where(SQUARE, 255, 0).astype(np.uint8)
@@ -121,7 +121,7 @@ def test_what_is_not_is_refused_with_its_values(tmp_path, name):
     path = tmp_path / f"m.{'tif' if image.mode == 'I' else 'png'}"
     image.save(path)
     with pytest.raises(DataError, match=words) as caught:
-        read_mask(path, Shown(image.size))
+        read_mask(path, DisplaySize(image.size))
     assert str(path) in caught.value.message
     assert "black outside" in caught.value.hint
 
@@ -131,26 +131,26 @@ def test_values_of_0_and_1_that_a_lossy_format_may_have_made_are_refused(tmp_pat
         tmp_path / "m.jpg", quality=95
     )
     with pytest.raises(DataError, match="do not say what is inside"):
-        read_mask(tmp_path / "m.jpg", Shown((64, 32)))
+        read_mask(tmp_path / "m.jpg", DisplaySize((64, 32)))
 
 
 @pytest.mark.parametrize(("level", "inside"), [(0, False), (1, True), (255, True)])
 def test_one_value_is_nothing_or_everything(tmp_path, level, inside):
     Image.new("L", (6, 4), level).save(tmp_path / "m.png")
-    assert (read_mask(tmp_path / "m.png", Shown((6, 4))) == inside).all()
+    assert (read_mask(tmp_path / "m.png", DisplaySize((6, 4))) == inside).all()
 
 
 def test_nothing_painted_is_empty_and_a_tiff_may_say_that_white_is_0(tmp_path):
     Image.new("RGBA", (6, 4), (255, 255, 255, 0)).save(tmp_path / "m.png")
-    assert not read_mask(tmp_path / "m.png", Shown((6, 4))).any()
+    assert not read_mask(tmp_path / "m.png", DisplaySize((6, 4))).any()
     grey(65535, 0, np.uint16).save(tmp_path / "m.tif", tiffinfo={262: 0})
-    assert np.array_equal(read_mask(tmp_path / "m.tif", Shown((WIDTH, HEIGHT))), SQUARE)
+    assert np.array_equal(read_mask(tmp_path / "m.tif", DisplaySize((WIDTH, HEIGHT))), SQUARE)
 
 
 def test_several_frames_are_refused(tmp_path):
     grey(0, 255).save(tmp_path / "m.tif", save_all=True, append_images=[grey(255, 0)])
     with pytest.raises(DataError, match="several frames or pages"):
-        read_mask(tmp_path / "m.tif", Shown((WIDTH, HEIGHT)))
+        read_mask(tmp_path / "m.tif", DisplaySize((WIDTH, HEIGHT)))
 
 
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 5: "TRANSPOSE", 6: "ROTATE_270", 8: "ROTATE_90"}
@@ -160,7 +160,7 @@ TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 5: "TRANSPOSE", 6: "ROTATE_270",
 def test_a_mask_follows_the_image_as_shown_or_as_stored_by_its_size(tmp_path, orientation):
     stored = grey(0, 255)
     upright = stored.transpose(Image.Transpose[TURNS[orientation]])
-    shown, inside = Shown(upright.size, orientation), np.asarray(upright) > 0
+    shown, inside = DisplaySize(upright.size, orientation), np.asarray(upright) > 0
     for name, image in (("stored.png", stored), ("upright.png", upright)):
         image.save(tmp_path / name)
         assert np.array_equal(read_mask(tmp_path / name, shown), inside)
@@ -177,7 +177,7 @@ def test_a_mask_follows_the_image_as_shown_or_as_stored_by_its_size(tmp_path, or
 
 @pytest.mark.parametrize("orientation", [2, 3])
 def test_where_both_fit_the_mask_has_to_say_which(tmp_path, orientation):
-    shown = Shown((WIDTH, HEIGHT), orientation)
+    shown = DisplaySize((WIDTH, HEIGHT), orientation)
     grey(0, 255).save(tmp_path / "m.png")
     with pytest.raises(
         DataError, match=r"both as stored and as shown(.|\n)*give the mask an EXIF orientation"
@@ -196,4 +196,4 @@ def test_where_both_fit_the_mask_has_to_say_which(tmp_path, orientation):
 def test_another_size_is_refused(tmp_path):
     grey(0, 255).save(tmp_path / "m.png")
     with pytest.raises(DataError, match=f"m.png has {WIDTH} × {HEIGHT} pixels, its image {HEIGHT} × {WIDTH}"):
-        read_mask(tmp_path / "m.png", Shown((HEIGHT, WIDTH)))
+        read_mask(tmp_path / "m.png", DisplaySize((HEIGHT, WIDTH)))

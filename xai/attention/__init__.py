@@ -17,6 +17,7 @@ from xai.attention.record import (
 from xai.attention.running import (
     as_written,
     check_repeatable,
+    checkpointing_as_model_error,
     is_checkpointing,
     is_compiled,
     is_traced,
@@ -24,7 +25,6 @@ from xai.attention.running import (
     random_state,
     refuse_hidden_backward,
     refuse_inference,
-    told_recomputation,
     uncompiled,
 )
 
@@ -41,6 +41,7 @@ __all__ = [
     "check_grid",
     "check_maskable",
     "check_repeatable",
+    "checkpointing_as_model_error",
     "diagnose",
     "drop_patches",
     "entry_of",
@@ -61,6 +62,5 @@ __all__ = [
     "row_chunks",
     "scale_attention",
     "score_rows",
-    "told_recomputation",
     "uncompiled",
 ]

@@ -173,7 +173,7 @@ def _is_head(one: Unseen, grid: PatchGrid, images: int) -> bool:
     )
 
 
-def say_unseen(model: nn.Module, recorded: int, unseen: Sequence[Unseen], images: int) -> str:
+def describe_unseen(model: nn.Module, recorded: int, unseen: Sequence[Unseen], images: int) -> str:
     """How many layers are seen, and what the others look like."""
     counts = Counter(map(str, unseen))
     shapes = ", ".join(f"{count} × {shape}" for shape, count in sorted(counts.items()))

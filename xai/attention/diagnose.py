@@ -93,16 +93,16 @@ def diagnose(
 
     grid = grid or grid_of(model, pixels)
     plain = check_repeatable(model, pixels, args)
-    seen = probe(model, pixels, args, grid)
-    with record_attention(model, tokens=grid.tokens, images=len(pixels), calls=seen.calls) as recording:
+    probed = probe(model, pixels, args, grid)
+    with record_attention(model, tokens=grid.tokens, images=len(pixels), calls=probed.calls) as recording:
         logits = model(pixels, *args)
         y = score(logits)
-    calls = [recording.calls[i] for i in range(seen.layers)]
+    calls = [recording.calls[i] for i in range(probed.layers)]
     gradients = torch.autograd.grad(y, [c.output for c in calls])
     maps, map_gradients = explicit_attention(model, pixels, args, grid.tokens, score)
     every = slice(None)
     return Diagnosis(
-        probe=seen,
+        probe=probed,
         heads=tuple(c.query.shape[1] for c in calls),
         attention_error=max(_error(attention_rows(c, every), a) for c, a in zip(calls, maps, strict=False)),
         gradient_error=max(

@@ -111,15 +111,15 @@ def mask_patches(
     masker.check_layers(model, calls)
 
 
-def check_maskable(seen: Probe) -> None:
+def check_maskable(probe: Probe) -> None:
     """Refuse models in which a masked patch would still be read, or nothing would remain.
 
     Raises:
         ModelError: Naming what to use instead.
     """
-    if seen.reads_patches:
+    if probe.reads_patches:
         what = "reads patch tokens directly, so masked patches would still be read"
-    elif not seen.grid.prefix:
+    elif not probe.grid.prefix:
         what = "has no token besides the patches, so nothing would remain with all of them masked"
     else:
         return
@@ -178,12 +178,12 @@ def _is_tokens(value: Any, grid: PatchGrid) -> bool:
 class _FirstCall(ImageInterceptor):
     """Calls back before the first image attention."""
 
-    def __init__(self, tokens: int, seen: Callable[[], None]):
+    def __init__(self, tokens: int, before: Callable[[], None]):
         super().__init__(tokens)
-        self.seen = seen
+        self.before = before
 
     def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        self.seen()
+        self.before()
         return F.scaled_dot_product_attention(query, key, value, **options)
 
 
@@ -233,14 +233,14 @@ def _find(model: nn.Module, pixels: Tensor, grid: PatchGrid) -> nn.Module | None
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         path.pop()
 
-    def seen() -> None:
+    def note_entered() -> None:
         found.extend(module for module, given in path if given)
 
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(leave, always_call=True).remove)
-        with torch.no_grad(), as_written(model), _FirstCall(grid.tokens, seen):
+        with torch.no_grad(), as_written(model), _FirstCall(grid.tokens, note_entered):
             model(pixels)
     return found[0] if found else None
 

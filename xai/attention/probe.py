@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai.attention.census import Census, check_alignment, closed, refuse_scripted_attention, say_unseen
+from xai.attention.census import Census, check_alignment, closed, describe_unseen, refuse_scripted_attention
 from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.attention.record import AttentionCall, Recording, advice, check_recording, recorded
 from xai.core import ModelError, PatchGrid
-from xai.core.explanation import SAY_GRID
+from xai.core.explanation import GRID_HINT
 
 # learned tokens that stand before the patches, by the names model libraries give them
 _SINGLE = re.compile(r"(^|\.)(cls_token|class_token|class_embedding|dist_token|distillation_token)$")
@@ -55,7 +55,7 @@ def find_layout(model: nn.Module) -> TokenLayout:
     if patch is None:
         raise ModelError(
             f"{type(model).__name__} does not say its patch size.",
-            f"Say a grid: {SAY_GRID}.",
+            f"Say a grid: {GRID_HINT}.",
         )
     return TokenLayout(patch, prefix_tokens(model))
 
@@ -83,7 +83,7 @@ def check_grid(grid: PatchGrid, height: int, width: int) -> PatchGrid:
         raise ModelError(
             f"A grid of {grid.rows}×{grid.cols} = {grid.patches} cells is too fine for {height}×{width} "
             f"pixels: a cell has {height * width / grid.patches:.3g} of them, 4 are the least.",
-            f"Say a coarser grid: {SAY_GRID}.",
+            f"Say a coarser grid: {GRID_HINT}.",
         )
     return grid
 
@@ -192,7 +192,7 @@ def probe(
     if not calls:
         _refuse_unrecorded(model, recording, len(unseen))
     if unseen:
-        message = say_unseen(model, len(calls), unseen, images)
+        message = describe_unseen(model, len(calls), unseen, images)
         raise UnseenAttentionError(
             message, len(calls), len(calls) + len(unseen), advice(model) or ALTERNATIVES
         )
@@ -232,7 +232,7 @@ def _refuse_unrecorded(model: nn.Module, recording: Recording, unseen: int) -> N
         check_recording(recording, None, model)
     except ModelError as error:
         own = f" Its graph holds {unseen} attention layers of its own." if unseen else ""
-        own = "" if recording.seen else own
+        own = "" if recording.shapes else own
         raise UnseenAttentionError(error.message + own + closed(model), 0, unseen, error.hint) from None
 
 

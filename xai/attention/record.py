@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
 from xai.attention.running import as_written, refuse_inference
 from xai.core import ModelError
-from xai.core.explanation import SAY_GRID
+from xai.core.explanation import GRID_HINT
 
 Rows = slice | list[int]
 
@@ -54,14 +54,14 @@ class Recording:
         tokens: Number of keys by which image attention is told from other attention (a text tower's).
         calls: Recorded calls by layer index, in the order of execution.
         images: Number of images in a batch of image attention; None takes every batch.
-        seen: (queries, keys) of every attention call, image or not.
+        shapes: (queries, keys) of every attention call, image or not.
         layers: Number of image attention calls.
     """
 
     tokens: int
     images: int | None = None
     calls: dict[int, AttentionCall] = field(default_factory=dict)
-    seen: list[tuple[int, int]] = field(default_factory=list)
+    shapes: list[tuple[int, int]] = field(default_factory=list)
     layers: int = 0
 
 
@@ -73,7 +73,7 @@ class _Recorder(ImageInterceptor):
         self.gradients = gradients
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        self.recording.seen.append((query.shape[-2], key.shape[-2]))
+        self.recording.shapes.append((query.shape[-2], key.shape[-2]))
         return super().attend(query, key, value, **options)
 
     def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
@@ -165,18 +165,18 @@ def check_recording(recording: Recording, layers: Collection[int] | None, model:
     Raises:
         ModelError: Naming what was seen instead.
     """
-    if not recording.seen:
+    if not recording.shapes:
         raise ModelError(
             f"{type(model).__name__} made no call of scaled_dot_product_attention or "
             "multi_head_attention_forward: it has no attention, or computes it in another way.",
             advice(model) or ALTERNATIVES,
         )
     if not recording.layers:
-        shapes = ", ".join(sorted({f"{q}×{k}" for q, k in recording.seen}))
+        shapes = ", ".join(sorted({f"{q}×{k}" for q, k in recording.shapes}))
         batch = "" if recording.images is None else f" over the {recording.images} image(s) given"
         raise ModelError(
-            f"The grid has {recording.tokens} tokens, but none of the {len(recording.seen)} attention calls "
-            f"seen has that size{batch} (queries × keys: {shapes}).",
+            f"The grid has {recording.tokens} tokens, but none of the {len(recording.shapes)} attention "
+            f"calls seen has that size{batch} (queries × keys: {shapes}).",
             _other_grid(recording),
         )
     missing = sorted(set(layers or ()) - set(recording.calls))
@@ -187,12 +187,12 @@ def check_recording(recording: Recording, layers: Collection[int] | None, model:
 
 
 def _other_grid(recording: Recording) -> str:
-    if any(keys == recording.tokens for _, keys in recording.seen):
+    if any(keys == recording.tokens for _, keys in recording.shapes):
         return (
             "The grid fits, but the model attends over another batch: it gives its tower copies, crops or "
             f"frames of an image at once, or one image after the other. {ALTERNATIVES}"
         )
-    return f"If another grid fits the model and this input size, say it: {SAY_GRID}. {ALTERNATIVES}"
+    return f"If another grid fits the model and this input size, say it: {GRID_HINT}. {ALTERNATIVES}"
 
 
 def advice(model: nn.Module) -> str | None:

@@ -93,7 +93,7 @@ def as_written(model: nn.Module) -> Iterator[None]:
     try:
         for module, flag in flagged:
             vars(module)[flag] = False
-        with uncompiled(), told_recomputation():
+        with uncompiled(), checkpointing_as_model_error():
             yield
     finally:
         for module, flag in flagged:
@@ -111,7 +111,7 @@ def without_graph() -> Iterator[None]:
 
 
 @contextmanager
-def told_recomputation() -> Iterator[None]:
+def checkpointing_as_model_error() -> Iterator[None]:
     """Inside the block torch's own refusals of activation checkpointing become a ModelError."""
     try:
         yield
@@ -251,10 +251,10 @@ def check_repeatable(
     with _same_random_state(pixels.device) as drawn:
         try:
             with torch.no_grad(), _BatchStatistics():
-                answers = [model(pixels.clone(), *args)]  # a model may write over what it is given
+                outputs = [model(pixels.clone(), *args)]  # a model may write over what it is given
                 if drawn() or (training and passes > 1):
                     passes = max(passes, _AGAIN)
-                answers += [model(pixels.clone(), *args) for _ in range(passes - 1)]
+                outputs += [model(pixels.clone(), *args) for _ in range(passes - 1)]
         except _OfBatchError:
             _restore(buffers)
             raise ModelError(
@@ -264,10 +264,10 @@ def check_repeatable(
             ) from None
         drew = drawn()
     written = _restore(buffers) if training else []
-    logits = answers[0]
+    logits = outputs[0]
     if not isinstance(logits, Tensor):  # what is no tensor is told where it is read
         return logits
-    apart = max(float((logits - other).abs().max()) for other in answers) if logits.numel() else 0.0
+    apart = max(float((logits - other).abs().max()) for other in outputs) if logits.numel() else 0.0
     if training and drew:
         raise ModelError(
             "The model is in training mode and draws random numbers (dropout, stochastic depth …): every "
@@ -289,8 +289,8 @@ def check_repeatable(
 
 
 def _remedy(training: list[str]) -> str:
-    shown = ", ".join(training[:4]) + (" …" if len(training) > 4 else "")
-    return f"Call model.eval() first; in training mode are: {shown}."
+    names = ", ".join(training[:4]) + (" …" if len(training) > 4 else "")
+    return f"Call model.eval() first; in training mode are: {names}."
 
 
 def _restore(buffers: list[tuple[str, Tensor, Tensor]]) -> list[str]:

@@ -17,6 +17,7 @@ from xai.attention import (
     Probe,
     Recording,
     check_repeatable,
+    checkpointing_as_model_error,
     grid_of,
     is_traced,
     may_vary,
@@ -24,7 +25,6 @@ from xai.attention import (
     random_state,
     record_attention,
     refuse_inference,
-    told_recomputation,
     uncompiled,
 )
 from xai.attr.layers import LayerFusion
@@ -346,5 +346,5 @@ def differentiable() -> Iterator[None]:
 
     What `torch.compile` made runs eagerly: hooks and interception do not reach into compiled code.
     """
-    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), told_recomputation():
+    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), checkpointing_as_model_error():
         yield

@@ -95,9 +95,9 @@ class ViTCX(PatchAttribution):
         for i in torch.arange(images).split(1):  # each has its own number of masks
             at, own = i.to(pixels.device), arguments_of(args, i, images)
             masks = self._masks(pixels[at], own, grid)
-            shown = masks.unflatten(-1, (grid.rows, grid.cols))
+            patch_masks = masks.unflatten(-1, (grid.rows, grid.cols))
             wanted = [targets_of(t, i) for t in targets]
-            impact = plain[:, i[0]] + self._change(pixels[at], noise[at], shown, wanted, own)
+            impact = plain[:, i[0]] + self._change(pixels[at], noise[at], patch_masks, wanted, own)
             weight = masks.to(impact)
             found.append(impact @ weight / weight.sum(0).clamp_min(torch.finfo(weight.dtype).tiny))
         return torch.stack(found, 1).unflatten(-1, (grid.rows, grid.cols))
@@ -133,9 +133,9 @@ class ViTCX(PatchAttribution):
             variant = variant.to(pixels.device)
             small = masks[variant % count, None].to(pixels.dtype)
             mask = F.interpolate(small, pixels.shape[-2:], mode="bilinear")
-            shown = torch.where((variant < count)[:, None, None, None], pixels * mask, pixels)
-            rows = arguments_of(args, torch.zeros_like(image), 1)
-            return self._values(shown + noise * (1 - mask), rows)
+            masked = torch.where((variant < count)[:, None, None, None], pixels * mask, pixels)
+            arguments = arguments_of(args, torch.zeros_like(image), 1)
+            return self._values(masked + noise * (1 - mask), arguments)
 
         y = variant_scores(forward, 1, 2 * count, targets, self.internal_batch_size)[:, 0]
         return y[:, :count] - y[:, count:]

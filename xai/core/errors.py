@@ -67,5 +67,5 @@ def first_line(error: BaseException) -> str:
 
 def printable(text: object) -> str:
     """The text on one line, for messages: control and other invisible characters as escapes."""
-    shown = valid_text(str(text))
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+    valid = valid_text(str(text))
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in valid)

@@ -15,7 +15,7 @@ from xai.core.target import ProblemType
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SAY_GRID = (
+GRID_HINT = (
     "--grid 14x14+1 (rows x columns + tokens before them) on the command line, the same after grid: in a "
     "YAML file, grid=PatchGrid(14, 14, 1) in xai.load"
 )
@@ -59,7 +59,7 @@ class PatchGrid:
             raise ModelError(
                 f"The grid has {self.prefix} + {self.rows}×{self.cols} = {self.tokens} tokens, "
                 f"the model has {tokens.shape[-1]}.",
-                f"Say a grid that fits the model: {SAY_GRID}.",
+                f"Say a grid that fits the model: {GRID_HINT}.",
             )
         return tokens[..., self.prefix :].reshape(*tokens.shape[:-1], self.rows, self.cols)
 

@@ -217,7 +217,7 @@ KINDS_OF_FILE = (
     (stat.S_ISBLK, "a device"),
 )
 _A_FOLDER = "is a folder"
-MOST_SHOWN = 160  # characters of a path in a message
+LONGEST_PATH = 160  # characters of a path in a message
 
 
 def resolved(path: Path) -> Path:
@@ -241,7 +241,7 @@ def path_from_table(folder: Path, text: str) -> Path:
 def short_path(path: object) -> str:
     """A path on one line of a message, its middle left out where it is very long."""
     text = printable(path)
-    return text if len(text) <= MOST_SHOWN else f"{text[:100]}…{text[-50:]}"
+    return text if len(text) <= LONGEST_PATH else f"{text[:100]}…{text[-50:]}"
 
 
 def fault_of(path: Path) -> str | None:

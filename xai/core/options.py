@@ -11,7 +11,7 @@ from typing import Any
 
 from xai.core.errors import UsageError, nearest
 
-_SHOWN = 80  # characters of a value in a message
+_LONGEST = 80  # characters of a value in a message
 MOST = 1_000_000  # of anything that is counted: steps, samples, images at once
 _WORDS = {
     bool: "true or false",
@@ -53,7 +53,7 @@ def check_type(name: str, value: object, declared: Any) -> None:
     if not _is(value, declared):
         text = repr(value)
         raise UsageError(
-            f"{name}={text if len(text) <= _SHOWN else f'{text[:_SHOWN]}…'} is not understood.",
+            f"{name}={text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'} is not understood.",
             f"It takes {' or '.join(dict.fromkeys(_words(declared)))}.",
         )
 
@@ -66,11 +66,11 @@ def check_option(option: str, value: object, valid: Collection[str | None]) -> N
 
 def check_counts(**counts: int) -> None:
     """Raise a UsageError unless every count is at least 1, and no more than could ever be done."""
-    said = ", ".join(f"{name}={count}" for name, count in counts.items())
+    counted = ", ".join(f"{name}={count}" for name, count in counts.items())
     if min(counts.values()) < 1:
-        raise UsageError(f"{said}: 1 or more is needed.")
+        raise UsageError(f"{counted}: 1 or more is needed.")
     if max(counts.values()) > MOST:
-        raise UsageError(f"{said}: {MOST} is the most.")
+        raise UsageError(f"{counted}: {MOST} is the most.")
 
 
 def _is(value: Any, declared: Any) -> bool:

@@ -165,20 +165,20 @@ class ProblemType(StrEnum):
         return target.positive if over_the_rest and self.independent else target
 
     @classmethod
-    def parse(cls, said: Any, name: str) -> "ProblemType | None":
+    def parse(cls, value: Any, name: str) -> "ProblemType | None":
         """Read a problem type as configurations write it; None where nothing is said.
 
         Args:
-            said: None or a string.
+            value: None or a string.
             name: Of the model, for messages.
 
         Raises:
             ModelError: A regression head, whose answer is no logit.
             UsageError: No problem type.
         """
-        if said is None:
+        if value is None:
             return None
-        if said == REGRESSION:
+        if value == REGRESSION:
             raise ModelError(
                 f"{name} is a regression head (problem_type: regression): it answers with a number, "
                 "which is no class and has no probability.",
@@ -186,11 +186,11 @@ class ProblemType(StrEnum):
                 "num_labels is 1), say so: problem_type single_label_classification, as --problem-type, "
                 "as argument of xai.load, or in the YAML; or take problem_type out of its config.json.",
             )
-        if said not in set(cls):
+        if value not in set(cls):
             raise UsageError(
-                f"Unknown problem_type {said!r}.", nearest(str(said), [*map(str, cls), REGRESSION])
+                f"Unknown problem_type {value!r}.", nearest(str(value), [*map(str, cls), REGRESSION])
             )
-        return cls(said)
+        return cls(value)
 
 
 def problem_type_of(model: Any) -> ProblemType:
@@ -224,10 +224,10 @@ def find_problem_type(
         UsageError: The caller contradicts the configuration, or names no problem type.
     """
     wanted = ProblemType.parse(given, name)
-    said = list(dict.fromkeys(_said(module, classes)))
-    if wanted is not None and said == [(REGRESSION, 1)]:
+    stated = list(dict.fromkeys(_stated(module, classes)))
+    if wanted is not None and stated == [(REGRESSION, 1)]:
         return wanted  # written by transformers for any head of one output that was trained with labels
-    found = {_read(kind, logits, name) for kind, logits in said}
+    found = {_read(kind, logits, name) for kind, logits in stated}
     if len(found) > 1:
         raise ModelError(
             f"{name} holds classifiers of several kinds: {', '.join(sorted(found))}.",
@@ -248,7 +248,7 @@ def _read(kind: str, logits: int | None, name: str) -> ProblemType:
     return ProblemType.SINGLE_LABEL if found is None or logits == 1 else found
 
 
-def _said(module: Any, classes: int | None) -> Iterator[tuple[str, int | None]]:
+def _stated(module: Any, classes: int | None) -> Iterator[tuple[str, int | None]]:
     """(problem type, number of logits) of every configuration that counts."""
     whole = module
     while whole is not None:

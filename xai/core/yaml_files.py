@@ -20,7 +20,7 @@ Loc = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # aliases counted as often as they are used
 MAX_DEPTH = 50
-_SHOWN = 60  # characters of a value in a message
+_LONGEST = 60  # characters of a value in a message
 
 _TEXT, _NULL, _BOOL, _INT, _FLOAT, _MERGE = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float", "merge")
@@ -88,17 +88,16 @@ def read_yaml(path: str | Path, what: str, hint: str, unread: Collection[str] = 
         node.value = [pair for pair in node.value if not _is_one_of(pair[0], unread)]
         content = reading.mapping(node, ())
     except yaml.reader.ReaderError as error:
-        said = text[: error.position].count("\n") + 1
+        line = text[: error.position].count("\n") + 1
         raise ConfigError(
-            f"{path}:{said}: cannot be read as YAML: the character {chr(error.character)!r} is not allowed.",
+            f"{path}:{line}: cannot be read as YAML: the character {chr(error.character)!r} is not allowed.",
             "Delete it.",
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        parts = (error.context, error.problem)
-        said = ", ".join(part.replace("\n", " ") for part in parts if part)
-        raise ConfigError(f"{where}: cannot be read as YAML: {said}.") from None
+        problem = ", ".join(part.replace("\n", " ") for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}: cannot be read as YAML: {problem}.") from None
     return YamlFile(path, content, tuple(sorted(set(passed))), reading.lines)
 
 
@@ -218,7 +217,7 @@ class _Reading:
                 continue
             name = self._key(key)
             if name in own:
-                raise self._refusal(key, f"{_shown(name)} is said twice", "Keep one.")
+                raise self._refusal(key, f"{_short(name)} is said twice", "Keep one.")
             self.lines[*loc, name] = _line(key)
             own[name] = self.value(value, (*loc, name))
             self.lines[*loc, name] = _line(key)
@@ -235,7 +234,7 @@ class _Reading:
             raise self._refusal(node, "a list or mapping is no key", "Keys are text.")
         key = self._scalar(node)
         if not isinstance(key, str):
-            raise self._refusal(node, f"the key {_shown(node.value)} is no text", "Quote it.")
+            raise self._refusal(node, f"the key {_short(node.value)} is no text", "Quote it.")
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
@@ -245,7 +244,7 @@ class _Reading:
         if tag not in _WORDS:
             raise self._refusal(node, f"the tag {_tag(node)} is not understood", "Leave it out.")
         if not _WORDS[tag].fullmatch(text) and not (tag == _FLOAT and _WORDS[_INT].fullmatch(text)):
-            raise self._refusal(node, f"{_shown(text)} is no {_tag(node)}", "Leave the tag out.")
+            raise self._refusal(node, f"{_short(text)} is no {_tag(node)}", "Leave the tag out.")
         if tag == _NULL:
             return None
         if tag == _BOOL:
@@ -259,12 +258,12 @@ class _Reading:
         if node.style is None and _DOUBTFUL.fullmatch(text):
             raise self._refusal(
                 node,
-                f"{_shown(text)} is a number in some versions of YAML and another or text in others",
+                f"{_short(text)} is a number in some versions of YAML and another or text in others",
                 "Quote it if it is text; else write it with plain decimal digits.",
             )
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise self._refusal(
-                node, f"{_shown(text)} holds a character that no text may hold", "Leave it out."
+                node, f"{_short(text)} holds a character that no text may hold", "Leave it out."
             )
         return text
 
@@ -272,7 +271,7 @@ class _Reading:
         digits = node.value
         number = int(digits, 0 if "x" in digits else 10) if len(digits) <= 20 else 2**64
         if not -(2**63) <= number < 2**63:
-            raise self._refusal(node, f"the number {_shown(digits)} is too large", "64 bits must hold it.")
+            raise self._refusal(node, f"the number {_short(digits)} is too large", "64 bits must hold it.")
         return number
 
     def _real(self, node: yaml.ScalarNode) -> float:
@@ -280,7 +279,7 @@ class _Reading:
         number = float("nan") if text[-1] in "fFnN" else float(text)
         if not abs(number) < float("inf"):
             raise self._refusal(
-                node, f"{_shown(text)} is no finite number", "Write a number with plain digits."
+                node, f"{_short(text)} is no finite number", "Write a number with plain digits."
             )
         return number
 
@@ -296,5 +295,5 @@ def _tag(node: Any) -> str:
     return node.tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

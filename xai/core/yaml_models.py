@@ -13,7 +13,7 @@ from xai.core.yaml_files import Loc, YamlFile, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 _INSTANCE = re.compile(r" or instance of \w+")
-_SHOWN = 100  # characters of a value in a message
+_LONGEST = 100  # characters of a value in a message
 
 
 def read_model(
@@ -30,7 +30,7 @@ def read_model(
         checked = model.model_validate(file.content)
     except ValidationError as error:
         errors = _innermost(error.errors(include_url=False))
-        wrong = [(file.line(one["loc"]), _say(model, one["loc"], one)) for one in errors]
+        wrong = [(file.line(one["loc"]), _message(model, one["loc"], one)) for one in errors]
     else:
         wrong = [
             (file.line(loc), f"{_written(loc)}: a number is needed; got {str(given).lower()}.")
@@ -41,21 +41,21 @@ def read_model(
     raise ConfigError("\n".join(dict.fromkeys(f"{file.path}:{line}: {text}" for line, text in sorted(wrong))))
 
 
-def _booleans_as_numbers(said: Any, read: Any, loc: Loc) -> Iterator[tuple[Loc, bool]]:
+def _booleans_as_numbers(given: Any, read: Any, loc: Loc) -> Iterator[tuple[Loc, bool]]:
     """Where `true` became 1: Python takes one for the other, and no person means it."""
-    if isinstance(said, bool):
+    if isinstance(given, bool):
         if isinstance(read, int | float) and not isinstance(read, bool):
-            yield loc, said
-    elif isinstance(said, dict):
-        for key, value in said.items():
+            yield loc, given
+    elif isinstance(given, dict):
+        for key, value in given.items():
             inner = getattr(read, key, None) if isinstance(read, BaseModel) else None
             yield from _booleans_as_numbers(value, inner, (*loc, key))
-    elif isinstance(said, list) and isinstance(read, tuple | list):
-        for index, (value, inner) in enumerate(zip(said, read, strict=False)):
+    elif isinstance(given, list) and isinstance(read, tuple | list):
+        for index, (value, inner) in enumerate(zip(given, read, strict=False)):
             yield from _booleans_as_numbers(value, inner, (*loc, index))
 
 
-def _say(model: type[BaseModel], loc: Loc, error: Any) -> str:
+def _message(model: type[BaseModel], loc: Loc, error: Any) -> str:
     *parents, key = loc or ("",)
     if error["type"] == "extra_forbidden":
         inside = f" in {_written(parents)}" if parents else ""
@@ -69,12 +69,12 @@ def _say(model: type[BaseModel], loc: Loc, error: Any) -> str:
     if isinstance(error["input"], dict):
         return f"{where}{text}."
     quoted = error["type"] in ("string_type", "path_type") and isinstance(error["input"], bool | int | float)
-    return f"{where}{text}; got {_shown(error['input'])}." + (" Quote it if it is text." if quoted else "")
+    return f"{where}{text}; got {_short(error['input'])}." + (" Quote it if it is text." if quoted else "")
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _innermost(errors: list[Any]) -> list[Any]:

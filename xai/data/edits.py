@@ -45,9 +45,9 @@ def upsampling(image: FloatImage, rng: np.random.Generator, strength: float = 1.
     for _ in range(steps):
         for axis in (0, 1):
             small = _double(small, axis, strength * rng.uniform(0.01, 0.03) * rng.choice((-1, 1)))
-    kept = rng.uniform(0.2, 0.5) / strength
+    share = rng.uniform(0.2, 0.5) / strength
     redrawn = small[top : top + height, left : left + width]
-    return (redrawn + kept * (image - _smooth(image, 1.0))).astype(np.float32)
+    return (redrawn + share * (image - _smooth(image, 1.0))).astype(np.float32)
 
 
 def resampling(image: FloatImage, rng: np.random.Generator, strength: float = 1.0) -> FloatImage:

@@ -215,11 +215,11 @@ def _first_difference(before: object, now: object) -> str:
         return ""
     for key in (*now, *before):
         if before.get(key) != now.get(key):
-            return f": {key} {_shown(before.get(key))} there, {_shown(now.get(key))} here"
+            return f": {key} {_short(before.get(key))} there, {_short(now.get(key))} here"
     return ""
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     if isinstance(value, dict):  # a photograph
         return f"{str(value.get('sha256'))[:8]}…"
     return (

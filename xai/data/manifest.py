@@ -12,7 +12,7 @@ from typing import Any
 from xai.core import ConfigError, DataError, Sample, UsageError
 from xai.core.files import expanded, fault_of, path_from_table, resolved, short_path
 from xai.data.image import read_turned, unique_ids
-from xai.data.mask import Shown, read_mask
+from xai.data.mask import DisplaySize, read_mask
 from xai.data.samples import Entry, LazySamples
 from xai.data.table import LONGEST, TableRow, check_columns, read_csv, read_parquet
 
@@ -59,7 +59,7 @@ class Row:
         mask = None
         if self.mask is not None:
             name = f"{self.where}: the mask {short_path(self.mask)}".removeprefix(": ")
-            mask = read_mask(self.mask, Shown(image.size, orientation), name)
+            mask = read_mask(self.mask, DisplaySize(image.size, orientation), name)
         return Sample(id, image, self.path, self.label, mask, group=self.group, kind=self.kind)
 
 
@@ -180,12 +180,12 @@ def _faults(what: str, path: Path | None, line: TableRow) -> Iterator[str]:
         why = " (nor with slashes for its backslashes)"
     elif line.first < line.number:
         why = f" (the row goes over the lines {line.first} to {line.number}: is a quotation mark missing?)"
-    said = (
+    fault_text = (
         f"no such {what} {short_path(path)}"
         if fault == "no such file"
         else f"the {what} {short_path(path)}: {fault}"
     )
-    yield said + why
+    yield fault_text + why
 
 
 def parse_box(text: str) -> Box:

@@ -22,7 +22,7 @@ END = 1 / 8  # of the scale at either end counts as black or white where a mask 
 NARROW, NARROW_LOSSY = 2, 8  # pixels from black to white across a soft edge; lossy formats ring over a block
 GRADUAL, SAME = 16, 1 / 4  # so many values between, and none with more than this share: no label map
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
-MOST_SHOWN = 6  # values in a message
+MOST_LISTED = 6  # values in a message
 HINT = (
     "A mask is black outside and of one other value inside (best 255), or of one colour on black; its edges "
     "may be soft. Save it so, with the values 0 and 255."
@@ -40,7 +40,7 @@ _TURN = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplaySize:
     """How an image is shown, which its mask has to follow.
 
     Args:
@@ -58,7 +58,7 @@ class Shown:
         return (height, width) if self.orientation in TURNED else (width, height)
 
 
-def read_mask(source: Path | bytes, image: Shown, name: str | None = None) -> Mask:
+def read_mask(source: Path | bytes, image: DisplaySize, name: str | None = None) -> Mask:
     """Read which pixels of an image are inside its mask.
 
     Two values: the one that is not 0 is inside (0/1, 0/255, 0/65535, False/True, any 0/x). One colour on
@@ -91,14 +91,14 @@ def read_mask(source: Path | bytes, image: Shown, name: str | None = None) -> Ma
         upright = ImageOps.exif_transpose(file)
         size = upright.size
         if size == image.size or (size == image.stored and not turned):
-            return _as_shown(_inside(upright, lossy, inverted=tags.get(262) == 0), image, turned)
+            return _as_displayed(_inside(upright, lossy, inverted=tags.get(262) == 0), image, turned)
     raise DataError(
         f"{name} has {size[0]} × {size[1]} pixels, its image {image.size[0]} × {image.size[1]}.",
         "A mask must have the size of its image.",
     )
 
 
-def _as_shown(inside: Mask, image: Shown, turned: bool) -> Mask:
+def _as_displayed(inside: Mask, image: DisplaySize, turned: bool) -> Mask:
     """The mask over the image as shown.
 
     Args:
@@ -144,16 +144,16 @@ def _inside(image: Image.Image, lossy: bool, inverted: bool) -> Mask:
 
 def _of_alpha(colour: np.ndarray, alpha: np.ndarray, lossy: bool) -> Mask:
     """Painted in one colour on nothing: what is painted is inside. Black may as well lie around a hole."""
-    seen = colour[alpha > 0]
-    if _colours(seen) > 1 or not seen.any():
+    visible = colour[alpha > 0]
+    if _colours(visible) > 1 or not visible.any():
         raise _contradiction(colour, alpha)
     return _of_grey(alpha, lossy)
 
 
 def _contradiction(colour: np.ndarray, alpha: np.ndarray) -> DataError:
     return DataError(
-        f"its colours ({_said_colours(colour)}) and its transparency (alpha {_said(_unique(alpha))}) "
-        "do not agree on what is inside.",
+        f"its colours ({_listed_colours(colour)}) and its transparency "
+        f"(alpha {_listed_values(_unique(alpha))}) do not agree on what is inside.",
         HINT,
     )
 
@@ -165,7 +165,7 @@ def _of_colour(colour: np.ndarray, lossy: bool) -> Mask:
     painted = np.asarray(colour.any(-1))
     if _colours(colour[painted]) == 1 and not painted.all():
         return painted
-    raise DataError(f"the colours {_said_colours(colour)} do not say what is inside.", HINT)
+    raise DataError(f"the colours {_listed_colours(colour)} do not say what is inside.", HINT)
 
 
 def _of_grey(values: np.ndarray, lossy: bool) -> Mask:
@@ -183,7 +183,7 @@ def _of_grey(values: np.ndarray, lossy: bool) -> Mask:
         return np.asarray(values != 0)
     inside = None if found[0] < 0 else _of_soft(values, found, lossy)
     if inside is None:
-        raise DataError(f"the values {_said(found)} do not say what is inside.", HINT)
+        raise DataError(f"the values {_listed_values(found)} do not say what is inside.", HINT)
     return inside
 
 
@@ -230,7 +230,7 @@ def _check_palette(image: Image.Image) -> None:
     indices = _unique(np.asarray(image))
     colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
     if len(indices) > 1 and _colours(colours) == 1:
-        raise DataError(f"its palette shows the indices {_said(indices)} in one colour.", HINT)
+        raise DataError(f"its palette shows the indices {_listed_values(indices)} in one colour.", HINT)
 
 
 def _unique(values: np.ndarray) -> np.ndarray:
@@ -250,13 +250,13 @@ def _colours(colour: np.ndarray) -> int:
     return len(codes) if len(codes) < 2 else 1 + bool((codes != codes[0]).any())
 
 
-def _said_colours(colour: np.ndarray) -> str:
+def _listed_colours(colour: np.ndarray) -> str:
     codes = np.unique(_codes(colour))
-    return _listed([f"#{code:06x}" for code in codes[:MOST_SHOWN]], len(codes))
+    return _listed([f"#{code:06x}" for code in codes[:MOST_LISTED]], len(codes))
 
 
-def _said(values: np.ndarray) -> str:
-    return _listed([f"{float(value):g}" for value in values[:MOST_SHOWN]], len(values), f"{values[-1]:g}")
+def _listed_values(values: np.ndarray) -> str:
+    return _listed([f"{float(value):g}" for value in values[:MOST_LISTED]], len(values), f"{values[-1]:g}")
 
 
 def _listed(names: list[str], count: int, last: str = "") -> str:

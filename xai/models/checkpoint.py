@@ -89,7 +89,7 @@ def open_checkpoint(
         averaged, beside = averaged or bool(average), beside + rest
         if average:
             description["weights_key"] = ".".join((*taken.path, average))
-    _say_choice(description, averaged, beside, source)
+    _warn_of_choice(description, averaged, beside, source)
     return Checkpoint(_one_type(state, description, source), description)
 
 
@@ -123,7 +123,7 @@ def _average_inside(state: State, source: str) -> tuple[State, str, list[str]]:
     )
 
 
-def _say_choice(description: dict[str, object], averaged: bool, beside: list[str], source: str) -> None:
+def _warn_of_choice(description: dict[str, object], averaged: bool, beside: list[str], source: str) -> None:
     if averaged:
         description["weights_averaged"] = True
     if not beside:
@@ -145,9 +145,9 @@ def _one_type(state: State, description: dict[str, object], source: str) -> Stat
     state = in_one_type(state)
     (widest,) = floating_types(state.values())
     description["weights_dtypes"] = types
-    said = ", ".join(f"{count} in {name}" for name, count in types.items())
+    counts = ", ".join(f"{count} in {name}" for name, count in types.items())
     warnings.warn(
-        f"{source} holds tensors of several types ({said}); all are brought to {widest}.", stacklevel=3
+        f"{source} holds tensors of several types ({counts}); all are brought to {widest}.", stacklevel=3
     )
     return state
 
@@ -226,7 +226,7 @@ def choose(content: Mapping[Any, Any], source: str) -> tuple[Nested, list[Nested
     if len(pick) != 1:
         raise ModelError(
             f"{source} holds several sets of weights: {_places(found)}; which one is meant cannot be seen.",
-            _say_which(found),
+            _weights_hint(found),
         )
     return pick[0], [one for one in found if one is not pick[0]]
 
@@ -276,21 +276,21 @@ def look_up(content: Mapping[Any, Any], key: str, source: str) -> Nested:
         place, path = inner, (*path, rest)
     if not isinstance(place, Mapping) or not any(isinstance(value, Tensor) for value in place.values()):
         raise ConfigError(
-            f"weights_key: {key} names no weights in {source}.", _say_which(find_nested(content))
+            f"weights_key: {key} names no weights in {source}.", _weights_hint(find_nested(content))
         )
     return Nested(path, place)
 
 
-def _walk(content: Mapping[Any, Any], path: tuple[str, ...], found: list[Nested], seen: set[int]) -> None:
-    if id(content) in seen or len(path) > _DEPTH or content.keys() >= {"state", "param_groups"}:
+def _walk(content: Mapping[Any, Any], path: tuple[str, ...], found: list[Nested], visited: set[int]) -> None:
+    if id(content) in visited or len(path) > _DEPTH or content.keys() >= {"state", "param_groups"}:
         return
-    seen.add(id(content))
+    visited.add(id(content))
     if _holds_weights(content):
         found.append(Nested(path, content))
         return
     for name, value in content.items():
         if isinstance(value, Mapping) and not _STATES_OF_TRAINING.search(str(name)):
-            _walk(value, (*path, str(name)), found, seen)
+            _walk(value, (*path, str(name)), found, visited)
 
 
 def _holds_weights(content: Mapping[Any, Any]) -> bool:
@@ -309,7 +309,7 @@ def _alike(average: Nested, raw: Nested) -> bool:
     return same_names(average.state, raw.state)
 
 
-def _say_which(found: list[Nested]) -> str:
+def _weights_hint(found: list[Nested]) -> str:
     if not found:
         return "There are no weights in it."
     return f"Say which in the YAML: weights_key: one of {_places(found)}."

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xai.attention import find_layout, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.errors import first_line
-from xai.core.explanation import SAY_GRID, parse_grid
+from xai.core.explanation import GRID_HINT, parse_grid
 from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
@@ -152,9 +152,9 @@ class Classifier(nn.Module):
         try:
             layout = find_layout(self.module)
         except ModelError as error:
-            raise ModelError(error.message, f"Say a grid: {SAY_GRID}.") from None
+            raise ModelError(error.message, f"Say a grid: {GRID_HINT}.") from None
         if self.input_size is None:
-            raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {SAY_GRID}.")
+            raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {GRID_HINT}.")
         return layout.grid(*self.input_size)
 
     def preprocess(self, image: Image) -> Tensor:
@@ -185,12 +185,12 @@ class Classifier(nn.Module):
         """
         version = weights_version(self.module)
         if self._fingerprint is None or self._fingerprint[0] != version:
-            said: tuple[object, ...] = (self.labels, self.preprocessing)
+            content: tuple[object, ...] = (self.labels, self.preprocessing)
             if self.problem_type.independent:  # exclusive classes go without saying, as they always did
-                said = (*said, self.problem_type.value)
+                content = (*content, self.problem_type.value)
             if self.preprocessing is not None and self.preprocessing.bgr:
-                said = (*said, "bgr")
-            self._fingerprint = version, fingerprint(self.module, _config(self.module), *said)
+                content = (*content, "bgr")
+            self._fingerprint = version, fingerprint(self.module, _config(self.module), *content)
         return self._fingerprint[1]
 
     @property
@@ -304,9 +304,9 @@ def reason_of(error: Exception, module: nn.Module, name: str, pixels: Tensor) ->
     if is_out_of_memory(error):
         return None
     if "dtype" in str(error) and (types := mixed_types(module)):
-        said = ", ".join(f"{count} parameters in {kind}" for kind, count in types.items())
+        counts = ", ".join(f"{count} parameters in {kind}" for kind, count in types.items())
         return ModelError(
-            f"{name} mixes floating-point types, which torch does not: {said}.",
+            f"{name} mixes floating-point types, which torch does not: {counts}.",
             'Load it in one: dtype="float32"/--dtype float32.',
         )
     if is_traced(module):
@@ -331,8 +331,8 @@ def stated_size(module: nn.Module) -> tuple[int, int] | None:
     for inner in module.modules():
         config = getattr(inner, "config", None)
         # transformers says it in the configuration, torchvision, open_clip and timm on the module
-        said = getattr(config, "vision_config", config) or inner
-        size = getattr(said, "image_size", None) or getattr(said, "img_size", None)
+        stated = getattr(config, "vision_config", config) or inner
+        size = getattr(stated, "image_size", None) or getattr(stated, "img_size", None)
         if isinstance(size, int):
             return size, size
         if isinstance(size, tuple | list):

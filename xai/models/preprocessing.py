@@ -161,12 +161,12 @@ def read_preprocessing_keys(
     Raises:
         ConfigError: When it says half of it, or another size than the tower takes.
     """
-    said = published | config.model_dump(include=_PREPROCESSING, exclude_none=True)
-    if not said:
+    settings = published | config.model_dump(include=_PREPROCESSING, exclude_none=True)
+    if not settings:
         return None
-    side = said.get("resolution", trained_at)
-    lacking = [key for key, value in {"resolution": side, **said}.items() if value is None]
-    lacking += [key for key in ("mean", "std") if key not in said]
+    side = settings.get("resolution", trained_at)
+    lacking = [key for key, value in {"resolution": side, **settings}.items() if value is None]
+    lacking += [key for key in ("mean", "std") if key not in settings]
     if lacking:
         raise ConfigError(f"The YAML says how images are prepared, but not {' and '.join(lacking)}.")
     if trained_at not in (None, side):
@@ -174,13 +174,13 @@ def read_preprocessing_keys(
             f"The YAML says resolution: {side}, but the tower takes {trained_at}×{trained_at} pixels.",
             f"Set resolution: {trained_at}.",
         )
-    resize, length = said.get("resize", "square"), said.get("resize_to", side)
+    resize, length = settings.get("resize", "square"), settings.get("resize_to", side)
     return Preprocessing(
         size=(length, length) if resize == "square" else None,
         shortest_edge=length if resize == "shortest_edge" else None,
-        crop=(side, side) if said.get("crop") == "center" else None,
-        interpolation=said.get("interpolation", "bicubic"),
-        mean=tuple(said["mean"]),
-        std=tuple(said["std"]),
-        torchvision_crop=said.get("torchvision_crop", False),
+        crop=(side, side) if settings.get("crop") == "center" else None,
+        interpolation=settings.get("interpolation", "bicubic"),
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        torchvision_crop=settings.get("torchvision_crop", False),
     )

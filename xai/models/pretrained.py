@@ -106,19 +106,19 @@ def complete_from_hub(load: Callable[..., Any], place: str, **options: Any) -> A
 
 def loading_problems(info: dict[str, Any], *kinds: str) -> str:
     """What transformers reports of loading, for a message; "" if nothing of these kinds."""
-    said = []
+    problems = []
     for kind in kinds:
         keys = sorted(
             f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" if isinstance(key, tuple) else str(key)
             for key in info[f"{kind}_keys"]
         )
         if keys:
-            more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            said.append(f"{kind}: {', '.join(keys[:_SHOWN])}{more}")
-    return "; ".join(said)
+            more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
+            problems.append(f"{kind}: {', '.join(keys[:_MOST_KEYS])}{more}")
+    return "; ".join(problems)
 
 
-_SHOWN = 20  # keys in one message
+_MOST_KEYS = 20  # keys in one message
 
 
 @contextmanager
@@ -272,11 +272,11 @@ def _layers(state: State) -> int:
     """How many layers are there; a number that is absurd would otherwise build as many."""
     found = {match[1] for key in state if (match := re.search(r"layers?\.(\d+)\.", key))}
     if found != {str(number) for number in range(len(found))} or not found:
-        shown = sorted(found, key=lambda number: (len(number), number))
-        ends = [*shown[:3], *(shown[3:])[-2:]]
-        said = ", ".join(number[:20] for number in ends) or "not at all"
+        ordered = sorted(found, key=lambda number: (len(number), number))
+        ends = [*ordered[:3], *(ordered[3:])[-2:]]
+        listed = ", ".join(number[:20] for number in ends) or "not at all"
         raise ModelError(
-            f"The tower's {len(found)} layers are numbered {said}; expected 0, 1, 2 … without a gap.",
+            f"The tower's {len(found)} layers are numbered {listed}; expected 0, 1, 2 … without a gap.",
             "The checkpoint is incomplete or broken; use another one.",
         )
     return len(found)

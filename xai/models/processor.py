@@ -167,11 +167,11 @@ def _unlike(processor: Any, place: str, what: str) -> ModelError:
     keywords = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", {})
     names = [n for n in keywords if n not in ImagesKwargs.__annotations__] + ["do_pad"]
     own = [f"{n}={v}" for n in names if isinstance(v := getattr(processor, n, None), int | float | str) and v]
-    said = f" Steps of its own: {', '.join(own)}." if own else ""
+    remarks = f" Steps of its own: {', '.join(own)}." if own else ""
     if getattr(processor, "backend", "pil") != "pil":
-        said += f" It runs on {processor.backend} alone, whose resizing differs from PIL's."
+        remarks += f" It runs on {processor.backend} alone, whose resizing differs from PIL's."
     return ModelError(
-        f"{type(processor).__name__} of {place} {what}.{said}",
+        f"{type(processor).__name__} of {place} {what}.{remarks}",
         f"Preprocess the images yourself and give tensors to xai.load(module, labels=...), or "
         f"{_otherwise(place)}",
     )

@@ -155,8 +155,8 @@ def _read_shards(path: Path) -> dict[str, Any]:
         if not all(isinstance(name, str) and name for name in names):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        said = "an adapter's configuration" if path.name == "adapter_config.json" else "JSON"
-        raise _named(path, said, f"Give the weights beside it. {_EXPECTED}") from None
+        kind = "an adapter's configuration" if path.name == "adapter_config.json" else "JSON"
+        raise _named(path, kind, f"Give the weights beside it. {_EXPECTED}") from None
     state: dict[str, Any] = {}
     for name in names:
         shard = path.parent / name

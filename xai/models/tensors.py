@@ -140,8 +140,8 @@ def in_one_type(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def some(keys: list[str]) -> str:
     """The first keys and how many more there are, for a message."""
-    shown = ", ".join(key[:120] for key in sorted(keys)[:5])
-    return shown + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+    first = ", ".join(key[:120] for key in sorted(keys)[:5])
+    return first + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -237,11 +237,11 @@ def _is_quantised(value: Any) -> bool:
     )
 
 
-def fingerprint(module: nn.Module, config: Mapping[str, Any], *said: object) -> str:
+def fingerprint(module: nn.Module, config: Mapping[str, Any], *further: object) -> str:
     """sha256 (hex) of a module's weights, structure and configuration, and of what else is said of it."""
     config = {key: value for key, value in config.items() if key not in _NO_PART_OF_THE_MODEL}
     structure = _ADDRESS.sub("", repr(module))  # what weights do not show: activations, normalisation
-    digest = sha256(repr((said, config, structure)).encode())
+    digest = sha256(repr((further, config, structure)).encode())
     for name, tensor in sorted(module.state_dict().items()):
         if not isinstance(tensor, Tensor):  # a layer's extra state
             digest.update(f"{name} {_ADDRESS.sub('', repr(tensor))}".encode())

@@ -69,11 +69,11 @@ def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> int:
     """How many image attention calls a pass makes, in a model that reads no hidden patch."""
     with torch.inference_mode(False):
         pixels = pixels.clone()
-        seen = probe(classifier, pixels, (), grid)
-        check_maskable(seen)
+        probed = probe(classifier, pixels, (), grid)
+        check_maskable(probed)
         both = torch.cat([pixels, -pixels])
         nothing = torch.zeros(2, grid.patches, dtype=torch.bool, device=pixels.device)
-        with torch.no_grad(), mask_patches(classifier, nothing, grid, images=2, calls=seen.calls):
+        with torch.no_grad(), mask_patches(classifier, nothing, grid, images=2, calls=probed.calls):
             one, other = classifier(both).float()
     if not torch.allclose(one, other, rtol=1e-2, atol=1e-3):
         raise ModelError(
@@ -81,4 +81,4 @@ def _check(classifier: nn.Module, pixels: Tensor, grid: PatchGrid) -> int:
             f"(logits differ by {float((one - other).abs().max()):.3g}): it reads them past its attention.",
             "Use a protocol that replaces pixels, such as vit-mean.",
         )
-    return seen.calls
+    return probed.calls

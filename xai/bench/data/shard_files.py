@@ -17,7 +17,7 @@ from xai.bench.data.files import Folder
 from xai.core import ConfigError, DataError, Sample, XaiError, printable
 from xai.core.files import check_file, short_path
 from xai.data.image import SUFFIXES, read_turned
-from xai.data.mask import Shown, read_mask
+from xai.data.mask import DisplaySize, read_mask
 from xai.data.table import text_of, values_of
 
 KINDS = (".tar", ".parquet")
@@ -163,7 +163,9 @@ class TarShard:
             stated |= _texts({"label": label}, id)
         mask = None
         if MASK in parts:
-            mask = read_mask(self._read(parts[MASK], id), Shown(image.size, orientation), f"{id}: the mask")
+            mask = read_mask(
+                self._read(parts[MASK], id), DisplaySize(image.size, orientation), f"{id}: the mask"
+            )
         return Sample(
             id, image, None, stated.get("label"), mask, group=stated.get("group"), kind=stated.get("kind")
         )
@@ -229,7 +231,7 @@ class ParquetShard:
             raise DataError(f"{id}: no image in its row of {self._path}.")
         texts = _texts(row, id)
         image, orientation = read_turned(picture, id)
-        shown_as = Shown(image.size, orientation)
+        shown_as = DisplaySize(image.size, orientation)
         mask = None if drawn is None else read_mask(drawn, shown_as, f"{id}: the mask")
         return Sample(
             id, image, None, texts.get("label"), mask, group=texts.get("group"), kind=texts.get("kind")
