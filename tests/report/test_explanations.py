@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from xai.core import DataError
-from xai.report.about import model_facts
+from xai.report.about import model_description
 from xai.report.explanations import LONGEST, compared_image, comparison_page, explanation_page, image_of
 from xai.report.payload import Grid, Page, PageMethod, Removal
 
@@ -204,7 +204,7 @@ def test_a_page_does_not_say_where_on_this_machine_a_model_lies():
         "config": {"file": "C:\\models\\a.yaml", "hub": "hf:org/name", "pages": ["https://example.org/a/b"]},
         "heads": 3,
     }
-    assert model_facts(described) == {
+    assert model_description(described) == {
         "name": "local:detector",
         "weights": "ckpt.pth",
         "config": {"file": "a.yaml", "hub": "hf:org/name", "pages": ["https://example.org/a/b"]},

@@ -73,10 +73,10 @@ def run(
         _show_estimate(config, as_json, trust_code)
         return
     folder = folder_of(out or RESULTS / settings.name)
-    said = {"address": ray_address, "workers": ray_workers, "gpus": ray_gpus}
+    options = {"address": ray_address, "workers": ray_workers, "gpus": ray_gpus}
     ray = None
-    if engine == "ray" or any(one is not None for one in said.values()):
-        ray = RayOptions(**said, retries=ray_retries)
+    if engine == "ray" or any(one is not None for one in options.values()):
+        ray = RayOptions(**options, retries=ray_retries)
     try:
         with _progress() as tell:
             result = run_benchmark(
@@ -235,7 +235,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
     show_table(["quantity", "value"], [
         ["images", str(content["images"])],
         *([["of them cannot be used", str(len(cost.unusable))]] if cost.unusable else []),
-        ["methods and controls", str(cost.rows)],
+        ["methods and controls", str(cost.configurations)],
         ["work items", str(content["units"])],
         ["forward passes of perturbed images", str(cost.forwards)],
         ["time of one, in full batches", f"{1000 * cost.seconds_per_forward:.2f} ms"],
@@ -283,13 +283,13 @@ def _show_verdicts(found: "Summary") -> None:
     from xai.core.language import gettext, ngettext
     from xai.stats import phrase
 
-    for part in found.parts[:1]:
+    for result in found.parts[:1]:
         title = gettext(
             "{metric} under {protocol}, {images}, {direction}:",
-            metric=part.metric,
-            protocol=part.protocol,
-            images=ngettext("{n} image", "{n} images", part.analysis.images),
-            direction=gettext("higher is better") if part.higher_is_better else gettext("lower is better"),
+            metric=result.metric,
+            protocol=result.protocol,
+            images=ngettext("{n} image", "{n} images", result.analysis.images),
+            direction=gettext("higher is better") if result.higher_is_better else gettext("lower is better"),
         )
         show(f"{title}\n")
         rows = [
@@ -300,7 +300,7 @@ def _show_verdicts(found: "Summary") -> None:
                 f"{one.mean_rank:.2f}",
                 phrase(one.verdict),
             ]
-            for one in part.analysis.ranked
+            for one in result.analysis.ranked
         ]
         header = [gettext("method"), gettext("mean"), gettext("95 % interval"), gettext("mean rank")]
         show_table([*header, gettext("against random")], rows)

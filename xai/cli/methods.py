@@ -58,7 +58,7 @@ def methods(
         show("")
         show_table(
             ["preset", "method", "options", "what for"],
-            [[one.name, one.method, _shown(one.options), one.purpose] for one in PRESETS.values()],
+            [[one.name, one.method, _formatted(one.options), one.purpose] for one in PRESETS.values()],
         )
         say_next("xai methods NAME shows one with its options; passes are forward + backward per image.")
     else:
@@ -86,7 +86,7 @@ def _package(method: str) -> str:
     return METHODS.package_of(method) or METHODS[method].__module__.partition(".")[0]
 
 
-def _shown(options: Mapping[str, Any]) -> str:
+def _formatted(options: Mapping[str, Any]) -> str:
     """Options in a line."""
     return ", ".join(f"{name} {str(value).lower()}" for name, value in options.items())
 

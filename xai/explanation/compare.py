@@ -86,14 +86,15 @@ def compare(
             name: Explainer(classifier, name, target, **settings, **options)
             for name, options in methods.items()
         }
-    rows: dict[str, dict[str, Explanation]] = {name_of(sample): {} for sample in samples}
+    by_image: dict[str, dict[str, Explanation]] = {name_of(sample): {} for sample in samples}
     for name, explainer in explainers.items():
         for result in explainer.explain(samples):
             if isinstance(result, Failure):
                 failures[result.name] = result
             else:
-                rows[name_of(result.sample)][name] = replace(result, layers={})  # nobody asks for them here
-    complete = [row for image, row in rows.items() if image not in failures]
+                # nobody asks for layers here
+                by_image[name_of(result.sample)][name] = replace(result, layers={})
+    complete = [explanations for image, explanations in by_image.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
     return MethodComparison(label, complete, list(failures.values()), seed, wanted)
 
@@ -112,8 +113,8 @@ def write_comparison(comparison: MethodComparison, out: Path) -> dict[str, Any]:
         "schema": "xai.comparison/1",
         "class": comparison.label,
         "images": [
-            {method: record_of(explanation, comparison.seed) for method, explanation in row.items()}
-            for row in comparison.rows
+            {method: record_of(explanation, comparison.seed) for method, explanation in explanations.items()}
+            for explanations in comparison.rows
         ],
         "failures": [{"image": one.name, "error": str(one.error)} for one in comparison.failures],
         "files": files,
@@ -126,8 +127,8 @@ def write_comparison(comparison: MethodComparison, out: Path) -> dict[str, Any]:
 
 
 def _maps(comparison: MethodComparison) -> Iterator[tuple[str, Any]]:
-    for row in comparison.rows:
-        for method, explanation in row.items():
+    for explanations in comparison.rows:
+        for method, explanation in explanations.items():
             yield f"{explanation.sample.id}/{method}", explanation.maps[comparison.label]
 
 

@@ -42,7 +42,7 @@ def examine(classifier: Classifier) -> dict[str, Any]:
     findings = classifier.describe() | {"running": _running(classifier)}
     gradient = _reaches_pixels(classifier, pixels)
     try:
-        seen = diagnose(classifier, pixels)
+        diagnosis = diagnose(classifier, pixels)
     except UnseenAttentionError as error:
         if not error.recorded:
             raise
@@ -60,7 +60,7 @@ def examine(classifier: Classifier) -> dict[str, Any]:
             "parity": {},
         }
     else:
-        found = _found(seen)
+        found = _found(diagnosis)
     return {
         **findings,
         **found,
@@ -73,20 +73,20 @@ def examine(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _found(seen: Diagnosis) -> dict[str, Any]:
+def _found(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "attention": {
-            "layers": seen.probe.layers,
-            "heads": list(seen.heads),
-            "tokens": seen.probe.grid.tokens,
-            "read_out": seen.probe.readout,
+            "layers": diagnosis.probe.layers,
+            "heads": list(diagnosis.heads),
+            "tokens": diagnosis.probe.grid.tokens,
+            "read_out": diagnosis.probe.readout,
         },
-        "attention_seen": f"{seen.probe.layers} of {seen.probe.layers}",
-        "gradient_norms": list(seen.gradient_norms),
+        "attention_seen": f"{diagnosis.probe.layers} of {diagnosis.probe.layers}",
+        "gradient_norms": list(diagnosis.gradient_norms),
         "parity": {
-            "attention": seen.attention_error,
-            "gradient": seen.gradient_error,
-            "logits": seen.logit_error,
+            "attention": diagnosis.attention_error,
+            "gradient": diagnosis.gradient_error,
+            "logits": diagnosis.logit_error,
         },
     }
 

@@ -84,7 +84,7 @@ class Explainer:
         self.method = attr.create(method, classifier, **options)
         self.options = {name: getattr(self.method, name) for name in takes}
         self.preset = attr.preset_of(method, self.options)
-        self.model_facts = classifier.describe()
+        self.model_description = classifier.describe()
         self._answered = False
 
     def explain(self, samples: Iterable[Sample | Failure]) -> Iterator[Explanation | Failure]:
@@ -95,14 +95,14 @@ class Explainer:
         """
         batch: list[ModelInput] = []
         for sample in samples:
-            prepared = self._try_prepare(sample)
-            if batch and (isinstance(prepared, Failure) or not self._fits(batch, prepared)):
+            model_input = self._try_prepare(sample)
+            if batch and (isinstance(model_input, Failure) or not self._fits(batch, model_input)):
                 yield from self._explain_batch(batch)
                 batch = []
-            if isinstance(prepared, Failure):
-                yield prepared
+            if isinstance(model_input, Failure):
+                yield model_input
             else:
-                batch.append(prepared)
+                batch.append(model_input)
         if batch:
             yield from self._explain_batch(batch)
 
@@ -200,19 +200,19 @@ class Explainer:
         logits = logits_of(self.classifier, pixels)
         names, targets = self.targets.resolve(logits)
         maps, layers = self._maps(pixels, targets)
-        answers = logits.cpu().numpy()
+        outputs = logits.cpu().numpy()
         results: list[Explanation | Failure] = []
         for index, one in enumerate(batch):
             explanation = Explanation(
                 sample=one.sample,
                 labels=self.classifier.labels,
-                logits=answers[index],
+                logits=outputs[index],
                 maps={name: maps[rank, index] for rank, name in enumerate(names[index])},
                 layers={name: of[index] for name, of in zip(names[index], layers, strict=False)},
                 geometry=one.geometry,
                 method=self.method_name,
                 options=self.options,
-                model=self.model_facts,
+                model=self.model_description,
                 problem_type=self.classifier.problem_type,
                 preset=self.preset,
             )

@@ -192,6 +192,8 @@ def _index(wanted: Any, labels: Sequence[str]) -> int:
         raise UsageError(
             f"Target {wanted!r} is no class.", "Give a class name, its index, a contrast or a Margin."
         )
-    shown = labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
-    hint = nearest(wanted, shown or labels[:20])
+    candidates = (
+        labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
+    )
+    hint = nearest(wanted, candidates or labels[:20])
     raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")

@@ -15,7 +15,7 @@ from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.removal import RemovalCheck
 from xai.models import Classifier
 from xai.models.provenance import provenance
-from xai.report.about import card_of, model_facts, without_folders
+from xai.report.about import card_of, model_description, without_folders
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.payload import Card, Fusion, Image, Page, PageMethod
 
@@ -74,7 +74,7 @@ class PageBuilder:
     def page(self, title: str | None = None) -> Page:
         """The page of the images so far; its heading names method and model if nothing else is given."""
         explainer, name = self.explainer, self.explainer.method_name
-        said: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "settings": {
                 "preset": explainer.preset,
                 "method": name,
@@ -86,7 +86,7 @@ class PageBuilder:
             }
         }
         if self._layered and self.total > MOST_WITH_LAYERS:
-            said["layers_and_heads"] = f"left out: more than {MOST_WITH_LAYERS} images"
+            settings["layers_and_heads"] = f"left out: more than {MOST_WITH_LAYERS} images"
         return explanation_page(
             self.images,
             labels=explainer.classifier.labels,
@@ -94,8 +94,8 @@ class PageBuilder:
             row=PageMethod(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
             title=title
             or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
-            model=model_facts(explainer.model_facts),
-            provenance=said | self._check.describe() | _provenance(explainer.classifier),
+            model=model_description(explainer.model_description),
+            provenance=settings | self._check.describe() | _provenance(explainer.classifier),
             cards=[method_card(name)],
             fusion=self._fusion(),
             asked=self.total,
@@ -124,7 +124,7 @@ def page_of_comparison(
         title: Heading of the page; default the number of methods and the model.
     """
     label, first = comparison.label, comparison.rows[0]
-    rows = [
+    methods = [
         PageMethod(
             name=name,
             method=found.method,
@@ -134,34 +134,38 @@ def page_of_comparison(
         )
         for name, found in first.items()
     ]
-    controls = [row.name for row in rows if row.control]
+    controls = [one.name for one in methods if one.control]
     check = RemovalCheck(classifier, comparison.seed)
     images = []
-    for row in comparison.rows:
-        pixels = prepare(classifier, next(iter(row.values())).sample).pixels
-        maps = {name: found.maps[label] for name, found in row.items()}
+    for explanations in comparison.rows:
+        pixels = prepare(classifier, next(iter(explanations.values())).sample).pixels
+        maps = {name: found.maps[label] for name, found in explanations.items()}
         removals, failed = check(pixels, class_of(comparison.target), maps)
         images.append(
             compared_image(
-                row,
+                explanations,
                 removals=removals,
                 controls=controls,
                 input_hash=input_hash(pixels),
                 caveats=failed,
             )
         )
-    settings = {"methods": {row.name: row.options for row in rows}, "class": label, "seed": comparison.seed}
+    settings = {
+        "methods": {one.name: one.options for one in methods},
+        "class": label,
+        "seed": comparison.seed,
+    }
     return comparison_page(
         images,
         labels=classifier.labels,
         problem_type=classifier.problem_type,
-        rows=rows,
+        rows=methods,
         label=label,
         title=title
-        or gettext("{n} methods compared on {model}", n=len(rows), model=without_folders(classifier.name)),
-        model=model_facts(classifier.describe()),
+        or gettext("{n} methods compared on {model}", n=len(methods), model=without_folders(classifier.name)),
+        model=model_description(classifier.describe()),
         provenance={"settings": settings} | check.describe() | _provenance(classifier),
-        cards=[method_card(name) for name in dict.fromkeys(row.method for row in rows)],
+        cards=[method_card(name) for name in dict.fromkeys(one.method for one in methods)],
         asked=len(comparison.rows) + len(comparison.failures),
     )
 

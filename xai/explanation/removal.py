@@ -34,7 +34,7 @@ class RemovalCheck:
         if self.operator is None:
             self.operator = removal_operator(self.classifier, batch)
         try:
-            stacked = {row: values[None] for row, values in maps.items()}
+            stacked = {name: values[None] for name, values in maps.items()}
             (found,) = check_removal(
                 self.stream, self.operator, batch, [target], stacked, self.classifier.labels
             )
@@ -75,7 +75,7 @@ def check_removal(
         operator: What removing means, see `removal_operator`.
         pixels: (B, 3, H, W).
         targets: Class index per image.
-        maps: Row → (B, rows, cols) relevance.
+        maps: Method → (B, rows, cols) relevance.
         labels: Class names.
 
     Returns:
@@ -106,20 +106,20 @@ def check_removal(
     return [
         [
             Removal(
-                row=row,
+                row=name,
                 target=labels[target],
                 value=VALUE,
                 operator=operator.name,
                 removed=removed,
                 patches=patches,
-                clean=answers[0],
-                top=answers[1 + place],
-                random=answers[1 + methods :],
+                clean=margins[0],
+                top=margins[1 + place],
+                random=margins[1 + methods :],
             )
-            for place, row in enumerate(maps)
-            if np.isfinite(answers).all()
+            for place, name in enumerate(maps)
+            if np.isfinite(margins).all()
         ]
-        for target, answers in zip(targets, values.reshape(count, -1).tolist(), strict=True)
+        for target, margins in zip(targets, values.reshape(count, -1).tolist(), strict=True)
     ]
 
 

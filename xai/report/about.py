@@ -193,7 +193,7 @@ def _protocols(protocols: Sequence[Mapping[str, Any]]) -> Table:
 _FOLDERS = re.compile(r"^(\w+:)?(?!//)(?:/|[A-Za-z]:[\\/]).*[\\/](?=.)")
 
 
-def model_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+def model_description(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a classifier says of itself, without its labels (a page has them) and without folders."""
     return without_folders({key: value for key, value in described.items() if key != "labels"})
 

@@ -15,7 +15,7 @@ from xai.core.errors import printable
 from xai.core.language import current_language, gettext, language
 from xai.core.runtime import __version__
 from xai.report import words
-from xai.report.about import model_facts
+from xai.report.about import model_description
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
 from xai.report.overlay import close_view
@@ -207,7 +207,7 @@ def _frame(explanation: Explanation) -> str:
         problem_type=explanation.problem_type,
         row=PageMethod(name=method, method=method, options=options, preset=explanation.preset),
         title=title,
-        model=model_facts(explanation.model),
+        model=model_description(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
     )
     heading = gettext("Explanation of {name}", name=title)

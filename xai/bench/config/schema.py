@@ -126,8 +126,8 @@ class DataConfig(_Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataConfig":
-        parts = self.images, self.manifest, self.shards, self.forgeries
-        if sum(part is not None for part in parts) != 1:
+        sources = self.images, self.manifest, self.shards, self.forgeries
+        if sum(one is not None for one in sources) != 1:
             raise ValueError("say exactly one of images, manifest, shards and forgeries")
         return self
 

@@ -52,9 +52,9 @@ class ManifestImages:
         return [(name, f"{where}: {fault}") for name, where, fault in pairs if fault is not None]
 
     def window(self, start: int, stop: int) -> "ManifestImages":
-        part = self._slice(start, stop)
+        chosen = self._slice(start, stop)
         return ManifestImages(
-            part.take(list(range(len(part)))), start, self.total
+            chosen.take(list(range(len(chosen)))), start, self.total
         )  # a slice would be sent with all
 
     def _slice(self, start: int, stop: int) -> Any:
@@ -138,8 +138,8 @@ def _stored(path: Folder, origin: dict[str, Any]) -> Any:
         return None
     if known != origin or {*TEXTS, *PATHS, "stamps"} != {*table.column_names}:
         return None  # of other data, or of an older version
-    for part in table.select([*PATHS, "stamps"]).to_batches(CHECKED_AT_ONCE):
-        files = zip(*(column.to_pylist() for column in part.columns), strict=True)
+    for batch in table.select([*PATHS, "stamps"]).to_batches(CHECKED_AT_ONCE):
+        files = zip(*(column.to_pylist() for column in batch.columns), strict=True)
         if any(_stamps(image, mask) != stamps for image, mask, stamps in files):
             return None
     return table.drop_columns(["stamps"]).replace_schema_metadata(None)

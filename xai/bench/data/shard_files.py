@@ -231,8 +231,8 @@ class ParquetShard:
             raise DataError(f"{id}: no image in its row of {self._path}.")
         texts = _texts(row, id)
         image, orientation = read_turned(picture, id)
-        shown_as = DisplaySize(image.size, orientation)
-        mask = None if drawn is None else read_mask(drawn, shown_as, f"{id}: the mask")
+        display = DisplaySize(image.size, orientation)
+        mask = None if drawn is None else read_mask(drawn, display, f"{id}: the mask")
         return Sample(
             id, image, None, texts.get("label"), mask, group=texts.get("group"), kind=texts.get("kind")
         )

@@ -99,7 +99,7 @@ def open_source(data: DataConfig, run: Folder | None = None, each: Each = in_thr
     if data.shards is not None:
         return open_shards(data.shards, data.limit, run, each)
     if data.manifest is not None:
-        return open_manifest(data.manifest, data.limit, run, _told)
+        return open_manifest(data.manifest, data.limit, run, _content_digest)
     entries = list_entries(data)
     return ListedImages(entries, digests(data, entries), 0, len(entries))
 
@@ -132,7 +132,7 @@ def digests(data: DataConfig, entries: Sequence[Entry]) -> list[str]:
         without = {"photos", "count"} | {key for key, usual in _USUAL.items() if getattr(asked, key) == usual}
         recipe = asked.model_dump(exclude=without) | {"photos": [sha256_of(p) for p in photos]}
         return [digest([recipe, entry.id], 16) for entry in entries]
-    return [_told(entry, None) for entry in entries]
+    return [_content_digest(entry, None) for entry in entries]
 
 
 def sha256_of(path: Path | None) -> str | None:
@@ -151,12 +151,12 @@ def sha256_of(path: Path | None) -> str | None:
     return whole.hexdigest()
 
 
-def _told(entry: Entry, mask: Path | None) -> str:
-    return digest([*_said(entry), sha256_of(entry.path), sha256_of(mask)], 16)
+def _content_digest(entry: Entry, mask: Path | None) -> str:
+    return digest([*_description(entry), sha256_of(entry.path), sha256_of(mask)], 16)
 
 
-def _said(entry: Entry) -> list[str | None]:
-    """What is told of an image; without a kind as before there were kinds, so that such runs go on."""
+def _description(entry: Entry) -> list[str | None]:
+    """What is known of an image; without a kind as before there were kinds, so that such runs go on."""
     return [entry.id, entry.label, entry.group, *([] if entry.kind is None else [entry.kind])]
 
 

@@ -44,10 +44,10 @@ def compare_runs(
 ) -> list[RunPair]:
     """Compare what two runs have in common: same pixels, followed class, row name, metric and protocol hash.
 
-    p is Holm's over the rows of one metric and protocol.
+    p is Holm's over the methods of one metric and protocol.
 
     Raises:
-        UsageError: They share no such record; says whether images, rows, metrics or protocols differ.
+        UsageError: They share no such record; says whether images, methods, metrics or protocols differ.
     """
     columns = [*_KEY, "method_hash", "protocol", "group", "image", "value"]
     first, second = read_records(run_a, columns), read_records(run_b, columns)
@@ -82,9 +82,9 @@ def compare_runs(
 def _adjusted(pairs: list[RunPair], alpha: float) -> list[RunPair]:
     adjusted = []
     for metric, protocol in dict.fromkeys((pair.metric, pair.protocol_hash) for pair in pairs):
-        rows = [pair for pair in pairs if (pair.metric, pair.protocol_hash) == (metric, protocol)]
-        said = adjust([pair.comparison for pair in rows], alpha=alpha)
-        adjusted += [replace(pair, comparison=one) for pair, one in zip(rows, said, strict=True)]
+        family = [pair for pair in pairs if (pair.metric, pair.protocol_hash) == (metric, protocol)]
+        corrected = adjust([pair.comparison for pair in family], alpha=alpha)
+        adjusted += [replace(pair, comparison=one) for pair, one in zip(family, corrected, strict=True)]
     return adjusted
 
 
@@ -98,7 +98,7 @@ def _why(first: Any, second: Any) -> str:
         ("image_hash", "Their images (as the models take them) differ"),
         ("protocol_hash", "Their protocols differ, and numbers of different protocols are not comparable"),
         ("metric", "Their metrics differ"),
-        ("method", "Their rows have different names"),
+        ("method", "Their methods have different names"),
         ("target", "They follow different classes"),
     ):
         if not set(first[column]) & set(second[column]):

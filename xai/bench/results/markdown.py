@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xai.report.findings import ProtocolSection
     from xai.report.rankings import MetricSection
 
-SHOWN = 10  # excluded images per reason
+MOST_LISTED = 10  # excluded images per reason
 
 
 def write_summary(summary: Summary, path: str | Folder, lang: str | None = None) -> None:
@@ -48,7 +48,7 @@ def _blocks(summary: Summary) -> list[str]:
     )
     kinds = [block for one in sections for block in _kinds(one)]
     agreement = [findings.answers, *[one.table for one in (*findings.stability, *findings.agreement)]]
-    notes = dict.fromkeys(note for part in summary.parts for note in notes_of(part.analysis))
+    notes = dict.fromkeys(note for result in summary.parts for note in notes_of(result.analysis))
     return [
         f"# {summary.name}",
         joined([counts, "" if done == total else unfinished]),
@@ -120,7 +120,7 @@ def _provenance(summary: Summary) -> Iterator[str]:
     about = summary.provenance
     model = about.get("model", {})
     versions = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
-    facts = [
+    entries = [
         gettext(
             "model: {name}, fingerprint `{fingerprint}`, {dtype}, autocast {autocast}",
             name=model.get("name"),
@@ -143,7 +143,7 @@ def _provenance(summary: Summary) -> Iterator[str]:
         ),
         versions,
     ]
-    yield "\n".join(f"- {one}" for one in facts)
+    yield "\n".join(f"- {one}" for one in entries)
     rows = [[str(one["name"]), f"`{one['hash']}`", str(one["reference"])] for one in summary.protocols]
     header = [gettext("protocol"), gettext("hash"), gettext("source")]
     yield markdown_table(table(gettext("Protocols"), header, rows))
@@ -163,9 +163,9 @@ def _exclusions(summary: Summary) -> Iterator[str]:
             for one in summary.exclusions
             if (one.method, one.protocol, one.reason) == (method, protocol, reason)
         ]
-        which = gettext(", ").join(names[:SHOWN])
-        if count > SHOWN:
-            which = gettext("{names} and {n} more", names=which, n=count - SHOWN)
+        which = gettext(", ").join(names[:MOST_LISTED])
+        if count > MOST_LISTED:
+            which = gettext("{names} and {n} more", names=which, n=count - MOST_LISTED)
         rows.append([str(count), method, protocol, reason, which])
     header = [gettext("images"), gettext("method"), gettext("protocol"), gettext("reason"), gettext("which")]
     yield markdown_table(table(gettext("What is missing, and why"), header, rows))

@@ -39,7 +39,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     """
     from xai.bench.results.page_metrics import cards
     from xai.core.runtime import __version__
-    from xai.report.about import model_facts
+    from xai.report.about import model_description
     from xai.report.payload import Page, PageMethod  # a run need not wait for what draws
 
     run, description = Path(run), read_run(run)
@@ -58,7 +58,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
         title=_title(summary),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        model=model_facts(to_json(description.model.content)),
+        model=model_description(to_json(description.model.content)),
         labels=labels,
         problem_type=description.problem_type,
         rows=[
@@ -72,7 +72,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
             for one in description.methods
         ],
         classes=[label for label in labels if any(label in _classes(one) for one in found)],
-        parts=_parts(summary, records, description, any(image.fills for image in found)),
+        parts=_metrics(summary, records, description, any(image.fills for image in found)),
         summary=_sent_on(summary),
         cards=cards(summary, description.methods),
         provenance=_provenance(
@@ -85,13 +85,13 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
 
 def _sent_on(summary: Summary) -> Summary:
     """A summary without this machine's folders."""
-    from xai.report.about import model_facts, without_folders
+    from xai.report.about import model_description, without_folders
 
     session = dict(summary.provenance)
     model = session.pop("model")
     return replace(
         summary,
-        provenance=without_folders(session) | {"model": model | model_facts(model)},
+        provenance=without_folders(session) | {"model": model | model_description(model)},
         exclusions=tuple(replace(one, reason=without_folders(one.reason)) for one in summary.exclusions),
     )
 
@@ -146,8 +146,8 @@ def _images(
     ids = {one.id for one in chosen}
     some = records[records["image"].isin(ids) & (records["method"] != GREEDY)]
     by_image = {
-        name: [Record(**cells) for cells in part.to_dict("records")]
-        for name, part in some.groupby("image", sort=False)
+        name: [Record(**cells) for cells in its_records.to_dict("records")]
+        for name, its_records in some.groupby("image", sort=False)
     }
     return [
         page_image(one, by_image[one.id], description, exclusions[one.id])
@@ -156,7 +156,9 @@ def _images(
     ]
 
 
-def _parts(summary: Summary, records: Any, description: RunDescription, painted: bool) -> "list[PageMetric]":
+def _metrics(
+    summary: Summary, records: Any, description: RunDescription, painted: bool
+) -> "list[PageMetric]":
     from xai.bench.results.page_metrics import page_metric
 
     curves = records[records["fractions"].map(len) > 0].drop_duplicates(["metric", "protocol_hash"])
@@ -166,9 +168,9 @@ def _parts(summary: Summary, records: Any, description: RunDescription, painted:
     }
     return [
         page_metric(
-            part, fractions.get((part.metric, part.protocol_hash), ()), description.protocols, painted
+            result, fractions.get((result.metric, result.protocol_hash), ()), description.protocols, painted
         )
-        for part in summary.parts
+        for result in summary.parts
     ]
 
 
@@ -178,7 +180,7 @@ def _provenance(description: RunDescription, summary: Summary, drawn: int | None
 
     done, units = summary.units
     config = description.config.content
-    kept = ("explain", "statistics", "controls", "checks", "shard_size")
+    chosen = ("explain", "statistics", "controls", "checks", "shard_size")
     session = {key: value for key, value in summary.provenance.items() if key != "model"}
     return to_json(
         without_folders(session)
@@ -189,7 +191,7 @@ def _provenance(description: RunDescription, summary: Summary, drawn: int | None
                 "began": description.sessions[0].start,
                 "images": description.identity.get("data"),
             },
-            "settings": {key: config[key] for key in kept},
+            "settings": {key: config[key] for key in chosen},
             "images_shown": "all" if drawn is None else f"drawn at random, seed {drawn}",
         }
     )

@@ -34,29 +34,29 @@ SURE = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}  # a probability abo
 
 
 def page_image(
-    shown: RunImage, records: Sequence[Record], run: RunDescription, excluded: Sequence[Exclusion]
+    run_image: RunImage, records: Sequence[Record], run: RunDescription, excluded: Sequence[Exclusion]
 ) -> Image:
     """One image.
 
     Args:
-        shown: What the run's folder holds of it.
+        run_image: What the run's folder holds of it.
         records: Its records, without those of the greedy order.
         run: What it belongs to.
         excluded: What of it is missing, and why.
     """
     labels = run.model.labels
-    target = labels[shown.target] if shown.target is not None else _followed(records, run)
-    if shown.snapshot is None:
-        image = _without_snapshot(shown, records, target, run)
+    target = labels[run_image.target] if run_image.target is not None else _followed(records, run)
+    if run_image.snapshot is None:
+        image = _without_snapshot(run_image, records, target, run)
     else:
-        image = _with_snapshot(shown, shown.snapshot, target, run)
+        image = _with_snapshot(run_image, run_image.snapshot, target, run)
     removals = _removals(records, run)
-    agreement, apart = _agreement(shown, run)
+    agreement, apart = _agreement(run_image, run)
     return image.model_copy(
         update={
-            "caveats": list(_caveats(shown, records, removals, image, run, excluded)),
-            "maps": {name: {target: encode_grid(values)} for name, values in shown.maps.items()},
-            "orders": _orders(shown, run),
+            "caveats": list(_caveats(run_image, records, removals, image, run, excluded)),
+            "maps": {name: {target: encode_grid(values)} for name, values in run_image.maps.items()},
+            "orders": _orders(run_image, run),
             "scores": _scores(records),
             "curves": _curves(records),
             "removals": removals,
@@ -66,15 +66,15 @@ def page_image(
     )
 
 
-def _with_snapshot(shown: RunImage, snapshot: ImageSnapshot, target: str, run: RunDescription) -> Image:
+def _with_snapshot(run_image: RunImage, snapshot: ImageSnapshot, target: str, run: RunDescription) -> Image:
     labels, logits = run.model.labels, np.array(snapshot.logits)
     probabilities = _probabilities(snapshot, run)
     shares = np.array(list(probabilities.values()))
     chosen = [int(i) for i in np.argsort(-shares, kind="stable")[:LISTED]]
-    chosen += [i for i in [shown.target] if i is not None and i not in chosen]
+    chosen += [i for i in [run_image.target] if i is not None and i not in chosen]
     return Image.model_validate(
         {
-            "id": printable(shown.id),
+            "id": printable(run_image.id),
             "target": target,
             "maps": {},
             "name": printable(snapshot.name),
@@ -104,7 +104,9 @@ def _probabilities(snapshot: ImageSnapshot, run: RunDescription) -> dict[str, fl
     )
 
 
-def _without_snapshot(shown: RunImage, records: Sequence[Record], target: str, run: RunDescription) -> Image:
+def _without_snapshot(
+    run_image: RunImage, records: Sequence[Record], target: str, run: RunDescription
+) -> Image:
     """What the records alone say; the ground has the size of the model's input."""
     height, width = run.model.input_size or (224, 224)
     protocol = run.protocols[0]
@@ -118,11 +120,11 @@ def _without_snapshot(shown: RunImage, records: Sequence[Record], target: str, r
     sure = not known or share > 0.5 or len(others) != 1
     return Image.model_validate(
         {
-            "id": printable(shown.id),
+            "id": printable(run_image.id),
             "target": target,
             "maps": {},
-            "name": printable(shown.id),
-            "group": None if first.group == shown.id else printable(first.group),
+            "name": printable(run_image.id),
+            "group": None if first.group == run_image.id else printable(first.group),
             "label": first.label,
             "predicted": target if sure else others[0],
             "probabilities": _shares(target, share, others) if known else {},
@@ -154,17 +156,17 @@ def _fills(snapshot: ImageSnapshot, protocols: Sequence[ProtocolDescription]) ->
     return fills
 
 
-def _orders(shown: RunImage, run: RunDescription) -> dict[str, str]:
+def _orders(run_image: RunImage, run: RunDescription) -> dict[str, str]:
     """The order in which the run removed the patches, ties as they were broken there."""
     protocol = ordered_by(run.protocols)
-    if protocol is None or shown.snapshot is None:
+    if protocol is None or run_image.snapshot is None:
         return {}
-    seed = derive_seed(derive_seed(run.config.seed, shown.snapshot.input_hash), "ties", 0)
+    seed = derive_seed(derive_seed(run.config.seed, run_image.snapshot.input_hash), "ties", 0)
     seeds = [seed] if protocol.ties == "random" else None
     orders = {}
-    for row, values in shown.maps.items():
-        units = apply_sign(torch.from_numpy(values), protocol.sign).reshape(1, -1)
-        orders[row] = encode_order(rank_units(units, seeds)[0].argsort().numpy())
+    for name, values in run_image.maps.items():
+        relevance = apply_sign(torch.from_numpy(values), protocol.sign).reshape(1, -1)
+        orders[name] = encode_order(rank_units(relevance, seeds)[0].argsort().numpy())
     return orders
 
 
@@ -180,8 +182,8 @@ def _curves(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
     curves: dict[str, dict[str, list[float]]] = {}
     for one in records:
         if METRICS[one.metric].needs == "perturbation" and _is_finite(one):
-            by_row = curves.setdefault(key_of(one.metric, one.protocol), {})
-            by_row[one.method] = [float(value) for value in one.curve]
+            by_method = curves.setdefault(key_of(one.metric, one.protocol), {})
+            by_method[one.method] = [float(value) for value in one.curve]
     return curves
 
 
@@ -220,12 +222,12 @@ def _removals(records: Sequence[Record], run: RunDescription) -> list[Removal]:
     ]
 
 
-def _agreement(shown: RunImage, run: RunDescription) -> tuple[MapAgreement | None, float | None]:
+def _agreement(run_image: RunImage, run: RunDescription) -> tuple[MapAgreement | None, float | None]:
     """Rank correlations of the maps but noise, and how far those of the methods are apart."""
-    compared = [one for one in run.methods if one.method != RANDOM and one.name in shown.maps]
+    compared = [one for one in run.methods if one.method != RANDOM and one.name in run_image.maps]
     if len(compared) < 2:
         return None, None
-    found = map_agreement(np.stack([shown.maps[one.name].ravel() for one in compared]))
+    found = map_agreement(np.stack([run_image.maps[one.name].ravel() for one in compared]))
     apart = disagreement(found, np.array([not one.control for one in compared]))
     spearman = [[round(float(x), 6) if math.isfinite(x) else None for x in line] for line in found]
     agreement = MapAgreement(rows=[one.name for one in compared], spearman=spearman)
@@ -233,7 +235,7 @@ def _agreement(shown: RunImage, run: RunDescription) -> tuple[MapAgreement | Non
 
 
 def _caveats(
-    shown: RunImage,
+    run_image: RunImage,
     records: Sequence[Record],
     removals: Sequence[Removal],
     image: Image,
@@ -241,7 +243,7 @@ def _caveats(
     excluded: Sequence[Exclusion],
 ) -> Iterator[str]:
     """Sentences, those on the prediction first."""
-    snapshot, target = shown.snapshot, str(image.target)
+    snapshot, target = run_image.snapshot, str(image.target)
     if snapshot is not None:
         probabilities = _probabilities(snapshot, run)
         yield from answer(probabilities, image.predicted, image.label, run.problem_type)
@@ -249,7 +251,7 @@ def _caveats(
         yield from answer(image.probabilities, image.predicted, image.label)
     yield from _unshaken(records, run)
     yield from _flat(records, run)
-    yield from _blank(shown, target, run)
+    yield from _blank(run_image, target, run)
     yield from _tied(records, run)
     for one in removals:
         if one.random and one.top >= float(np.mean(one.random)):
@@ -265,7 +267,7 @@ def _caveats(
         yield gettext(
             "The run kept no picture of this image: the maps lie on plain ground. Running it again adds it."
         )
-    if not shown.maps:
+    if not run_image.maps:
         yield gettext("The run kept no maps of this image.")
 
 
@@ -289,8 +291,8 @@ def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
 def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
     for protocol in run.protocols:
         mine = [one for one in records if one.protocol == protocol.name]
-        rows = {one.method for one in mine if one.saturated and one.metric == mine[0].metric}
-        if names := _named([row for row in _methods(run) if row in rows], run):
+        flat = {one.method for one in mine if one.saturated and one.metric == mine[0].metric}
+        if names := _named([name for name in _methods(run) if name in flat], run):
             yield gettext(
                 "Under {protocol} the curve of {methods} hardly moves: it ranks nothing.",
                 protocol=protocol.name,
@@ -298,9 +300,9 @@ def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
             )
 
 
-def _blank(shown: RunImage, target: str, run: RunDescription) -> Iterator[str]:
-    rows = [row for row in _methods(run) if row in shown.maps and not shown.maps[row].any()]
-    if names := _named(rows, run):
+def _blank(run_image: RunImage, target: str, run: RunDescription) -> Iterator[str]:
+    blank = [name for name in _methods(run) if name in run_image.maps and not run_image.maps[name].any()]
+    if names := _named(blank, run):
         yield zero_map(printable(target), names)
 
 
@@ -309,7 +311,9 @@ def _tied(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
     protocol = ordered_by(run.protocols)
     name = MAPS if protocol is None else protocol.name
     ties = {one.method: one.tie_fraction for one in records if one.protocol == name}
-    found = [f"{row} ({percent(ties[row])})" for row in _methods(run) if ties.get(row, 0.0) > TIED]
+    found = [
+        f"{method} ({percent(ties[method])})" for method in _methods(run) if ties.get(method, 0.0) > TIED
+    ]
     if found:
         yield gettext(
             "Most patches are tied, and chance orders them, in the map of {methods}.",
@@ -322,10 +326,10 @@ def _methods(run: RunDescription) -> list[str]:
     return [one.name for one in run.methods if not one.control]
 
 
-def _named(rows: Sequence[str], run: RunDescription) -> str:
-    if len(rows) == len(_methods(run)) > 1:
+def _named(methods: Sequence[str], run: RunDescription) -> str:
+    if len(methods) == len(_methods(run)) > 1:
         return gettext("every method")
-    return gettext(", ").join(rows)
+    return gettext(", ").join(methods)
 
 
 def _uri(kind: str, content: bytes) -> str:

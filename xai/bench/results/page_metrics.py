@@ -56,33 +56,33 @@ READINGS = {  # up to which value a number says what
 
 
 def key_of(metric: str, protocol: str) -> str:
-    """The name of a part in a page."""
+    """The name of a metric result in a page."""
     return f"{metric}|{protocol}"
 
 
 def page_metric(
-    part: MetricResult, fractions: Sequence[float], protocols: Sequence[ProtocolDescription], painted: bool
+    result: MetricResult, fractions: Sequence[float], protocols: Sequence[ProtocolDescription], painted: bool
 ) -> PageMetric:
-    """A part of the summary as a page holds it.
+    """A metric result of the summary as a page holds it.
 
     Args:
-        part: Of the summary.
+        result: Of the summary.
         fractions: Of its curves; empty where it has none.
         protocols: Of the run.
         painted: Whether the run kept the colours of removed patches.
     """
-    protocol = next((one for one in protocols if one.hash == part.protocol_hash), None)
+    protocol = next((one for one in protocols if one.hash == result.protocol_hash), None)
     found = PageMetric.model_validate(
         {
-            "key": key_of(part.metric, part.protocol),
-            "metric": part.metric,
-            "protocol": part.protocol,
-            "meaning": gettext(METRICS[part.metric].summary),
+            "key": key_of(result.metric, result.protocol),
+            "metric": result.metric,
+            "protocol": result.protocol,
+            "meaning": gettext(METRICS[result.metric].summary),
         }
     )
-    if protocol is None or METRICS[part.metric].needs != "perturbation":
+    if protocol is None or METRICS[result.metric].needs != "perturbation":
         return found
-    inserts = part.metric == "insertion"
+    inserts = result.metric == "insertion"
     operator = (inserts and protocol.insertion_operator) or protocol.operator
     reasons = _reasons(protocol, operator, protocols, painted)
     phrase = PAINTED.get(operator.name) or NOT_REDRAWN.get(operator.name)
@@ -162,22 +162,22 @@ def _reasons(
 def _card(method: str, summary: Summary, methods: Sequence[MethodDescription]) -> Card:
     names = [RANDOM] if method == RANDOM else [one.name for one in methods if one.method == method]
     measured = []
-    for part in summary.parts:
-        if part.metric not in ON_CARDS:
+    for result in summary.parts:
+        if result.metric not in ON_CARDS:
             continue
-        found = {one.name: one for one in part.analysis.methods}
+        found = {one.name: one for one in result.analysis.methods}
         reference = found.get(RANDOM)
         for name in names:
             if name in found and isfinite(found[name].mean):
                 one = found[name]
-                meaning = _meaning(part.metric, one, reference)
+                meaning = _meaning(result.metric, one, reference)
                 measured.append(
                     Measurement(
-                        metric=part.metric,
+                        metric=result.metric,
                         value=one.mean,
                         low=one.low if isfinite(one.low) else None,
                         high=one.high if isfinite(one.high) else None,
-                        images=part.analysis.images,
+                        images=result.analysis.images,
                         meaning=f"{name}: {meaning}" if len(names) > 1 else meaning,
                     )
                 )

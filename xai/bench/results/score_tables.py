@@ -85,21 +85,21 @@ def score_tables(records: Any) -> Iterator[ScoreTable]:
     Args:
         records: DataFrame with at least `COLUMNS`.
     """
-    for (metric, protocol, protocol_hash), part in records.groupby(
+    for (metric, protocol, protocol_hash), group in records.groupby(
         ["metric", "protocol", "protocol_hash"], sort=False
     ):
-        yield _table(metric, protocol, protocol_hash, part)
+        yield _table(metric, protocol, protocol_hash, group)
 
 
-def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> ScoreTable:
-    about = part.drop_duplicates("image").set_index("image")
-    images, names = list(about.index), list(dict.fromkeys(part["method"]))
+def _table(metric: str, protocol: str, protocol_hash: str, records: Any) -> ScoreTable:
+    about = records.drop_duplicates("image").set_index("image")
+    images, names = list(about.index), list(dict.fromkeys(records["method"]))
     drawn = [name for name in names if _DRAW.fullmatch(name)]
     plain = [name for name in names if name not in drawn and name != GREEDY]
     methods = [*plain, RANDOM] if drawn else plain
 
     def wide(column: str) -> Any:
-        return part.pivot(index="image", columns="method", values=column).reindex(index=images)
+        return records.pivot(index="image", columns="method", values=column).reindex(index=images)
 
     values, saturated, ties = (wide(name).astype(float) for name in ("value", "saturated", "tie_fraction"))
     draws = values[drawn].to_numpy()
@@ -109,7 +109,7 @@ def _table(metric: str, protocol: str, protocol_hash: str, part: Any) -> ScoreTa
         for name in methods
     ]
     tied = [ties[drawn if name == RANDOM and drawn else [name]].to_numpy() for name in methods]
-    controls = set(part.loc[part["control"], "method"])
+    controls = set(records.loc[records["control"], "method"])
     return ScoreTable(
         metric=metric,
         protocol=protocol,

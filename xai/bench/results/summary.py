@@ -54,16 +54,16 @@ def summarise(
     found = list(score_tables(records))
     curves = records[records["curve"].map(len) > 0]
     _check_curves(run, curves)
-    parts = tuple(_part(table, curves, settings) for table in found)
+    results = tuple(_result(table, curves, settings) for table in found)
     items, done = store.planned_items(), store.keys()
     return Summary(
         name=description.name,
         images=description.plan.images,
         units=(sum(item.key in done for item in items), len(items)),
-        parts=parts,
-        stability=_stability(parts),
-        agreement=_agreement(parts),
-        answers=_answers(records, description.protocols),
+        parts=results,
+        stability=_stability(results),
+        agreement=_agreement(results),
+        answers=_model_outputs(records, description.protocols),
         cost=_cost(records),
         protocols=[one.content for one in description.protocols],
         methods=tuple(MethodConfiguration(**one.content) for one in description.methods),
@@ -84,7 +84,7 @@ def _check_curves(run: str | Folder, curves: Any) -> None:
         )
 
 
-def _part(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> MetricResult:
+def _result(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> MetricResult:
     every = np.ones(len(table.images), bool)
     mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
     flat = table.saturated.sum(0)
@@ -111,10 +111,12 @@ def _part(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> Metric
     )
 
 
-def _split(table: ScoreTable, said: Sequence[str | None], settings: Mapping[str, Any]) -> dict[str, Analysis]:
-    """The images of which the same is said, by that, if there are several such parts of them."""
-    values = sorted({one for one in said if one is not None})
-    chosen = {value: np.array([one == value for one in said]) for value in values}
+def _split(
+    table: ScoreTable, labels: Sequence[str | None], settings: Mapping[str, Any]
+) -> dict[str, Analysis]:
+    """Analyses of the images of the same label, by label, if there are several."""
+    values = sorted({one for one in labels if one is not None})
+    chosen = {value: np.array([one == value for one in labels]) for value in values}
     return {k: _analyse(table, v, settings) for k, v in chosen.items()} if len(values) > 1 else {}
 
 
@@ -161,9 +163,9 @@ def _greedy(table: ScoreTable) -> Greedy | None:
 
 
 def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
-    """Mean curves by row, over the images that all rows share; random maps are averaged per image first."""
+    """Mean curves by method, over the images that all share; random maps are averaged per image first."""
     bands = {}
-    shared = {table.images[row] for row in np.flatnonzero(np.isfinite(table.values).all(1))}
+    shared = {table.images[place] for place in np.flatnonzero(np.isfinite(table.values).all(1))}
     records = records[records["image"].isin(shared)]
     for name in table.methods:
         drawn = records["method"].str.fullmatch(rf"{RANDOM}_\d+")
@@ -172,7 +174,7 @@ def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dic
             continue
         by_image = mine.groupby("image", sort=False)
         bands[name] = mean_curve(
-            np.stack([np.mean(np.stack(list(part)), 0) for _, part in by_image["curve"]]),
+            np.stack([np.mean(np.stack(list(draws)), 0) for _, draws in by_image["curve"]]),
             list(mine["fractions"].iloc[0]),
             groups=list(by_image["group"].first()) if table.grouped else None,
             alpha=settings["alpha"],
@@ -182,29 +184,30 @@ def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dic
     return bands
 
 
-def _means(part: MetricResult) -> dict[str, float]:
+def _means(result: MetricResult) -> dict[str, float]:
     """Mean scores of the methods; controls would make any two rankings agree."""
-    return {one.name: one.mean for one in part.analysis.methods if not one.control}
+    return {one.name: one.mean for one in result.analysis.methods if not one.control}
 
 
-def _stability(parts: Sequence[MetricResult]) -> dict[str, Agreement]:
+def _stability(results: Sequence[MetricResult]) -> dict[str, Agreement]:
     metrics = {
-        part.metric: {p.protocol: _means(p) for p in parts if p.metric == part.metric} for part in parts
+        result.metric: {p.protocol: _means(p) for p in results if p.metric == result.metric}
+        for result in results
     }
     return {name: rank_stability(scores) for name, scores in metrics.items() if len(scores) > 1}
 
 
-def _agreement(parts: Sequence[MetricResult]) -> dict[str, Agreement]:
+def _agreement(results: Sequence[MetricResult]) -> dict[str, Agreement]:
     found = {}
-    for protocol in dict.fromkeys(part.protocol for part in parts):
-        scores = {part.metric: _means(part) for part in parts if part.protocol == protocol}
+    for protocol in dict.fromkeys(result.protocol for result in results):
+        scores = {result.metric: _means(result) for result in results if result.protocol == protocol}
         if len(scores) > 1:
             directions = {name: METRICS[name].higher_is_better for name in scores}
             found[protocol] = metric_agreement(scores, directions)
     return found
 
 
-def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, ModelOutputs]:
+def _model_outputs(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, ModelOutputs]:
     thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
     found = {}
     for one in protocols:
@@ -214,8 +217,8 @@ def _answers(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str
         mine = mine.drop_duplicates("image")
         if len(mine):
             limit = thresholds.get(one.value)
-            kept = None if limit is None else int((mine["baseline"] > limit).sum())
-            found[one.name] = ModelOutputs(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), kept)
+            above = None if limit is None else int((mine["baseline"] > limit).sum())
+            found[one.name] = ModelOutputs(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), above)
     return found
 
 
@@ -224,12 +227,12 @@ def _cost(records: Any) -> dict[str, MethodCost]:
     once = once.assign(method=once["method"].str.replace(rf"^{RANDOM}_\d+$", RANDOM, regex=True))
     return {
         str(name): MethodCost(
-            float(part["seconds"].median()),
-            int(part["forwards"].max()),
-            int(part["backwards"].max()),
-            int(part["peak_bytes"].max()),
+            float(mine["seconds"].median()),
+            int(mine["forwards"].max()),
+            int(mine["backwards"].max()),
+            int(mine["peak_bytes"].max()),
         )
-        for name, part in once.groupby("method", sort=False)
+        for name, mine in once.groupby("method", sort=False)
         if name != GREEDY
     }
 

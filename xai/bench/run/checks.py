@@ -23,13 +23,13 @@ CheckScores = tuple[Tensor, Tensor | None]  # value (methods, B), curve (methods
 
 
 def check_records(
-    context: RunContext, sheet: RecordTemplate, relevance: Tensor, usable: Tensor
+    context: RunContext, template: RecordTemplate, relevance: Tensor, usable: Tensor
 ) -> tuple[list[Record], list[Exclusion]]:
     """Records of the configured checks, and what could not be checked.
 
     Args:
         context: Of the run.
-        sheet: Images of one shape.
+        template: Images of one shape.
         relevance: (methods, B, rows, cols) maps of the followed class, zero where the method failed.
         usable: (methods, B) where it did not.
     """
@@ -37,23 +37,23 @@ def check_records(
     excluded: list[Exclusion] = []
     for metric in metrics_of(context.config, "class", "method"):
         try:
-            values, curves = CHECKS[metric](context, sheet, relevance)
+            values, curves = CHECKS[metric](context, template, relevance)
         except UsageError:
             raise
         except XaiError as error:
             reason = f"{metric}: {' '.join(error.message.split())}"
-            excluded += [Exclusion(one.id, "*", sheet.protocol, reason) for one in sheet.images]
+            excluded += [Exclusion(one.id, "*", template.protocol, reason) for one in template.images]
             continue
         finite = values.isfinite()
         for m, configuration in enumerate(context.configurations):
-            places = [i for i in range(len(sheet.images)) if usable[m, i] and finite[m, i]]
+            places = [i for i in range(len(template.images)) if usable[m, i] and finite[m, i]]
             reason = f"{metric}: the method gave no map for what the check asks"
             excluded += [
-                Exclusion(one.id, configuration.name, sheet.protocol, reason)
-                for i, one in enumerate(sheet.images)
+                Exclusion(one.id, configuration.name, template.protocol, reason)
+                for i, one in enumerate(template.images)
                 if usable[m, i] and not finite[m, i]
             ]
-            records += sheet.plain(
+            records += template.plain(
                 metric,
                 configuration,
                 places,
@@ -63,24 +63,24 @@ def check_records(
     return records, excluded
 
 
-def _infidelity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
+def _infidelity(context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
     """All methods meet the same perturbations, and the model is asked once for all of them."""
 
     def some(batch: Sequence[int]) -> list[Tensor]:
         value = infidelity(
             context.classifier,
-            _pixels(context, [sheet.images[i] for i in batch]),
+            _pixels(context, [template.images[i] for i in batch]),
             relevance[:, list(batch)],
-            _targets(context, [sheet.targets[i] for i in batch]),
+            _targets(context, [template.targets[i] for i in batch]),
             seed=context.config.seed,
             batch_size=context.batches.size,
         )
         return list(value.T)
 
-    return torch.stack(context.batches.run(some, range(len(sheet.images))), 1), None
+    return torch.stack(context.batches.run(some, range(len(template.images))), 1), None
 
 
-def _sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
+def _sensitivity(context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
     values = []
     for configuration in context.configurations:
         method = attr.create(configuration.method, context.classifier, **configuration.options)
@@ -88,33 +88,33 @@ def _sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) 
         def some(batch: Sequence[int], method: attr.PatchAttribution = method) -> list[Tensor]:
             value = sensitivity_max(
                 method.attribute_patches,
-                _pixels(context, [sheet.images[i] for i in batch]),
-                _targets(context, [sheet.targets[i] for i in batch]),
+                _pixels(context, [template.images[i] for i in batch]),
+                _targets(context, [template.targets[i] for i in batch]),
                 seed=context.config.seed,
                 batch_size=context.batches.size,
             )
             return list(value)
 
         try:
-            values.append(torch.stack(context.batches.run(some, range(len(sheet.images)))))
+            values.append(torch.stack(context.batches.run(some, range(len(template.images)))))
         except ModelError:  # one method's failure is not the others'
-            values.append(torch.full((len(sheet.images),), torch.nan, dtype=torch.float64))
+            values.append(torch.full((len(template.images),), torch.nan, dtype=torch.float64))
     return torch.stack(values), None
 
 
-def _class_sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
+def _class_sensitivity(context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
     """Against the map of the class that is likeliest among the others.
 
     Both maps explain the class's own logit: two opposite margins would differ by construction.
     """
     others = []
-    for one, target in zip(sheet.images, sheet.targets, strict=True):
+    for one, target in zip(template.images, template.targets, strict=True):
         logits = one.logits.clone()
         logits[target] = -torch.inf
         others.append(int(logits.argmax()))
     maps = [
-        _explained(context, context.classifier, sheet.images, classes, margin=False)
-        for classes in (sheet.targets, others)
+        _explained(context, context.classifier, template.images, classes, margin=False)
+        for classes in (template.targets, others)
     ]
     broken = maps[0].isnan().flatten(2).any(-1) | maps[1].isnan().flatten(2).any(-1)
     pairs = zip(maps[0].nan_to_num(), maps[1].nan_to_num(), strict=True)
@@ -122,14 +122,14 @@ def _class_sensitivity(context: RunContext, sheet: RecordTemplate, relevance: Te
     return values.masked_fill(broken.to(values.device), torch.nan), None
 
 
-def _randomization(context: RunContext, sheet: RecordTemplate, relevance: Tensor) -> CheckScores:
+def _randomization(context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
     broken: list[Tensor] = []  # (methods, B) for every model asked
 
     def explainer(model: nn.Module) -> Callable[[Tensor, Any], Tensor]:
         margin = context.config.explain == "margin"
 
         def maps(pixels: Tensor, target: Any) -> Tensor:
-            found = _explained(context, model, sheet.images, sheet.targets, margin)
+            found = _explained(context, model, template.images, template.targets, margin)
             broken.append(found.isnan().flatten(2).any(-1).cpu())
             return found.nan_to_num()
 
@@ -138,7 +138,7 @@ def _randomization(context: RunContext, sheet: RecordTemplate, relevance: Tensor
     found = randomization(
         context.classifier,
         explainer,
-        _pixels(context, sheet.images),
+        _pixels(context, template.images),
         seed=context.config.seed,
         groups=BLOCK_STAGES,
     )

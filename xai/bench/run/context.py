@@ -131,7 +131,7 @@ class RunContext:
         self, shard: int, entries: Sequence[tuple[int, Entry]]
     ) -> tuple[list[InputImage], list[Exclusion]]:
         """Images of a shard; their views are kept, where they are not there yet."""
-        place = self._kept_in(shard)
+        place = self._folder_of(shard)
         if place is None or self.has_snapshots(shard):
             return read_inputs(self.classifier, entries, self.batches)
         take_snapshot = snapshot_maker(self.classifier, self.protocols.values(), self.config.seed)
@@ -142,10 +142,10 @@ class RunContext:
 
     def has_snapshots(self, shard: int) -> bool:
         """Whether the run's folder has what a page shows of a shard's images, or need not have it."""
-        place = self._kept_in(shard)
+        place = self._folder_of(shard)
         return place is None or snapshots_are_whole(snapshots_path(place, shard))
 
-    def _kept_in(self, shard: int) -> Folder | None:
+    def _folder_of(self, shard: int) -> Folder | None:
         """Where maps and views of a shard are kept; None where they are not."""
         most = self.config.keep_images
         return self.folder if most is None or shard * self.config.shard_size < most else None
@@ -174,7 +174,7 @@ class RunContext:
                 self.classifier, self.configurations, images, targets, margin, self.batches, strict=shard == 0
             )
 
-        place, key = self._kept_in(shard), maps_key(self.classifier, self.configurations, images, targets)
+        place, key = self._folder_of(shard), maps_key(self.classifier, self.configurations, images, targets)
         if place is not None:
             return cached_maps(place / "maps" / f"{shard:05d}-{kind}.safetensors", key, make)
         if self._maps is None or self._maps[0] != key:

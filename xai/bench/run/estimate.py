@@ -25,7 +25,7 @@ class Estimate:
 
     Args:
         plan: The work items.
-        rows: How many methods and controls.
+        configurations: How many methods and controls.
         forwards: Forward passes of perturbed images: measured on one image, times images and methods.
         seconds_per_forward: Of perturbed images, in full batches.
         seconds_per_map: By method configuration, per image.
@@ -35,7 +35,7 @@ class Estimate:
     """
 
     plan: Plan
-    rows: int
+    configurations: int
     forwards: int
     seconds_per_forward: float
     seconds_per_map: dict[str, float]
@@ -48,7 +48,7 @@ class Estimate:
         return {
             "images": len(self.plan.source),
             "units": len(self.plan.work_items),
-            "rows": self.rows,
+            "rows": self.configurations,
             "forwards": self.forwards,
             "seconds_per_forward": self.seconds_per_forward,
             "seconds_per_map": self.seconds_per_map,
@@ -72,17 +72,17 @@ def estimate(
     context = RunContext(config, None, classifier, trust_code=trust_code)
     context.import_code()
     plan = make_plan(config, context.classifier)
-    images, rows = len(plan.source), len(context.configurations)
+    images, configurations = len(plan.source), len(context.configurations)
     with evaluation_mode(context.classifier):
         image = _first(context, plan)
         timed = _time_maps(context, image)
         each, per_forward = _time_forwards(context, image)
     greedy = min(config.controls.greedy_images, images)
-    forwards = sum(count * (images * rows + greedy) + greedy * greedy_forwards() for count in each)
+    forwards = sum(count * (images * configurations + greedy) + greedy * greedy_forwards() for count in each)
     kinds = len({one.target for one in context.protocols.values()})
     seconds = forwards * per_forward + kinds * images * sum(timed.values())
     device, unusable = str(context.classifier.device), tuple(plan.source.faults())
-    return Estimate(plan, rows, forwards, per_forward, timed, seconds, device, unusable)
+    return Estimate(plan, configurations, forwards, per_forward, timed, seconds, device, unusable)
 
 
 def _first(context: RunContext, plan: Plan) -> InputImage:

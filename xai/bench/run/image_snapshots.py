@@ -37,7 +37,7 @@ def _not_empty(box: Box) -> Box:
     return box
 
 
-PartBox = Annotated[Box, AfterValidator(_not_empty)]
+VisibleBox = Annotated[Box, AfterValidator(_not_empty)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
@@ -74,8 +74,8 @@ class ImageSnapshot:
     width: Side
     height: Side
     input_size: tuple[Side, Side]
-    seen: PartBox
-    view: PartBox
+    seen: VisibleBox
+    view: VisibleBox
     box: Box | None
     sha256: str | None
     input_hash: str
@@ -226,9 +226,9 @@ def _fills(
     )
     fills = {}
     for name, operator in operators.items():
-        substrate = operator.prepare(classifier, pixels[None], seeds)
-        if substrate is not None:
-            colour = (substrate[0, :, 0, 0] * std + mean) / steps.scale
+        baseline = operator.prepare(classifier, pixels[None], seeds)
+        if baseline is not None:
+            colour = (baseline[0, :, 0, 0] * std + mean) / steps.scale
             colour = colour.flip(0) if steps.bgr else colour
             red, green, blue = colour.round().clamp(0, 255).int().tolist()
             fills[name] = f"#{red:02x}{green:02x}{blue:02x}"

@@ -148,7 +148,7 @@ def _logits_of(
     except ModelError as error:
         if len(batch) == 1:
             return [(batch[0], error)]
-        return [answer for one in batch for answer in _logits_of(classifier, [one])]
+        return [pair for one in batch for pair in _logits_of(classifier, [one])]
 
 
 def _words(error: XaiError) -> str:

@@ -221,9 +221,9 @@ def _check_protocols(protocols: Sequence[Protocol], classifier: Classifier) -> N
     for one in protocols:
         one.check_head(classifier.problem_type)
         grid = classifier.grid
-        units = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
-        if units is not None:
-            one.counts(units)
+        counted = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
+        if counted is not None:
+            one.counts(counted)
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

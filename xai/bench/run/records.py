@@ -37,7 +37,7 @@ class RecordTemplate:
     cost: Mapping[str, MapCost]
     seed: int
 
-    def part(self, places: Sequence[int]) -> "RecordTemplate":
+    def subset(self, places: Sequence[int]) -> "RecordTemplate":
         """The same for some of the images."""
         images, targets = [self.images[i] for i in places], [self.targets[i] for i in places]
         return replace(self, images=images, targets=targets)

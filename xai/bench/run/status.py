@@ -52,17 +52,17 @@ def status(run: str | Folder) -> Status:
     description, store = read_run(run), Store(run)
     items, finished = store.planned_items(), store.keys()
     done = [item for item in items if item.key in finished]
-    parts = [store.notes(item.key) for item in done]
-    seconds = sum(notes.seconds for notes, _ in parts)
+    notes_of_items = [store.notes(item.key) for item in done]
+    seconds = sum(notes.seconds for notes, _ in notes_of_items)
     ended, planned = (Counter(item.protocol for item in some) for some in (done, items))
     return Status(
         name=description.name,
         units=len(items),
         done=len(done),
         images=description.plan.images,
-        records=sum(records for _, records in parts),
-        exclusions=len(distinct_exclusions(notes for notes, _ in parts)),
-        forwards=sum(notes.forwards for notes, _ in parts),
+        records=sum(records for _, records in notes_of_items),
+        exclusions=len(distinct_exclusions(notes for notes, _ in notes_of_items)),
+        forwards=sum(notes.forwards for notes, _ in notes_of_items),
         seconds=seconds,
         seconds_left=seconds / len(done) * (len(items) - len(done)) if done else None,
         running=is_locked(store.folder),

@@ -46,7 +46,7 @@ def _run(context: RunContext, item: WorkItem) -> WorkResult:
             # a check looks at some images of a shard, but maps are made and kept for all of it
             places = [i for i, one in enumerate(same) if one.index in item.images]
             what = digest({"protocol": item.protocol, "target": kind})
-            sheet = RecordTemplate(
+            template = RecordTemplate(
                 classifier=context.classifier,
                 protocol=item.protocol,
                 protocol_hash=protocol.hash if protocol else what,
@@ -58,11 +58,11 @@ def _run(context: RunContext, item: WorkItem) -> WorkResult:
             if places:
                 relevance, usable = _usable(maps.stacked(context.configurations, group)[:, places])
                 if protocol is not None:
-                    records += _perturbed(context, protocol, sheet, relevance, usable)
+                    records += _perturbation_records(context, protocol, template, relevance, usable)
                 elif item.protocol == MAPS:
-                    records += _looked_at(context, sheet, relevance, usable)
+                    records += _map_records(context, template, relevance, usable)
                 elif item.protocol == CHECKS:
-                    checked, failed = check_records(context, sheet, relevance, usable)
+                    checked, failed = check_records(context, template, relevance, usable)
                     records, excluded = records + checked, excluded + failed
     names = {entry.id for entry in context.source.entries(item.start, item.stop)}
     excluded = [one for one in excluded if one.image in names]
@@ -75,33 +75,37 @@ def _run(context: RunContext, item: WorkItem) -> WorkResult:
     return WorkResult(tuple(records), tuple(excluded), forwards, perf_counter() - start, masks)
 
 
-def _perturbed(
-    context: RunContext, protocol: Protocol, sheet: RecordTemplate, relevance: Tensor, usable: Tensor
+def _perturbation_records(
+    context: RunContext, protocol: Protocol, template: RecordTemplate, relevance: Tensor, usable: Tensor
 ) -> list[Record]:
     """One call of the stream for all methods and metrics; a second one for the greedy orders."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:
         return []
-    pixels, targets = _stack(sheet.images), torch.tensor(sheet.targets)
+    pixels, targets = _stack(template.images), torch.tensor(template.targets)
     found = evaluate(context.stream, metrics, pixels, relevance, targets, protocol, seed=context.config.seed)
     records = [
         record
         for metric in metrics
-        for record in sheet.perturbed(metric, context.configurations, found[metric], usable)
+        for record in template.perturbed(metric, context.configurations, found[metric], usable)
     ]
-    chosen = [i for i, one in enumerate(sheet.images) if one.index < context.config.controls.greedy_images]
+    chosen = [i for i, one in enumerate(template.images) if one.index < context.config.controls.greedy_images]
     if chosen:
-        part = sheet.part(chosen)
+        subset = template.subset(chosen)
         pixels, targets = pixels[chosen], targets[chosen]
         order = greedy_order(context.stream, pixels, targets, protocol.operator)[None]
         found = evaluate(context.stream, metrics, pixels, order, targets, protocol, seed=context.config.seed)
         greedy = greedy_configuration(context.config)
         _, usable = _usable(order)
-        records += [r for metric in metrics for r in part.perturbed(metric, [greedy], found[metric], usable)]
+        records += [
+            r for metric in metrics for r in subset.perturbed(metric, [greedy], found[metric], usable)
+        ]
     return records
 
 
-def _looked_at(context: RunContext, sheet: RecordTemplate, relevance: Tensor, usable: Tensor) -> list[Record]:
+def _map_records(
+    context: RunContext, template: RecordTemplate, relevance: Tensor, usable: Tensor
+) -> list[Record]:
     """Metrics of the map alone, and of the map and the mask for images that have one."""
     records = []
     for m, configuration in enumerate(context.configurations):
@@ -111,14 +115,16 @@ def _looked_at(context: RunContext, sheet: RecordTemplate, relevance: Tensor, us
                 raise TypeError(f"metric {metric!r} has no function")
             masked = METRICS[metric].needs == "mask"
             places = [
-                i for i, one in enumerate(sheet.images) if usable[m, i] and not (masked and one.mask is None)
+                i
+                for i, one in enumerate(template.images)
+                if usable[m, i] and not (masked and one.mask is None)
             ]
             if not places:
                 continue
             chosen = relevance[m, places]
-            values = function(chosen, _masks(sheet.images, places)) if masked else function(chosen)
+            values = function(chosen, _masks(template.images, places)) if masked else function(chosen)
             ties = tie_fraction(chosen.flatten(1)).tolist()
-            records += sheet.plain(metric, configuration, places, values.tolist(), ties=ties)
+            records += template.plain(metric, configuration, places, values.tolist(), ties=ties)
     return records
 
 
