@@ -20,7 +20,7 @@ FACTS = {"model": {"name": "demo"}, "provenance": {}}
 
 
 def page_of(*images, labels=("real", "fake"), **changes):
-    return explanation_page(images, labels=labels, row=ROW, title="x", **FACTS, **changes)
+    return explanation_page(images, labels=labels, method=ROW, title="x", **FACTS, **changes)
 
 
 def values_of(grid: Grid):
@@ -174,7 +174,7 @@ def test_methods_are_compared_and_controls_do_not_count(explained):
     page = comparison_page(
         [image],
         labels=("real", "fake"),
-        rows=[PageMethod(name=name, method=name) for name in rows],
+        methods=[PageMethod(name=name, method=name) for name in rows],
         label="fake",
         title="x",
         asked=3,

@@ -24,7 +24,7 @@ def page_of(summary):
 
 def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
     parts = Summary.from_dict(summary).parts[:3]
-    said = {row.removesuffix(" (control)"): one for one in against_random(parts) for row in one.rows}
+    said = {row.removesuffix(" (control)"): one for one in against_random(parts) for row in one.methods}
     methods = [one.name for one in parts[0].analysis.methods if one.name != "random"]
     assert sorted(said) == sorted(methods)
     for name, verdict in said.items():
@@ -36,7 +36,7 @@ def test_every_row_stands_in_one_verdict_that_fits_its_tests(summary):
 def test_a_control_that_no_method_beats_is_told(summary):
     """By deletion the raw attention of the last layer is best; nothing is better than it."""
     found = against_controls([Summary.from_dict(summary).parts[1]])
-    assert [(one.tone, one.rows) for one in found] == [("bad", ())]
+    assert [(one.tone, one.methods) for one in found] == [("bad", ())]
     assert "raw_last_layer" in found[0].lead and "none" in found[0].lead
 
 
@@ -45,7 +45,7 @@ def test_saturated_rows_and_too_few_images_are_no_success(summary):
     methods = part["analysis"]["methods"]
     methods[0] |= {"saturated": 208, "saturated_of": 208}
     methods[1] |= {"p_reference": 0.5, "smallest_p": 0.25}
-    said = {row: one for one in against_random([Summary.from_dict(summary).parts[0]]) for row in one.rows}
+    said = {row: one for one in against_random([Summary.from_dict(summary).parts[0]]) for row in one.methods}
     assert "saturated" in said[methods[0]["name"]].lead.lower() and said[methods[0]["name"]].tone != "good"
     assert "too few" in said[methods[1]["name"]].lead.lower() and said[methods[1]["name"]].tone != "good"
 

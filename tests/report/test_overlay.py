@@ -92,7 +92,7 @@ def test_what_the_model_did_not_see_has_no_colour_and_is_dimmed(explained):
     explanation = explained({"fake": np.ones((4, 4))}, size=(400, 200), seen=(100, 0, 300, 200))
     image = DrawnImage(explanation)
     left = image.size[0] // 4
-    assert not image.seen[:, : left - 1].any() and image.seen[:, left + 1 : 3 * left - 1].all()
+    assert not image.visible[:, : left - 1].any() and image.visible[:, left + 1 : 3 * left - 1].all()
     for picture in (
         image.overlay(explanation.maps["fake"], ColourScale(1.0)),
         image.heatmap(explanation.maps["fake"], ColourScale(1.0)),
@@ -134,7 +134,7 @@ def test_a_small_crop_is_drawn_enlarged_at_its_place(explained):
     view = close_view(explanation)
     assert view == (875, 0, 1000, 125)
     image = DrawnImage(explanation, view)
-    rows, cols = np.nonzero(image.seen)
+    rows, cols = np.nonzero(image.visible)
     assert np.allclose((rows.max() + 1, cols.min()), (0.8 * SMALLEST, 0.2 * SMALLEST), atol=1)
     large = explained({"fake": [[1]]}, size=(100, 100), seen=(0, 0, 50, 50), box=(0, 0, 50, 50))
     assert close_view(large) is None

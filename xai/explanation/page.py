@@ -91,7 +91,9 @@ class PageBuilder:
             self.images,
             labels=explainer.classifier.labels,
             problem_type=explainer.classifier.problem_type,
-            row=PageMethod(name=name, method=name, options=dict(explainer.options), preset=explainer.preset),
+            method=PageMethod(
+                name=name, method=name, options=dict(explainer.options), preset=explainer.preset
+            ),
             title=title
             or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
             model=model_description(explainer.model_description),
@@ -159,7 +161,7 @@ def page_of_comparison(
         images,
         labels=classifier.labels,
         problem_type=classifier.problem_type,
-        rows=methods,
+        methods=methods,
         label=label,
         title=title
         or gettext("{n} methods compared on {model}", n=len(methods), model=without_folders(classifier.name)),

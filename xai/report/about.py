@@ -26,16 +26,16 @@ class CardView:
 
     Args:
         card: The payload's.
-        rows: Names under which the page shows the method.
-        facts: (question, answer) pairs.
+        names: Names under which the page shows the method.
+        properties: (question, answer) pairs.
         measured: Sentences on what was measured.
         missing: Sentences on what was not.
         reference: Pieces of text, each with the address it links to or None.
     """
 
     card: Card
-    rows: list[str]
-    facts: list[tuple[str, str]]
+    names: list[str]
+    properties: list[tuple[str, str]]
     measured: list[str]
     missing: list[str]
     reference: list[tuple[str, str | None]]
@@ -60,11 +60,11 @@ def provenance_of(page: Page) -> list[Table]:
         gettext("classes of the model"): page.labels,
     }
     found = [
-        _facts(gettext("The model"), {key: value for key, value in page.model.items() if key != "labels"}),
-        _facts(gettext("This page"), page_of),
-        _facts(gettext("The run"), about),
-        _facts(gettext("Versions"), {"xai": page.version, **versions}),
-        _rows(page),
+        _settings(gettext("The model"), {key: value for key, value in page.model.items() if key != "labels"}),
+        _settings(gettext("This page"), page_of),
+        _settings(gettext("The run"), about),
+        _settings(gettext("Versions"), {"xai": page.version, **versions}),
+        _methods(page),
     ]
     if page.summary is not None:
         found.append(_protocols(page.summary.protocols))
@@ -83,10 +83,10 @@ def linked(reference: str) -> list[tuple[str, str | None]]:
 
 
 def _card(card: Card, page: Page) -> CardView:
-    rows = [row.name for row in page.rows if row.method == card.method]
+    names = [one.name for one in page.rows if one.method == card.method]
     measured = {one.metric for one in card.measured}
     cost = page.summary.cost if page.summary is not None else {}
-    facts = [
+    properties = [
         (
             gettext("Needs"),
             listed(card.needs) if card.needs else gettext("nothing but the model's outputs"),
@@ -107,14 +107,14 @@ def _card(card: Card, page: Page) -> CardView:
         ),
         (
             gettext("Cost"),
-            _cost(card, [cost[name] for name in dict.fromkeys([*rows, card.method]) if name in cost]),
+            _cost(card, [cost[name] for name in dict.fromkeys([*names, card.method]) if name in cost]),
         ),
     ]
     return CardView(
         card=card,
-        rows=rows if rows != [card.method] else [],
-        facts=facts,
-        measured=[_measured(one) for one in card.measured],  # a method may have several rows
+        names=names if names != [card.method] else [],
+        properties=properties,
+        measured=[_measured(one) for one in card.measured],  # a method may run with several options
         missing=[
             gettext("{metric} ({what}): not measured in this run.", metric=metric, what=gettext(what))
             for metric, what in EXPECTED.items()
@@ -150,29 +150,29 @@ def _measured(one: Measurement) -> str:
     )
 
 
-def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
-    return table(caption, [gettext("what"), gettext("value")], [line(pair) for pair in _flat(facts)])
+def _settings(caption: str, values: Mapping[str, Any]) -> Table:
+    return table(caption, [gettext("what"), gettext("value")], [line(pair) for pair in _flat(values)])
 
 
-def _flat(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        (key, pgettext("value", "none") if value == "None" else value) for key, value in words.flatten(facts)
+        (key, pgettext("value", "none") if value == "None" else value) for key, value in words.flatten(values)
     ]
 
 
-def _rows(page: Page) -> Table:
+def _methods(page: Page) -> Table:
     lines = [
         line(
             [
-                row.name,
-                gettext("preset {preset}: {method}", preset=row.preset, method=row.method)
-                if row.preset
-                else row.method,
-                ", ".join(f"{key} {value}" for key, value in _flat(row.options)) or gettext("defaults"),
+                one.name,
+                gettext("preset {preset}: {method}", preset=one.preset, method=one.method)
+                if one.preset
+                else one.method,
+                ", ".join(f"{key} {value}" for key, value in _flat(one.options)) or gettext("defaults"),
             ],
-            row.control,
+            one.control,
         )
-        for row in page.rows
+        for one in page.rows
     ]
     columns = [gettext("name"), gettext("method"), gettext("options")]
     return table(gettext("Methods and their options"), columns, lines)

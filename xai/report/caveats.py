@@ -17,22 +17,22 @@ WHOLE = 0.999  # share of an image from which on nothing of it is left out
 
 
 def caveats_of(
-    rows: Mapping[str, Explanation], removals: Iterable[Removal] = (), controls: Iterable[str] = ()
+    explanations: Mapping[str, Explanation], removals: Iterable[Removal] = (), controls: Iterable[str] = ()
 ) -> list[str]:
     """Sentences about one image, the most important first.
 
     Args:
-        rows: Row → explanation, all of the same image.
+        explanations: Method → explanation, all of the same image.
         removals: What happened when the most relevant patches were removed.
-        controls: Rows of which nothing is expected.
+        controls: Methods of which nothing is expected.
     """
     one, methods = (
-        next(iter(rows.values())),
-        {row: found for row, found in rows.items() if row not in controls},
+        next(iter(explanations.values())),
+        {name: found for name, found in explanations.items() if name not in controls},
     )
     return [
-        *answer(one.probabilities, one.predicted, one.sample.label, one.problem_type),
-        *contrasts(dict.fromkeys(label for found in rows.values() for label in found.maps), one),
+        *on_prediction(one.probabilities, one.predicted, one.sample.label, one.problem_type),
+        *contrasts(dict.fromkeys(label for found in explanations.values() for label in found.maps), one),
         *no_evidence(methods),
         *(no_better(removal) for removal in removals if removal.row not in controls and _no_better(removal)),
         *blind(one.geometry.size, one.geometry.box, one.sample.box is not None),
@@ -41,7 +41,7 @@ def caveats_of(
     ]
 
 
-def answer(
+def on_prediction(
     probabilities: Mapping[str, float],
     predicted: str,
     label: str | None,
@@ -124,11 +124,11 @@ def contrasts(maps: Iterable[str], one: Explanation) -> list[str]:
     ]
 
 
-def no_evidence(rows: Mapping[str, Explanation]) -> list[str]:
+def no_evidence(explanations: Mapping[str, Explanation]) -> list[str]:
     """On maps that are zero everywhere."""
     return [
-        zero_map(words.short(label), row if len(rows) > 1 else None)
-        for row, found in rows.items()
+        zero_map(words.short(label), name if len(explanations) > 1 else None)
+        for name, found in explanations.items()
         for label, values in found.maps.items()
         if not values.any()
     ]
@@ -145,10 +145,10 @@ def no_better(removal: Removal) -> str:
     )
 
 
-def blind(size: tuple[int, int], seen: Box, cropped: bool) -> list[str]:
+def blind(size: tuple[int, int], box: Box, cropped: bool) -> list[str]:
     """On what of the image the model never saw, and on what it saw beyond it."""
     width, height = size
-    left, top, right, bottom = seen
+    left, top, right, bottom = box
     across = max(0.0, min(right, width) - max(left, 0))
     down = max(0.0, min(bottom, height) - max(top, 0))
     share = across * down / (width * height)
@@ -173,12 +173,12 @@ def blind(size: tuple[int, int], seen: Box, cropped: bool) -> list[str]:
     return sentences
 
 
-def signs(rows: Mapping[str, Explanation]) -> list[str]:
+def signs(explanations: Mapping[str, Explanation]) -> list[str]:
     """On maps that speak for and against."""
-    signed = [row for row, found in rows.items() if ColourScale.of(found.maps.values()).signed]
+    signed = [name for name, found in explanations.items() if ColourScale.of(found.maps.values()).signed]
     if not signed:
         return []
-    if len(rows) == 1:
+    if len(explanations) == 1:
         return [gettext("The map has two signs: orange speaks for the class, blue against it.")]
     return [
         gettext(

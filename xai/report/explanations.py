@@ -37,7 +37,7 @@ def image_of(
     input_hash: str | None = None,
     caveats: Sequence[str] = (),
 ) -> Image:
-    """What a page holds of one explained image; the row is called by the method's name.
+    """What a page holds of one explained image, under the name of the method.
 
     Args:
         explanation: One map per class.
@@ -55,7 +55,7 @@ def image_of(
 
 
 def compared_image(
-    rows: Mapping[str, Explanation],
+    explanations: Mapping[str, Explanation],
     *,
     removals: Sequence[Removal] = (),
     controls: Collection[str] = (),
@@ -65,24 +65,24 @@ def compared_image(
     """What a page holds of one image that several methods explained.
 
     Args:
-        rows: PageMethod → explanation, all of one image and class.
+        explanations: Method → explanation, all of one image and class.
         removals: What happened when the most relevant patches were removed.
-        controls: Rows that are no methods; they count for no disagreement.
+        controls: Names of those that are no methods; they count for no disagreement.
         input_hash: Digest of the preprocessed pixels.
         caveats: Sentences to be added to those that the explanations themselves give rise to.
 
     Raises:
         DataError: A map holds NaN or infinity.
     """
-    found = _agreement(rows, controls) if len(rows) > 1 else {}
-    return _image(rows, removals, controls, caveats, input_hash, **found)
+    found = _agreement(explanations, controls) if len(explanations) > 1 else {}
+    return _image(explanations, removals, controls, caveats, input_hash, **found)
 
 
 def explanation_page(
     images: Sequence[Image],
     *,
     labels: Sequence[str],
-    row: PageMethod,
+    method: PageMethod,
     title: str,
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -100,7 +100,7 @@ def explanation_page(
     Args:
         images: From `image_of`.
         labels: All class names of the model.
-        row: The method.
+        method: The method, and how the page names it.
         title: Heading of the page.
         model: What was explained, JSON-ready.
         provenance: Where the maps come from, JSON-ready.
@@ -110,7 +110,7 @@ def explanation_page(
         created: ISO 8601; default now.
         problem_type: What the model's logits mean.
     """
-    of_images = [list(image.maps[row.name]) for image in images]
+    of_images = [list(image.maps[method.name]) for image in images]
     classes = list(dict.fromkeys(label for of_image in of_images for label in of_image))
     common = all(set(of_image) == set(classes) for of_image in of_images)
     return Page(
@@ -122,7 +122,7 @@ def explanation_page(
         model=dict(model),
         labels=list(labels),
         problem_type=problem_type,
-        rows=[row],
+        rows=[method],
         classes=classes,
         compared=in_order(classes, len(labels)) if common and len(classes) > 1 else None,
         fusion=fusion,
@@ -137,7 +137,7 @@ def comparison_page(
     images: Sequence[Image],
     *,
     labels: Sequence[str],
-    rows: Sequence[PageMethod],
+    methods: Sequence[PageMethod],
     label: str,
     title: str,
     model: Mapping[str, Any],
@@ -152,7 +152,7 @@ def comparison_page(
     Args:
         images: From `compared_image`.
         labels: All class names of the model.
-        rows: The methods, in order.
+        methods: In order.
         label: The class or contrast that all maps are of.
         title: Heading of the page.
         model: What was explained, JSON-ready.
@@ -171,7 +171,7 @@ def comparison_page(
         model=dict(model),
         labels=list(labels),
         problem_type=problem_type,
-        rows=list(rows),
+        rows=list(methods),
         classes=[label],
         cards=list(cards),
         provenance=dict(provenance),
@@ -205,7 +205,7 @@ def _frame(explanation: Explanation) -> str:
         [image_of(explanation)],
         labels=explanation.labels,
         problem_type=explanation.problem_type,
-        row=PageMethod(name=method, method=method, options=options, preset=explanation.preset),
+        method=PageMethod(name=method, method=method, options=options, preset=explanation.preset),
         title=title,
         model=model_description(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
@@ -218,15 +218,16 @@ def _frame(explanation: Explanation) -> str:
 
 
 def _image(
-    rows: Mapping[str, Explanation],
+    explanations: Mapping[str, Explanation],
     removals: Sequence[Removal],
     controls: Collection[str],
     caveats: Sequence[str],
     input_hash: str | None,
     **fields: Any,
 ) -> Image:
-    one = next(iter(rows.values()))
-    sample, maps = one.sample, list(dict.fromkeys(label for found in rows.values() for label in found.maps))
+    one = next(iter(explanations.values()))
+    sample = one.sample
+    maps = list(dict.fromkeys(label for found in explanations.values() for label in found.maps))
     width, height = sample.image.size
     view = close_view(one) or (0.0, 0.0, float(width), float(height))
     size = _drawn(view)
@@ -244,7 +245,7 @@ def _image(
         height=height,
         sha256=_digest(sample.path),
         input_hash=input_hash,
-        caveats=[*caveats_of(rows, removals, controls), *caveats],
+        caveats=[*caveats_of(explanations, removals, controls), *caveats],
         view=view,
         seen=one.geometry.box,
         box=sample.box,
@@ -254,8 +255,8 @@ def _image(
         ),
         mask=None if mask is None else encode_mask(mask, size, _scaled(view, (width, height), mask.shape)),
         maps={
-            row: {label: encode_grid(values) for label, values in found.maps.items()}
-            for row, found in rows.items()
+            name: {label: encode_grid(values) for label, values in found.maps.items()}
+            for name, found in explanations.items()
         },
         removals=list(removals),
         **fields,
@@ -290,13 +291,14 @@ def _digest(path: Path | None) -> str | None:
         return None
 
 
-def _agreement(rows: Mapping[str, Explanation], controls: Collection[str]) -> dict[str, Any]:
-    maps = np.stack([np.ravel(next(iter(found.maps.values()))) for found in rows.values()])
+def _agreement(explanations: Mapping[str, Explanation], controls: Collection[str]) -> dict[str, Any]:
+    maps = np.stack([np.ravel(next(iter(found.maps.values()))) for found in explanations.values()])
     found = map_agreement(maps)
-    apart = disagreement(found, np.array([row not in controls for row in rows]))
+    apart = disagreement(found, np.array([name not in controls for name in explanations]))
     return {
         "agreement": MapAgreement(
-            rows=list(rows), spearman=[[float(x) if np.isfinite(x) else None for x in line] for line in found]
+            rows=list(explanations),
+            spearman=[[float(x) if np.isfinite(x) else None for x in line] for line in found],
         ),
         "disagreement": apart if np.isfinite(apart) else None,
     }

@@ -37,11 +37,11 @@ class ProtocolSection:
         place: Among the protocols.
         name: Of it.
         about: Its metrics and images.
-        random: Rows against random maps.
+        random: Methods against random maps.
         controls: Methods against controls.
-        top: The best rows.
-        table: Rows × metrics, verdicts in a word; None where nothing was compared.
-        rankings: Its parts.
+        top: The best methods.
+        table: Methods × metrics, verdicts in a word; None where nothing was compared.
+        rankings: Its metric results.
     """
 
     place: int
@@ -75,7 +75,7 @@ class Findings:
         stability: By metric, between protocols.
         agreement: By protocol, between metrics.
         halves: Whether halves of the images agree.
-        answers: The model's values with all and with nothing; None if nothing was removed.
+        outputs: The model's values with all and with nothing; None if nothing was removed.
         cost: By row.
         exclusions: What is missing; None if nothing is.
     """
@@ -86,7 +86,7 @@ class Findings:
     stability: list[Matrix]
     agreement: list[Matrix]
     halves: Table | None
-    answers: Table | None
+    outputs: Table | None
     cost: Table
     exclusions: Table | None
 
@@ -117,7 +117,7 @@ def findings_of_summary(summary: Summary, measured: int, metrics: Sequence[PageM
             for i, (protocol, one) in enumerate(summary.agreement.items())
         ],
         halves=_halves(summary),
-        answers=_answers(summary),
+        outputs=_model_outputs(summary),
         cost=_cost(summary),
         exclusions=_exclusions(summary),
     )
@@ -137,9 +137,9 @@ def _images(planned: int, measured: int) -> str:
 
 def _protocols(summary: Summary, metrics: Sequence[PageMetric]) -> Iterator[ProtocolSection]:
     about = dict(enumerate(metrics))
-    rankings = [ranking_of(i, part, about.get(i)) for i, part in enumerate(summary.parts)]
-    for place, name in enumerate(dict.fromkeys(part.protocol for part in summary.parts)):
-        mine = [part for part in summary.parts if part.protocol == name]
+    rankings = [ranking_of(i, result, about.get(i)) for i, result in enumerate(summary.parts)]
+    for place, name in enumerate(dict.fromkeys(result.protocol for result in summary.parts)):
+        mine = [result for result in summary.parts if result.protocol == name]
         yield ProtocolSection(
             place=place,
             name=name,
@@ -152,15 +152,15 @@ def _protocols(summary: Summary, metrics: Sequence[PageMetric]) -> Iterator[Prot
         )
 
 
-def _about(parts: Sequence[MetricResult]) -> str:
-    counts = list(dict.fromkeys(counted(part.analysis) for part in parts))
-    metrics = ngettext("{n} metric", "{n} metrics", len(parts))
+def _about(results: Sequence[MetricResult]) -> str:
+    counts = list(dict.fromkeys(counted(result.analysis) for result in results))
+    metrics = ngettext("{n} metric", "{n} metrics", len(results))
     images = counts[0] if len(counts) == 1 else gettext("each on its own images")
     counted_words = gettext("{metrics}, {images}", metrics=metrics, images=images)
-    judged = [part for part in parts if part.analysis.reference is not None]
+    judged = [result for result in results if result.analysis.reference is not None]
     better: dict[str, list[bool]] = {}
-    for part in judged:
-        for one in ranked(part.analysis):
+    for result in judged:
+        for one in ranked(result.analysis):
             if not one.control:
                 better.setdefault(one.name, []).append(one.verdict.outcome is Outcome.BETTER)
     if not better:
@@ -176,16 +176,18 @@ def _about(parts: Sequence[MetricResult]) -> str:
     )
 
 
-def _verdicts(parts: Sequence[MetricResult], protocol: str) -> Table | None:
-    judged = [part for part in parts if part.analysis.reference is not None and ranked(part.analysis)]
+def _verdicts(results: Sequence[MetricResult], protocol: str) -> Table | None:
+    judged = [
+        result for result in results if result.analysis.reference is not None and ranked(result.analysis)
+    ]
     if not judged:
         return None
-    said = [{one.name: one for one in ranked(part.analysis)} for part in judged]
-    rows = {name: one for part in said for name, one in part.items()}
-    reference = {part.analysis.reference for part in judged}
+    by_method = [{one.name: one for one in ranked(result.analysis)} for result in judged]
+    methods = {name: one for scores in by_method for name, one in scores.items()}
+    reference = {result.analysis.reference for result in judged}
     lines = [
-        line([Cell(name), *[_verdict(part.get(name)) for part in said]], one.control)
-        for name, one in rows.items()
+        line([Cell(name), *[_verdict(scores.get(name)) for scores in by_method]], one.control)
+        for name, one in methods.items()
         if name not in reference
     ]
     columns = [gettext("method"), *[Column(p.metric, number=False, note=direction(p)) for p in judged]]
@@ -233,19 +235,19 @@ def _sentence(what: str, one: Agreement) -> str:
 
 
 def _halves(summary: Summary) -> Table | None:
-    found = [(part, part.split_half) for part in summary.parts if part.split_half.splits]
+    found = [(result, result.split_half) for result in summary.parts if result.split_half.splits]
     if not found:
         return None
     lines = [
         line(
             [
-                Cell(f"{part.metric}, {part.protocol}"),
+                Cell(f"{result.metric}, {result.protocol}"),
                 *[numeric(tau, decimals(2)) for tau in (half.mean, half.low, half.high)],
                 numeric(half.splits, str),
                 numeric(half.blocks, str),
             ]
         )
-        for part, half in found
+        for result, half in found
     ]
     columns = [
         gettext("metric and protocol"),
@@ -259,7 +261,7 @@ def _halves(summary: Summary) -> Table | None:
     return table(caption, columns, lines)
 
 
-def _answers(summary: Summary) -> Table | None:
+def _model_outputs(summary: Summary) -> Table | None:
     if not summary.answers:
         return None
     lines = [

@@ -123,7 +123,7 @@ class DrawnImage:
     def heatmap(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
         picture = scale.colours(self._project(values))
-        picture[~self.seen] = UNSEEN
+        picture[~self.visible] = UNSEEN
         picture[self._hatch] *= 0.85
         return _to_uint8(picture)
 
@@ -136,7 +136,7 @@ class DrawnImage:
         # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
         opacity = OPACITY * (1 - (1 - scale.strength(projected)[..., None] ** 1.25) ** 4)
         picture = self._grey * (1 - opacity) + scale.colours(projected) * opacity
-        picture[~self.seen] = 0.4 * picture[~self.seen] + 0.5
+        picture[~self.visible] = 0.4 * picture[~self.visible] + 0.5
         picture[self._hatch] *= 0.85
         if self.explanation.sample.mask is not None:
             _outline(picture, self._mask, self._line, MASK)
@@ -144,7 +144,7 @@ class DrawnImage:
         return _to_uint8(picture)
 
     @cached_property
-    def seen(self) -> np.ndarray:
+    def visible(self) -> np.ndarray:
         """(height, width) bool: where the model looked at all."""
         return np.isfinite(self._project(np.zeros((1, 1))))
 
@@ -181,7 +181,7 @@ class DrawnImage:
         """(height, width) bool: diagonal stripes where the model saw nothing."""
         width, height = self.size
         stripes = (np.arange(height)[:, None] + np.arange(width)) % (7 * self._line) < self._line
-        return stripes & ~self.seen
+        return stripes & ~self.visible
 
     @cached_property
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:

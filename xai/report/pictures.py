@@ -207,12 +207,12 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
     methods = list(rows[0])
     longest = PIXELS // (len(methods) + 1)
     drawn: list[list[Panel]] = []
-    said: list[str] = []
+    conditions: list[str] = []
     signs: set[bool] = set()
     for i, row in enumerate(rows):
         some = next(iter(row.values()))
         image = DrawnImage(some, close_view(some), longest)
-        said += words.conditions(some, image)
+        conditions += words.conditions(some, image)
         note = f"{words.name(some)} · {words.titled(some, label)}"
         panels = [Panel("" if i else gettext("original"), DrawnImage(some, longest=longest).original, note)]
         for method in methods:
@@ -235,7 +235,7 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
             "units of their own. Compare where the evidence lies, not how strong the colours are."
         ),
         *(words.colours(ColourScale(1, signed), words.short(label)) for signed in sorted(signs)),
-        joined(dict.fromkeys(said)),
+        joined(dict.fromkeys(conditions)),
         gettext(words.LIMITS),
         gettext("Methods: {methods}.", methods=gettext("; ").join(map(words.method, rows[0].values()))),
     ]

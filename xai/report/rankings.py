@@ -30,7 +30,7 @@ POINTS = 11  # of a curve in its table
 
 @dataclass(frozen=True)
 class MetricSection:
-    """One part as the page tells it.
+    """One metric result as the page tells it.
 
     Args:
         place: In `page.parts`.
@@ -59,20 +59,20 @@ class MetricSection:
     curves: Table | None
 
 
-def ranking_of(place: int, part: MetricResult, about: PageMetric | None) -> MetricSection:
-    """A part of the summary, with its place and what the page says of it beside."""
+def ranking_of(place: int, result: MetricResult, about: PageMetric | None) -> MetricSection:
+    """A metric result of the summary, with its place and what the page says of it beside."""
     return MetricSection(
         place=place,
-        metric=part.metric,
-        protocol=part.protocol,
-        headline=_headline(part),
-        about=_about(part),
+        metric=result.metric,
+        protocol=result.protocol,
+        headline=_headline(result),
+        about=_about(result),
         meaning=about.meaning if about else "",
-        table=_table(part),
-        remarks=_remarks(part),
-        strata=_strata(part),
-        kinds=_kinds(part),
-        curves=_curves(part, about),
+        table=_table(result),
+        remarks=_remarks(result),
+        strata=_strata(result),
+        kinds=_kinds(result),
+        curves=_curves(result, about),
     )
 
 
@@ -92,12 +92,12 @@ def counted(analysis: Analysis) -> str:
     return images
 
 
-def _headline(part: MetricResult) -> str:
-    rows = ranked(part.analysis)
-    if not rows:
+def _headline(result: MetricResult) -> str:
+    methods = ranked(result.analysis)
+    if not methods:
         return gettext("no method has a score on every image")
-    best = gettext("best: {name}", name=named(rows[0].name, rows[0]))
-    compared = [one for one in rows if not one.control and one.verdict.outcome is not Outcome.NOT_COMPARED]
+    best = gettext("best: {name}", name=named(methods[0].name, methods[0]))
+    compared = [one for one in methods if not one.control and one.verdict.outcome is not Outcome.NOT_COMPARED]
     better = sum(one.verdict.outcome is Outcome.BETTER for one in compared)
     if not compared:
         return best
@@ -110,18 +110,18 @@ def _headline(part: MetricResult) -> str:
     )
 
 
-def _about(part: MetricResult) -> str:
-    way = direction(part)
+def _about(result: MetricResult) -> str:
+    way = direction(result)
     return gettext(
         "{direction}. {images}. Protocol hash {hash}.",
         direction=way[0].upper() + way[1:],
-        images=counted(part.analysis),
-        hash=part.protocol_hash,
+        images=counted(result.analysis),
+        hash=result.protocol_hash,
     )
 
 
-def _table(part: MetricResult) -> Table:
-    analysis, greedy = part.analysis, part.greedy
+def _table(result: MetricResult) -> Table:
+    analysis, greedy = result.analysis, result.greedy
     level = f"{100 * (1 - analysis.alpha):g} %"
     columns = [
         Column(gettext("method"), number=False),
@@ -157,22 +157,22 @@ def _table(part: MetricResult) -> Table:
                 note=gettext("Those of the greedy order alone."),
             )
         )
-    rows = ranked(part.analysis)
-    write = writer(rows)
-    lines = [_line(part, one, write) for one in rows]
+    methods = ranked(result.analysis)
+    write = writer(methods)
+    lines = [_line(result, one, write) for one in methods]
     if greedy:
         empty = [""] * (len(columns) - 2)
         cells = [Cell(gettext("greedy order")), *map(Cell, empty), numeric(greedy.mean, write)]
         lines.append(Line(tuple(cells), "reference"))
     caption = gettext(
         "Ranking by {metric} under {protocol}, best mean rank first",
-        metric=part.metric,
-        protocol=part.protocol,
+        metric=result.metric,
+        protocol=result.protocol,
     )
     return table(caption, columns, lines)
 
 
-def _line(part: MetricResult, one: MethodSummary, write: Callable[[float], str]) -> Line:
+def _line(result: MetricResult, one: MethodSummary, write: Callable[[float], str]) -> Line:
     found, name = one.verdict.outcome, one.name
     word = "" if found is Outcome.NOT_COMPARED else gettext(NAMES[found])
     cells = [
@@ -185,11 +185,11 @@ def _line(part: MetricResult, one: MethodSummary, write: Callable[[float], str])
         Cell(word, word, TONES.get(found, "plain") if word else ""),
         numeric(one.superiority, share),
         numeric(one.p_reference, _p),
-        numeric(part.ties.get(name), share),
-        numeric(part.saturated.get(name), str),
+        numeric(result.ties.get(name), share),
+        numeric(result.saturated.get(name), str),
     ]
-    if part.greedy:
-        cells.append(numeric(part.greedy.methods.get(name), write))
+    if result.greedy:
+        cells.append(numeric(result.greedy.methods.get(name), write))
     return line(cells, one.control)
 
 
@@ -197,8 +197,8 @@ def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _remarks(part: MetricResult) -> list[str]:
-    analysis, halves = part.analysis, part.split_half
+def _remarks(result: MetricResult) -> list[str]:
+    analysis, halves = result.analysis, result.split_half
     sentences = []
     if analysis.friedman:
         p, w = _p(analysis.friedman.p), analysis.friedman.kendall_w
@@ -237,54 +237,54 @@ def _remarks(part: MetricResult) -> list[str]:
                 tau=f"{halves.mean:.2f}",
             )
         )
-    if part.saturated_images:
+    if result.saturated_images:
         sentences.append(
             ngettext(
                 "{n} image saturated for every method ranks nothing.",
                 "{n} images saturated for every method rank nothing.",
-                part.saturated_images,
+                result.saturated_images,
             )
         )
     return sentences
 
 
-def _strata(part: MetricResult) -> Table | None:
-    return _split(part, part.strata, gettext("by true class"), ranked(part.analysis))
+def _strata(result: MetricResult) -> Table | None:
+    return _split(result, result.strata, gettext("by true class"), ranked(result.analysis))
 
 
-def _kinds(part: MetricResult) -> Table | None:
+def _kinds(result: MetricResult) -> Table | None:
     """The controls, and the methods that lead over all images."""
-    rows = ranked(part.analysis)
-    first = [one.name for one in rows if not one.control][:LEADING]
-    shown = [one for one in rows if one.control or one.name in first]
-    return _split(part, part.kinds, gettext("by kind of manipulation"), shown)
+    methods = ranked(result.analysis)
+    first = [one.name for one in methods if not one.control][:LEADING]
+    leading = [one for one in methods if one.control or one.name in first]
+    return _split(result, result.kinds, gettext("by kind of manipulation"), leading)
 
 
 def _split(
-    part: MetricResult,
+    result: MetricResult,
     analyses: Mapping[str, Analysis],
     what: str,
-    rows: Sequence[MethodSummary],
+    methods: Sequence[MethodSummary],
 ) -> Table | None:
-    """Rows × parts of the images, each with as many decimals as its intervals deserve."""
+    """Methods × subsets of the images, each with as many decimals as its intervals deserve."""
     found = {name: one for name, one in analyses.items() if one.methods}
     if not found:
         return None
-    methods = [{method.name: method for method in one.methods} for one in found.values()]
+    by_name = [{method.name: method for method in one.methods} for one in found.values()]
     writers = [writer(one.methods) for one in found.values()]
     heads = [Column(f"{name} (n={one.images})", note=counted(one)) for name, one in found.items()]
     lines = []
-    for row in rows:
-        found_here = zip([one.get(row.name) for one in methods], writers, strict=True)
+    for method in methods:
+        found_here = zip([one.get(method.name) for one in by_name], writers, strict=True)
         cells = [_with_interval(one, write) for one, write in found_here]
-        lines.append(line([Cell(row.name), *cells], row.control))
-    level = f"{100 * (1 - part.analysis.alpha):g} %"
+        lines.append(line([Cell(method.name), *cells], method.control))
+    level = f"{100 * (1 - result.analysis.alpha):g} %"
     caption = gettext(
         "Mean {metric} and {level} interval {what} under {protocol}",
-        metric=part.metric,
+        metric=result.metric,
         level=level,
         what=what,
-        protocol=part.protocol,
+        protocol=result.protocol,
     )
     return table(caption, [gettext("method"), *heads], lines)
 
@@ -297,14 +297,14 @@ def _with_interval(one: MethodSummary | None, write: Callable[[float], str]) -> 
     return numeric(one.mean, lambda mean: f"{write(mean)} ({write(one.low)} … {write(one.high)})")
 
 
-def _curves(part: MetricResult, about: PageMetric | None) -> Table | None:
+def _curves(result: MetricResult, about: PageMetric | None) -> Table | None:
     """At most `POINTS` points of every curve, evenly spread."""
-    curves = part.curves
+    curves = result.curves
     if not curves:
         return None
     fractions = next(iter(curves.values())).fractions
     last = len(fractions) - 1
-    shown = sorted(
+    places = sorted(
         {round(i * last / (POINTS - 1)) for i in range(POINTS)} if last >= POINTS else range(last + 1)
     )
     share = gettext("share put back") if about and about.inserts else gettext("share changed")
@@ -312,16 +312,16 @@ def _curves(part: MetricResult, about: PageMetric | None) -> Table | None:
     spread = [high - low for one in curves.values() for low, high in zip(one.low, one.high, strict=True)]
     write, controls = (
         number_format(values, spread),
-        {m.name for m in part.analysis.methods if m.control},
+        {m.name for m in result.analysis.methods if m.control},
     )
-    columns = [gettext("method"), *[Column(f"{percent(fractions[i])}") for i in shown]]
+    columns = [gettext("method"), *[Column(f"{percent(fractions[i])}") for i in places]]
     lines = [
-        line([Cell(row), *[numeric(one.mean[i], write) for i in shown]], row in controls)
-        for row, one in curves.items()
+        line([Cell(name), *[numeric(one.mean[i], write) for i in places]], name in controls)
+        for name, one in curves.items()
     ]
-    names = {"metric": part.metric, "protocol": part.protocol, "share": share}
+    names = {"metric": result.metric, "protocol": result.protocol, "share": share}
     caption = gettext("Mean curve of {metric} under {protocol}, by the {share}", **names)
-    if len(shown) < len(fractions):
-        points = gettext("{n} of {total} points", n=len(shown), total=len(fractions))
+    if len(places) < len(fractions):
+        points = gettext("{n} of {total} points", n=len(places), total=len(fractions))
         caption = gettext("{caption}; {points}", caption=caption, points=points)
     return table(caption, columns, lines)

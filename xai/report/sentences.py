@@ -20,43 +20,45 @@ BY = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence: `lead`, then the rows it holds for, then `rest`.
+    """One sentence: `lead`, then the methods it holds for, then `rest`.
 
     Args:
         tone: Of its mark.
         lead: Beginning, without the colon.
-        rows: Names of rows.
+        methods: Their names.
         rest: A remark on them.
     """
 
     tone: Tone
     lead: str
-    rows: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     rest: str = ""
 
 
-def against_random(parts: Sequence[MetricResult]) -> list[Finding]:
-    """Which rows beat random maps by which metrics of one protocol, rows of one pattern together."""
-    judged = [part for part in parts if part.analysis.reference is not None and ranked(part.analysis)]
+def against_random(results: Sequence[MetricResult]) -> list[Finding]:
+    """Which methods beat random maps by which metrics of one protocol, those of one pattern together."""
+    judged = [
+        result for result in results if result.analysis.reference is not None and ranked(result.analysis)
+    ]
     patterns: dict[tuple[tuple[Outcome, tuple[str, ...]], ...], list[str]] = {}
-    for name, one in _rows(judged).items():
-        found = [(method.verdict.outcome, part.metric) for part, method in one]
+    for name, one in _by_method(judged).items():
+        found = [(method.verdict.outcome, result.metric) for result, method in one]
         by_outcome = {which: tuple(metric for other, metric in found if other is which) for which in BY}
         pattern = tuple((which, metrics) for which, metrics in by_outcome.items() if metrics)
         if pattern:
             patterns.setdefault(pattern, []).append(named(name, one[0][1]))
-    said = [Finding(_tone(p), _pattern(p, len(judged)), tuple(rows)) for p, rows in patterns.items()]
-    return sorted(said, key=lambda one: ("good", "warn", "plain", "", "bad").index(one.tone))
+    findings = [Finding(_tone(p), _pattern(p, len(judged)), tuple(names)) for p, names in patterns.items()]
+    return sorted(findings, key=lambda one: ("good", "warn", "plain", "", "bad").index(one.tone))
 
 
-def against_controls(parts: Sequence[MetricResult]) -> list[Finding]:
+def against_controls(results: Sequence[MetricResult]) -> list[Finding]:
     """Metrics by which controls do well, where to beat random maps is not enough."""
-    return [verdict for part in parts for verdict in _controls(part)]
+    return [verdict for result in results for verdict in _controls(result)]
 
 
-def at_the_top(parts: Sequence[MetricResult]) -> list[Finding]:
-    """The best row by each metric, and those that cannot be told apart from it."""
-    return [verdict for part in parts for verdict in _top(part)]
+def at_the_top(results: Sequence[MetricResult]) -> list[Finding]:
+    """The best method by each metric, and those that cannot be told apart from it."""
+    return [verdict for result in results for verdict in _top(result)]
 
 
 def warnings(summary: Summary) -> list[str]:
@@ -69,18 +71,18 @@ def named(name: str, method: MethodSummary) -> str:
     return gettext("{name} (control)", name=name) if method.control else name
 
 
-def direction(part: MetricResult) -> str:
+def direction(result: MetricResult) -> str:
     """Which way the metric points."""
-    return gettext("higher is better") if part.higher_is_better else gettext("lower is better")
+    return gettext("higher is better") if result.higher_is_better else gettext("lower is better")
 
 
-def _rows(parts: Sequence[MetricResult]) -> dict[str, list[tuple[MetricResult, MethodSummary]]]:
-    """Row → the parts that have a score of it, with it."""
-    rows: dict[str, list[tuple[MetricResult, MethodSummary]]] = {}
-    for part in parts:
-        for method in ranked(part.analysis):
-            rows.setdefault(method.name, []).append((part, method))
-    return rows
+def _by_method(results: Sequence[MetricResult]) -> dict[str, list[tuple[MetricResult, MethodSummary]]]:
+    """Method → the metric results that have a score of it, with it."""
+    by_method: dict[str, list[tuple[MetricResult, MethodSummary]]] = {}
+    for result in results:
+        for method in ranked(result.analysis):
+            by_method.setdefault(method.name, []).append((result, method))
+    return by_method
 
 
 def _pattern(pattern: Sequence[tuple[Outcome, Sequence[str]]], metrics: int) -> str:
@@ -100,14 +102,14 @@ def _tone(pattern: Sequence[tuple[Outcome, Sequence[str]]]) -> Tone:
     return "bad" if Outcome.WORSE in outcomes or outcomes == {Outcome.UNCLEAR} else ""
 
 
-def _controls(part: MetricResult) -> Iterator[Finding]:
+def _controls(result: MetricResult) -> Iterator[Finding]:
     """Whether any method is better than the best control that beats random maps."""
-    rows = ranked(part.analysis)
-    best = next((one for one in rows if one.control and one.verdict.outcome is Outcome.BETTER), None)
+    methods = ranked(result.analysis)
+    best = next((one for one in methods if one.control and one.verdict.outcome is Outcome.BETTER), None)
     if best is None:
         return
-    better = [one for one in rows if not one.control and _apart(part, one, best) and _ahead(one, best)]
-    names = {"metric": part.metric, "control": best.name}
+    better = [one for one in methods if not one.control and _apart(result, one, best) and _ahead(one, best)]
+    names = {"metric": result.metric, "control": best.name}
     if better:
         lead = gettext("By {metric}, the control {control} beats random maps, too. Better than it", **names)
         yield Finding("warn", lead, tuple(one.name for one in better))
@@ -118,17 +120,17 @@ def _controls(part: MetricResult) -> Iterator[Finding]:
         yield Finding("bad", lead)
 
 
-def _top(part: MetricResult) -> Iterator[Finding]:
-    rows = ranked(part.analysis)
-    if not rows:
-        yield Finding("", gettext("By {metric} no method has a score on every image.", metric=part.metric))
+def _top(result: MetricResult) -> Iterator[Finding]:
+    methods = ranked(result.analysis)
+    if not methods:
+        yield Finding("", gettext("By {metric} no method has a score on every image.", metric=result.metric))
         return
-    best, *others = rows
-    like = [named(one.name, one) for one in others if not _apart(part, best, one)]
+    best, *others = methods
+    like = [named(one.name, one) for one in others if not _apart(result, best, one)]
     lead = gettext(
         "Best by {metric} ({direction}): {name}, mean rank {rank}",
-        metric=part.metric,
-        direction=direction(part),
+        metric=result.metric,
+        direction=direction(result),
         name=named(best.name, best),
         rank=decimals(2)(best.mean_rank),
     )
@@ -140,10 +142,10 @@ def _top(part: MetricResult) -> Iterator[Finding]:
         yield Finding("", gettext("{best}; told apart from every other method.", best=lead))
 
 
-def _apart(part: MetricResult, one: MethodSummary, other: MethodSummary) -> bool:
-    """Whether the test of all pairs tells two rows apart."""
+def _apart(result: MetricResult, one: MethodSummary, other: MethodSummary) -> bool:
+    """Whether the test of all pairs tells two methods apart."""
     names = {one.name, other.name}
-    pair = next((p for p in part.analysis.pairs if {p.first, p.second} == names), None)
+    pair = next((p for p in result.analysis.pairs if {p.first, p.second} == names), None)
     return pair is not None and bool(pair.distinguishable)
 
 
@@ -167,16 +169,16 @@ def _warnings(summary: Summary) -> Iterator[str]:
                 protocol=protocol,
                 kept=one.kept,
             )
-    for part in summary.parts:
-        names = {"metric": part.metric, "protocol": part.protocol}
-        if part.saturated_images:
+    for result in summary.parts:
+        names = {"metric": result.metric, "protocol": result.protocol}
+        if result.saturated_images:
             yield ngettext(
                 "{n} image of {total} is saturated for every method under {protocol} by {metric} and ranks "
                 "nothing.",
                 "{n} images of {total} are saturated for every method under {protocol} by {metric} and rank "
                 "nothing.",
-                part.saturated_images,
-                total=part.analysis.images,
+                result.saturated_images,
+                total=result.analysis.images,
                 **names,
             )
     for name, ties in _tied(summary).items():
@@ -186,18 +188,18 @@ def _warnings(summary: Summary) -> Iterator[str]:
             method=name,
             share=share(ties),
         )
-    for part in summary.parts:
-        if part.analysis.left_out:
+    for result in summary.parts:
+        if result.analysis.left_out:
             yield gettext(
                 "Without any score by {metric} under {protocol}: {methods}.",
-                metric=part.metric,
-                protocol=part.protocol,
-                methods=listed(list(part.analysis.left_out)),
+                metric=result.metric,
+                protocol=result.protocol,
+                methods=listed(list(result.analysis.left_out)),
             )
     noted: dict[tuple[str, str], list[str]] = {}
-    for part in summary.parts:
-        for note in notes_of(part.analysis):
-            noted.setdefault((note, part.protocol), []).append(part.metric)
+    for result in summary.parts:
+        for note in notes_of(result.analysis):
+            noted.setdefault((note, result.protocol), []).append(result.metric)
     for (note, protocol), metrics in noted.items():
         yield gettext(
             "{metrics} under {protocol}: {note}", metrics=listed(metrics), protocol=protocol, note=note
@@ -211,13 +213,13 @@ def _warnings(summary: Summary) -> Iterator[str]:
 
 
 def _tied(summary: Summary) -> dict[str, float]:
-    """Row → share of tied patches, where it is large; pixels drawn from a patch map tie by nature."""
+    """Method → share of tied patches, where it is large; pixels drawn from a patch map tie by nature."""
     pixels = {one["name"] for one in summary.protocols if one["unit"] == "pixel"}
     found: dict[str, float] = {}
-    for part in summary.parts:
-        if part.protocol in pixels:
+    for result in summary.parts:
+        if result.protocol in pixels:
             continue
-        for name, ties in part.ties.items():
+        for name, ties in result.ties.items():
             if ties >= MANY_TIES:
                 found.setdefault(name, ties)
     return found

@@ -55,13 +55,13 @@ def file_slug(label: str) -> str:
     Letters and digits of any script, `-`, `_` and inner dots stay; a name that had to change gets a
     short hash, so that distinct names stay distinct. Never empty, at most 80 bytes.
     """
-    kept = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
-    if kept == label and len(label.encode()) <= LONGEST_SLUG and label and not _ambiguous(label):
+    slug = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
+    if slug == label and len(label.encode()) <= LONGEST_SLUG and label and not _ambiguous(label):
         return label
-    if RESERVED.fullmatch(kept):
-        kept = kept.replace(".", "-")  # a device name stays one whatever follows its dot
+    if RESERVED.fullmatch(slug):
+        slug = slug.replace(".", "-")  # a device name stays one whatever follows its dot
     digest = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    room = kept.encode("utf-8", "ignore")[: LONGEST_SLUG - 9].decode("utf-8", "ignore").rstrip("-.")
+    room = slug.encode("utf-8", "ignore")[: LONGEST_SLUG - 9].decode("utf-8", "ignore").rstrip("-.")
     return f"{room or 'class'}-{digest}"
 
 

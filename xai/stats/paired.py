@@ -50,9 +50,9 @@ def compare_paired(
     if blocks.values.shape[1] < 2 or not blocks.images:
         raise UsageError("No image has a score in both series.")
     # the difference is averaged as such, so that rounding cannot make equal scores differ
-    kept = np.isfinite(a) & np.isfinite(b)
+    both = np.isfinite(a) & np.isfinite(b)
     difference = Blocks.of(
-        (a - b)[kept][:, None], None if groups is None else list(_only(groups, kept)), weights
+        (a - b)[both][:, None], None if groups is None else list(_only(groups, both)), weights
     )
     values = difference.values
     rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
@@ -70,7 +70,7 @@ def compare_paired(
         unit=blocks.unit,
         alpha=alpha,
         smallest_p=smallest_p(len(values)),
-        identical=bool((a[kept] == b[kept]).all()),
+        identical=bool((a[both] == b[both]).all()),
     )
     first, second = blocks.mean().tolist()
     return Comparison(
@@ -99,5 +99,5 @@ def adjust(comparisons: Sequence[Comparison], *, alpha: float = 0.05) -> list[Co
     ]
 
 
-def _only(groups: Sequence[str], kept: np.ndarray) -> list[str]:
-    return [group for group, keep in zip(groups, kept, strict=True) if keep]
+def _only(groups: Sequence[str], chosen: np.ndarray) -> list[str]:
+    return [group for group, keep in zip(groups, chosen, strict=True) if keep]

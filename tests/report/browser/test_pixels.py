@@ -23,7 +23,7 @@ def page_of(*explanations):
     return explanation_page(
         [image_of(one) for one in explanations],
         labels=["real", "fake"],
-        row=PageMethod(name=METHOD, method=METHOD),
+        method=PageMethod(name=METHOD, method=METHOD),
         title="Pixels",
         model={},
         provenance={"version": xai.__version__},

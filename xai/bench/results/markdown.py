@@ -47,7 +47,7 @@ def _blocks(summary: Summary) -> list[str]:
         (one for protocol in findings.protocols for one in protocol.rankings), key=lambda one: one.place
     )
     kinds = [block for one in sections for block in _kinds(one)]
-    agreement = [findings.answers, *[one.table for one in (*findings.stability, *findings.agreement)]]
+    agreement = [findings.outputs, *[one.table for one in (*findings.stability, *findings.agreement)]]
     notes = dict.fromkeys(note for result in summary.parts for note in notes_of(result.analysis))
     return [
         f"# {summary.name}",

@@ -19,7 +19,7 @@ from xai.core.language import gettext
 from xai.metrics import METRICS
 from xai.metrics.maps import apply_sign
 from xai.perturb import rank_units
-from xai.report.caveats import answer, blind, no_better, zero_map
+from xai.report.caveats import blind, no_better, on_prediction, zero_map
 from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
 from xai.report.text import percent
@@ -246,9 +246,9 @@ def _caveats(
     snapshot, target = run_image.snapshot, str(image.target)
     if snapshot is not None:
         probabilities = _probabilities(snapshot, run)
-        yield from answer(probabilities, image.predicted, image.label, run.problem_type)
+        yield from on_prediction(probabilities, image.predicted, image.label, run.problem_type)
     elif not run.problem_type.independent:  # of whose other labels nothing was kept
-        yield from answer(image.probabilities, image.predicted, image.label)
+        yield from on_prediction(image.probabilities, image.predicted, image.label)
     yield from _unshaken(records, run)
     yield from _flat(records, run)
     yield from _blank(run_image, target, run)

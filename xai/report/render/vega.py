@@ -148,9 +148,9 @@ def _(chart: CurveChart) -> Spec:
     dash = _nominal("row", {curve.label: curve.dash or (1, 0) for curve in chart.curves})
     dots = max(len(curve.points) for curve in chart.curves) <= DOTTED
     near = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
-    shown = [{"param": "near", "empty": False, "value": 1}, _hidden(0)]
+    condition = [{"param": "near", "empty": False, "value": 1}, _hidden(0)]
     points = along | at | {"fill": colour, "tooltip": tips}
-    points["opacity"] = {"condition": shown, "value": 0.9 if dots else 0}
+    points["opacity"] = {"condition": condition, "value": 0.9 if dots else 0}
     lines = along | at | {"stroke": colour, "strokeDash": dash, "opacity": _dimmed(1, 0.12)}
     layers = [
         _layer("area", along | ends | {"fill": colour, "opacity": _dimmed(0.13, 0.02)}, clip=True),
