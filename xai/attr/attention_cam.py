@@ -84,11 +84,11 @@ class AttentionGuidedCAM(_AttentionCAM):
     def _layer(self, record: RecordedPass, layer: int, clamp: bool = False) -> LayerMaps:
         call, gradients = record.calls[layer], record.gradients[layer]
 
-        def part(rows: list[int]) -> Tensor:
-            slope = gradient_rows(call, gradients, rows)
-            return score_rows(call, rows).sigmoid() * (slope.clamp_min_(0) if clamp else slope)
+        def relevance(queries: list[int]) -> Tensor:
+            slope = gradient_rows(call, gradients, queries)
+            return score_rows(call, queries).sigmoid() * (slope.clamp_min_(0) if clamp else slope)
 
-        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), relevance)
 
 
 @register
@@ -135,10 +135,10 @@ class GradECLIP(_AttentionCAM):
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         call, gradients = record.calls[layer], record.gradients[layer]
 
-        def part(rows: list[int]) -> Tensor:
-            return likeness(call, rows, record.probe.grid) * gradient_rows(call, gradients, rows)
+        def relevance(queries: list[int]) -> Tensor:
+            return likeness(call, queries, record.probe.grid) * gradient_rows(call, gradients, queries)
 
-        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(gradients), relevance)
 
 
 @register
@@ -183,16 +183,16 @@ class DAAM(_AttentionCAM):
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
         call, weights = record.calls[layer], record.gradients[layer].clamp_min(0)
 
-        def part(rows: list[int]) -> Tensor:
-            return attention_rows(call, rows) * gradient_rows(call, weights, rows)
+        def relevance(queries: list[int]) -> Tensor:
+            return attention_rows(call, queries) * gradient_rows(call, weights, queries)
 
-        return mean_of_rows(call, record.probe.rows_of(layer), len(weights), part)
+        return mean_of_rows(call, record.probe.rows_of(layer), len(weights), relevance)
 
 
-def likeness(call: AttentionCall, rows: list[int], grid: PatchGrid) -> Float[Tensor, "b 1 r m"]:
+def likeness(call: AttentionCall, queries: list[int], grid: PatchGrid) -> Float[Tensor, "b 1 r m"]:
     """`cos(q_i, k_j)` over all heads together, scaled to 0 … 1 over the patches of each row."""
     groups = call.query.shape[1] // call.key.shape[1]
-    query, key = call.query[:, :, rows], call.key.repeat_interleave(groups, dim=1)
+    query, key = call.query[:, :, queries], call.key.repeat_interleave(groups, dim=1)
     query, key = (x if x.dtype == torch.float64 else x.float() for x in (query, key))
     length = query.square().sum((1, 3)).sqrt()[..., None] * key.square().sum((1, 3)).sqrt()[:, None]
     product = (query @ key.transpose(-2, -1)).sum(1)

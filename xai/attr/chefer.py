@@ -43,9 +43,9 @@ class Chefer(RecordedAttribution):
     def _tokens(self, record: RecordedPass) -> TokenMaps:
         calls = [record.calls[i] for i in range(record.probe.layers)]
 
-        def weighted(layer: int, rows: list[int]) -> Tensor:
-            product = attention_rows(calls[layer], rows)
-            product = product * gradient_rows(calls[layer], record.gradients[layer], rows)
+        def weighted(layer: int, queries: list[int]) -> Tensor:
+            product = attention_rows(calls[layer], queries)
+            product = product * gradient_rows(calls[layer], record.gradients[layer], queries)
             return product.clamp_min_(0).mean(2)
 
         return roll_out(record.probe, calls, record.targets, weighted)
@@ -65,13 +65,13 @@ def roll_out(probe: Probe, calls: Sequence[AttentionCall], targets: int, weighte
     tokens = accurate(query).new_zeros(targets, len(query), probe.grid.tokens)
     read: Rows = list(probe.rows)
 
-    def step(row: Tensor, layer: int, rows: Rows) -> Tensor:
-        parts = [
-            (row[..., None, chunk].to(part.dtype) @ part)[..., 0, :]
-            for chunk in row_chunks(calls[layer], rows, copies=targets)
-            for part in [weighted(layer, chunk)]
+    def step(read_out: Tensor, layer: int, chosen: Rows) -> Tensor:
+        products = [
+            (read_out[..., None, chunk].to(product.dtype) @ product)[..., 0, :]
+            for chunk in row_chunks(calls[layer], chosen, copies=targets)
+            for product in [weighted(layer, chunk)]
         ]
-        return torch.stack(parts).sum(0)
+        return torch.stack(products).sum(0)
 
     if probe.pooling:  # its queries are no image tokens, so no residual passes it
         top = layers.pop()

@@ -156,12 +156,12 @@ def output_gradients(
 
 
 def mean_of_rows(
-    call: AttentionCall, rows: Rows, targets: int, part: Callable[[list[int]], Tensor]
+    call: AttentionCall, rows: Rows, targets: int, relevance: Callable[[list[int]], Tensor]
 ) -> Float[Tensor, "targets b heads tokens"]:
-    """Mean over `rows` of what `part` gives for some of them, (targets, B, H, R, M); in chunks."""
+    """Mean over `rows` of what `relevance` gives for some of them, (targets, B, H, R, M); in chunks."""
     total, count = None, 0
     for chunk in row_chunks(call, rows, copies=targets):
-        values = part(chunk)
+        values = relevance(chunk)
         total = values.sum(-2) if total is None else total + values.sum(-2)
         count += len(chunk)
     assert total is not None  # noqa: S101 - a probe has at least one row

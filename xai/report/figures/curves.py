@@ -52,11 +52,11 @@ def curve_chart(
     heights = {name: _height(band) for name, band in known.items()}
     spread = [median(_widths(band) or [0.0]) for band in known.values()]
     write = number_format(list(heights.values()), spread)
-    rows, styles = named_rows(known, controls), _styles(known, controls)
+    named, styles = named_rows(known, controls), _styles(known, controls)
     curves = [
         MeanCurve(
-            label=rows[name].label,
-            control=rows[name].control,
+            label=named[name].label,
+            control=named[name].control,
             points=_points(band),
             height=write(heights[name]),
             colour=styles[name][0],

@@ -37,11 +37,11 @@ def rank_chart(
     if not measured:
         raise nothing_to_draw(title)
     methods = [method for analysis in measured.values() for method in scored(analysis)]
-    rows = named_rows(dict.fromkeys(method.name for method in methods), controls_of(methods))
+    named = named_rows(dict.fromkeys(method.name for method in methods), controls_of(methods))
     cells = [
         cell
         for column, (metric, analysis) in enumerate(measured.items())
-        for cell in _column(analysis, printable(metric), column, rows)
+        for cell in _column(analysis, printable(metric), column, named)
     ]
     return MatrixChart(
         title=title,
@@ -51,7 +51,7 @@ def rank_chart(
             title=title,
         ),
         notes=(*_meaning(measured), *notes),
-        rows=tuple(rows.values()),
+        rows=tuple(named.values()),
         columns=tuple(
             (
                 printable(metric),
@@ -63,11 +63,13 @@ def rank_chart(
     )
 
 
-def _column(analysis: Analysis, metric: str, column: int, rows: Mapping[str, NamedRow]) -> list[MatrixCell]:
+def _column(
+    analysis: Analysis, metric: str, column: int, named_methods: Mapping[str, NamedRow]
+) -> list[MatrixCell]:
     methods = {method.name: method for method in scored(analysis)}
     write = number_format([m.mean for m in methods.values()], [m.high - m.low for m in methods.values()])
     cells = []
-    for row, (name, named) in enumerate(rows.items()):
+    for row, (name, named) in enumerate(named_methods.items()):
         details = ((gettext("method"), named.label), (gettext("metric"), metric))
         if name not in methods:
             text = gettext("no score")
