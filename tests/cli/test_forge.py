@@ -171,8 +171,8 @@ def test_the_benchmark_reads_what_is_written(tmp_path, xai_command, monkeypatch)
     assert len({row["image"] for row in rows if row["metric"] == "srg"}) == 8
     assert all(row["kind"] == Path(row["image"]).stem.rsplit("-", 1)[1] for row in rows)
     summary = Path("attention_results/forged/summary.md").read_text(encoding="utf-8")
-    heads = [line for line in summary.splitlines() if line.startswith("| method | ") and " images)" in line]
+    heads = [line for line in summary.splitlines() if line.startswith("| method | ") and "seam (" in line]
     assert heads == [
-        "| method | pristine (4 images) | seam (2 images) | upsampling (2 images) |",
-        "| method | seam (2 images) | upsampling (2 images) |",
+        "| method | pristine (n=4) | seam (n=2) | upsampling (n=2) |",
+        "| method | seam (n=2) | upsampling (n=2) |",
     ]
