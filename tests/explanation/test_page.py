@@ -150,7 +150,7 @@ def test_a_check_that_cannot_be_made_is_said(monkeypatch):
     assert image.caveats[-1] == "Removing patches could not be tried: Out of memory with one image on cpu."
 
 
-def test_provenance_card_and_model_facts():
+def test_provenance_card_and_model_description():
     page = built(Explainer(classifier(), "smoothgrad", "fake", seed=3, nt_samples=2), count=1, total=4)
     assert page.shown == (1, 4)
     assert page.rows[0].options["nt_samples"] == 2
