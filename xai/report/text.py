@@ -36,7 +36,11 @@ FALLBACKS = (
 )
 POINTS = 72.0  # per inch
 SPACING = 1.3  # of lines, in font sizes
-WORDS, PIECES = re.compile(r"[^ ]* |[^ ]+"), re.compile(r"[^_/-]*[_/-]|[^_/-]+")
+# a line may break around every Chinese or Japanese character, but not before closing punctuation
+WIDE = r"\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
+CLOSING = r"\u3001\u3002\uff09\uff0c\uff01\uff1a\uff1b\uff1f\u201d"
+WORDS = re.compile(rf"[{WIDE}][{CLOSING}]* ?|[^ {WIDE}]+ ?| ")
+PIECES = re.compile(r"[^_/-]*[_/-]|[^_/-]+")
 LARGE = 1e8  # numbers are written out below this
 LONGEST_SLUG = 80  # bytes of a slug: leaves room for the stem beside it
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names on Windows
