@@ -6,17 +6,17 @@ from itertools import combinations
 from math import isfinite
 
 from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
+from xai.report.figures.description import direction, image_count, scored
 from xai.report.payload import Page, PageMetric
-from xai.report.rankings import MetricSection, counted, ranking_of
+from xai.report.rankings import MetricSection, ranking_of
 from xai.report.sentences import (
     Finding,
     against_controls,
     against_random,
     at_the_top,
-    direction,
     warnings,
 )
-from xai.report.tables import SIGNS, TONES, Cell, Column, Table, decimals, line, numeric, ranked, table
+from xai.report.tables import SIGNS, TONES, Cell, Column, Table, decimals, line, numeric, table
 from xai.report.text import number
 from xai.stats import Agreement, MethodSummary, MetricResult, Outcome, Summary, phrase, short
 
@@ -153,14 +153,14 @@ def _protocols(summary: Summary, metrics: Sequence[PageMetric]) -> Iterator[Prot
 
 
 def _about(results: Sequence[MetricResult]) -> str:
-    counts = list(dict.fromkeys(counted(result.analysis) for result in results))
+    counts = list(dict.fromkeys(image_count(result.analysis) for result in results))
     metrics = ngettext("{n} metric", "{n} metrics", len(results))
     images = counts[0] if len(counts) == 1 else gettext("each on its own images")
     counted_words = gettext("{metrics}, {images}", metrics=metrics, images=images)
     judged = [result for result in results if result.analysis.reference is not None]
     better: dict[str, list[bool]] = {}
     for result in judged:
-        for one in ranked(result.analysis):
+        for one in scored(result.analysis):
             if not one.control:
                 better.setdefault(one.name, []).append(one.verdict.outcome is Outcome.BETTER)
     if not better:
@@ -178,11 +178,11 @@ def _about(results: Sequence[MetricResult]) -> str:
 
 def _verdicts(results: Sequence[MetricResult], protocol: str) -> Table | None:
     judged = [
-        result for result in results if result.analysis.reference is not None and ranked(result.analysis)
+        result for result in results if result.analysis.reference is not None and scored(result.analysis)
     ]
     if not judged:
         return None
-    by_method = [{one.name: one for one in ranked(result.analysis)} for result in judged]
+    by_method = [{one.name: one for one in scored(result.analysis)} for result in judged]
     methods = {name: one for scores in by_method for name, one in scores.items()}
     reference = {result.analysis.reference for result in judged}
     lines = [
@@ -190,7 +190,10 @@ def _verdicts(results: Sequence[MetricResult], protocol: str) -> Table | None:
         for name, one in methods.items()
         if name not in reference
     ]
-    columns = [gettext("method"), *[Column(p.metric, number=False, note=direction(p)) for p in judged]]
+    columns = [
+        gettext("method"),
+        *[Column(p.metric, number=False, note=direction(p.higher_is_better)) for p in judged],
+    ]
     caption = gettext(
         "Compared with random maps under {protocol}, p by Holm over the methods", protocol=protocol
     )

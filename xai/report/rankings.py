@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 from xai.core.language import gettext, ngettext, pgettext
+from xai.report.figures.description import direction, image_count, scored
 from xai.report.payload import PageMetric
-from xai.report.sentences import direction, named
+from xai.report.sentences import named
 from xai.report.tables import (
     NAMES,
     TONES,
@@ -17,7 +18,6 @@ from xai.report.tables import (
     decimals,
     line,
     numeric,
-    ranked,
     share,
     table,
 )
@@ -81,19 +81,8 @@ def writer(methods: Sequence[MethodSummary]) -> Callable[[float], str]:
     return number_format([m.mean for m in methods if isfinite(m.mean)], [m.high - m.low for m in methods])
 
 
-def counted(analysis: Analysis) -> str:
-    """Images, groups, exclusions."""
-    images = ngettext("{n} image", "{n} images", analysis.images)
-    if analysis.unit == "group":
-        groups = ngettext("{n} group", "{n} groups", analysis.blocks)
-        images = gettext("{images} in {groups}", images=images, groups=groups)
-    if analysis.excluded:
-        images = gettext("{images} ({n} excluded)", images=images, n=analysis.excluded)
-    return images
-
-
 def _headline(result: MetricResult) -> str:
-    methods = ranked(result.analysis)
+    methods = scored(result.analysis)
     if not methods:
         return gettext("no method has a score on every image")
     best = gettext("best: {name}", name=named(methods[0].name, methods[0]))
@@ -111,11 +100,11 @@ def _headline(result: MetricResult) -> str:
 
 
 def _about(result: MetricResult) -> str:
-    way = direction(result)
+    way = direction(result.higher_is_better)
     return gettext(
         "{direction}. {images}. Protocol hash {hash}.",
         direction=way[0].upper() + way[1:],
-        images=counted(result.analysis),
+        images=image_count(result.analysis),
         hash=result.protocol_hash,
     )
 
@@ -157,7 +146,7 @@ def _table(result: MetricResult) -> Table:
                 note=gettext("Those of the greedy order alone."),
             )
         )
-    methods = ranked(result.analysis)
+    methods = scored(result.analysis)
     write = writer(methods)
     lines = [_line(result, one, write) for one in methods]
     if greedy:
@@ -249,12 +238,12 @@ def _remarks(result: MetricResult) -> list[str]:
 
 
 def _strata(result: MetricResult) -> Table | None:
-    return _split(result, result.strata, gettext("by true class"), ranked(result.analysis))
+    return _split(result, result.strata, gettext("by true class"), scored(result.analysis))
 
 
 def _kinds(result: MetricResult) -> Table | None:
     """The controls, and the methods that lead over all images."""
-    methods = ranked(result.analysis)
+    methods = scored(result.analysis)
     first = [one.name for one in methods if not one.control][:LEADING]
     leading = [one for one in methods if one.control or one.name in first]
     return _split(result, result.kinds, gettext("by kind of manipulation"), leading)
@@ -272,7 +261,7 @@ def _split(
         return None
     by_name = [{method.name: method for method in one.methods} for one in found.values()]
     writers = [writer(one.methods) for one in found.values()]
-    heads = [Column(f"{name} (n={one.images})", note=counted(one)) for name, one in found.items()]
+    heads = [Column(f"{name} (n={one.images})", note=image_count(one)) for name, one in found.items()]
     lines = []
     for method in methods:
         found_here = zip([one.get(method.name) for one in by_name], writers, strict=True)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext
-from xai.report.tables import Tone, decimals, ranked, share
+from xai.report.figures.description import direction, scored
+from xai.report.tables import Tone, decimals, share
 from xai.stats import MethodSummary, MetricResult, Outcome, Summary, mask_warning
 from xai.stats.words import notes_of
 
@@ -38,7 +39,7 @@ class Finding:
 def against_random(results: Sequence[MetricResult]) -> list[Finding]:
     """Which methods beat random maps by which metrics of one protocol, those of one pattern together."""
     judged = [
-        result for result in results if result.analysis.reference is not None and ranked(result.analysis)
+        result for result in results if result.analysis.reference is not None and scored(result.analysis)
     ]
     patterns: dict[tuple[tuple[Outcome, tuple[str, ...]], ...], list[str]] = {}
     for name, one in _by_method(judged).items():
@@ -71,16 +72,11 @@ def named(name: str, method: MethodSummary) -> str:
     return gettext("{name} (control)", name=name) if method.control else name
 
 
-def direction(result: MetricResult) -> str:
-    """Which way the metric points."""
-    return gettext("higher is better") if result.higher_is_better else gettext("lower is better")
-
-
 def _by_method(results: Sequence[MetricResult]) -> dict[str, list[tuple[MetricResult, MethodSummary]]]:
     """Method → the metric results that have a score of it, with it."""
     by_method: dict[str, list[tuple[MetricResult, MethodSummary]]] = {}
     for result in results:
-        for method in ranked(result.analysis):
+        for method in scored(result.analysis):
             by_method.setdefault(method.name, []).append((result, method))
     return by_method
 
@@ -104,7 +100,7 @@ def _tone(pattern: Sequence[tuple[Outcome, Sequence[str]]]) -> Tone:
 
 def _controls(result: MetricResult) -> Iterator[Finding]:
     """Whether any method is better than the best control that beats random maps."""
-    methods = ranked(result.analysis)
+    methods = scored(result.analysis)
     best = next((one for one in methods if one.control and one.verdict.outcome is Outcome.BETTER), None)
     if best is None:
         return
@@ -121,7 +117,7 @@ def _controls(result: MetricResult) -> Iterator[Finding]:
 
 
 def _top(result: MetricResult) -> Iterator[Finding]:
-    methods = ranked(result.analysis)
+    methods = scored(result.analysis)
     if not methods:
         yield Finding("", gettext("By {metric} no method has a score on every image.", metric=result.metric))
         return
@@ -130,7 +126,7 @@ def _top(result: MetricResult) -> Iterator[Finding]:
     lead = gettext(
         "Best by {metric} ({direction}): {name}, mean rank {rank}",
         metric=result.metric,
-        direction=direction(result),
+        direction=direction(result.higher_is_better),
         name=named(best.name, best),
         rank=decimals(2)(best.mean_rank),
     )

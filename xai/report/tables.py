@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Literal
 
 from xai.core.language import gettext, gettext_noop
-from xai.stats import Analysis, MethodSummary, Outcome
+from xai.stats import Outcome
 
 Tone = Literal["", "plain", "good", "warn", "bad"]
 
@@ -121,8 +121,3 @@ SIGNS = {
     Outcome.NOT_COMPARED: "",
 }
 TONES: dict[Outcome, Tone] = {Outcome.BETTER: "good", Outcome.WORSE: "bad", Outcome.SATURATED: "warn"}
-
-
-def ranked(analysis: Analysis) -> list[MethodSummary]:
-    """Methods that have a mean, best mean rank first."""
-    return [one for one in analysis.ranked if isfinite(one.mean)]
