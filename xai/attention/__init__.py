@@ -2,7 +2,7 @@
 
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
-from xai.attention.intervene import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
+from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
 from xai.attention.probe import Probe, TokenLayout, check_grid, find_layout, grid_of, prefix_tokens, probe
 from xai.attention.record import (
     AttentionCall,

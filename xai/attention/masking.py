@@ -1,4 +1,4 @@
-"""Change attention while the model runs: hide patches, drop them for good, scale a layer."""
+"""Mask attention while the model runs: hide patches, drop them for good, scale a layer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
