@@ -44,7 +44,7 @@ class AttentionAttribution(PatchAttribution):
         forwards=80,
         backwards=80,
         reference="Hao et al. 2021, arXiv 2004.11207",
-        summary="Integrated gradients of attention, each layer's on its own, in the row that is read.",
+        summary="Integrated gradients of attention, each layer's on its own, of the query that is read.",
     )
 
     def __init__(
@@ -69,7 +69,7 @@ class AttentionAttribution(PatchAttribution):
     def _layer(
         self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...], layer: int
     ) -> Float[Tensor, "targets b h tokens"]:
-        """Attr of one layer's heads in the row that is read."""
+        """Attr of one layer's heads of the query that is read."""
         dtype = torch.promote_types(pixels.dtype, torch.float32)
         alphas = torch.arange(1, self.n_steps + 1, dtype=dtype, device=pixels.device) / self.n_steps
         images, total = len(pixels), []

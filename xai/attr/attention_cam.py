@@ -42,7 +42,7 @@ class _AttentionCAM(RecordedAttribution):
 
     @abstractmethod
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:
-        """One layer's map of each head in the row that is read, with its sign."""
+        """One layer's map of each head of the query that is read, with its sign."""
 
 
 @register

@@ -21,7 +21,7 @@ from xai.core.options import check_option
 
 @register
 class GradientWeightedAttention(RecordedAttribution):
-    """Attention times its gradient, `A ⊙ ∂y/∂A`, in the row that the classifier reads.
+    """Attention times its gradient, `A ⊙ ∂y/∂A`, of the query that the classifier reads.
 
     Per chosen layer l and head h the relevance of patch j is `A_lh[r, j] · ∂y/∂A_lh[r, j]`, where r is
     the class token's row, or the mean over the patch rows of a model that mean-pools, or the row of an
@@ -62,7 +62,7 @@ class GradientWeightedAttention(RecordedAttribution):
         forwards=1,
         backwards=1,
         reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5, without rollout",
-        summary="Attention times its gradient in the row that the classifier reads.",
+        summary="Attention times its gradient of the query that the classifier reads.",
         layers=True,
     )
 
