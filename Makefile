@@ -62,6 +62,14 @@ test-interop: .venv-interop/.installed
 bench: install  ## cost of each attribution against one inference forward
 	$(BIN)/python benchmarks/attribution_cost.py
 
+# the build that benchmarks of speed compare with, as it was; reports/speed/
+BASE := f14a8ae
+.venv-base/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-base
+	git archive --prefix=source/ $(BASE) | tar -x -C .venv-base
+	.venv-base/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.venv-base/source[bench]'
+	touch $@
+
 # OPTIONS=--missing goes on after an interruption; OPTIONS=--quick shows in a minute or two that it works
 peers: .venv-peers/.installed  ## ours beside captum, grad-cam, LeGrad, torchcam and Quantus: reports/peers/
 	.venv-peers/bin/python benchmarks/peers/attribution.py $(OPTIONS)
