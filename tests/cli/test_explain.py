@@ -32,8 +32,8 @@ def test_a_folder_of_30_mixed_images_with_3_broken_ones(tmp_path, xai_command, d
     assert sorted(one["image"] for one in content["failures"]) == sorted(
         str(path.relative_to(tmp_path)) for path in broken
     )
-    assert len(list((tmp_path / "attention_results").glob("*_explanation.json"))) == 27
-    assert len(list((tmp_path / "attention_results").glob("*_comparison.png"))) == 27
+    assert len(list((tmp_path / "attention_results").glob("*/*_explanation.json"))) == 27
+    assert len(list((tmp_path / "attention_results").glob("*/*_comparison.png"))) == 27
     said = run.stderr.splitlines()
     assert [line.split(":")[0] for line in said[:3]] == ["Failed"] * 3
     assert said[3] == "27 of 30 images explained, 3 failed. Results: attention_results/"
@@ -207,6 +207,7 @@ def test_an_all_zero_map_is_said(tmp_path, xai_command, detector):
         (["--device", "abacus"], "abacus"),
         (["--prompts", "a face"], "reads no prompts"),
         (["--batch-size", "0"], "--batch-size"),
+        (["--pictures", "comparisons"], "Did you mean 'comparison'?"),
     ],
 )
 def test_a_wrong_option_is_one_message_and_2(tmp_path, xai_command, detector, options, message):

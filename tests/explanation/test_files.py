@@ -131,7 +131,7 @@ def test_panels_go_by_the_stem_unless_there_is_one_image(tmp_path):
     (other,) = explain(Sample("y", photo(1)), classifier(), target="fake")
 
     def write(what, alone):
-        write_explanation(what, tmp_path, 0, {"layer_comparison": Figure()}, alone)
+        write_explanation(what, tmp_path, 0, {"layer_comparison": Figure}, alone=alone)
         return [name for name in names(tmp_path) if "layer" in name]
 
     assert write(explanation, False) == ["x_layer_comparison.png"]

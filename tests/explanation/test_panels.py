@@ -6,7 +6,7 @@ from tiny_detector import classifier, photo
 
 from xai.core import Sample, UsageError
 from xai.explanation import Explainer, explain_each
-from xai.explanation.explain import draw_panels, fused_by_layers
+from xai.explanation.explain import fused_by_layers, panels_of
 
 SAMPLE = Sample("x", photo())
 
@@ -42,10 +42,10 @@ def test_panels_show_the_predicted_class_or_what_was_explained(monkeypatch):
     monkeypatch.setattr(xai.report, "draw_heads", lambda what, maps, titles, name: drawn.append(name))
     explainer = Explainer(classifier())
     (explanation,) = explainer.explain([SAMPLE])
-    draw_panels(explainer, explanation, heads=True)
+    panels_of(explainer, explanation, heads=True)["head_comparison"]()
     contrast = Explainer(explainer.classifier, target="fake-real")
     (of_contrast,) = contrast.explain([SAMPLE])
-    draw_panels(contrast, of_contrast, heads=True)
+    panels_of(contrast, of_contrast, heads=True)["head_comparison"]()
     assert drawn == [explanation.predicted, "fake-real"]
 
 

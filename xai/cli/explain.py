@@ -56,6 +56,22 @@ def explain(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
+    pictures: Annotated[
+        str,
+        typer.Option(
+            "--pictures",
+            help="all; comparison: the classes compared alone; none: maps and record only.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = "all",
+    folders: Annotated[
+        bool | None,
+        typer.Option(
+            "--folders/--no-folders",
+            help="A folder for each image's files; default from 21 images on.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = None,
     layers_panel: Annotated[
         bool,
         typer.Option("--layers-panel", help="Also one map per layer and preset.", rich_help_panel=opt.OUTPUT),
@@ -101,7 +117,14 @@ def explain(
     run = ExplainRun(total=len(sources), out=out, builder=builder)
     with run.collecting(), progress(len(sources), gettext("Explaining")) as step:
         for result in explain_each(
-            explainer, sources, out, crop, layers_panel=layers_panel, heads_panel=heads_panel
+            explainer,
+            sources,
+            out,
+            crop,
+            pictures=pictures,
+            folders=folders,
+            layers_panel=layers_panel,
+            heads_panel=heads_panel,
         ):
             run.add(result)
             step()

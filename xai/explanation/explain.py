@@ -1,7 +1,8 @@
 """The library call: images in, explanations (and files) out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from xai.attr import OPTIONS_METHOD, PatchAttribution
 from xai.attr.layers import LayerFusion, presets_of
 from xai.core import Explanation, Sample, UsageError
 from xai.core.language import current_language, language
+from xai.core.options import check_option
 from xai.data import read_boxes
+from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
-from xai.explanation.files import record_of, write_explanation
+from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Source, Wanted, gather, read_samples
 from xai.models import load
+
+MOST_TOGETHER = 20  # images whose files lie side by side where nothing else is said
 
 
 def explain(
@@ -32,6 +37,8 @@ def explain(
     boxes: str | Path | None = None,
     batch_size: int = 8,
     seed: int = 0,
+    pictures: str = "all",
+    folders: bool | None = None,
     failures: list[Failure] | None = None,
     lang: str | None = None,
     **options: Any,
@@ -39,7 +46,8 @@ def explain(
     """Explain images, one relevance map per class.
 
     Args:
-        images: Paths, folders, globs, PIL images or samples, one or several.
+        images: Paths, folders, globs, PIL images or samples, one or several. An iterable is read to its end
+            before the first image is explained: give paths rather than images where there are many.
         model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
         method: Registry name, see `xai.list_methods()`, a preset's name, a class of your own, or
             `"package.module:Class"`, which is imported. Default: gradient-weighted attention if options of
@@ -51,6 +59,10 @@ def explain(
         boxes: CSV file with one box per image, columns image,x,y,w,h.
         batch_size: Most images at once; halved when memory runs out.
         seed: Of methods that draw random numbers.
+        pictures: Which pictures are drawn: "all"; "comparison", the classes compared, or the one class that
+            there is; "none". Maps and records are written anyway.
+        folders: Whether each image's files lie in a folder of its own, `out/{image}`; None: from 21 on,
+            and where an image has them there from an earlier run.
         failures: Collects images that cannot be explained; without it the first one raises its error.
         lang: Language of what is written and of what a notebook shows, "en" or "zh"; None: the one of the
             surrounding `xai.language` block, which is English where there is none.
@@ -77,7 +89,8 @@ def explain(
     with language(lang):
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder = None if out is None else Path(out)
-        for result in explain_each(explainer, gather(images, folder), folder, boxes_for(box, boxes)):
+        sources, box_of = gather(images, folder), boxes_for(box, boxes)
+        for result in explain_each(explainer, sources, folder, box_of, pictures=pictures, folders=folders):
             if isinstance(result, Explained):
                 explanations.append(replace(result.explanation, lang=current_language()))
             elif failures is None:
@@ -101,10 +114,12 @@ def explain_each(
     out: Path | None = None,
     box_of: BoxOf | None = None,
     *,
+    pictures: str = "all",
+    folders: bool | None = None,
     layers_panel: bool = False,
     heads_panel: bool = False,
 ) -> Iterator[Explained | Failure]:
-    """Explain images one after the other and write each as soon as it is explained.
+    """Explain images one after the other; a thread writes them while the next batch is explained.
 
     What was yielded is on disk as a whole, whatever happens afterwards.
 
@@ -113,29 +128,50 @@ def explain_each(
         sources: As `gather` lists them.
         out: Folder for pictures, maps and JSON; None writes nothing.
         box_of: Says which crop of an image to explain.
+        pictures: Which are drawn: "all", "comparison" or "none".
+        folders: Whether each image's files lie in a folder of its own; None: see `explain`.
         layers_panel: Also draw one map per preset and layer (needs `out`).
         heads_panel: Also draw one map per head (needs `out`).
 
     Raises:
         OutputError: A file cannot be written.
         ModelError: The model cannot be explained.
-        UsageError: A panel of a method that has none.
+        UsageError: A panel of a method that has none, or unknown pictures.
     """
+    check_option("pictures", pictures, PICTURES)
     if layers_panel or heads_panel:
         require_fusion(explainer)
-    for result in explainer.explain(read_samples(sources, out, box_of)):
-        if isinstance(result, Failure):
-            yield result
-        elif out is None:
-            yield Explained(result, record_of(result, explainer.seed))
-        else:
+    many = len(sources) > MOST_TOGETHER
+    results = explainer.explain(read_samples(sources, out, box_of, folders=many or bool(folders)))
+    if out is None:
+        for result in results:
+            yield (
+                result
+                if isinstance(result, Failure)
+                else Explained(result, record_of(result, explainer.seed))
+            )
+        return
+    alone, folders = len(sources) == 1, many or None if folders is None else folders
+
+    def written(explanation: Explanation, panels: Panels) -> Explained:
+        record = write_explanation(
+            explanation, out, explainer.seed, panels, alone=alone, pictures=pictures, folders=folders
+        )
+        return Explained(explanation, record)
+
+    def jobs() -> Iterator[Callable[[], Explained] | Failure]:
+        for result in results:
+            if isinstance(result, Failure):
+                yield result
+                continue
             try:
-                panels = draw_panels(explainer, result, layers=layers_panel, heads=heads_panel)
+                panels = panels_of(explainer, result, layers=layers_panel, heads=heads_panel)
             except OutOfMemoryError as error:
                 yield Failure(name_of(result.sample), error)
-                continue
-            record = write_explanation(result, out, explainer.seed, panels, alone=len(sources) == 1)
-            yield Explained(result, record)
+            else:
+                yield partial(written, result, panels)
+
+    yield from in_background(jobs(), ahead=explainer.batch_size)
 
 
 def require_fusion(explainer: Explainer) -> LayerFusion:
@@ -152,13 +188,13 @@ def require_fusion(explainer: Explainer) -> LayerFusion:
     return explainer.method.fusion
 
 
-def draw_panels(
+def panels_of(
     explainer: Explainer, explanation: Explanation, *, layers: bool = False, heads: bool = False
-) -> dict[str, Figure]:
-    """Draw the panels that are asked for, of the predicted class if it was explained, else of the first map.
+) -> Panels:
+    """Ask the model for what the panels show: the predicted class if it was explained, else the first map.
 
     Returns:
-        `layer_comparison` and `head_comparison`, as far as they were asked for.
+        What draws `layer_comparison` and `head_comparison`, as far as they were asked for.
 
     Raises:
         OutOfMemoryError: All layers of one image do not fit into memory.
@@ -168,15 +204,15 @@ def draw_panels(
         return {}
     fusion, name = require_fusion(explainer), explanation.followed
     maps = explainer.layer_maps(explanation, name)
-    figures = {}
+    panels: dict[str, Callable[[], Figure]] = {}
     if layers:
         fused = {title: values.numpy() for title, values in fused_by_layers(maps, fusion).items()}
         by_layer = {title: replace(explanation, maps={name: values}) for title, values in fused.items()}
-        figures["layer_comparison"] = report.draw_layers(by_layer, name)
+        panels["layer_comparison"] = partial(report.draw_layers, by_layer, name)
     if heads:
         titles = [f"layer {index}" for index in range(len(maps))]
-        figures["head_comparison"] = report.draw_heads(explanation, maps.numpy(), titles, name)
-    return figures
+        panels["head_comparison"] = partial(report.draw_heads, explanation, maps.numpy(), titles, name)
+    return panels
 
 
 def fused_by_layers(maps: Tensor, fusion: LayerFusion) -> dict[str, Tensor]:

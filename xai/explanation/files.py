@@ -1,8 +1,9 @@
 """Results on disk: whole files only, each image's own, never another's."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,62 +20,105 @@ from xai.core.runtime import versions
 from xai.report import words
 
 SCHEMA = "xai.explanation/1"
+Panels = Mapping[str, Callable[[], Figure]]
+PICTURES = ("all", "comparison", "none")
+"""Which pictures of the classes are drawn."""
 
 
 def write_explanation(
     explanation: Explanation,
     out: Path,
     seed: int = 0,
-    panels: Mapping[str, Figure] | None = None,
+    panels: Panels | None = None,
+    *,
     alone: bool = False,
+    pictures: str = "all",
+    folders: bool | None = None,
 ) -> dict[str, Any]:
     """Write pictures, raw maps and, last of all, the record.
 
     `{stem}_{class}_attention.png` per map, `{stem}_comparison.png` of the first two,
     `{stem}_maps.safetensors` (one float32 tensor (rows, cols) per map), `{stem}_explanation.json`.
 
+    An image has its files in one place of `out`. What an earlier run wrote for it under the names of now is
+    replaced, and deleted where it would show other maps than those that are there: a picture that is not
+    drawn this time, and the files in the other place, if the image is written to another one than before.
+
     Args:
         explanation: Its sample's id is the stem.
         out: Folder, made if need be.
         seed: Of methods that draw random numbers, for the record.
-        panels: Further pictures by name, written as `{stem}_{name}.png`.
+        panels: What draws further pictures, by name; written as `{stem}_{name}.png`.
         alone: Write panels as `{name}.png`, without the stem, unless another image's panel stands there.
+        pictures: One of `PICTURES`: "comparison" draws the comparison alone, or the one map that there is;
+            "none" neither. Panels are drawn as they are given.
+        folders: Whether the files lie in `out/{stem}` rather than in `out`; None: where the image has them
+            from an earlier run, else in `out`.
 
     Returns:
-        What the JSON file holds.
+        What the JSON file holds; its `files` are relative to `out`.
 
     Raises:
         OutputError: A file cannot be written. Files written before it are whole.
     """
-    stem, names = explanation.sample.id, list(explanation.maps)
-    record_path = out / f"{stem}_explanation.json"
+    stem = explanation.sample.id
     content = record_of(explanation, seed)
-    with writing(out):
-        files = {}
-        for name in names:
-            files[f"attention of {name}"] = f"{stem}_{report.file_slug(name)}_attention.png"
-            report.save(report.draw_class(explanation, name), out / files[f"attention of {name}"])
-        if len(names) > 1:
-            files["comparison"] = f"{stem}_comparison.png"
-            comparison = report.draw_comparison(explanation, *report.compared(explanation))
-            report.save(comparison, out / files["comparison"])
-        for name, figure in (panels or {}).items():
-            plain = alone and (not (out / f"{name}.png").exists() or f"{name}.png" in _files_of(record_path))
+    record = f"{stem}_explanation.json"
+    folder = _is_of(out / stem / record, content) if folders is None else folders
+    here, there = (out / stem, out) if folder else (out, out / stem)
+    drawn = _pictures(explanation)
+    wanted = {"all": list(drawn), "comparison": list(drawn)[-1:], "none": []}[pictures]
+    files = {kind: drawn[kind][0] for kind in wanted}
+    with writing(here):
+        for kind, name in files.items():
+            report.save(drawn[kind][1](), here / name)
+        before = _files_of(here / record)
+        for name, draw in (panels or {}).items():
+            plain = alone and (not (here / f"{name}.png").exists() or f"{name}.png" in before)
             files[name] = f"{name}.png" if plain else f"{stem}_{name}.png"
-            report.save(figure, out / files[name])
+            report.save(draw(), here / files[name])
         files["maps"] = f"{stem}_maps.safetensors"
-        write_bytes(out / files["maps"], safetensors_bytes(dict(explanation.maps)))
-        files["record"] = record_path.name
-        write_json(record_path, content | {"files": files})
-    return content | {"files": files}
+        write_bytes(here / files["maps"], safetensors_bytes(dict(explanation.maps)))
+        files["record"] = record
+        current = {*files.values(), *(name for name, _ in drawn.values())}
+        _delete(here, (current & before) - set(files.values()))
+        content["files"] = {kind: f"{stem}/{name}" if folder else name for kind, name in files.items()}
+        write_json(here / record, content)
+        if _is_of(there / record, content):
+            _delete(there, current & _files_of(there / record))
+    return content
 
 
-def owner_of(out: Path) -> Callable[[str], Path | None]:
-    """Tell which image the files of a stem in `out` belong to."""
+def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Figure]]]:
+    """All pictures of an explanation: key in the record → file name, and what draws it; the summary last."""
+    stem = explanation.sample.id
+    drawn: dict[str, tuple[str, Callable[[], Figure]]] = {
+        f"attention of {name}": (
+            f"{stem}_{report.file_slug(name)}_attention.png",
+            partial(report.draw_class, explanation, name),
+        )
+        for name in explanation.maps
+    }
+    if len(drawn) > 1:
+        comparison = partial(report.draw_comparison, explanation, *report.compared(explanation))
+        drawn["comparison"] = f"{stem}_comparison.png", comparison
+    return drawn
+
+
+def owner_of(out: Path, folders: bool = False) -> Callable[[str], Path | None]:
+    """Tell which image the files of a stem in `out` belong to, side by side with others or in a folder.
+
+    Args:
+        out: Folder of the results.
+        folders: Whether the stem is to be the name of a folder; one that cannot be belongs to somebody else.
+    """
 
     def owner(stem: str) -> Path | None:
-        path = out / f"{stem}_explanation.json"
-        if not path.exists():
+        name = f"{stem}_explanation.json"
+        if folders and (_is_taken(stem) or (out / stem).is_file()):
+            return out / stem
+        path = next((path for path in (out / name, out / stem / name) if path.exists()), None)
+        if path is None:
             return None
         try:
             return Path(_read(path)["image"]["path"])
@@ -84,10 +128,29 @@ def owner_of(out: Path) -> Callable[[str], Path | None]:
     return owner
 
 
-def _files_of(record: Path) -> list[str]:
+def _is_taken(stem: str) -> bool:
+    """Whether a folder of this name is no place for one image's files, or the name of another file there."""
+    return stem in (".", "..") or stem.casefold().endswith((".html", ".json", ".png", ".safetensors"))
+
+
+def _is_of(record: Path, content: Mapping[str, Any]) -> bool:
+    """Whether a record is there and about the same image as the content of another."""
+    image = _read(record).get("image")
+    return isinstance(image, dict) and image.get("path", record) == content["image"]["path"]
+
+
+def _delete(folder: Path, names: Iterable[str]) -> None:
+    """Delete files, and the folder if nothing is left in it."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _files_of(record: Path) -> set[str]:
     """Names of the files written with a record, none if there is no record."""
-    files = _read(record).get("files") if record.exists() else None
-    return list(files.values()) if isinstance(files, dict) else []
+    files = _read(record).get("files")
+    return {str(name).rpartition("/")[2] for name in files.values()} if isinstance(files, dict) else set()
 
 
 def _read(record: Path) -> dict[str, Any]:

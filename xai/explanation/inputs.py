@@ -70,11 +70,17 @@ def _no_image(given: object) -> UsageError:
 
 
 def read_samples(
-    sources: Sequence[Path | Image.Image | Sample], out: Path | None, box_of: BoxOf | None = None
+    sources: Sequence[Path | Image.Image | Sample],
+    out: Path | None,
+    box_of: BoxOf | None = None,
+    folders: bool = False,
 ) -> Iterator[Sample | Failure]:
-    """Read one image after the other; each gets an id of its own, the stem of its files in `out`."""
+    """Read one image after the other; each gets an id of its own, the stem of its files in `out`.
+
+    With `folders` the id is also the name of a folder there.
+    """
     paths = [source for source in sources if isinstance(source, Path)]
-    stems = unique_stems(paths, owner_of(out)) if out else unique_stems(paths)
+    stems = unique_stems(paths, owner_of(out, folders)) if out else unique_stems(paths)
     for number, source in enumerate(sources, 1):
         try:
             yield _read(source, stems, number, box_of)
