@@ -205,7 +205,7 @@ def test_layer_numbers(tmp_path, changes, message):
     [
         ({"backbone.embeddings.patch_embedding.weight": torch.zeros(64, 3, 100_000, 1)}, "square patches"),
         ({"backbone.embeddings.patch_embedding.weight": torch.zeros(64, 1, 8, 8)}, "three colour channels"),
-        ({"backbone.encoder.layers.0.mlp.fc1.weight": torch.zeros(10**7, 1)}, "describes CLIPVisionModel"),
+        ({"backbone.encoder.layers.0.mlp.fc1.weight": torch.zeros(10**7, 1)}, "not fit a CLIPVisionModel"),
         ({"head.weight": torch.zeros(0, 64), "head.bias": torch.zeros(0)}, "no Linear layer"),
         ({"head.bias": torch.zeros(3)}, r"bias \(3,\)"),
         ({"head.bias": torch.tensor(0.0)}, r"bias \(\)"),

@@ -7,23 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State, open_checkpoint
 from xai.models.classifier import Classifier, LoadOptions, check_labels
+from xai.models.clip import build_clip_tower
 from xai.models.detector import Detector, DetectorConfig, build_head
-from xai.models.folder import read_config
 from xai.models.preprocessing import PUBLISHED, read_preprocessing_keys
-from xai.models.pretrained import (
-    TowerOptions,
-    build_vision_tower,
-    complete_from_hub,
-    from_hub,
-)
-from xai.models.prompts import build_prompt_variant
 from xai.models.state_dict import forms, unwrapped
 from xai.models.tensors import check_floating, some
+from xai.models.tower import TowerOptions
 
 _PEFT = "base_model.model."
 _TUNED = ".ln_tuning_layers."
@@ -129,8 +122,15 @@ def _share(state: State, family: Family) -> list[State]:
     return parts
 
 
-def _options(config: DetectorConfig) -> TowerOptions:
-    return TowerOptions(config.num_attention_heads, config.hidden_act)
+def _tower(state: State, config: DetectorConfig) -> Any:
+    """A vision tower with these weights, in eval mode; transformers, which takes seconds, only for DINO."""
+    state = {key: value for key, value in state.items() if not key.endswith("embeddings.position_ids")}
+    options = TowerOptions(config.num_attention_heads, config.hidden_act)
+    if any(key.removeprefix("vision_model.") == "embeddings.class_embedding" for key in state):
+        return build_clip_tower(state, options)
+    from xai.models.pretrained import build_dino_tower
+
+    return build_dino_tower(state, options)
 
 
 def _normalize(config: DetectorConfig) -> bool | None:
@@ -145,7 +145,7 @@ def _pooled(normalize: bool) -> Callable[[list[State], DetectorConfig], Detector
 
     def build(parts: list[State], config: DetectorConfig) -> Detector:
         weights, head = parts
-        tower = build_vision_tower(weights, _options(config))
+        tower = _tower(weights, config)
         return Detector(
             tower,
             build_head(head, tower.config.hidden_size, config.head_activation),
@@ -166,7 +166,7 @@ def _gend(parts: list[State], config: DetectorConfig) -> Detector:
         )
     # DINO towers are stored as `backbone`
     weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
-    tower = build_vision_tower(weights, _options(config))
+    tower = _tower(weights, config)
     classify = build_head(head, tower.config.hidden_size, config.head_activation)
     # of a DINO tower too: it pools by taking the class token
     return Detector(tower, classify, "pooled", normalize=normalize)
@@ -184,8 +184,10 @@ def _universal_fake_detect(parts: list[State], config: DetectorConfig) -> Detect
 
 
 def _prompts(parts: list[State], config: DetectorConfig) -> Detector:
+    from xai.models.prompts import build_prompt_variant
+
     vision, text, projection, context = parts
-    return build_prompt_variant(vision, text, projection, context, config.clip_path, _options(config))
+    return build_prompt_variant(_tower(vision, config), text, projection, context, config)
 
 
 # in this order: the first whose parts are all there, of those that the YAML's model_name allows
@@ -309,8 +311,13 @@ def load_detector(
     return options.classifier(module, labels, preprocessing, description)
 
 
-def load_projected_tower(place: str) -> CLIPVisionModelWithProjection:
-    """The CLIP tower at "local:DIR" or "hf:ORG/NAME" with its projection, in eval mode."""
+def load_projected_tower(place: str) -> Any:
+    """The CLIPVisionModelWithProjection at "local:DIR" or "hf:ORG/NAME", in eval mode."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from xai.models.folder import read_config
+    from xai.models.pretrained import complete_from_hub, from_hub
+
     source, _, rest = place.partition(":")
     if source not in ("local", "hf") or not rest:
         raise ConfigError(f"backbone: {place!r} is neither local:DIR nor hf:ORG/NAME.")

@@ -1,7 +1,7 @@
 """The prompt variant of clip_enhanced: classes are texts, and the image's feature is compared with them."""
 
 import warnings
-from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +10,20 @@ from transformers import CLIPTokenizer
 
 from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
-from xai.models.detector import Detector, TextSimilarity, build_head
-from xai.models.pretrained import TowerOptions, build_text_tower, build_vision_tower
+from xai.models.detector import Detector, DetectorConfig, TextSimilarity, build_head
+from xai.models.pretrained import build_text_tower
+from xai.models.tower import TowerOptions
 
 _MOST_VECTORS = 75  # CLIP reads 77 tokens, two of which begin and end the text
 _CLASSES = ("a photo of a real face", "a photo of a fake face")
 
 
 def build_prompt_variant(
-    vision: State,
+    tower: Any,
     text: State,
     projection: State,
     context: State,
-    tokenizer: Path | None,
-    options: TowerOptions,
+    config: DetectorConfig,
 ) -> Detector:
     """CLS of the last hidden state → projection → cosine with each class's text.
 
@@ -31,17 +31,17 @@ def build_prompt_variant(
     not insert the vectors, and reads the first token of the text tower. That token sees only itself.
 
     Args:
-        vision: Weights of the vision tower.
+        tower: The vision tower.
         text: Weights of the text tower.
         projection: Weights of the Linear from image to text width.
         context: The learned context (n, width) under its only key; only n is used.
-        tokenizer: Folder of the CLIP tokenizer.
-        options: What shapes cannot say.
+        config: Names the folder of the CLIP tokenizer, and says what shapes cannot.
 
     Raises:
         ConfigError: When the tokenizer folder is missing.
         ModelError: When the context is none, or a tower's weights do not fit.
     """
+    tokenizer = config.clip_path
     if tokenizer is None or not tokenizer.is_dir():
         raise ConfigError(
             f"The prompt variant needs the CLIP tokenizer; clip_path is {tokenizer}.",
@@ -58,6 +58,7 @@ def build_prompt_variant(
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"No CLIP tokenizer can be read from {tokenizer}: {error}.") from None
+    options = TowerOptions(config.num_attention_heads, config.hidden_act)
     with torch.no_grad():
         hidden: Tensor = build_text_tower(text, options)(**tokens).last_hidden_state
     texts = F.normalize(hidden[:, 0], dim=-1)
@@ -68,6 +69,5 @@ def build_prompt_variant(
             stacklevel=2,
         )
     one, zero = torch.ones((), dtype=texts.dtype), torch.zeros((), dtype=texts.dtype)
-    tower = build_vision_tower(vision, options)
     head = nn.Sequential(build_head(projection, tower.config.hidden_size), TextSimilarity(texts, one, zero))
     return Detector(tower, head, "cls")
