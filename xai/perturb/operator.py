@@ -26,6 +26,10 @@ class Operator(ABC):
         """Name and parameters, JSON-ready."""
         return {"name": self.name, **asdict(self)}
 
+    def gains_by_size(self, classifier: nn.Module, pixels: Tensor) -> bool:
+        """Whether that is so of this classifier, given pixels (B, 3, H, W)."""
+        return self.batched_by_size
+
     @abstractmethod
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
         """The baseline: the pixels that take the place of what is removed, computed once per image.

@@ -1,6 +1,7 @@
 """What is asked of a stream: tables of perturbed states, of which every distinct one is computed once."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from xai.core import UsageError, derive_seed, nearest
 from xai.core.score import SCORES
+from xai.perturb.batches import CALL, batches_by_size, batches_of
 from xai.perturb.operator import Operator
 
 _ENTRIES = 2**22  # of the table of prefix sums that exists at once
@@ -138,6 +140,7 @@ class Queue:
         image: (U,) image of every state, on the host.
         columns: (2, U) long: image and ranking of every state, on the device.
         bounds: (2, U) int32: low and high, likewise.
+        lengths: How many states each batch takes, in order; together U.
     """
 
     operator: Operator | None
@@ -145,6 +148,7 @@ class Queue:
     image: np.ndarray
     columns: Tensor
     bounds: Tensor
+    lengths: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +161,11 @@ class _StateColumns:
 
 
 def plan(
-    requests: Sequence[Request], images: int, device: torch.device
+    requests: Sequence[Request],
+    images: int,
+    device: torch.device,
+    batch_size: int,
+    by_size: Callable[[Operator], bool],
 ) -> tuple[list[Queue], list[np.ndarray]]:
     """Queue every distinct state once.
 
@@ -165,6 +173,8 @@ def plan(
         requests: States of any operators.
         images: Size of the batch that they refer to.
         device: Where the model runs.
+        batch_size: States of a batch, at most.
+        by_size: Whether an operator's states cost less the more they remove.
 
     Returns:
         The queues, and for every request the place (S,) of each of its states among the results of all
@@ -181,7 +191,7 @@ def plan(
                 groups.setdefault(key, []).append((index, np.flatnonzero(chosen)))
     queues: list[Queue] = []
     done = 0
-    for (operator, _), members in groups.items():
+    for (operator, units), members in groups.items():
         rankings, offsets = [], []
         if operator is not None:
             rankings, offsets = _distinct([requests[index].states.rankings for index, _ in members])
@@ -194,9 +204,13 @@ def plan(
             columns[1] += np.repeat(offsets, [len(chosen) for _, chosen in members])
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         order = np.lexsort((first, columns[0, first]))  # by image, then as asked
-        if operator is not None and operator.batched_by_size:
+        if operator is not None and by_size(operator):
             removed = np.concatenate([tables[index].removed[chosen] for index, chosen in members])[first]
-            order = order[np.argsort(removed[order], kind="stable")]
+            left = math.prod(units) - removed[order]
+            arranged, lengths = batches_by_size(left, batch_size, CALL.get(device.type, CALL["cuda"]))
+            order = order[arranged]
+        else:
+            lengths = batches_of(len(order), batch_size)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         asked = done + place[inverse]
@@ -204,7 +218,7 @@ def plan(
             places[index][chosen] = part
         columns = np.ascontiguousarray(columns[:, first[order]])
         where, bounds = (torch.from_numpy(part).to(device) for part in (columns[:2], columns[2:]))
-        queues.append(Queue(operator, joined, columns[0], where, bounds.int()))
+        queues.append(Queue(operator, joined, columns[0], where, bounds.int(), lengths))
         done += len(order)
     return queues, places
 

@@ -1,8 +1,9 @@
 """One stream of perturbed states through the model: full batches, nothing computed twice.
 
 States of all images, methods, steps and requests that share an operator are queued together, those of one
-image, or of one size, side by side. Masks are built per batch, on the device, from ranks. Equal removed sets
-of an image are computed once, and what removes nothing once for all operators. Scores are read at the end.
+image side by side; where smaller states cost less, a batch holds states of one size as far as that pays.
+Masks are built per batch, on the device, from ranks. Equal removed sets of an image are computed once, and
+what removes nothing once for all operators. Scores are read at the end.
 """
 
 import gc
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.runtime import is_out_of_memory
 from xai.core.score import SCORES
 from xai.core.target import check_index
+from xai.perturb.operator import Operator
 from xai.perturb.ranks import image_seeds
 from xai.perturb.states import Queue, Request, plan
 
@@ -78,8 +81,13 @@ class Stream:
         names = sorted({request.score for request in requests})
         kind = problem_type_of(self.classifier)
         reader = _Reader(names, targets.to(device, torch.long), int(targets.max()), kind)
-        queues, places = plan(requests, len(pixels), device)
+
+        def by_size(operator: Operator) -> bool:
+            with torch.autocast(device.type, enabled=False):
+                return operator.gains_by_size(self.classifier, pixels)
+
         with evaluation_mode(self.classifier), self._modes(device):
+            queues, places = plan(requests, len(pixels), device, self.batch_size, by_size)
             parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader)]
         table = torch.cat(parts).cpu() if parts else torch.empty(0, len(names))
         self.states += sum(len(request.states) for request in requests)
@@ -103,15 +111,16 @@ class Stream:
                 baseline = queue.operator.prepare(self.classifier, pixels, seeds)
         seed_table = torch.tensor(seeds)
         start = 0
-        while start < len(queue.image):
-            stop = min(start + self.batch_size, len(queue.image))
-            logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
-            if logits is None:
-                self._halve(stop - start, pixels.device)
-                continue
-            self.forwards += stop - start
-            yield reader(logits.detach(), queue.columns[0, start:stop])
-            start = stop
+        for end in np.cumsum(queue.lengths).tolist():
+            while start < end:
+                stop = min(start + self.batch_size, end)
+                logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
+                if logits is None:
+                    self._halve(stop - start, pixels.device)
+                    continue
+                self.forwards += stop - start
+                yield reader(logits.detach(), queue.columns[0, start:stop])
+                start = stop
 
     def _attempt(
         self, queue: Queue, part: slice, pixels: Tensor, baseline: Tensor | None, seeds: Tensor

@@ -46,6 +46,11 @@ class Token(Operator):
             names = (name for name, module in classifier.named_modules() if module is entry)
             known[size] = grid, next(names, None), calls
 
+    def gains_by_size(self, classifier: nn.Module, pixels: Tensor) -> bool:
+        """Where tokens are dropped; a masked one costs what a token costs."""
+        self.prepare(classifier, pixels, ())
+        return _MASKABLE[classifier][tuple(pixels.shape[1:])][1] is not None
+
     def logits(
         self, classifier: nn.Module, pixels: Tensor, baseline: Tensor | None, removed: Tensor, seeds: Tensor
     ) -> Tensor:
