@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# what is imported is compiled once and kept: without, every process reads torch and transformers as text again
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo example test test-browser test-interop check check-types check-imports check-docs format docs \
   translations install bench peers fuzz kills robustness clean
 
@@ -14,7 +17,7 @@ example: demo  ## publish the demo's page
 	mkdir -p reports/example && cp attention_results/demo/index.html reports/example/index.html
 
 test: install check  ## the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: install  ## the report's pages in Chromium
 	$(BIN)/python -m pytest -m browser tests/report/browser

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,20 @@ class Watch:
     def _dialog(self, dialog: Any) -> None:
         self.found.append(f"dialog: {dialog.message}")
         dialog.dismiss()
+
+
+def wait_until(page: Page, holds: str, patience: float = 60) -> None:
+    """Ask until a JavaScript function returns true.
+
+    Playwright's `wait_for_function` evaluates text while it polls, which the pages' policy forbids.
+
+    Raises:
+        AssertionError: It was still false after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while not page.evaluate(holds):
+        assert time.monotonic() < deadline, f"false for {patience} s: {holds}"
+        page.wait_for_timeout(20)
 
 
 def pixels(canvas: Locator) -> np.ndarray:

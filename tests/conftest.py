@@ -1,3 +1,24 @@
-import torch
+import os
+from pathlib import Path
 
-torch.set_num_threads(1)  # the suite runs in parallel processes; tiny models gain nothing from more threads
+import pytest
+
+# before torch is imported, here and in commands that tests start: tests run in parallel processes, and tiny
+# models gain nothing from more threads
+os.environ["OMP_NUM_THREADS"] = "1"
+
+LONG = (
+    "bench/test_ray.py",
+    "robustness/test_fuzz.py",
+    "attr/test_contract.py",
+    "docs/test_example_package.py",
+    "models/test_fetch_pinned.py",
+    "report/browser/test_many_images.py",
+    "report/browser/test_page.py",
+)
+"""Files that take longest are begun first: with `--dist loadfile` none is left for one process at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))

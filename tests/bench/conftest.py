@@ -11,13 +11,6 @@ from tiny_detector import classifier, photo, write_detector
 from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the costly run go to one process, so that it is made once."""
-    for item in items:
-        if "everything" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("everything"))
-
-
 @pytest.fixture(scope="session")
 def tiny():
     torch.manual_seed(0)

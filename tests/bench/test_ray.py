@@ -34,16 +34,13 @@ from xai.cli.main import app
 from xai.core import DataError, ModelError, UsageError, XaiError
 from xai.core.runtime import decisive
 
-pytestmark = [
-    pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),
-    pytest.mark.xdist_group("ray"),  # one cluster
-]
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
 
 WORKERS = RayOptions(workers=2)
 UNITS = 9  # three shards under two protocols, and their maps
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster():
     """Two CPUs, started as a run starts them; runs use it as long as it is there."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find `ray_victims`

@@ -3,10 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_detector import write_detector
+from tiny_detector import classifier, write_detector, write_photos
 from typer.testing import CliRunner
 
 import xai.report
+from xai.bench import BenchmarkConfig, run_benchmark
 from xai.cli.main import app
 from xai.report import save
 
@@ -41,3 +42,23 @@ def detector(tmp_path) -> Path:
     """The YAML file of a tiny detector."""
     (tmp_path / "detector").mkdir()
     return write_detector(tmp_path / "detector")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A finished run over three photographs; what a command writes beside it stays there."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_photos(folder / "in", 3)
+    content = {
+        "name": "tiny",
+        "data": {"images": str(folder / "in")},
+        "methods": ["gradient_weighted_attention", "attention_rollout"],
+        "controls": {"random_seeds": 1, "sobel": False, "raw_attention": False, "greedy_images": 0},
+        "protocols": [{"base": "vit-mean", "name": "mean", "steps": 4}],
+        "metrics": ["srg", "deletion", "gini"],
+        "statistics": {"resamples": 99},
+    }
+    run_benchmark(
+        BenchmarkConfig.model_validate(content), folder / "run", classifier=classifier(size=(32, 32))
+    )
+    return folder / "run"

@@ -4,10 +4,9 @@ import json
 import re
 
 import pytest
-from tiny_detector import classifier, write_photos
+from tiny_detector import write_photos
 
 import xai.report.text as text
-from xai.bench import BenchmarkConfig, run_benchmark
 from xai.core.language import current_language
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -41,25 +40,6 @@ def test_an_explanation_in_chinese(tmp_path, xai_command, detector):
     assert '<html lang="zh-Hans">' in page and "如何阅读本页" in page and "How to read" not in page
     assert not CHINESE.search((tmp_path / "en" / "index.html").read_text("utf-8"))
     assert current_language() == "en"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("language")
-    write_photos(folder / "in", 3)
-    content = {
-        "name": "tiny",
-        "data": {"images": str(folder / "in")},
-        "methods": ["gradient_weighted_attention", "attention_rollout"],
-        "controls": {"random_seeds": 1, "sobel": False, "raw_attention": False, "greedy_images": 0},
-        "protocols": [{"base": "vit-mean", "name": "mean", "steps": 4}],
-        "metrics": ["srg", "gini"],
-        "statistics": {"resamples": 99},
-    }
-    run_benchmark(
-        BenchmarkConfig.model_validate(content), folder / "run", classifier=classifier(size=(32, 32))
-    )
-    return folder / "run"
 
 
 def test_a_summary_in_chinese_holds_the_same_data(xai_command, finished, monkeypatch):

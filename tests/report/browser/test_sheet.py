@@ -102,7 +102,7 @@ def test_maps_are_those_recorded_whatever_the_viewer_hides(open_page):
     viewed = tab.locator("#image-0 .frame canvas").nth(1)
     whole = pixels(viewed)
     tab.locator("#fields").get_by_label("Hide below").fill("60")
-    tab.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => done(true)))")
+    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => done(true)))")
     assert (pixels(viewed) != whole).any()
     opened(tab)
     assert (pixels(canvas) == before).all()
