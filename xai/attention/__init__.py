@@ -2,6 +2,7 @@
 
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
+from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
 from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
 from xai.attention.probe import Probe, TokenLayout, check_grid, find_layout, grid_of, prefix_tokens, probe
 from xai.attention.record import (
@@ -32,6 +33,7 @@ __all__ = [
     "AttentionCall",
     "Diagnosis",
     "Probe",
+    "ReadoutLayer",
     "Recording",
     "Rows",
     "TokenLayout",
@@ -56,6 +58,8 @@ __all__ = [
     "prefix_tokens",
     "probe",
     "random_state",
+    "readout_layer",
+    "readout_only",
     "record_attention",
     "refuse_hidden_backward",
     "refuse_inference",

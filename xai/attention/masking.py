@@ -1,6 +1,6 @@
 """Mask attention while the model runs: hide patches, drop them for good, scale a layer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import Any
@@ -13,6 +13,7 @@ from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
 from xai.attention.probe import Probe
 from xai.attention.record import advice
 from xai.attention.running import as_written
+from xai.attention.watch import Watcher
 from xai.core import ModelError, PatchGrid
 
 _ALIGNED = 16  # entries to which a row of the mask is padded in memory: fused kernels copy it otherwise
@@ -175,18 +176,6 @@ def _is_tokens(value: Any, grid: PatchGrid) -> bool:
     return isinstance(value, Tensor) and value.dim() == 3 and value.shape[1] == grid.tokens
 
 
-class _FirstCall(ImageInterceptor):
-    """Calls back before the first image attention."""
-
-    def __init__(self, tokens: int, before: Callable[[], None]):
-        super().__init__(tokens)
-        self.before = before
-
-    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        self.before()
-        return F.scaled_dot_product_attention(query, key, value, **options)
-
-
 def entry_of(model: nn.Module, pixels: Tensor, grid: PatchGrid) -> nn.Module | None:
     """The module at which patches may be dropped, None where masking alone is right.
 
@@ -224,25 +213,13 @@ def entry_of(model: nn.Module, pixels: Tensor, grid: PatchGrid) -> nn.Module | N
 
 
 def _find(model: nn.Module, pixels: Tensor, grid: PatchGrid) -> nn.Module | None:
-    path: list[tuple[nn.Module, bool]] = []
-    found: list[nn.Module] = []
-
-    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        path.append((module, any(_is_tokens(value, grid) for value in (*args, *kwargs.values()))))
-
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        path.pop()
-
-    def note_entered() -> None:
-        found.extend(module for module, given in path if given)
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            stack.callback(module.register_forward_hook(leave, always_call=True).remove)
-        with torch.no_grad(), as_written(model), _FirstCall(grid.tokens, note_entered):
-            model(pixels)
-    return found[0] if found else None
+    watcher = Watcher(model, grid.tokens)
+    with torch.no_grad(), as_written(model), watcher:
+        model(pixels)
+    for running in watcher.paths[0] if watcher.paths else ():
+        if any(_is_tokens(value, grid) for value in (*running.args, *running.kwargs.values())):
+            return running.module
+    return None
 
 
 class _Scaler(ImageInterceptor):

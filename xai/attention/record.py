@@ -218,9 +218,9 @@ def score_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
     if call.mask is not None:
         mask = call.mask[..., rows, :] if call.mask.shape[-2] > 1 else call.mask
         scores = (
-            scores.masked_fill(~mask, float("-inf"))
+            scores.masked_fill_(~mask, float("-inf"))
             if mask.dtype == torch.bool
-            else scores + mask.detach().to(scores.dtype)
+            else scores.add_(mask.detach().to(scores.dtype))
         )
     if call.is_causal:
         queries, keys = call.query.shape[-2], call.key.shape[-2]

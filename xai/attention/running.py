@@ -248,7 +248,7 @@ def check_repeatable(
     """
     buffers = [(name, buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()]
     training = sorted({type(module).__name__ for module in model.modules() if module.training})
-    with _same_random_state(pixels.device) as drawn:
+    with same_random_state(pixels.device) as drawn:
         try:
             with torch.no_grad(), _BatchStatistics():
                 outputs = [model(pixels.clone(), *args)]  # a model may write over what it is given
@@ -323,7 +323,7 @@ def random_state(device: torch.device) -> tuple[bytes, ...]:
 
 
 @contextmanager
-def _same_random_state(device: torch.device) -> Iterator[Any]:
+def same_random_state(device: torch.device) -> Iterator[Any]:
     """Gives a function that says whether torch drew random numbers; the states are put back."""
     python, numpy, before = random.getstate(), np.random.get_state(), random_state(device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

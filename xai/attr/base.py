@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -23,6 +23,8 @@ from xai.attention import (
     may_vary,
     probe,
     random_state,
+    readout_layer,
+    readout_only,
     record_attention,
     refuse_inference,
     uncompiled,
@@ -274,11 +276,32 @@ class PatchAttribution(Attribution):
     def _grid(self, pixels: Tensor) -> PatchGrid:
         return grid_of(self.model, pixels)
 
+    def _readout_only(
+        self, probe: Probe, pixels: Tensor, args: tuple[Any, ...]
+    ) -> AbstractContextManager[None]:
+        """Compute of the last layer what the classifier reads, where the model allows it.
+
+        To be made before any other context is opened: finding out whether it does takes passes of its own.
+        """
+        layer = readout_layer(self.model, self._first(pixels, args), args, probe)
+        return readout_only(self.model, layer)
+
     def _record(
-        self, probe: Probe, pixels: Tensor, args: tuple[Any, ...], layers: Sequence[int], gradients: bool
+        self,
+        probe: Probe,
+        pixels: Tensor,
+        args: tuple[Any, ...],
+        layers: Sequence[int],
+        gradients: bool,
+        *,
+        every_row: bool = True,
     ) -> tuple[Tensor, list[AttentionCall]]:
-        """Logits and the chosen layers' recorded calls, from one forward pass."""
-        with self._recording(probe, len(pixels), layers, gradients) as recording:
+        """Logits and the chosen layers' recorded calls, from one forward pass.
+
+        `every_row=False`: of the last layer nothing is read but the keys, the values and `probe.rows`.
+        """
+        last = nullcontext() if every_row else self._readout_only(probe, pixels, args)
+        with self._recording(probe, len(pixels), layers, gradients) as recording, last:
             logits = self.model(pixels, *args)
         return logits, [recording.calls[i] for i in layers]
 

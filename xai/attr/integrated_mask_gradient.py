@@ -208,9 +208,11 @@ class IntegratedMaskGradient(PatchAttribution):
             presence = presence[:, 0]
         more = arguments_of(args, torch.arange(batch).repeat(points), batch)
         layers = factors.any(0).nonzero().flatten().tolist()
+        last = self._readout_only(probe, pixels, args)
         with (
             self._recording(probe, points * batch, layers) as recording,
             mask_patches(self.model, presence, probe.grid, images=points * batch, calls=probe.calls),
+            last,
         ):
             logits = self.model(pixels.repeat(points, 1, 1, 1), *more)
         calls = [recording.calls[i] for i in layers]

@@ -46,6 +46,10 @@ class MaskGradient(RecordedAttribution):
     )
 
     @property
+    def every_row(self) -> bool:
+        return False  # queries that nobody reads have no gradient
+
+    @property
     def fusion(self) -> LayerFusion:
         return LayerFusion()
 
@@ -77,13 +81,16 @@ def presence_gradient(
     """`Σ_i A_ij (g_ij − O_i · ∂y/∂O_i)` of one layer's heads; `Σ_i A_ij g_ij` is `V_j · Σ_i A_ij ∂y/∂O_i`."""
     drawn: Tensor | None = None
     for chunk in row_chunks(call, slice(None)):
-        attention = attention_rows(call, chunk)
-        slope = gradients[..., chunk, :].to(attention.dtype)
-        output = call.output.detach()[..., chunk, :].to(attention.dtype)
+        rows = slice(chunk[0], chunk[-1] + 1)
+        attention = attention_rows(call, rows)
+        slope = gradients[..., rows, :].to(attention.dtype)
+        output = call.output.detach()[..., rows, :].to(attention.dtype)
         slope = torch.cat([slope, (output * slope).sum(-1, keepdim=True)], dim=-1)
-        part = attention.transpose(-2, -1) @ slope
+        # targets side by side: broadcast over them, the product would copy A for each
+        part = attention.transpose(-2, -1) @ slope.movedim(0, -2).flatten(-2)
         drawn = part if drawn is None else drawn + part
     assert drawn is not None  # noqa: S101 - a call has at least one row
+    drawn = drawn.unflatten(-1, (len(gradients), -1)).movedim(-2, 0)
     groups = call.query.shape[1] // call.value.shape[1]
     value = call.value.to(drawn.dtype).repeat_interleave(groups, dim=1)
     return (drawn[..., :-1] * value).sum(-1) - drawn[..., -1]

@@ -44,6 +44,14 @@ class RecordedAttribution(PatchAttribution):
 
     needs_gradients: ClassVar[bool] = True
 
+    @property
+    def every_row(self) -> bool:
+        """Whether queries of the last layer are read that the classifier does not read; True to be safe.
+
+        False says that keys, values and `probe.rows` will do, and that layer is computed for these alone.
+        """
+        return True
+
     def layer_indices(self, depth: int) -> list[int]:
         """The layers read, counted from 0, in a model of `depth` attention layers."""
         return list(range(depth))
@@ -76,7 +84,8 @@ def record_pass(
     probe = first._probe(pixels, args)
     layers = sorted({layer for method in methods for layer in method.layer_indices(probe.layers)})
     needs = any(method.needs_gradients for method in methods)
-    logits, calls = first._record(probe, pixels, args, layers, gradients=needs)
+    every_row = any(method.every_row for method in methods)
+    logits, calls = first._record(probe, pixels, args, layers, gradients=needs, every_row=every_row)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
     wanted = [score(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention import Probe
-from xai.attention.intercept import ImageInterceptor
+from xai.attention.watch import Watcher
 from xai.attr.base import PatchAttribution
 from xai.core import ModelError
 
@@ -53,9 +52,10 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], probe: 
     Raises:
         ModelError: When no such modules exist.
     """
-    paths: list[list[nn.Module]] = []
-    with torch.no_grad(), _Watcher(model, probe.grid.tokens, paths):
+    watcher = Watcher(model, probe.grid.tokens)
+    with torch.no_grad(), watcher:
         logits = model(pixels, *args)
+    paths = [[running.module for running in path] for path in watcher.paths]
     depth = probe.layers - probe.pooling
     shared = 0
     while all(len(p) > shared + 1 for p in paths[:depth]) and len({p[shared] for p in paths[:depth]}) == 1:
@@ -78,34 +78,6 @@ def find_blocks(model: nn.Module, pixels: Tensor, args: tuple[Any, ...], probe: 
         "last one returns all that the classifier reads.",
         "Use a method that looks at attention alone: gradient_weighted_attention or chefer.",
     )
-
-
-class _Watcher(ImageInterceptor):
-    """Writes down, for every image attention call, the modules that were running."""
-
-    def __init__(self, model: nn.Module, tokens: int, paths: list[list[nn.Module]]):
-        super().__init__(tokens)
-        self.model, self.paths = model, paths
-        self.running: list[nn.Module] = []
-        self.handles: list[Any] = []
-
-    def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-        self.paths.append(list(self.running))
-        return F.scaled_dot_product_attention(query, key, value, **options)
-
-    def __enter__(self) -> "_Watcher":
-        def leave(*_: Any) -> None:
-            self.running.pop()
-
-        for module in self.model.modules():
-            self.handles.append(module.register_forward_pre_hook(lambda m, _: self.running.append(m)))
-            self.handles.append(module.register_forward_hook(leave))
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
-        super().__exit__(*error)
 
 
 def tokens_of(output: Any) -> Tensor:

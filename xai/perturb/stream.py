@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xai.attention import ReadoutLayer, readout_layer, readout_only
 from xai.attention.running import without_graph
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.runtime import is_out_of_memory
@@ -88,7 +89,8 @@ class Stream:
 
         with evaluation_mode(self.classifier), self._modes(device):
             queues, places = plan(requests, len(pixels), device, self.batch_size, by_size)
-            parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader)]
+            last = readout_layer(self.classifier, pixels)
+            parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader, last)]
         table = torch.cat(parts).cpu() if parts else torch.empty(0, len(names))
         self.states += sum(len(request.states) for request in requests)
         return [
@@ -103,7 +105,9 @@ class Stream:
                 stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
             yield
 
-    def _run(self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader") -> Iterator[Tensor]:
+    def _run(
+        self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader", last: ReadoutLayer
+    ) -> Iterator[Tensor]:
         """(n, scores) of one batch of the queue after the other."""
         baseline = None
         if queue.operator is not None:
@@ -114,7 +118,8 @@ class Stream:
         for end in np.cumsum(queue.lengths).tolist():
             while start < end:
                 stop = min(start + self.batch_size, end)
-                logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
+                with readout_only(self.classifier, last):
+                    logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
                 if logits is None:
                     self._halve(stop - start, pixels.device)
                     continue
