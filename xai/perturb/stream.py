@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai.attention import ReadoutLayer, readout_layer, readout_only
+from xai.attention import readout_layer, readout_only
 from xai.attention.running import without_graph
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.runtime import is_out_of_memory
@@ -89,8 +89,7 @@ class Stream:
 
         with evaluation_mode(self.classifier), self._modes(device):
             queues, places = plan(requests, len(pixels), device, self.batch_size, by_size)
-            last = readout_layer(self.classifier, pixels)
-            parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader, last)]
+            parts = [part for queue in queues for part in self._run(queue, pixels, seeds, reader)]
         table = torch.cat(parts).cpu() if parts else torch.empty(0, len(names))
         self.states += sum(len(request.states) for request in requests)
         return [
@@ -105,15 +104,14 @@ class Stream:
                 stack.enter_context(torch.autocast(device.type, dtype=self.autocast))
             yield
 
-    def _run(
-        self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader", last: ReadoutLayer
-    ) -> Iterator[Tensor]:
+    def _run(self, queue: Queue, pixels: Tensor, seeds: Sequence[int], reader: "_Reader") -> Iterator[Tensor]:
         """(n, scores) of one batch of the queue after the other."""
         baseline = None
         if queue.operator is not None:
             with torch.autocast(pixels.device.type, enabled=False):
                 baseline = queue.operator.prepare(self.classifier, pixels, seeds)
         seed_table = torch.tensor(seeds)
+        last = readout_layer(self.classifier, pixels)
         start = 0
         for end in np.cumsum(queue.lengths).tolist():
             while start < end:
