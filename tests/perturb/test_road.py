@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from xai.core import UsageError
+from xai.perturb.operator import on_pixels
 from xai.perturb.road import impute
 
 
@@ -96,10 +97,59 @@ def test_equals_the_exact_solution(removed: Tensor) -> None:
     assert torch.equal(filled[kept], image[kept])
 
 
+GRIDS = {  # height, width, and which patches are removed
+    "14 × 14": (224, 224, scattered(14, 14, 0.7)),
+    "16 × 16": (224, 224, scattered(16, 16, 0.4)),
+    "most": (224, 224, scattered(14, 14, 0.95)),
+    "few": (112, 112, scattered(7, 7, 0.1)),
+    "all but one": (224, 224, all_but(14, 14, (3, 9))),
+    "all but a corner": (160, 160, all_but(10, 10, (9, 9))),
+    "one": (64, 64, ~all_but(8, 8, (4, 7))),
+    "a checkerboard": (96, 96, (torch.arange(12)[:, None] + torch.arange(12)).remainder(2).bool()[None]),
+    "rectangles": (60, 200, scattered(6, 10, 0.6)),
+    "rectangles upright": (70, 50, scattered(5, 10, 0.8)),
+    "one row": (16, 96, all_but(1, 6, (0, 2))),
+    "one column": (96, 16, all_but(6, 1, (0, 0), (3, 0))),
+    "small": (64, 64, scattered(16, 16, 0.6)),
+    "large": (224, 224, scattered(7, 7, 0.7)),
+    "many": (259, 259, scattered(37, 37, 0.6)),
+    "smaller than patches may be": (63, 63, scattered(21, 21, 0.6)),
+    "not of one size": (61, 50, scattered(7, 9, 0.6)),
+}
+
+
+@pytest.mark.parametrize(("height", "width", "removed"), GRIDS.values(), ids=GRIDS)
+def test_patches_equal_the_exact_solution(height: int, width: int, removed: Tensor) -> None:
+    image, pixels = picture(height, width), on_pixels(removed, (height, width))
+    filled = impute(image, removed)
+    expected = exact(image[0].double().numpy(), pixels[0].numpy())
+    np.testing.assert_allclose(filled[0].numpy(), expected, atol=1e-4 * float(image.max() - image.min()))
+    kept = ~pixels[:, None].expand_as(image)
+    assert torch.equal(filled[kept], image[kept])
+
+
+@pytest.mark.parametrize(("height", "width", "removed"), GRIDS.values(), ids=GRIDS)
+def test_few_steps_suffice_for_patches(
+    height: int, width: int, removed: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xai.perturb.road_systems._MOST_STEPS", 12)
+    impute(picture(height, width), removed)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_any_number_of_channels(channels: int) -> None:
+    image = torch.cat([picture(64, 64), picture(64, 64, 1)], 1)[:, :channels]
+    removed = scattered(8, 8, 0.7)
+    pixels = on_pixels(removed, (64, 64))
+    expected = exact(image[0].double().numpy(), pixels[0].numpy())
+    for mask in (removed, pixels):
+        np.testing.assert_allclose(impute(image, mask)[0].numpy(), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("removed", CASES.values(), ids=CASES)
 def test_few_steps_suffice(removed: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The coarser levels speak for the pixels: without them large holes take a hundred steps."""
-    monkeypatch.setattr("xai.perturb.road._MOST_STEPS", 9)
+    monkeypatch.setattr("xai.perturb.road_systems._MOST_STEPS", 9)
     impute(picture(*removed.shape[1:]), removed)
 
 
@@ -110,16 +160,21 @@ def test_nothing_removed_changes_nothing() -> None:
 
 def test_what_was_removed_is_not_read() -> None:
     """The removed values must not leak into what replaces them."""
-    image, removed = picture(40, 40), patches(40, 40, 8, 0.6)
-    changed = torch.where(removed[:, None], torch.full_like(image, 0.9), image)
-    assert torch.equal(impute(changed, removed), impute(image, removed))
+    image, pixels = picture(40, 40), patches(40, 40, 8, 0.6)
+    changed = torch.where(pixels[:, None], torch.full_like(image, 0.9), image)
+    for removed in (pixels, pixels[:, ::8, ::8]):
+        assert torch.equal(impute(changed, removed), impute(image, removed))
 
 
 @pytest.mark.parametrize("cached", [1, 3 * 64 * 64 * 2, 2**30], ids=["one by one", "two and one", "at once"])
-def test_an_image_gets_the_same_in_any_batch(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unit", ["pixels", "patches"])
+def test_an_image_gets_the_same_in_any_batch(unit: str, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hard and easy systems together: each stops where it would alone."""
     monkeypatch.setattr("xai.perturb.road._CACHED", cached)
+    monkeypatch.setattr("xai.perturb.road._CACHED_PATCHES", cached)
     removed = torch.cat([CASES["half the pixels"], CASES["half the patches"], scattered(64, 64, 0.02)])
+    if unit == "patches":
+        removed = torch.cat([scattered(8, 8, 0.5), scattered(8, 8, 0.95), scattered(8, 8, 0.02)])
     images = torch.cat([picture(64, 64, seed) for seed in range(3)])
     together = impute(images, removed)
     for i in range(3):
@@ -128,8 +183,9 @@ def test_an_image_gets_the_same_in_any_batch(cached: int, monkeypatch: pytest.Mo
         )
 
 
-def test_everything_removed_is_the_channel_mean() -> None:
-    image, removed = picture(16, 16), all_but(16, 16)
+@pytest.mark.parametrize("units", [16, 4], ids=["pixels", "patches"])
+def test_everything_removed_is_the_channel_mean(units: int) -> None:
+    image, removed = picture(16, 16), all_but(units, units)
     expected = image.mean((2, 3), keepdim=True).expand_as(image)
     torch.testing.assert_close(impute(image, removed), expected)
     beside = impute(torch.cat([image, image]), torch.cat([removed, ~removed]))
@@ -144,15 +200,22 @@ def test_normalised_pixels_give_the_normalised_solution() -> None:
     torch.testing.assert_close(filled, impute(image, removed), atol=2e-5, rtol=0)
 
 
-def test_noise_is_added_where_pixels_were_removed() -> None:
-    image, removed = picture(32, 32), patches(32, 32, 8, 0.5)
+@pytest.mark.parametrize(
+    "removed", [patches(32, 32, 8, 0.5), scattered(4, 4, 0.5)], ids=["pixels", "patches"]
+)
+def test_noise_is_added_where_pixels_were_removed(removed: Tensor) -> None:
+    image = picture(32, 32)
     noise = 0.01 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     difference = impute(image, removed, noise) - impute(image, removed)
-    torch.testing.assert_close(difference, noise * removed[:, None], atol=1e-6, rtol=0)
+    torch.testing.assert_close(difference, noise * on_pixels(removed, (32, 32))[:, None], atol=1e-6, rtol=0)
 
 
-def test_dtypes() -> None:
-    image, removed = picture(32, 32), patches(32, 32, 8, 0.5)
+@pytest.mark.parametrize(
+    "removed", [patches(32, 32, 8, 0.5), scattered(4, 4, 0.5)], ids=["pixels", "patches"]
+)
+def test_dtypes(removed: Tensor) -> None:
+    image = picture(32, 32)
+    assert impute(image.double(), removed).dtype == torch.float64
     half = impute(image.bfloat16(), removed)
     assert half.dtype == torch.bfloat16
     assert impute(image[:0], removed[:0]).shape == (0, 3, 32, 32)
@@ -169,9 +232,10 @@ def test_dtypes() -> None:
         (torch.rand(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool), None),
         (torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8), None),
         (torch.rand(2, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool), None),
+        (torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 9, dtype=torch.bool), None),
         (torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool), torch.zeros(8, 8)),
     ],
-    ids=["three dimensions", "float mask", "another batch", "small noise"],
+    ids=["three dimensions", "float mask", "another batch", "finer than pixels", "small noise"],
 )
 def test_bad_inputs_are_told(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> None:
     with pytest.raises(UsageError):
