@@ -1,6 +1,10 @@
 """However a model is run (compiled, checkpointed, in training mode …), its map is the plain one or none."""
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +69,38 @@ def test_compiled_models_have_the_plain_map_or_none(how, method) -> None:
     else:
         torch.testing.assert_close(a_map(model, method), plain, rtol=1e-4, atol=1e-9)
     assert torch._dynamo.eval_frame._stance.stance == "default"
+
+
+def test_a_model_that_compiles_itself_in_its_first_pass() -> None:
+    """torch._dynamo, through which the compiler is told to stay away, is imported in the middle of it."""
+    code = """
+import sys, torch
+from plain_vit import TinyViT, images
+import xai
+from xai.attr import GradientWeightedAttention
+class Lazy(TinyViT):
+    code = None
+    def forward(self, x):
+        if self.code is None:
+            vars(self)["code"] = torch.compile(super().forward, backend="eager")
+        return self.code(x)
+def a_map(model):
+    return GradientWeightedAttention(xai.load(model, ["real", "fake"])).attribute_patches(images(), target=1)
+assert "torch._dynamo" not in sys.modules
+lazy = a_map(Lazy())
+assert "torch._dynamo" in sys.modules
+torch.testing.assert_close(lazy, a_map(TinyViT()), rtol=1e-4, atol=1e-9)
+assert torch._dynamo.eval_frame._stance.stance == "default"
+"""
+    path = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_masks_and_scales_reach_into_compiled_models() -> None:

@@ -44,21 +44,27 @@ _TOLERANCE = {torch.float16: 0.05, torch.bfloat16: 0.05}  # relative; kernels on
 
 
 class _Stance:
-    """How many blocks want everything eager: the compiler's stance is one for all threads."""
+    """How many blocks want everything eager: the compiler's stance is one for all threads.
+
+    Nothing is compiled before torch._dynamo is there, whose import takes a second: it is left to whoever
+    compiles.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.stack = Lock(), 0, ExitStack()
+        self.lock, self.inside, self.taken, self.stack = Lock(), 0, False, ExitStack()
 
     def enter(self) -> None:
         with self.lock:
-            if not self.inside:
+            if not self.taken and "torch._dynamo" in sys.modules:
                 self.stack.enter_context(torch.compiler.set_stance("force_eager"))
+                self.taken = True
             self.inside += 1
 
     def leave(self) -> None:
         with self.lock:
             self.inside -= 1
             if not self.inside:
+                self.taken = False
                 self.stack.close()
 
 

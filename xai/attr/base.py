@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from captum.attr import Attribution
-from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,6 +27,7 @@ from xai.attention import (
     refuse_inference,
     uncompiled,
 )
+from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.layers import LayerFusion
 from xai.core import PatchGrid, UsageError
 from xai.core.score import read_target

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from captum.attr import GradientAttribution
-from captum.attr import IntegratedGradients as CaptumIntegratedGradients
-from captum.log import log_usage  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from xai.attr.base import (
@@ -18,6 +15,8 @@ from xai.attr.base import (
     Scores,
     like_inputs,
 )
+from xai.attr.captum_classes import GradientAttribution, log_usage
+from xai.attr.captum_classes import IntegratedGradients as CaptumIntegratedGradients
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from captum.attr import InputXGradient as CaptumInputXGradient
-from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores
 from xai.attr.batching import accurate
+from xai.attr.captum_classes import InputXGradient as CaptumInputXGradient
+from xai.attr.captum_classes import Saliency as CaptumSaliency
 from xai.attr.gradient import patch_sums
 from xai.attr.registry import register
 from xai.core import ModelError

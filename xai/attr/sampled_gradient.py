@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from captum.attr import Saliency as CaptumSaliency
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo, Pixels
 from xai.attr.batching import accurate, arguments_of, batches, check_targets, targets_of
+from xai.attr.captum_classes import Saliency as CaptumSaliency
 from xai.attr.pixel_gradient import CHANNELS, FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError

@@ -100,7 +100,9 @@ class CLIPVisionEmbeddings(nn.Module):
         width, self.image_size, patch = config.hidden_size, config.image_size, config.patch_size
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.patch_embedding = nn.Conv2d(config.num_channels, width, patch, patch, bias=False)
-        self.position_embedding = nn.Embedding(1 + (self.image_size // patch) ** 2, width)
+        # of zeros: to draw them at random on the meta device imports torch._dynamo, which takes a second
+        positions = torch.zeros(1 + (self.image_size // patch) ** 2, width)
+        self.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, 1 + patches, width)."""
