@@ -5,6 +5,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import pytest
+
 HEAVY = "torch", "transformers", "captum", "matplotlib", "numpy"
 
 
@@ -56,13 +58,46 @@ def test_shell_completion():
     assert result.stdout.split() == ["explain"]
 
 
-def test_a_whole_run_says_nothing_but_what_it_should(tmp_path, detector):
-    from tiny_detector import write_photos
+# what takes long to import, and an explanation has no use for
+NEEDLESS = (
+    "transformers", "tokenizers", "scipy", "pandas", "pyarrow", "vl_convert", "ray", "matplotlib.pyplot",
+    "sympy", "torch._dynamo", "captum.metrics", "captum.attr._core.llm_attr", "jinja2", "rich.markdown",
+    "xai.report.page", "xai.report.payload", "xai.stats", "xai.metrics", "xai.bench",
+)  # fmt: skip
 
-    (photo,) = write_photos(tmp_path / "in", 1)
-    out = tmp_path / "out"
-    result = python("-m", "xai", "explain", str(photo), "--config", str(detector), "--out", str(out))
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """One image explained in a process of its own, which writes down what it has imported by then."""
+    from tiny_detector import write_detector, write_photos
+
+    folder = tmp_path_factory.mktemp("run")
+    (photo,) = write_photos(folder / "in", 1)
+    code = f"""
+import pathlib, sys
+from xai.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+pathlib.Path({str(folder / "modules")!r}).write_text("\\n".join(sys.modules))
+
+from xai.attr import Saliency, captum_classes  # Captum is whole as soon as somebody asks for it
+import captum
+assert captum.__version__ and captum.metrics.infidelity and captum.attr._utils.visualization
+from captum.attr import Attribution, NoiseTunnel
+assert captum.attr.Saliency is captum_classes.Saliency and issubclass(Saliency, Attribution)
+assert not hasattr(captum, "attribution") and not hasattr(captum.attr, "Attributions")
+"""
+    detector = write_detector(folder)
+    command = ["explain", str(photo), "--config", str(detector), "--out", str(folder / "out")]
+    result = python("-c", code, *command)
     assert result.returncode == 0, result.stderr
+    return photo, folder / "out", result, set((folder / "modules").read_text().split())
+
+
+def test_a_whole_run_says_nothing_but_what_it_should(whole_run):
+    photo, out, result, _ = whole_run
     header, row = result.stdout.splitlines()
     assert header.split() == ["image", "predicted", "probability"]
     assert row.startswith(str(photo))
@@ -70,6 +105,12 @@ def test_a_whole_run_says_nothing_but_what_it_should(tmp_path, detector):
     assert said[0] == f"1 of 1 images explained. Results: {out}/"
     assert said[1].startswith("Next: ")
     assert len(said) == 2, "no progress bar and no chatter of libraries in a pipe"
+
+
+def test_explaining_an_image_imports_what_it_uses(whole_run):
+    *_, modules = whole_run
+    assert {"torch", "captum", "xai.explanation"} <= modules
+    assert not modules & set(NEEDLESS)
 
 
 def test_usage_errors_of_the_parser_exit_with_2():

@@ -50,7 +50,7 @@ def compare(
     """
     from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
-    from xai.explanation import choose_method, gather, page_of_comparison, write_comparison
+    from xai.explanation import choose_method, gather, write_comparison
     from xai.explanation import compare as compare_methods
 
     named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -77,6 +77,8 @@ def compare(
     content = write_comparison(comparison, out)
     opened = out / content["files"]["png"]
     if report:
+        from xai.explanation import page_of_comparison
+
         opened = write_page(page_of_comparison(comparison, classifier), out)
     if as_json:
         show_json(content)

@@ -96,7 +96,7 @@ def explain(
     """
     from xai.attr import OPTIONS_METHOD
     from xai.core.language import gettext
-    from xai.explanation import Explainer, PageBuilder, explain_each, gather, writing
+    from xai.explanation import Explainer, explain_each, gather, writing
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
@@ -113,7 +113,11 @@ def explain(
     )
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
-    builder = PageBuilder(explainer, len(sources)) if report else None
+    builder = None
+    if report:
+        from xai.explanation import PageBuilder  # which needs much that pictures do not
+
+        builder = PageBuilder(explainer, len(sources))
     run = ExplainRun(total=len(sources), out=out, builder=builder)
     with run.collecting(), progress(len(sources), gettext("Explaining")) as step:
         for result in explain_each(

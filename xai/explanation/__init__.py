@@ -1,4 +1,10 @@
-"""The use case: explain images with a model, in batches, and write the results."""
+"""The use case: explain images with a model, in batches, and write the results.
+
+What makes pages loads on first use: few calls ask for one.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from xai.attr.registry import MethodFile, read_method_file
 from xai.core import Explanation, OutputError
@@ -8,7 +14,10 @@ from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
-from xai.explanation.page import PageBuilder, page_of_comparison
+
+if TYPE_CHECKING:
+    from xai.explanation.page import PageBuilder as PageBuilder
+    from xai.explanation.page import page_of_comparison as page_of_comparison
 
 __all__ = [
     "Explained",
@@ -33,3 +42,9 @@ __all__ = [
     "write_comparison",
     "writing",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("PageBuilder", "page_of_comparison"):
+        raise AttributeError(f"module 'xai.explanation' has no attribute {name!r}")
+    return getattr(import_module("xai.explanation.page"), name)

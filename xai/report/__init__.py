@@ -1,18 +1,38 @@
-"""Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch."""
+"""Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch.
+
+What makes pages and charts loads on first use: drawing pictures need not wait for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from xai.core import Explanation
-from xai.report.explanations import to_frame
 from xai.report.layout import save
-from xai.report.page import to_html, write_data, write_page
 from xai.report.pictures import compared, draw_class, draw_comparison, draw_heads, draw_layers, draw_methods
-from xai.report.render import (
-    draw_agreement,
-    draw_critical_difference,
-    draw_curves,
-    draw_forest,
-    draw_rank_table,
-)
 from xai.report.text import file_slug
+
+if TYPE_CHECKING:
+    from xai.report.explanations import to_frame as to_frame
+    from xai.report.page import to_html as to_html
+    from xai.report.page import write_data as write_data
+    from xai.report.page import write_page as write_page
+    from xai.report.render import draw_agreement as draw_agreement
+    from xai.report.render import draw_critical_difference as draw_critical_difference
+    from xai.report.render import draw_curves as draw_curves
+    from xai.report.render import draw_forest as draw_forest
+    from xai.report.render import draw_rank_table as draw_rank_table
+
+_LATER = {
+    "to_frame": "xai.report.explanations",
+    "to_html": "xai.report.page",
+    "write_data": "xai.report.page",
+    "write_page": "xai.report.page",
+    "draw_agreement": "xai.report.render",
+    "draw_critical_difference": "xai.report.render",
+    "draw_curves": "xai.report.render",
+    "draw_forest": "xai.report.render",
+    "draw_rank_table": "xai.report.render",
+}
 
 __all__ = [
     "compared",
@@ -34,4 +54,15 @@ __all__ = [
     "write_page",
 ]
 
-Explanation.renderer = to_frame  # so that notebooks show explanations as pages
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'xai.report' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def _in_a_frame(explanation: Explanation) -> str:
+    return import_module("xai.report.explanations").to_frame(explanation)
+
+
+Explanation.renderer = _in_a_frame  # so that notebooks show explanations as pages
