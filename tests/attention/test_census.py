@@ -73,10 +73,12 @@ def test_examine_says_how_much_it_saw() -> None:
     assert found["attention_seen"] == "3 of 5"
     assert found["methods"] == {"attention": False, "pixel_gradients": True, "perturbation": True}
     assert found["parity"] == {}
+    assert found["last_layer_for_the_read_out_only"].startswith("no: Only 3 of 5 attention layers")
     assert json.dumps(found)
     whole = examine(xai.load(TinyViT(), LABELS))
     assert whole["attention_seen"] == "3 of 3"
     assert whole["methods"]["attention"] is True
+    assert whole["last_layer_for_the_read_out_only"] == "yes"
     assert whole["batch"] < 1e-5
     assert whole["running"] == {
         "training": [], "compiled": [], "checkpointing": [], "graph": False, "repeatable": True

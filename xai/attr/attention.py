@@ -74,6 +74,10 @@ class RawAttention(_AttentionOnly):
     def of_all_layers(self) -> "RawAttention":
         return RawAttention(self.model, layers="all_layers")
 
+    @property
+    def every_row(self) -> bool:
+        return False
+
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 

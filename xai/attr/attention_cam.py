@@ -34,6 +34,10 @@ class _AttentionCAM(RecordedAttribution):
     def of_all_layers(self) -> "_AttentionCAM":
         return type(self)(self.model, layers="all_layers")
 
+    @property
+    def every_row(self) -> bool:
+        return False
+
     def layer_indices(self, depth: int) -> list[int]:
         return resolve_layers(self.layers, depth)
 

@@ -40,6 +40,10 @@ class Chefer(RecordedAttribution):
         summary="Attention times its gradient, clamped and multiplied through all layers and residuals.",
     )
 
+    @property
+    def every_row(self) -> bool:
+        return False  # of the last layer the row that is carried starts from `probe.rows`
+
     def _tokens(self, record: RecordedPass) -> TokenMaps:
         calls = [record.calls[i] for i in range(record.probe.layers)]
 

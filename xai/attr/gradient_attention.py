@@ -93,6 +93,10 @@ class GradientWeightedAttention(RecordedAttribution):
     def of_all_layers(self) -> "GradientWeightedAttention":
         return GradientWeightedAttention(self.model, layers="all_layers", rows=self.rows)
 
+    @property
+    def every_row(self) -> bool:
+        return self.rows == "all"
+
     def layer_indices(self, depth: int) -> list[int]:
         """The layers used, counted from 0, in a model of `depth` attention layers."""
         return resolve_layers(self.layers, depth)

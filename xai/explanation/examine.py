@@ -14,6 +14,7 @@ from xai.attention import (
     is_checkpointing,
     is_compiled,
     is_traced,
+    readout_layer,
 )
 from xai.core import ModelError
 from xai.models import Classifier
@@ -32,6 +33,8 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         change, relative, with another image beside it; None where a graph holds for one batch size) and
         `methods`, the kinds that work. `attention_seen` counts layers, "6 of 12" where a part of it
         cannot be recorded: then `attention_refused` says why, and `parity` and `gradient_norms` are empty.
+        `last_layer_for_the_read_out_only` is "yes" where that saves most of the last layer, "no: …" with the
+        reason where it is computed whole.
 
     Raises:
         ModelError: None of its attention can be recorded, no gradient reaches it, or the model is random or
@@ -61,9 +64,11 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         }
     else:
         found = _found(diagnosis)
+    last = readout_layer(classifier, pixels)
     return {
         **findings,
         **found,
+        "last_layer_for_the_read_out_only": f"no: {last.reason}" if last.block is None else "yes",
         "batch": _batch_change(classifier, pixels, logits),
         "methods": {
             "attention": bool(found["parity"]),
