@@ -165,7 +165,8 @@ def compare(
     if as_json:
         show_json([
             {"method": pair.method, "metric": pair.metric, "protocol": pair.protocol,
-             "same_options": pair.same_method, **to_json(pair.comparison)}
+             "same_options": pair.same_method, "precisions": list(pair.precisions),
+             **to_json(pair.comparison)}
             for pair in pairs
         ])  # fmt: skip
         return
@@ -176,6 +177,8 @@ def compare(
     ]  # fmt: skip
     header = [gettext("method"), gettext("metric"), gettext("protocol"), gettext("difference")]
     show_table([*header, gettext("95 % interval"), gettext("verdict")], rows)
+    if warning := pairs[0].warning:
+        say(gettext("Warning: {warning}", warning=warning))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from xai.report.tables import (
 from xai.report.text import number_format, percent
 from xai.stats import Analysis, MethodSummary, MetricResult, Outcome
 from xai.stats.results import LEADING
+from xai.stats.words import precision_remark
 
 POINTS = 11  # of a curve in its table
 
@@ -212,6 +213,8 @@ def _remarks(result: MetricResult) -> list[str]:
                 apart=sum(bool(pair.distinguishable) for pair in pairs),
             )
         )
+    if analysis.precision is not None:
+        sentences.append(precision_remark(analysis.precision))
     if analysis.critical_difference is not None:
         sentences.append(
             gettext(

@@ -14,6 +14,7 @@ BY = {
     Outcome.BETTER: gettext_noop("better than random maps by {metrics}"),
     Outcome.UNCLEAR: gettext_noop("not distinguishable from them by {metrics}"),
     Outcome.WORSE: gettext_noop("worse than random maps by {metrics}"),
+    Outcome.IMPRECISE: gettext_noop("within the error of the precision by {metrics}"),
     Outcome.TOO_FEW: gettext_noop("too few images to tell by {metrics}"),
     Outcome.SATURATED: gettext_noop("saturated, ranks nothing, by {metrics}"),
 }

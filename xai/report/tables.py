@@ -111,6 +111,7 @@ NAMES = {
     Outcome.TOO_FEW: gettext_noop("too few to tell"),
     Outcome.SATURATED: gettext_noop("saturated"),
     Outcome.NOT_COMPARED: gettext_noop("not compared"),
+    Outcome.IMPRECISE: gettext_noop("within the error of the precision"),
 }
 SIGNS = {
     Outcome.BETTER: "▲",
@@ -119,5 +120,11 @@ SIGNS = {
     Outcome.TOO_FEW: "?",
     Outcome.SATURATED: "–",
     Outcome.NOT_COMPARED: "",
+    Outcome.IMPRECISE: "≈",
 }
-TONES: dict[Outcome, Tone] = {Outcome.BETTER: "good", Outcome.WORSE: "bad", Outcome.SATURATED: "warn"}
+TONES: dict[Outcome, Tone] = {
+    Outcome.BETTER: "good",
+    Outcome.WORSE: "bad",
+    Outcome.SATURATED: "warn",
+    Outcome.IMPRECISE: "warn",
+}

@@ -14,6 +14,7 @@ import numpy as np
 from xai.core import UsageError, derive_seed, nearest
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.precision import PrecisionReport, PrecisionSample
 from xai.stats.ranktests import (
     critical_difference,
     friedman,
@@ -23,7 +24,7 @@ from xai.stats.ranktests import (
     signed_rank,
     superiority,
 )
-from xai.stats.reference import Reference, single_draws
+from xai.stats.reference import Reference, shifted_p, single_draws
 from xai.stats.results import Analysis, MethodSummary, Pair
 
 
@@ -40,6 +41,7 @@ def analyse(
     alpha: float = 0.05,
     resamples: int = 9999,
     seed: int = 0,
+    precision: PrecisionSample | None = None,
 ) -> Analysis:
     """Compare methods on the same images.
 
@@ -59,6 +61,7 @@ def analyse(
         alpha: Level of tests and intervals.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        precision: What lower precision did to such scores; None: they have full precision.
 
     Raises:
         UsageError: Shapes do not fit, a name is unknown or double, or SciPy is not installed.
@@ -81,8 +84,10 @@ def analyse(
         tables = single_draws(names, scores, per_draw, reference)
         all_ranks = [oriented_ranks(table, higher_is_better) for table in tables]
         omnibus, ranks = friedman(all_ranks[0]), np.mean(all_ranks, axis=0)
-        against = Reference(names, scores, per_draw, reference, higher_is_better, blocks.unit, alpha)
-        pairs = _pairs(names, scores, ranks, against, 1 if higher_is_better else -1, alpha)
+        against = Reference(
+            names, scores, per_draw, reference, higher_is_better, blocks.unit, alpha, precision
+        )
+        pairs = _pairs(names, scores, ranks, against, 1 if higher_is_better else -1, alpha, precision)
         summaries = _summaries(
             names, scores, ranks, blocks.weights, against, controls, alpha, resamples, seed
         )
@@ -102,7 +107,13 @@ def analyse(
         weights=weights,
         resamples=resamples,
         seed=seed,
+        precision=None if precision is None else _precision_report(precision, pairs),
     )
+
+
+def _precision_report(sample: PrecisionSample, pairs: Sequence[Pair]) -> PrecisionReport:
+    tolerances = [np.inf if pair.tolerance is None else pair.tolerance for pair in pairs]
+    return sample.report(max(tolerances, default=np.inf), sum(pair.imprecise for pair in pairs))
 
 
 def _summaries(
@@ -142,38 +153,51 @@ def _summaries(
 
 
 def _pairs(
-    names: Sequence[str], scores: np.ndarray, ranks: np.ndarray, against: Reference, sign: int, alpha: float
+    names: Sequence[str],
+    scores: np.ndarray,
+    ranks: np.ndarray,
+    against: Reference,
+    sign: int,
+    alpha: float,
+    precision: PrecisionSample | None,
 ) -> tuple[Pair, ...]:
     couples = list(combinations(range(len(names)), 2))
     if not couples:
         return ()
-    tests, medians = [], []
+    tests, medians, bounds = [], [], []
     for i, j in couples:
         difference = scores[:, i] - scores[:, j]
         medians.append(float(np.median(difference)))
+        bound = 0.0 if precision is None else precision.bound(names[i], names[j], len(couples), alpha)
+        bounds.append(bound)
         if names[j] == against.name:
             tests.append(against.tests[names[i]])
         elif names[i] == against.name:
-            p, ahead = against.tests[names[j]]
-            tests.append((p, 1 - ahead))
+            p, allowed, ahead = against.tests[names[j]]
+            tests.append((p, allowed, 1 - ahead))
         else:
-            tests.append((signed_rank(sign * difference)[0], superiority(sign * difference)))
-    p = np.array([test[0] for test in tests])
+            p, side = signed_rank(sign * difference)
+            shifted = sign * difference
+            allowed = p if not bound else shifted_p(lambda by, s=shifted: signed_rank(s - by), side, bound)
+            tests.append((p, allowed, superiority(shifted)))
+    p, lenient = np.array([test[0] for test in tests]), holm(np.array([test[1] for test in tests]))
     mean_ranks = ranks.mean(0)
     gaps = np.array([abs(mean_ranks[i] - mean_ranks[j]) for i, j in couples])
-    columns = zip(couples, tests, medians, holm(p), nemenyi(gaps, *ranks.shape), strict=True)
+    adjusted, by_ranks = holm(p), nemenyi(gaps, *ranks.shape)
     return tuple(
         Pair(
             first=names[i],
             second=names[j],
-            p=float(raw),
-            p_holm=float(adjusted),
-            p_nemenyi=float(by_ranks),
-            superiority=ahead,
-            median_difference=median,
-            distinguishable=bool(adjusted < alpha),
+            p=float(p[k]),
+            p_holm=float(adjusted[k]),
+            p_nemenyi=float(by_ranks[k]),
+            superiority=tests[k][2],
+            median_difference=medians[k],
+            distinguishable=bool(lenient[k] < alpha),
+            imprecise=bool(adjusted[k] < alpha <= lenient[k]),
+            tolerance=None if precision is None or not np.isfinite(bounds[k]) else bounds[k],
         )
-        for (i, j), (raw, ahead), median, adjusted, by_ranks in columns
+        for k, (i, j) in enumerate(couples)
     )
 
 

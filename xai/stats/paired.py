@@ -9,6 +9,7 @@ from xai.core import UsageError, derive_seed
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
 from xai.stats.ranktests import holm, signed_rank, smallest_p, superiority
+from xai.stats.reference import shifted_p
 from xai.stats.results import Comparison
 from xai.stats.verdict import Verdict
 
@@ -24,6 +25,7 @@ def compare_paired(
     alpha: float = 0.05,
     resamples: int = 9999,
     seed: int = 0,
+    tolerance: float = 0.0,
 ) -> Comparison:
     """Compare two series image by image.
 
@@ -37,6 +39,7 @@ def compare_paired(
         alpha: Level of test and interval.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        tolerance: How far the precision of the scores could have shifted their mean difference.
 
     Raises:
         UsageError: The series differ in length, or have no image in common with both scores.
@@ -60,6 +63,9 @@ def compare_paired(
     low, high = bca(values, difference.weights, resampled, alpha)
     sign = 1 if higher_is_better else -1
     p, side = signed_rank(sign * values[:, 0])
+    allowed = None
+    if tolerance:
+        allowed = shifted_p(lambda by: signed_rank(sign * values[:, 0] - by), side, tolerance)
     verdict = Verdict(
         other=names[1],
         p=p,
@@ -71,6 +77,7 @@ def compare_paired(
         alpha=alpha,
         smallest_p=smallest_p(len(values)),
         identical=bool((a[both] == b[both]).all()),
+        imprecise=allowed is not None and p < alpha <= allowed,
     )
     first, second = blocks.mean().tolist()
     return Comparison(
@@ -82,6 +89,8 @@ def compare_paired(
         images=blocks.images,
         excluded=blocks.excluded,
         verdict=verdict,
+        tolerance=tolerance if np.isfinite(tolerance) else None,
+        p_allowed=allowed,
     )
 
 
@@ -93,9 +102,19 @@ def adjust(comparisons: Sequence[Comparison], *, alpha: float = 0.05) -> list[Co
         alpha: Level of the tests.
     """
     adjusted = holm(np.array([one.p for one in comparisons]))
+    allowed = holm(np.array([one.p if one.p_allowed is None else one.p_allowed for one in comparisons]))
     return [
-        replace(one, verdict=replace(one.verdict, p=float(p), alpha=alpha, adjusted_over=len(comparisons)))
-        for one, p in zip(comparisons, adjusted, strict=True)
+        replace(
+            one,
+            verdict=replace(
+                one.verdict,
+                p=float(p),
+                alpha=alpha,
+                adjusted_over=len(comparisons),
+                imprecise=one.p_allowed is not None and bool(p < alpha <= other),
+            ),
+        )
+        for one, p, other in zip(comparisons, adjusted, allowed, strict=True)
     ]
 
 

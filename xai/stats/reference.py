@@ -1,9 +1,10 @@
 """The reference, which every method must beat: a random map, of which there may be several draws."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from xai.stats.precision import PrecisionSample
 from xai.stats.ranktests import aligned_rank, holm, signed_rank, smallest_p, superiority
 from xai.stats.verdict import Unit, Verdict
 
@@ -31,6 +32,20 @@ def _against_draws(values: np.ndarray, draws: np.ndarray, differences: np.ndarra
     return max(p, other), side if side == lean else 0
 
 
+def shifted_p(test: Callable[[float], tuple[float, int]], side: int, bound: float) -> float:
+    """The p of a test after a shift of all differences towards none; 1 where that leads to the other side.
+
+    Args:
+        test: p and side, with the differences lowered by so much.
+        side: Of the test without a shift.
+        bound: Size of the shift.
+    """
+    if not np.isfinite(bound):
+        return 1.0
+    p, lean = test(side * bound)
+    return p if lean == side else 1.0
+
+
 class Reference:
     """The comparisons of every method with the reference.
 
@@ -42,9 +57,11 @@ class Reference:
         higher_is_better: Direction of the metric.
         unit: "image" or "group".
         alpha: Level of the tests.
+        precision: Scores of lower precision beside full ones; None: the scores have full precision.
 
     Attributes:
-        tests: p before Holm's correction and probability of superiority, for every other method.
+        tests: p before Holm's correction, the same with `precision` allowed for, and probability of
+            superiority, for every other method.
     """
 
     def __init__(
@@ -56,29 +73,37 @@ class Reference:
         higher_is_better: bool,
         unit: Unit,
         alpha: float,
+        precision: PrecisionSample | None = None,
     ):
         self.name = reference
         self._verdicts: dict[str, Verdict] = {}
-        self.tests: dict[str, tuple[float, float]] = {}  # p before Holm, superiority
+        self.tests: dict[str, tuple[float, float, float]] = {}  # p, p allowing for precision, superiority
         if reference is None:
             return
         sign = 1 if higher_is_better else -1
         column = scores[:, list(names).index(reference)]
         single = draws if draws.shape[1] > 1 else column[:, None]
         others = [name for name in names if name != reference]
-        tests = []
+        count = max(1, len(others))
+
+        def test(mine: np.ndarray) -> tuple[float, int]:
+            if single.shape[1] > 1:
+                return _against_draws(sign * mine, sign * single, sign * (mine - column))
+            return signed_rank(sign * (mine - column))
+
+        tests, allowed = [], []
         for name in others:
             mine = scores[:, list(names).index(name)]
-            differences = sign * (mine - column)
-            if single.shape[1] > 1:
-                p, side = _against_draws(sign * mine, sign * single, differences)
-            else:
-                p, side = signed_rank(differences)
+            p, side = test(mine)
             ahead = superiority(sign * (mine[:, None] - single))
             tests.append((p, side, ahead, float(np.median(mine - column))))
-        self.tests = {name: (test[0], test[2]) for name, test in zip(others, tests, strict=True)}
-        adjusted = holm(np.array([test[0] for test in tests]))
-        count = max(1, len(others))
+            bound = 0.0 if precision is None else precision.bound(name, reference, count, alpha)
+            allowed.append(p if not bound else shifted_p(lambda by, s=mine: test(s - sign * by), side, bound))
+        self.tests = {
+            name: (test[0], lenient, test[2])
+            for name, test, lenient in zip(others, tests, allowed, strict=True)
+        }
+        adjusted, lenient = holm(np.array([test[0] for test in tests])), holm(np.array(allowed))
         self._verdicts = {
             name: Verdict(
                 other=reference,
@@ -91,8 +116,11 @@ class Reference:
                 alpha=alpha,
                 smallest_p=min(1.0, smallest_p(len(scores)) * count),
                 adjusted_over=count,
+                imprecise=bool(p < alpha <= other),
             )
-            for name, p, (_, side, ahead, difference) in zip(others, adjusted, tests, strict=True)
+            for name, p, other, (_, side, ahead, difference) in zip(
+                others, adjusted, lenient, tests, strict=True
+            )
         }
 
     def verdict(self, name: str) -> Verdict:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from xai.stats.precision import PrecisionReport
 from xai.stats.verdict import Unit, Verdict
 
 LEADING = 8
@@ -76,7 +77,9 @@ class Pair:
         p_nemenyi: Nemenyi's test on the mean ranks, which corrects for all pairs itself.
         superiority: Share of blocks on which `first` is better; ties count half.
         median_difference: Median over blocks of `first` − `second`, in the metric's units.
-        distinguishable: `p_holm` is under alpha.
+        distinguishable: `p_holm` is under alpha, and not `imprecise`.
+        imprecise: The precision of the scores could explain what the test finds.
+        tolerance: Shift that the precision could have caused; None: full precision, or not known.
     """
 
     first: str
@@ -87,6 +90,8 @@ class Pair:
     superiority: float
     median_difference: float
     distinguishable: bool
+    imprecise: bool = False
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class Analysis:
         weights: What counts once in a mean: "groups" or "images".
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        precision: What lower precision did to the scores; None: they have full precision.
     """
 
     methods: tuple[MethodSummary, ...]
@@ -126,6 +132,7 @@ class Analysis:
     weights: str
     resamples: int
     seed: int
+    precision: PrecisionReport | None = None
 
     def method(self, name: str) -> MethodSummary:
         """The summary of one method."""
@@ -157,6 +164,8 @@ class Comparison:
         excluded: Images without one of the scores.
         verdict: Of the first beside the second, by Wilcoxon's signed-rank test, zeros by Pratt's rule; p is
             Holm's after `adjust`.
+        tolerance: Shift that the precision of the scores could have caused; 0: full precision, None: any.
+        p_allowed: p of the same test with that allowed for, not adjusted; None: nothing to allow for.
     """
 
     names: tuple[str, str]
@@ -167,6 +176,8 @@ class Comparison:
     images: int
     excluded: int
     verdict: Verdict
+    tolerance: float | None = 0.0
+    p_allowed: float | None = None
 
     @property
     def p(self) -> float:

@@ -81,6 +81,7 @@ def _more(value: Any) -> dict[str, Any]:
         "outcome": verdict.outcome.value,
         "side": verdict.side,
         "negligible": verdict.negligible,
+        "imprecise": verdict.imprecise,
         "adjusted_over": verdict.adjusted_over,
         "smallest_p": verdict.smallest_p,
     }

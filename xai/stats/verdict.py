@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     TOO_FEW = "too_few"
     SATURATED = "saturated"
     NOT_COMPARED = "not_compared"
+    IMPRECISE = "imprecise"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Verdict:
         identical: Whether all scores of the two are equal.
         saturated: Images on which the method's curve moves too little to rank anything.
         images: Images that `saturated` was counted on.
+        imprecise: Whether the precision of the scores could explain what the test finds.
     """
 
     other: str | None
@@ -53,6 +55,7 @@ class Verdict:
     identical: bool = False
     saturated: int = 0
     images: int = 0
+    imprecise: bool = False
 
     @property
     def tested(self) -> Outcome:
@@ -63,6 +66,8 @@ class Verdict:
             return Outcome.TOO_FEW
         if self.p >= self.alpha or self.side == 0:
             return Outcome.UNCLEAR
+        if self.imprecise:
+            return Outcome.IMPRECISE
         return Outcome.BETTER if self.side > 0 else Outcome.WORSE
 
     @property

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from xai.core.language import gettext, gettext_noop, ngettext
+from xai.core.language import gettext, gettext_noop, joined, ngettext
+from xai.stats.precision import PrecisionReport
 from xai.stats.ranktests import smallest_p
 from xai.stats.results import Analysis, Comparison
 from xai.stats.verdict import Outcome, Verdict
@@ -14,11 +15,13 @@ FULL = {
     Outcome.BETTER: gettext_noop("better than {other}, {p}"),
     Outcome.WORSE: gettext_noop("worse than {other}, {p}"),
     Outcome.UNCLEAR: gettext_noop("not distinguishable from {other}, {p}"),
+    Outcome.IMPRECISE: gettext_noop("cannot be told from {other} in this precision, though {p}"),
 }
 SHORT = {
     Outcome.BETTER: gettext_noop("better, {p}"),
     Outcome.WORSE: gettext_noop("worse, {p}"),
     Outcome.UNCLEAR: gettext_noop("not distinguishable, {p}"),
+    Outcome.IMPRECISE: gettext_noop("within the error of the precision, though {p}"),
 }
 SMALL = {
     (Outcome.BETTER, "image"): gettext_noop(
@@ -148,8 +151,54 @@ def _notes_on_data(analysis: Analysis) -> Iterator[str]:
                 "counts once in a mean.",
                 **counts,
             )
+    if analysis.precision is not None and analysis.images:
+        yield _note_on_precision(analysis.precision)
     if not analysis.images:
         yield gettext("No image has a score of every method: nothing can be said.")
+
+
+def _note_on_precision(found: PrecisionReport) -> str:
+    if found.tolerance is None:
+        return gettext(
+            "Perturbed images were computed in {dtype}, and its error is measured on fewer than two images, "
+            "or groups of them: nothing is told apart.",
+            dtype=found.dtype,
+        )
+    return ngettext(
+        "Perturbed images were computed in {dtype}, and on {n} image in full precision too: two methods are "
+        "told apart only where the measured error of {dtype} does not explain it.",
+        "Perturbed images were computed in {dtype}, and on {n} images in full precision too: two methods are "
+        "told apart only where the measured error of {dtype} does not explain it.",
+        found.images,
+        dtype=found.dtype,
+    )
+
+
+def precision_remark(found: PrecisionReport) -> str:
+    """How far scores lie from those of full precision, by the method that differs most, and what follows."""
+    if not found.errors:
+        return gettext("The error of {dtype} is not measured yet.", dtype=found.dtype)
+    name = max(found.errors, key=lambda one: abs(found.errors[one].bias))
+    worst = found.errors[name]
+    text = gettext(
+        "Scores in {dtype} minus those in full precision, of {method}, which differs most: mean {bias}, "
+        "standard deviation {spread}, from {low} to {high}.",
+        dtype=found.dtype,
+        method=name,
+        bias=signed(worst.bias),
+        spread="–" if worst.spread is None else f"{worst.spread:.2g}",
+        low=signed(worst.low),
+        high=signed(worst.high),
+    )
+    if found.tolerance is None:
+        return text
+    more = ngettext(
+        "Differences of up to {tolerance} between two methods may come of it; it holds back {n} pair.",
+        "Differences of up to {tolerance} between two methods may come of it; it holds back {n} pairs.",
+        found.held_back,
+        tolerance=f"{found.tolerance:.2g}",
+    )
+    return joined([text, more])
 
 
 def _notes_on_power(analysis: Analysis) -> Iterator[str]:

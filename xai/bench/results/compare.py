@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from xai.bench.data.files import Folder, folder_of
-from xai.bench.run.store import read_records
+from xai.bench.results.precision import dtype_of, precision_samples
+from xai.bench.results.score_tables import score_tables
+from xai.bench.run.plan import MEASURED_DTYPE
+from xai.bench.run.store import Store, read_records, read_run
 from xai.core import UsageError
+from xai.core.language import gettext
 from xai.metrics import METRICS
 from xai.stats import Comparison, adjust, compare_paired
 
@@ -23,6 +27,8 @@ class RunPair:
         protocol: Name in the first run.
         protocol_hash: Digest, the same in both.
         same_method: Whether its options are the same in both runs.
+        precisions: Type that perturbed images were computed in, of each run; says so if the error of a lower
+            one is not measured.
         comparison: First run against the second.
     """
 
@@ -32,6 +38,20 @@ class RunPair:
     protocol_hash: str
     same_method: bool
     comparison: Comparison
+    precisions: tuple[str, str] = ("", "")
+
+    @property
+    def warning(self) -> str:
+        """That the precisions differ; empty where they do not."""
+        one, other = self.precisions
+        if one == other:
+            return ""
+        return gettext(
+            "perturbed images were computed in {one} in the first run, in {other} in the second. A measured "
+            "error of lower precision is allowed for in the verdicts, one not measured is not.",
+            one=one,
+            other=other,
+        )
 
 
 def compare_runs(
@@ -44,7 +64,8 @@ def compare_runs(
 ) -> list[RunPair]:
     """Compare what two runs have in common: same pixels, followed class, row name, metric and protocol hash.
 
-    p is Holm's over the methods of one metric and protocol.
+    p is Holm's over the methods of one metric and protocol. Where a run has a lower precision, what its
+    measured error could explain is no difference; `precisions` says which.
 
     Raises:
         UsageError: They share no such record; says whether images, methods, metrics or protocols differ.
@@ -58,6 +79,9 @@ def compare_runs(
     if not len(both):
         raise UsageError(f"{run_a} and {run_b} share no score.", _why(first, second))
     names = (_name(run_a), _name(run_b)) if _name(run_a) != _name(run_b) else (str(run_a), str(run_b))
+    runs = [_Precision(run) for run in (run_a, run_b)]
+    precisions = runs[0].dtype, runs[1].dtype
+    methods = both["method"].nunique()
     pairs = []
     for (method, metric, protocol_hash), part in both.groupby(
         ["method", "metric", "protocol_hash"], sort=False
@@ -72,11 +96,31 @@ def compare_runs(
             alpha=alpha,
             resamples=resamples,
             seed=seed,
+            tolerance=sum(
+                run.tolerance(str(method), str(metric), str(protocol_hash), methods, alpha) for run in runs
+            ),
         )
         same = bool((part["method_hash_a"] == part["method_hash_b"]).all())
         protocol = str(part["protocol_a"].iloc[0])
-        pairs.append(RunPair(str(method), str(metric), protocol, str(protocol_hash), same, comparison))
+        pairs.append(
+            RunPair(str(method), str(metric), protocol, str(protocol_hash), same, comparison, precisions)
+        )
     return _adjusted(pairs, alpha)
+
+
+class _Precision:
+    """Of one run."""
+
+    def __init__(self, run: str | Folder):
+        description, self._samples = read_run(run), {}
+        self.dtype = dtype_of(description)
+        if description.identity.get("autocast") == MEASURED_DTYPE:
+            self._samples = precision_samples(description, Store(run), score_tables(read_records(run)))
+
+    def tolerance(self, method: str, metric: str, protocol_hash: str, methods: int, alpha: float) -> float:
+        """How far the mean of a method may be shifted."""
+        sample = self._samples.get((metric, protocol_hash))
+        return 0.0 if sample is None else sample.bound(method, None, 2 * methods, alpha)
 
 
 def _adjusted(pairs: list[RunPair], alpha: float) -> list[RunPair]:

@@ -143,6 +143,8 @@ def _provenance(summary: Summary) -> Iterator[str]:
         ),
         versions,
     ]
+    if chosen := about.get("precision"):
+        entries.insert(1, gettext("precision: {precision}, since {reason}", **chosen))
     yield "\n".join(f"- {one}" for one in entries)
     rows = [[str(one["name"]), f"`{one['hash']}`", str(one["reference"])] for one in summary.protocols]
     header = [gettext("protocol"), gettext("hash"), gettext("source")]

@@ -9,6 +9,7 @@ import numpy as np
 
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.files import Folder
+from xai.bench.results.precision import precision_samples
 from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.bench.run.description import ProtocolDescription
 from xai.bench.run.masks import mask_warnings
@@ -54,7 +55,11 @@ def summarise(
     found = list(score_tables(records))
     curves = records[records["curve"].map(len) > 0]
     _check_curves(run, curves)
-    results = tuple(_result(table, curves, settings) for table in found)
+    samples = precision_samples(description, store, found)
+    results = tuple(
+        _result(table, curves, settings | {"precision": samples.get((table.metric, table.protocol_hash))})
+        for table in found
+    )
     items, done = store.planned_items(), store.keys()
     return Summary(
         name=description.name,

@@ -1,6 +1,6 @@
 """What every unit of a run needs: model, images, methods; made where it is needed, never sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -43,6 +43,7 @@ class RunContext:
         plans: Only to plan for workers on other devices: the model is held on the CPU.
         trust_code: Whether code may run that the configuration or the model's YAML names, here and where
             this is sent.
+        chosen: What `precision: auto` came to, for the run's file.
     """
 
     config: BenchmarkConfig
@@ -50,6 +51,7 @@ class RunContext:
     given: Classifier | None = None
     plans: bool = False
     trust_code: bool = False
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     _shard: tuple[int, tuple[list[InputImage], list[Exclusion]]] | None = field(
         default=None, init=False, repr=False
     )
@@ -104,11 +106,17 @@ class RunContext:
     @cached_property
     def stream(self) -> Stream:
         """Of perturbed images; a batch size that was halved stays halved."""
-        name = self.config.autocast
-        autocast = None if name is None else getattr(torch, name)
-        return Stream(
-            self.classifier, batch_size=self.config.batch_size, autocast=autocast, seed=self.config.seed
-        )
+        name = self.config.stream_dtype
+        return self._stream(None if name is None else getattr(torch, name))
+
+    @cached_property
+    def exact_stream(self) -> Stream:
+        """The same in the model's own precision."""
+        return self._stream(None)
+
+    def _stream(self, autocast: torch.dtype | None) -> Stream:
+        config = self.config
+        return Stream(self.classifier, batch_size=config.batch_size, autocast=autocast, seed=config.seed)
 
     @cached_property
     def batches(self) -> Batches:

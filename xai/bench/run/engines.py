@@ -60,6 +60,10 @@ class Engine(Protocol):
         """Results of a function that waits for files more than it computes, in the order of the items."""
         ...
 
+    def tried(self, function: Callable[[RunContext], Result], context: RunContext) -> Result:
+        """What a function finds out on a device that will work."""
+        ...
+
     def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
         """Work work items off in any order; says of each what became of it, once its part is written."""
         ...
@@ -112,6 +116,9 @@ class LocalEngine:
 
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         return in_threads(function, items)
+
+    def tried(self, function: Callable[[RunContext], Result], context: RunContext) -> Result:
+        return function(context)
 
     def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
         for shard in work:

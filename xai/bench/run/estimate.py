@@ -10,10 +10,11 @@ import torch
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import InputImage, read_inputs
+from xai.bench.run.engines import LocalEngine
+from xai.bench.run.inputs import InputImage
 from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import Plan, make_plan, metrics_of
-from xai.core import DataError
+from xai.bench.run.precision import decide_precision, first_image
 from xai.metrics import evaluate, greedy_forwards
 from xai.models import Classifier
 from xai.perturb.stream import evaluation_mode
@@ -71,30 +72,21 @@ def estimate(
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     context = RunContext(config, None, classifier, trust_code=trust_code)
     context.import_code()
+    config = decide_precision(context, None, LocalEngine().tried)
     plan = make_plan(config, context.classifier)
+    context.source = plan.source
     images, configurations = len(plan.source), len(context.configurations)
     with evaluation_mode(context.classifier):
-        image = _first(context, plan)
+        image = first_image(context)
         timed = _time_maps(context, image)
         each, per_forward = _time_forwards(context, image)
     greedy = min(config.controls.greedy_images, images)
     forwards = sum(count * (images * configurations + greedy) + greedy * greedy_forwards() for count in each)
+    forwards += sum(each) * configurations * plan.work_items.measured
     kinds = len({one.target for one in context.protocols.values()})
     seconds = forwards * per_forward + kinds * images * sum(timed.values())
     device, unusable = str(context.classifier.device), tuple(plan.source.faults())
     return Estimate(plan, configurations, forwards, per_forward, timed, seconds, device, unusable)
-
-
-def _first(context: RunContext, plan: Plan) -> InputImage:
-    """The first image that can be used."""
-    reasons: list[str] = []
-    for index in range(len(plan.source)):
-        (entry,) = plan.source.entries(index, index + 1)
-        ready, excluded = read_inputs(context.classifier, [(index, entry)], context.batches)
-        if ready:
-            return ready[0]
-        reasons += [one.reason for one in excluded]
-    raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
 
 
 def _time_maps(context: RunContext, image: InputImage) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """From a configuration to work items with keys that say what each holds."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, overload
+
+import numpy as np
 
 from xai.bench.config.method_configurations import (
     MethodConfiguration,
@@ -16,14 +19,18 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
+from xai.core import derive_seed
 from xai.core.runtime import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 
 MAPS, CHECKS = "maps", "checks"  # stand where the others have a protocol's name
+PRECISION = "full precision"  # likewise; the name of no protocol has a space
+MEASURED_DTYPE = "bfloat16, error measured"  # in the identity of a run, where others have their autocast
+MEASURED = 16  # images on which a run of lower precision is computed in full precision too
 TAKES_NO_PART = {
-    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device"
+    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device", "precision"
 }  # fmt: skip
 
 
@@ -36,7 +43,7 @@ class WorkItem:
         shard: Number of the shard.
         start: First image, by its place in the data.
         stop: One past the last image.
-        protocol: Name, or `maps` or `checks`.
+        protocol: Name, or `maps`, `checks` or `full precision`.
         forwards: Forward passes of perturbed images, at most.
     """
 
@@ -64,6 +71,7 @@ class WorkItems(Sequence[WorkItem]):
         common: What all keys depend on.
         names: Protocol, or `maps` or `checks`, and what else its keys depend on.
         forwards: Forward passes by name and images.
+        measured: Places of the images to be computed in full precision too, in order.
     """
 
     def __init__(
@@ -73,8 +81,10 @@ class WorkItems(Sequence[WorkItem]):
         common: Mapping[str, Any],
         names: Mapping[str, str],
         forwards: Callable[[str, range], int],
+        measured: Sequence[int] = (),
     ):
         self._source, self._common, self._forwards = source, dict(common), forwards
+        self._measured = tuple(measured)
         self.size, self._checked = config.shard_size, config.checks.images
         self._names = dict(names)
 
@@ -95,10 +105,21 @@ class WorkItems(Sequence[WorkItem]):
                 found.append(
                     WorkItem(key, shard, start, last, name, self._forwards(name, range(start, last)))
                 )
+        for place in self._measured[bisect_left(self._measured, start) : bisect_left(self._measured, stop)]:
+            content = self._source.content(place, place + 1)
+            key = digest([self._common, PRECISION, self._names, place, content], 24)
+            forwards = self._forwards(PRECISION, range(place, place + 1))
+            found.append(WorkItem(key, shard, place, place + 1, PRECISION, forwards))
         return found
 
     def __len__(self) -> int:
-        return self.shards * (len(self._names) - (CHECKS in self._names)) + self._with_checks
+        return self._before(self.shards)
+
+    def _before(self, shard: int) -> int:
+        """How many work items the shards before one have."""
+        each = len(self._names) - (CHECKS in self._names)
+        measured = bisect_left(self._measured, shard * self.size)
+        return shard * each + min(shard, self._with_checks) + measured
 
     def __iter__(self) -> Iterator[WorkItem]:
         return (item for shard in range(self.shards) for item in self.of(shard))
@@ -111,12 +132,13 @@ class WorkItems(Sequence[WorkItem]):
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        names = len(self._names)
-        if place < names * self._with_checks:
-            return self.of(place // names)[place % names]
-        names -= CHECKS in self._names
-        shard, place = divmod(place - self._with_checks, names)
-        return self.of(shard)[place]
+        shard = bisect_right(range(self.shards), place, key=self._before) - 1
+        return self.of(shard)[place - self._before(shard)]
+
+    @property
+    def measured(self) -> int:
+        """How many images are computed in full precision too."""
+        return len(self._measured)
 
     @property
     def _with_checks(self) -> int:
@@ -179,7 +201,20 @@ def make_plan(
         greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
         return forwards(name, len(images), greedy)
 
-    return Plan(WorkItems(config, source, common, names, of_images), source, identity)
+    lower = config.precision == "bfloat16" and metrics_of(config, "perturbation")
+    measured = measured_images(len(source), config.seed) if lower else ()
+    return Plan(WorkItems(config, source, common, names, of_images, measured), source, identity)
+
+
+def measured_images(images: int, seed: int) -> list[int]:
+    """Places of the images on which the error of a lower precision is measured.
+
+    One from each of `MEASURED` equal parts of the data, at random, so that data in the order of their labels
+    or videos, or in turns, are all represented.
+    """
+    parts = min(images, MEASURED)
+    draw = np.random.default_rng(derive_seed(seed, PRECISION)).integers
+    return [int(draw(part * images // parts, (part + 1) * images // parts)) for part in range(parts)]
 
 
 def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
@@ -207,7 +242,7 @@ def _identity(
     settings = config.model_dump(mode="json", exclude=TAKES_NO_PART | {"methods", "protocols"})
     return settings | {
         "model": classifier.fingerprint,
-        "autocast": config.autocast,
+        "autocast": MEASURED_DTYPE if config.precision == "bfloat16" else config.autocast,
         "methods": {configuration.name: configuration.hash for configuration in configurations},
         "protocols": {one.name: one.hash for one in protocols},
         "data": {"images": len(source), "digest": source.digest()},
@@ -246,6 +281,8 @@ def _forwards(
     searched: int,
 ) -> int:
     """Of so many maps, and of the greedy order of so many images."""
+    if name == PRECISION:
+        return sum(_forwards(config, classifier, protocols, one.name, maps, 0) for one in protocols)
     found = next((one for one in protocols if one.name == name), None)
     needs = {MAPS: ("map", "mask"), CHECKS: ("class", "method")}.get(name, ("perturbation",))
     patches = classifier.grid.patches

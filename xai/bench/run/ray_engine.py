@@ -1,27 +1,24 @@
 """Shards as tasks of a Ray cluster: a bounded number in flight, lost workers replaced, shards retried."""
 
-import importlib
-import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from xai.bench.run.context import RunContext
 from xai.bench.run.engines import FinishedItem, RayOptions, ShardWork
-from xai.bench.run.plan import device_of
-from xai.bench.run.ray_worker import Expected, Worker, WorkerReport, result_or_error
+from xai.bench.run.ray_cluster import check_room, connected, death, ray_module, resources_of, room_for
+from xai.bench.run.ray_worker import Expected, Worker, WorkerReport, on_worker, result_or_error
 from xai.bench.run.store import Store
 from xai.core import ModelError, UsageError
 from xai.core.runtime import decisive
 
 TICK = 2.0  # seconds after which the size of the cluster is looked at again
 STARTS = 3  # workers that die one after the other before any is ready: something is wrong with all of them
-OBJECT_STORE = 200_000_000  # bytes of shared memory of a cluster started here: what is sent is small
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,11 +43,11 @@ class RayEngine:
 
     def __init__(self, options: RayOptions):
         self._options = options
-        self._ray = _ray(options)
+        self._ray = ray_module(options)
         self._connected = ExitStack()
 
     def __enter__(self) -> "RayEngine":
-        self._connected.enter_context(_cluster(self._ray, self._options))
+        self._connected.enter_context(connected(self._ray, self._options))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -75,10 +72,25 @@ class RayEngine:
         try:
             value, error = self._ray.get(promise)
         except self._ray.exceptions.RayError as lost:
-            raise ModelError(f"What is in the data could not be looked at: {_death(lost)}.") from None
+            raise ModelError(f"What is in the data could not be looked at: {death(lost)}.") from None
         if error is not None:
             raise error
         found[under_way.pop(promise)] = value
+
+    def tried(self, function: Callable[[RunContext], Result], context: RunContext) -> Result:
+        """Where a worker could be; waits for it if workers are asked for by number."""
+        resources = resources_of(context, self._options)
+        if self._options.workers is None:
+            check_room(self._ray, resources)
+        task = self._ray.remote(result_or_error).options(num_cpus=resources["CPU"], num_gpus=resources["GPU"])
+        job = partial(on_worker, function, max(1, round(self._options.cpus)))
+        try:
+            value, error = self._ray.get(task.remote(job, replace(context, plans=False)))
+        except self._ray.exceptions.RayError as lost:
+            raise ModelError(f"The precision could not be tried on a worker: {death(lost)}.") from None
+        if error is not None:
+            raise error
+        return value
 
     def run(self, context: RunContext, store: Store, work: Iterable[ShardWork]) -> Iterator[FinishedItem]:
         """Work everything off.
@@ -163,10 +175,10 @@ class _Pool:
 
     def __init__(self, ray: Any, context: RunContext, options: RayOptions):
         self._ray, self._options = ray, options
-        gpus = _gpus(context) if options.gpus is None else options.gpus
-        self._resources = {"CPU": options.cpus, "GPU": gpus}
+        self._resources = resources_of(context, options)
+        cpus, gpus = self._resources.values()
         self._actor = ray.remote(Worker).options(
-            num_cpus=options.cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
+            num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
         )
         expected = Expected(decisive(), context.classifier.fingerprint)
         sent = replace(context, plans=False)
@@ -177,12 +189,8 @@ class _Pool:
         self._new: set[Any] = set()  # workers that have not reported yet
         self._broken = 0  # starts that failed since one succeeded
         self._looked, self._room = -inf, 0
-        if not self.wanted:
-            raise UsageError(
-                f"The cluster has no room for a worker, which needs {_listed(self._resources)}: "
-                f"it has {_listed(ray.cluster_resources())}.",
-                "Add machines, or ask for so many workers (--ray-workers) and wait until they join.",
-            )
+        if options.workers is None:
+            check_room(ray, self._resources)
 
     @property
     def size(self) -> int:
@@ -200,9 +208,7 @@ class _Pool:
         if self._options.workers is not None:
             return self._options.workers
         if monotonic() - self._looked > TICK:
-            there = self._ray.cluster_resources()
-            room = (there.get(name, 0) // each for name, each in self._resources.items() if each)
-            self._looked, self._room = monotonic(), int(min(room))
+            self._looked, self._room = monotonic(), room_for(self._ray, self._resources)
         return self._room
 
     def start(self, waiting: int) -> None:
@@ -260,70 +266,4 @@ class _Pool:
         try:
             return self._ray.get(promise)
         except self._ray.exceptions.RayError as error:
-            return WorkerReport(crash=_death(error))
-
-
-def _gpus(context: RunContext) -> float:
-    """One for a model that the configuration puts on a GPU."""
-    kind, _, number = (device_of(context.config) or "cpu").partition(":")
-    if number:
-        raise UsageError(
-            f"device: {kind}:{number} names one device of one machine; each worker has its own.",
-            f"Say device: {kind}.",
-        )
-    return 1.0 if kind == "cuda" else 0.0
-
-
-def _death(error: Exception) -> str:
-    """The first sentence of what Ray says of a lost worker."""
-    text = " ".join(str(error).split())
-    return f"its worker was lost ({type(error).__name__}: {text[:300]})"
-
-
-def _listed(resources: Any) -> str:
-    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
-
-
-@contextmanager
-def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
-    """Be connected to a cluster; one that is started here ends here, and hears this machine only."""
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if options.address is None:
-            cpus = options.workers and max(1, round(options.workers * options.cpus))
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
-                **quiet,
-            )
-        else:
-            ray.init(address=options.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"No Ray cluster at {options.address or 'this machine'}: {' '.join(str(error).split())[:300]}",
-            "ray start --head starts one; without --ray-address one is started here.",
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _ray(options: RayOptions) -> Any:
-    """The library, told to report nothing to its makers."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if options.address is None:  # so that Ray takes the loopback address, which it does by itself elsewhere
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # a worker without a GPU of its own sees those of its machine, as any process there does
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise UsageError(
-            "The engine ray needs Ray, which is not installed.", "Run: pip install 'vit-xai[ray]'"
-        ) from None
+            return WorkerReport(crash=death(error))

@@ -85,6 +85,16 @@ class Worker:
         return WorkerReport(tuple(done))
 
 
+def on_worker(function: Callable[[RunContext], Any], threads: int, context: RunContext) -> Any:
+    """What a function finds out on this machine, ready as a worker is."""
+    import torch
+
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    context.import_code()
+    return function(context)
+
+
 def result_or_error(function: Callable[[Any], Any], item: Any) -> tuple[Any, XaiError | None]:
     """The result, or the error that ends the run."""
     try:

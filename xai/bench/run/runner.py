@@ -17,6 +17,7 @@ from xai.bench.run.context import RunContext
 from xai.bench.run.engines import Engine, FinishedItem, LocalEngine, RayOptions, ShardWork
 from xai.bench.run.image_snapshots import snapshots_path
 from xai.bench.run.plan import Plan, device_of, differences, make_plan
+from xai.bench.run.precision import decide_precision
 from xai.bench.run.ray_engine import RayEngine
 from xai.bench.run.store import PLAN_FILE, Store, read_run
 from xai.core import ConfigError, DataError, UsageError, nearest
@@ -156,6 +157,7 @@ def run_benchmark(
     with engine_of(engine, ray) as at_work:
         context = RunContext(config, store.folder, classifier, plans=at_work.plans, trust_code=trust_code)
         context.import_code()
+        config = decide_precision(context, store, at_work.tried)
         plan = make_plan(config, context.classifier, store.folder, at_work.each)
         context.source = plan.source
         with only_writer(store.folder):
@@ -292,10 +294,11 @@ def _session(config: BenchmarkConfig, context: RunContext, engine: str) -> dict[
         "threads": torch.get_num_threads(),
         "model": classifier.describe(),
         "processor": f"PIL {version_of('pillow')}",
-        "autocast": config.autocast,
+        "autocast": config.stream_dtype,
         "batch_size": config.batch_size,
         "seed": config.seed,
         "engine": engine,
+        **({"precision": dict(context.chosen)} if context.chosen else {}),
     }
     if context.plans:
         session["device"] = f"{device_of(config) or 'cpu'} of each worker"

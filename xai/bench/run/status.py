@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from xai.bench.data.files import Folder, is_locked
+from xai.bench.run.plan import PRECISION
 from xai.bench.run.store import Store, distinct_exclusions, read_run
 
 
@@ -60,7 +61,11 @@ def status(run: str | Folder) -> Status:
         units=len(items),
         done=len(done),
         images=description.plan.images,
-        records=sum(records for _, records in notes_of_items),
+        records=sum(
+            records
+            for item, (_, records) in zip(done, notes_of_items, strict=True)
+            if item.protocol != PRECISION
+        ),
         exclusions=len(distinct_exclusions(notes for notes, _ in notes_of_items)),
         forwards=sum(notes.forwards for notes, _ in notes_of_items),
         seconds=seconds,

@@ -13,7 +13,7 @@ from xai.bench.data.files import Folder, folder_of, in_threads, names_in, read_j
 from xai.bench.data.parquet import arrow, extra, read_columns
 from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription, checked
 from xai.bench.run.masks import Counts, added
-from xai.bench.run.plan import WorkItem
+from xai.bench.run.plan import PRECISION, WorkItem
 from xai.core import DataError, Record, UsageError, nearest
 from xai.core.registry import is_import_path
 from xai.metrics import METRICS
@@ -154,6 +154,12 @@ class Store:
             schema = pa.schema([schema.field(name) for name in columns])
         return pa.concat_tables([schema.empty_table(), *(self._records(key, schema) for key in self._done())])
 
+    def exact(self) -> Any:
+        """Records in full precision of some images of a run that has a lower one, as an Arrow table."""
+        done, pa, schema = self.keys(), arrow(), _schema()
+        keys = [one.key for one in self.planned_items() if one.protocol == PRECISION and one.key in done]
+        return pa.concat_tables([schema.empty_table(), *(self._records(key, schema) for key in keys)])
+
     def images(self, key: str) -> list[str]:
         """Ids of the images that have records in a part, in their order."""
         return self._records(key, arrow().schema([_schema().field("image")]))["image"].unique().to_pylist()
@@ -170,7 +176,8 @@ class Store:
             partial: Protocol of work items that look at some images of a shard only.
         """
         done = self.keys()
-        items = [one for one in self.planned_items() if one.key in done and one.protocol != partial]
+        partly = (partial, PRECISION)
+        items = [one for one in self.planned_items() if one.key in done and one.protocol not in partly]
         shards = {one.key if one.shard is None else one.shard: one.key for one in items}
         return added(notes.masks for notes, _ in in_threads(self.notes, shards.values()))
 
@@ -200,8 +207,9 @@ class Store:
             raise _broken(path, error) from None
 
     def _done(self) -> list[str]:
+        """Work items that are done, without those of another precision."""
         done = self.keys()
-        return [item.key for item in self.planned_items() if item.key in done]
+        return [one.key for one in self.planned_items() if one.key in done and one.protocol != PRECISION]
 
 
 def distinct_exclusions(parts: Iterable[PartNotes]) -> list[Exclusion]:

@@ -11,14 +11,15 @@ from xai.bench.run.checks import check_records
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.bench.run.masks import count_masks
-from xai.bench.run.plan import CHECKS, MAPS, WorkItem, metrics_of
+from xai.bench.run.plan import CHECKS, MAPS, PRECISION, WorkItem, metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.bench.run.store import WorkResult
 from xai.core import Record
 from xai.metrics import METRICS, evaluate, greedy_order
 from xai.metrics.protocol import Protocol
-from xai.perturb import tie_fraction
+from xai.perturb import Stream, tie_fraction
 from xai.perturb.stream import evaluation_mode
+from xai.stats import Exclusion
 
 
 def run_item(context: RunContext, item: WorkItem) -> WorkResult:
@@ -31,70 +32,94 @@ def run_item(context: RunContext, item: WorkItem) -> WorkResult:
 
 
 def _run(context: RunContext, item: WorkItem) -> WorkResult:
-    start, before = perf_counter(), context.stream.forwards
-    protocol = context.protocols.get(item.protocol)
-    kind = (protocol or next(iter(context.protocols.values()))).target
-    images, broken = context.images(item.shard)
-    images, targets, unknown = context.targets(images, kind, item.protocol)
-    excluded = [*broken, *unknown]
-    records: list[Record] = []
-    if images:
-        maps = context.maps(item.shard, images, targets, kind)
-        excluded += maps.exclusions(item.protocol)
-        class_of = dict(zip([one.index for one in images], targets, strict=True))
-        for group, same in enumerate(by_shape(images)):
-            # a check looks at some images of a shard, but maps are made and kept for all of it
-            places = [i for i, one in enumerate(same) if one.index in item.images]
-            what = digest({"protocol": item.protocol, "target": kind})
-            template = RecordTemplate(
-                classifier=context.classifier,
-                protocol=item.protocol,
-                protocol_hash=protocol.hash if protocol else what,
-                images=[same[i] for i in places],
-                targets=[class_of[same[i].index] for i in places],
-                cost=maps.cost,
-                seed=context.config.seed,
-            )
-            if places:
-                relevance, usable = _usable(maps.stacked(context.configurations, group)[:, places])
-                if protocol is not None:
-                    records += _perturbation_records(context, protocol, template, relevance, usable)
-                elif item.protocol == MAPS:
-                    records += _map_records(context, template, relevance, usable)
-                elif item.protocol == CHECKS:
-                    checked, failed = check_records(context, template, relevance, usable)
-                    records, excluded = records + checked, excluded + failed
+    start = perf_counter()
+    if item.protocol == PRECISION:
+        stream = context.exact_stream
+        before = stream.forwards
+        found = [_scored(context, item, one, one.name, stream) for one in context.protocols.values()]
+        records = tuple(record for records, _ in found for record in records)
+        return WorkResult(records, (), stream.forwards - before, perf_counter() - start)
+    stream = context.stream
+    before = stream.forwards
+    records, excluded = _scored(context, item, context.protocols.get(item.protocol), item.protocol, stream)
     names = {entry.id for entry in context.source.entries(item.start, item.stop)}
-    excluded = [one for one in excluded if one.image in names]
-    forwards = context.stream.forwards - before
+    excluded = tuple(one for one in excluded if one.image in names)
     masks = count_masks(
         (one.label or one.kind or "", one.extent)
         for one in context.images(item.shard)[0]
         if one.index in item.images
     )
-    return WorkResult(tuple(records), tuple(excluded), forwards, perf_counter() - start, masks)
+    return WorkResult(tuple(records), excluded, stream.forwards - before, perf_counter() - start, masks)
+
+
+def _scored(
+    context: RunContext, item: WorkItem, protocol: Protocol | None, name: str, stream: Stream
+) -> tuple[list[Record], list[Exclusion]]:
+    """Records of an item's images under a protocol, or of maps or checks, and what could not be scored."""
+    kind = (protocol or next(iter(context.protocols.values()))).target
+    images, broken = context.images(item.shard)
+    images, targets, unknown = context.targets(images, kind, name)
+    excluded = [*broken, *unknown]
+    records: list[Record] = []
+    if not images:
+        return records, excluded
+    maps = context.maps(item.shard, images, targets, kind)
+    excluded += maps.exclusions(name)
+    class_of = dict(zip([one.index for one in images], targets, strict=True))
+    for group, same in enumerate(by_shape(images)):
+        # a check looks at some images of a shard, but maps are made and kept for all of it
+        places = [i for i, one in enumerate(same) if one.index in item.images]
+        what = digest({"protocol": name, "target": kind})
+        template = RecordTemplate(
+            classifier=context.classifier,
+            protocol=name,
+            protocol_hash=protocol.hash if protocol else what,
+            images=[same[i] for i in places],
+            targets=[class_of[same[i].index] for i in places],
+            cost=maps.cost,
+            seed=context.config.seed,
+        )
+        if places:
+            relevance, usable = _usable(maps.stacked(context.configurations, group)[:, places])
+            if protocol is not None:
+                greedy = 0 if item.protocol == PRECISION else context.config.controls.greedy_images
+                records += _perturbation_records(
+                    context, protocol, template, relevance, usable, stream, greedy
+                )
+            elif item.protocol == MAPS:
+                records += _map_records(context, template, relevance, usable)
+            elif item.protocol == CHECKS:
+                checked, failed = check_records(context, template, relevance, usable)
+                records, excluded = records + checked, excluded + failed
+    return records, excluded
 
 
 def _perturbation_records(
-    context: RunContext, protocol: Protocol, template: RecordTemplate, relevance: Tensor, usable: Tensor
+    context: RunContext,
+    protocol: Protocol,
+    template: RecordTemplate,
+    relevance: Tensor,
+    usable: Tensor,
+    stream: Stream,
+    greedy_images: int,
 ) -> list[Record]:
     """One call of the stream for all methods and metrics; a second one for the greedy orders."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:
         return []
     pixels, targets = _stack(template.images), torch.tensor(template.targets)
-    found = evaluate(context.stream, metrics, pixels, relevance, targets, protocol, seed=context.config.seed)
+    found = evaluate(stream, metrics, pixels, relevance, targets, protocol, seed=context.config.seed)
     records = [
         record
         for metric in metrics
         for record in template.perturbed(metric, context.configurations, found[metric], usable)
     ]
-    chosen = [i for i, one in enumerate(template.images) if one.index < context.config.controls.greedy_images]
+    chosen = [i for i, one in enumerate(template.images) if one.index < greedy_images]
     if chosen:
         subset = template.subset(chosen)
         pixels, targets = pixels[chosen], targets[chosen]
-        order = greedy_order(context.stream, pixels, targets, protocol.operator)[None]
-        found = evaluate(context.stream, metrics, pixels, order, targets, protocol, seed=context.config.seed)
+        order = greedy_order(stream, pixels, targets, protocol.operator)[None]
+        found = evaluate(stream, metrics, pixels, order, targets, protocol, seed=context.config.seed)
         greedy = greedy_configuration(context.config)
         _, usable = _usable(order)
         records += [

@@ -76,7 +76,9 @@ def indistinct(ranked: Sequence[str], analysis: Analysis, test: Test) -> list[li
     """
     apart = {
         frozenset((pair.first, pair.second)): (
-            pair.distinguishable if test == "wilcoxon" else pair.p_nemenyi < analysis.alpha
+            pair.distinguishable
+            if test == "wilcoxon"
+            else pair.p_nemenyi < analysis.alpha and not pair.imprecise
         )
         for pair in analysis.pairs
     }

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from xai.core.errors import printable
-from xai.core.language import gettext, pgettext
+from xai.core.language import gettext, joined, pgettext
 from xai.report.figures.description import (
     MatrixCell,
     MatrixChart,
@@ -16,7 +16,7 @@ from xai.report.figures.description import (
 )
 from xai.report.tables import SIGNS
 from xai.report.text import number_format
-from xai.stats import Analysis, MethodSummary, phrase
+from xai.stats import Analysis, MethodSummary, Outcome, phrase
 
 
 def rank_chart(
@@ -127,4 +127,6 @@ def _meaning(measured: Mapping[str, Analysis]) -> list[str]:
         "Metrics are not averaged: they measure different things.",
         reference=reference,
     )
+    if any(one.verdict.outcome is Outcome.IMPRECISE for found in measured.values() for one in found.methods):
+        signs = joined([signs, gettext("≈ within the error of the precision.")])
     return [f"{cells} {signs}"]
