@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,7 @@ from xai.data.forgery import KINDS
 from xai.report import save
 from xai.report.layout import Panel, compose
 from xai.report.overlay import ColourScale, DrawnImage
+from xai.report.picture import Layer, Picture
 
 if TYPE_CHECKING:
     from benchmarks.clever_hans import Case
@@ -214,7 +214,7 @@ def _is_free(case: Case) -> bool:
 
 def _draw(
     case: Case, margins: Mapping[str, float], maps: Mapping[str, Mapping[str, NDArray[np.float32]]]
-) -> Figure:
+) -> Picture:
     """One row of maps for each detector, beside the image and the place of its forgery."""
     image = Image.fromarray(case.mark.on(case.crop.forgery.image))
     sample = Sample(case.crop.source, image, label="fake", mask=case.mark.mask)
@@ -225,9 +225,10 @@ def _draw(
     canvas = DrawnImage(marked, longest=LONGEST)
     nothing = np.zeros((1, 1), np.float32)
     beside = {
-        DETECTORS[0]: Panel("the image", canvas.original),
+        DETECTORS[0]: Panel("the image", Layer.of(canvas.original)),
         DETECTORS[1]: Panel(
-            "its forgery", DrawnImage(forged, longest=LONGEST).overlay(nothing, ColourScale(1.0))
+            "its forgery",
+            Layer.of(DrawnImage(forged, longest=LONGEST).overlay(nothing, ColourScale(1.0))),
         ),
     }
     rows = []
@@ -236,7 +237,7 @@ def _draw(
         panels = [replace(beside[name], note=f"{name}: {chance:.0%} fake")]
         for row, values in maps[name].items():
             title = row if name == DETECTORS[0] else ""
-            panels.append(Panel(title, canvas.overlay(values, ColourScale.of([values]))))
+            panels.append(Panel(title, Layer.of(canvas.overlay(values, ColourScale.of([values])))))
         rows.append(panels)
     caption = [
         f"Above the {DETECTORS[0]} detector, which was trained with the watermark on every fake; below the "

@@ -60,7 +60,7 @@ def test_shell_completion():
 
 # what takes long to import, and an explanation has no use for
 NEEDLESS = (
-    "transformers", "tokenizers", "scipy", "pandas", "pyarrow", "vl_convert", "ray", "matplotlib.pyplot",
+    "transformers", "tokenizers", "scipy", "pandas", "pyarrow", "vl_convert", "ray", "matplotlib",
     "sympy", "torch._dynamo", "captum.metrics", "captum.attr._core.llm_attr", "jinja2", "rich.markdown",
     "xai.report.page", "xai.report.payload", "xai.stats", "xai.metrics", "xai.bench",
 )  # fmt: skip

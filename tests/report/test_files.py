@@ -10,6 +10,8 @@ from PIL import Image
 
 from xai.core import OutputError, UsageError
 from xai.report import file_slug, save
+from xai.report.picture import Layer, Line, Picture, Placed, edges
+from xai.report.png import write_png
 
 LABELS = [
     "real",
@@ -76,14 +78,21 @@ def test_distinct_labels_have_distinct_slugs():
     ]
 
 
-def figure() -> Figure:
+def chart() -> Figure:
     drawn = Figure((1, 1), dpi=40)
     drawn.add_artist(drawn.text(0.5, 0.5, "x"))
     return drawn
 
 
+def picture() -> Picture:
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)
+    line = Line("x", 0.1, 0.1, 9, False, "#1a1a1a", "left")
+    return Picture(1, 1, 40, (Placed(Layer.of(pixels), 0.3, 0.2, 0.5, 0.75),), (), (line,))
+
+
+@pytest.mark.parametrize("figure", [chart, picture])
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
-def test_save_writes_the_format_of_the_ending(tmp_path, ending):
+def test_save_writes_the_format_of_the_ending(tmp_path, ending, figure):
     path = tmp_path / f"picture.{ending}"
     save(figure(), path)
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
@@ -91,7 +100,8 @@ def test_save_writes_the_format_of_the_ending(tmp_path, ending):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_saved_pictures_are_the_same_every_time(tmp_path):
+@pytest.mark.parametrize("figure", [chart, picture])
+def test_saved_pictures_are_the_same_every_time(tmp_path, figure):
     for name in ("a.png", "b.png"):
         save(figure(), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -99,22 +109,52 @@ def test_saved_pictures_are_the_same_every_time(tmp_path):
 
 def test_save_says_which_formats_there_are(tmp_path):
     with pytest.raises(UsageError, match=r"picture\.gif"):
-        save(figure(), tmp_path / "picture.gif")
+        save(chart(), tmp_path / "picture.gif")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("figure", "writer"),
+    [(chart, "matplotlib.figure.Figure.savefig"), (picture, "xai.report.saving.write_png")],
+)
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, figure, writer):
     path = tmp_path / "picture.png"
     save(figure(), path)
     old = path.read_bytes()
 
-    def fail(self, file: io.BytesIO, **options):
+    def fail(*arguments, **options):
+        file = next(one for one in arguments if hasattr(one, "write"))
         file.write(b"half a pic")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr(writer, fail)
     with pytest.raises(OutputError, match="No space"):
         save(figure(), path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
     assert np.asarray(Image.open(path)).shape[:2] == (40, 40)
+
+
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 200])
+def test_a_png_holds_every_pixel_its_resolution_and_what_made_it(height):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, 7, 3), np.uint8)
+    file = io.BytesIO()
+    write_png(file, pixels, 220.5, "xai 1")
+    read = Image.open(file)
+    assert read.mode == "RGB" and (np.asarray(read) == pixels).all()
+    assert read.info["Software"] == "xai 1"
+    assert read.info["dpi"] == pytest.approx((220.5, 220.5), abs=0.02)
+
+
+def test_a_picture_is_saved_pixel_by_pixel(tmp_path):
+    one = picture()
+    save(one, tmp_path / "a.png")
+    save(one, tmp_path / "b.png", dpi=80)
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == one.pixels()).all()
+    left, top, right, bottom = edges(one.layers[0], 40)
+    assert (one.pixels()[top + 1 : bottom - 1, left + 1 : right - 1] == pixels_of(one)[1:-1, 1:-1]).all()
+    assert Image.open(tmp_path / "b.png").size == (80, 80)
+
+
+def pixels_of(one):
+    return one.layers[0].layer.draw(one.layers[0].layer.size)

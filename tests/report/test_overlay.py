@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
 
 from xai.core import DataError, Geometry
-from xai.report.overlay import DIVERGING, LARGEST, SEQUENTIAL, SMALLEST, ColourScale, DrawnImage, close_view
+from xai.report.colours import BLUE_ORANGE, COLOURS, DIVERGING, SEQUENTIAL
+from xai.report.overlay import LARGEST, SMALLEST, ColourScale, DrawnImage, close_view
 
 
 def rgb(colormap, share):
@@ -13,6 +16,31 @@ def rgb(colormap, share):
 
 def colourfulness(picture):
     return np.ptp(picture.astype(int), axis=-1)
+
+
+@pytest.mark.parametrize("name", ["inferno", "viridis", "cividis"])
+def test_colours_are_those_of_matplotlib(name):
+    shares = np.linspace(-0.2, 1.2, 1000)
+    assert np.abs(COLOURS[name](shares) - colormaps[name](shares)[:, :3]).max() < 0.51 / 255
+
+
+def test_two_colours_meet_in_the_middle():
+    ends = LinearSegmentedColormap.from_list("", [f"#{colour}" for colour in BLUE_ORANGE])
+    shares = np.linspace(0, 1, 1001)
+    assert np.abs(DIVERGING(shares) - ends(shares)[:, :3]).max() < 1e-6
+
+
+def test_blending_is_as_good_as_without_steps(explained):
+    """The picture against the formula for each pixel, in floating point."""
+    values = np.random.default_rng(1).standard_normal((5, 7)).astype(np.float32)
+    explanation = explained({"real": values}, size=(300, 200), colour=(200, 90, 30))
+    image, scale = DrawnImage(explanation), ColourScale.of([values])
+    projected = explanation.geometry.project(values, image.size)
+    opacity = 0.8 * (1 - (1 - scale.strength(projected)[..., None] ** 1.25) ** 4)
+    grey = 0.85 * (0.299 * 200 + 0.587 * 90 + 0.114 * 30) / 255
+    exact = (grey * (1 - opacity) + scale.colours(projected) * opacity) * 255
+    difference = np.abs(image.overlay(values, scale) - exact)
+    assert difference.mean() < 0.4 and np.percentile(difference, 99.9) < 2
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 0.6, 1.0])

@@ -1,5 +1,9 @@
 """What stands in the pictures, and that nothing in them overlaps or is cut off."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +14,11 @@ from PIL import Image
 
 from xai.core import DataError, UsageError
 from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save
-from xai.report.overlay import DIVERGING, SEQUENTIAL
-from xai.report.text import font
+from xai.report.colours import DIVERGING, SEQUENTIAL
+from xai.report.overlay import DrawnImage
+from xai.report.picture import Label, Line, Picture, edges, extent
+from xai.report.pictures import ExplanationPictures
+from xai.report.vector import font, to_figure
 
 RNG = np.random.default_rng(0)
 MAPS = {"real": RNG.random((4, 4)) * 0.3, "fake": RNG.random((4, 4))}
@@ -41,12 +48,8 @@ CASES = {
 ZERO = "no evidence: the map is zero, no difference: the map is zero, no overlap: the map is zero"
 
 
-def texts(figure):
-    return [text for text in figure.findobj(Text) if text.get_text().strip()]
-
-
-def words_of(figure):
-    return " ".join(text.get_text() for text in texts(figure))
+def words_of(picture):
+    return " ".join(line.text for line in picture.lines)
 
 
 def draw(kind, explanation):
@@ -73,26 +76,31 @@ def count(picture, colour):
     return int((np.abs(picture - np.array(colour[:3]) * 255).max(-1) <= 2).sum())
 
 
+def common(one, other):
+    """Pixels that two areas share, along the narrower side."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    return min(width, min(one[3], other[3]) - max(one[1], other[1]))
+
+
 @pytest.mark.parametrize("kind", ["class", "comparison", "layers", "heads", "methods"])
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_overlaps_or_is_cut_off(explained, case, kind):
-    figure = draw(kind, explained(**CASES[case]))
-    axes = figure.axes[0]
-    boxes = {text: text.get_window_extent() for text in texts(figure)}
-    width, height = figure.canvas.get_width_height()
-    for text, box in boxes.items():
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
-    for (one, box), (other, other_box) in combinations(boxes.items(), 2):
-        shared = box.intersection(box, other_box)
-        touching = shared is None or min(shared.width, shared.height) < 2  # line boxes are a pixel tight
-        assert touching, (one.get_text(), other.get_text())
-    for image in axes.images:
-        frame = image.get_window_extent()
-        assert frame.x0 >= 0 and frame.y0 >= 0 and frame.x1 <= width and frame.y1 <= height
-        for text, box in boxes.items():
-            if text.get_text() not in ZERO:  # that label is meant to lie on the picture
-                shared = box.intersection(box, frame)
-                assert shared is None or min(shared.width, shared.height) < 2, text.get_text()
+    picture = draw(kind, explained(**CASES[case]))
+    width, height = picture.size
+    words = [(line.text, extent(line, picture.dpi)) for line in picture.lines if line.text]
+    frames = [edges(layer, picture.dpi) for layer in picture.layers]
+    for left, top, right, bottom in [area for _, area in words] + frames:
+        assert left >= 0 and top >= 0 and right <= width and bottom <= height
+    for (one, area), (other, other_area) in combinations(words, 2):
+        assert common(area, other_area) < 2, (one, other)  # line boxes are a pixel tight
+    labels = [edges(label, picture.dpi) for label in picture.labels]
+    for text, area in words:
+        if any(common(area, frame) >= 2 for frame in frames):  # what is written on a picture has a label
+            assert text in ZERO
+            assert any(
+                label[0] < area[0] and label[1] < area[1] and area[2] < label[2] and area[3] < label[3]
+                for label in labels
+            )
 
 
 def test_class_picture_says_what_was_found_and_how(explained):
@@ -178,9 +186,11 @@ def test_heads_lie_from_left_to_right_and_layers_from_top_to_bottom(explained, t
 
 
 def test_names_are_not_read_as_mathematics(explained):
-    figure = draw_class(explained(**CASES["names"]), list(LONG)[1])
-    assert "tiger_cat_$x^2$_{br" in words_of(figure)
-    assert not any(text.get_parse_math() for text in texts(figure))
+    picture = draw_class(explained(**CASES["names"]), list(LONG)[1])
+    assert "tiger_cat_$x^2$_{br" in words_of(picture)
+    figure = to_figure(picture)
+    found = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert found and not any(text.get_parse_math() for text in found)
 
 
 def test_characters_without_a_font_become_escapes(explained, monkeypatch):
@@ -211,3 +221,81 @@ def test_fallback_fonts_are_asked_for_in_the_weight_they_have(monkeypatch, caplo
         findfont(alone)
     assert not caplog.records
     assert font("real", 9, bold=True).get_weight() == "bold"
+
+
+def test_two_pictures_share_what_they_both_show(explained, monkeypatch):
+    blended = []
+    overlay = DrawnImage.overlay
+
+    def spy(self, values, scale):
+        blended.append(self)
+        return overlay(self, values, scale)
+
+    monkeypatch.setattr(DrawnImage, "overlay", spy)
+    explanation = explained(MAPS)
+    pictures = ExplanationPictures(explanation)
+    together = [pictures.attention("real"), pictures.attention("fake"), pictures.comparison("real", "fake")]
+    pages = [picture.pixels() for picture in together]
+    assert len(blended) == 4  # real, fake, difference and overlap
+    assert len({id(image) for image in blended}) == 1
+    alone = [draw_class(explanation, "real"), draw_class(explanation, "fake")]
+    alone.append(draw_comparison(explanation, "real", "fake"))
+    assert all((page == one.pixels()).all() for page, one in zip(pages, alone, strict=True))
+
+
+def test_a_huge_image_is_drawn_at_the_size_at_which_it_is_shown(explained):
+    picture = draw_class(explained(MAPS, size=(3000, 2000)), "real")
+    for placed in picture.layers:
+        left, _, right, _ = edges(placed, picture.dpi)
+        assert placed.layer.draw((right - left, 40)).shape == (40, right - left, 3)
+        assert right - left < 1000
+    assert picture.dpi == 300
+
+
+def test_pictures_are_the_same_from_any_thread(explained):
+    pictures = [draw_class(explained(**CASES[case]), "fake") for case in ("wide", "crop", "signed")] * 3
+    with ThreadPoolExecutor(4) as pool:
+        files = list(pool.map(Picture.png, pictures))
+    assert files == [picture.png() for picture in pictures]
+
+
+def test_notebooks_show_a_picture(explained):
+    picture = draw_class(explained(MAPS), "fake")
+    shown = Image.open(BytesIO(picture._repr_png_()))
+    assert shown.size == picture.size
+
+
+def test_words_lie_on_labels_and_labels_on_layers(explained):
+    picture = draw_class(explained({"real": np.zeros((2, 2)), "fake": np.ones((2, 2))}), "real")
+    pixels, label = picture.pixels(), picture.labels[-1]
+    left, top, right, bottom = edges(label, picture.dpi)
+    inside = pixels[top + 2 : bottom - 2, left + 2 : right - 2]
+    assert (inside == 255).all(-1).mean() > 0.6  # white
+    assert inside.min() < 60  # written on
+    assert tuple(pixels[top, left]) == (0x8A, 0x8A, 0x8A)
+
+
+def test_words_beyond_the_page_are_cut_off():
+    lines = tuple(Line("words", x, y, 10, False, "#000000", "left") for x, y in ((-0.1, -0.05), (0.9, 0.9)))
+    pixels = Picture(1, 1, 100, (), (Label(0.4, 0.4, 0.2, 0.2),), lines).pixels()
+    assert pixels.shape == (100, 100, 3)
+    assert pixels[:10, :20].min() < 100 and pixels[90:, 90:].min() < 100
+
+
+def test_pictures_are_drawn_without_loading_matplotlib(tmp_path):
+    program = """
+import sys
+import numpy as np
+from PIL import Image
+from xai.core import Explanation, Geometry, Sample
+from xai.report.pictures import draw_class
+from xai.report.saving import save
+sample = Sample("a", Image.new("RGB", (40, 30)), label="Größe")
+maps = {"real": np.ones((2, 2), np.float32), "fake": np.zeros((2, 2), np.float32)}
+geometry = Geometry((40, 30), (0, 0, 40, 30))
+explanation = Explanation(sample, tuple(maps), np.zeros(2), maps, geometry, "m")
+save(draw_class(explanation, "real"), "a.png")
+assert not {"matplotlib", "torch", "scipy", "pandas"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert Image.open(tmp_path / "a.png").size

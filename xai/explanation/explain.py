@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from PIL.Image import Image
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Source, Wanted, gather, read_samples
 from xai.models import load
+from xai.report.picture import Picture
 
 MOST_TOGETHER = 20  # images whose files lie side by side where nothing else is said
 
@@ -204,7 +204,7 @@ def panels_of(
         return {}
     fusion, name = require_fusion(explainer), explanation.followed
     maps = explainer.layer_maps(explanation, name)
-    panels: dict[str, Callable[[], Figure]] = {}
+    panels: dict[str, Callable[[], Picture]] = {}
     if layers:
         fused = {title: values.numpy() for title, values in fused_by_layers(maps, fusion).items()}
         by_layer = {title: replace(explanation, maps={name: values}) for title, values in fused.items()}

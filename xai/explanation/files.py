@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
@@ -18,9 +17,11 @@ from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
 from xai.report import words
+from xai.report.picture import Picture
+from xai.report.pictures import ExplanationPictures
 
 SCHEMA = "xai.explanation/1"
-Panels = Mapping[str, Callable[[], Figure]]
+Panels = Mapping[str, Callable[[], Picture]]
 PICTURES = ("all", "comparison", "none")
 """Which pictures of the classes are drawn."""
 
@@ -89,18 +90,18 @@ def write_explanation(
     return content
 
 
-def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Figure]]]:
+def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Picture]]]:
     """All pictures of an explanation: key in the record → file name, and what draws it; the summary last."""
-    stem = explanation.sample.id
-    drawn: dict[str, tuple[str, Callable[[], Figure]]] = {
+    stem, pictures = explanation.sample.id, ExplanationPictures(explanation)
+    drawn: dict[str, tuple[str, Callable[[], Picture]]] = {
         f"attention of {name}": (
             f"{stem}_{report.file_slug(name)}_attention.png",
-            partial(report.draw_class, explanation, name),
+            partial(pictures.attention, name),
         )
         for name in explanation.maps
     }
     if len(drawn) > 1:
-        comparison = partial(report.draw_comparison, explanation, *report.compared(explanation))
+        comparison = partial(pictures.comparison, *report.compared(explanation))
         drawn["comparison"] = f"{stem}_comparison.png", comparison
     return drawn
 

@@ -1,4 +1,4 @@
-"""Pictures and pages of what a model looked at. Knows numpy and matplotlib, never torch.
+"""Pictures and pages of what a model looked at. Never imports torch.
 
 What makes pages and charts loads on first use: drawing pictures need not wait for it.
 """
@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xai.core import Explanation
-from xai.report.layout import save
 from xai.report.pictures import compared, draw_class, draw_comparison, draw_heads, draw_layers, draw_methods
+from xai.report.saving import save
 from xai.report.text import file_slug
 
 if TYPE_CHECKING:

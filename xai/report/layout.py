@@ -1,27 +1,14 @@
-"""Figures laid out in inches and filled from top to bottom: text, pictures, rows of panels; and saving them.
+"""Pages laid out in inches and filled from top to bottom: text, pictures, rows of panels."""
 
-Uses matplotlib's objects only, never pyplot: no global state, safe from any thread.
-"""
-
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from xai.core import UsageError
-from xai.core.files import replacing
-from xai.core.runtime import __version__
 from xai.report.overlay import ColourScale
-from xai.report.text import drawable, font, height, line_width, number, wrap
+from xai.report.picture import GREY, INK, Label, Layer, Line, Picture, Placed
+from xai.report.text import drawable, height, line_width, number, wrap
 
-INK, GREY, HAIRLINE = "#1a1a1a", "#555555", "#8a8a8a"
 MARGIN = 0.3
 BAR_HEIGHT, BAR_TEXT = 0.1, 7.5
 PADDING = 0.08
@@ -33,20 +20,18 @@ PARAGRAPH = 0.06
 LEAST_DPI, MOST_DPI = 150, 300
 MOST_PIXELS = 30_000  # of the page's height: what every viewer opens
 HEADING, SUBHEADING, TITLE, SMALL = 12.0, 9.5, 9.5, 8.0  # font sizes in points
-CREATOR = {"png": "Software", "pdf": "Creator", "svg": "Creator"}  # where each format names the program
 
 
-class FigureBuilder:
+class PictureBuilder:
     """A page `width` inches wide between its margins. Positions are in inches, y pointing down."""
 
     def __init__(self, width: float, dpi: float):
         self.width = width
         self.y = MARGIN
-        self._figure = Figure(facecolor="white", dpi=dpi)
-        FigureCanvasAgg(self._figure)
-        self._axes: Axes = self._figure.add_axes((0, 0, 1, 1))
-        self._axes.set_axis_off()
-        self._axes.set_autoscale_on(False)
+        self._dpi = dpi
+        self._layers: list[Placed] = []
+        self._labels: list[Label] = []
+        self._lines: list[Line] = []
 
     def paragraph(
         self,
@@ -57,7 +42,7 @@ class FigureBuilder:
         left: float = MARGIN,
         width: float | None = None,
     ) -> None:
-        """Write from `left` over `width` (default: the whole figure's) and move on below."""
+        """Write from `left` over `width` (default: the whole page's) and move on below."""
         lines = wrap(drawable(text), width or self.width, size, bold)
         self.y += self.write(lines, left, self.y, size, bold, colour, align="left")
 
@@ -71,38 +56,21 @@ class FigureBuilder:
         colour: str = INK,
         align: str = "center",
     ) -> float:
-        """Write lines from y downwards; returns their height. Nothing in them is read as mathematics."""
+        """Write lines from y downwards; returns their height."""
         for i, line in enumerate(lines):
-            self._axes.text(
-                x,
-                y + height(i, size),
-                line,
-                fontproperties=font(line, size, bold),
-                color=colour,
-                ha=align,
-                va="top",
-                parse_math=False,
-                usetex=False,
-            )
+            self._lines.append(Line(line, x, y + height(i, size), size, bold, colour, align))
         return height(len(lines), size)
 
-    def picture(self, pixels: np.ndarray, x: float, y: float, width: float, tall: float) -> None:
-        """Draw (height, width, 3) uint8 pixels with a hairline around them."""
-        extent = (x, x + width, y + tall, y)
-        self._axes.imshow(pixels, extent=extent, aspect="auto", interpolation="antialiased", zorder=1)
-        self._axes.add_patch(
-            Rectangle((x, y), width, tall, fill=False, edgecolor=HAIRLINE, linewidth=0.5, zorder=2)
-        )
+    def picture(self, layer: Layer, x: float, y: float, width: float, tall: float) -> None:
+        """Draw an image with a hairline around it."""
+        self._layers.append(Placed(layer, x, y, width, tall))
 
     def stamp(self, text: str, x: float, bottom: float, width: float) -> None:
         """Write on a white label centred on x that ends at `bottom`."""
         lines = wrap(drawable(text), width - 2 * PADDING, BAR_TEXT)
         wide = max(line_width(line, BAR_TEXT) for line in lines) + 2 * PADDING
         tall = height(len(lines), BAR_TEXT) + PADDING
-        corner = x - wide / 2, bottom - tall
-        self._axes.add_patch(
-            Rectangle(corner, wide, tall, facecolor="white", edgecolor=HAIRLINE, linewidth=0.5, zorder=2)
-        )
+        self._labels.append(Label(x - wide / 2, bottom - tall, wide, tall))
         self.write(lines, x, bottom - tall + 0.6 * PADDING, BAR_TEXT)
 
     def bar(
@@ -117,7 +85,7 @@ class FigureBuilder:
     ) -> float:
         """Draw (…, 3) colours as a bar centred on x with its limits and unit; returns its height."""
         left = x - width / 2
-        self.picture((colours[None] * 255).astype(np.uint8), left, y, width, BAR_HEIGHT)
+        self.picture(Layer.of((colours[None] * 255).astype(np.uint8)), left, y, width, BAR_HEIGHT)
         low, middle, high = map(number, (limits[0], sum(limits) / 2, limits[1]))
         below = y + BAR_HEIGHT + 0.03
         self.write([low], left, below, BAR_TEXT, align="left")
@@ -127,12 +95,16 @@ class FigureBuilder:
         below += height(1, BAR_TEXT)
         return below - y + self.write(wrap(drawable(unit), room, BAR_TEXT), x, below, BAR_TEXT, colour=GREY)
 
-    def finish(self) -> Figure:
-        """The figure, as tall as what was written."""
-        width, tall = self.width + 2 * MARGIN, self.y + MARGIN
-        self._figure.set_size_inches(width, tall)
-        self._axes.set(xlim=(0, width), ylim=(tall, 0))
-        return self._figure
+    def finished(self) -> Picture:
+        """The page, as tall as what was written."""
+        return Picture(
+            self.width + 2 * MARGIN,
+            self.y + MARGIN,
+            self._dpi,
+            tuple(self._layers),
+            tuple(self._labels),
+            tuple(self._lines),
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +113,7 @@ class Panel:
 
     Args:
         title: Stands above, bold.
-        picture: (height, width, 3) uint8.
+        picture: What is shown.
         note: Stands under the title.
         scale: Draws a colour bar below, with its limits in raw units.
         unit: What the colour bar measures.
@@ -149,7 +121,7 @@ class Panel:
     """
 
     title: str
-    picture: np.ndarray
+    picture: Layer
     note: str = ""
     scale: ColourScale | None = None
     unit: str = ""
@@ -157,7 +129,7 @@ class Panel:
 
     def fit(self, width: float, tall: float) -> tuple[float, float]:
         """(width, height) of the picture as large as it fits, in inches."""
-        rows, cols = self.picture.shape[:2]
+        cols, rows = self.picture.size
         factor = min(width / cols, tall / rows)
         return cols * factor, rows * factor
 
@@ -180,7 +152,7 @@ def compose(
     caption: Sequence[str],
     scale: ColourScale | None = None,
     unit: str = "",
-) -> Figure:
+) -> Picture:
     """Lay out rows of panels, whose columns line up, between a heading and a caption of paragraphs.
 
     The caption takes the place of the panels that the last row lacks, if it fits there. With `scale`,
@@ -190,11 +162,11 @@ def compose(
     cell, tall = _room(columns, len(rows))
     panels = [panel for row in rows for panel in row]
     widest = max(panel.fit(cell, tall)[0] for panel in panels)
-    sharpest = max(panel.picture.shape[0] / panel.fit(cell, tall)[1] for panel in panels)
+    sharpest = max(panel.picture.size[1] / panel.fit(cell, tall)[1] for panel in panels)
     cell = min(cell, max(widest, LEAST_CELL))
     used = columns * (cell + GAP) - GAP
     dpi = min(max(sharpest, LEAST_DPI), MOST_DPI, MOST_PIXELS / (len(rows) * (tall + WORDS)))
-    builder = FigureBuilder(max(used, LEAST_TEXT), dpi)
+    builder = PictureBuilder(max(used, LEAST_TEXT), dpi)
     builder.paragraph(heading, HEADING, bold=True)
     builder.paragraph(subheading, SUBHEADING)
     left = MARGIN + (builder.width - used) / 2
@@ -217,10 +189,10 @@ def compose(
     if not beside:
         builder.y += 0.14
         _draw_caption(builder, caption, MARGIN, builder.width)
-    return builder.finish()
+    return builder.finished()
 
 
-def _draw_caption(builder: FigureBuilder, caption: Sequence[str], left: float, width: float) -> None:
+def _draw_caption(builder: PictureBuilder, caption: Sequence[str], left: float, width: float) -> None:
     for text in filter(None, caption):
         builder.paragraph(text, SMALL, colour=GREY, left=left, width=width)
         builder.y += PARAGRAPH
@@ -237,7 +209,9 @@ def _room(columns: int, rows: int) -> tuple[float, float]:
     return (PAGE_WIDTH + GAP) / columns - GAP, max(PAGE_HEIGHT / rows - WORDS, LEAST_PICTURE)
 
 
-def _draw_row(builder: FigureBuilder, panels: Sequence[Panel], left: float, cell: float, tall: float) -> None:
+def _draw_row(
+    builder: PictureBuilder, panels: Sequence[Panel], left: float, cell: float, tall: float
+) -> None:
     """Titles stand on the upper edge of the pictures, colour bars hang on their lower edges."""
     titles = [wrap(drawable(panel.title), cell, TITLE, bold=True) for panel in panels]
     notes = [wrap(drawable(panel.note), cell, SMALL) if panel.note else [] for panel in panels]
@@ -259,24 +233,3 @@ def _draw_row(builder: FigureBuilder, panels: Sequence[Panel], left: float, cell
             end += 0.07 + builder.bar(limits, colours, panel.unit, centre, end + 0.07, wide, cell)
         bottom = max(bottom, end)
     builder.y = bottom
-
-
-def save(figure: Figure, path: str | os.PathLike[str], dpi: float | None = None) -> None:
-    """Write a figure to a .png, .pdf or .svg file and release it; replaces a file at once or not at all.
-
-    Args:
-        figure: Is empty afterwards.
-        path: Its ending says the format.
-        dpi: Dots per inch; default the figure's own, at which images are drawn pixel by pixel (150 to 300).
-    """
-    kind = Path(path).suffix.lower().lstrip(".")
-    if kind not in CREATOR:
-        raise UsageError(
-            f"Cannot save a picture as {Path(path).name!r}.", f"Use one of: {', '.join(CREATOR)}."
-        )
-    options: dict[str, Any] = {"metadata": {CREATOR[kind]: f"xai {__version__}"}}
-    if kind == "png":
-        options["pil_kwargs"] = {"compress_level": 4}  # half the time of the default for 5 % more bytes
-    with replacing(Path(path)) as file:
-        figure.savefig(file, format=kind, dpi=dpi or figure.dpi, facecolor="white", **options)
-    figure.clear()

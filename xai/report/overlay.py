@@ -1,29 +1,24 @@
 """Relevance in colours, over the image at its own aspect; one scale for all maps that are compared."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import Colormap, LinearSegmentedColormap
 from PIL import Image
 
 from xai.core import DataError, Explanation, Geometry
+from xai.report.colours import DIVERGING, SEQUENTIAL, ColourMap
 
-# perceptually uniform; its hot end keeps apart from skin on a grey photograph
-SEQUENTIAL = colormaps["inferno"]
-# even steps of CIELAB lightness either side of white; blue and orange differ in every colour blindness
-DIVERGING = LinearSegmentedColormap.from_list(
-    "blue_orange",
-    ["#08488f", "#1f77c9", "#65a0ef", "#b0c9f8", "#f3f3f3", "#faba97", "#e6854b", "#c35503", "#8e3200"],
-)
 NOISE = 1e-6  # of the largest value: what is more negative than this is a sign, not rounding
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
 BRIGHTNESS = 0.85  # of the grey photograph: leaves room for the hot colours
 OPACITY = 0.8  # of the strongest relevance: what lies under it can still be seen
 UNSEEN = 0.93  # grey of a heatmap where the model saw nothing
-MASK, BOX = (0.0, 1.0, 0.85), (1.0, 1.0, 1.0)  # colours of the outlines
+STRIPE = 0.85  # of the brightness in the stripes of what was not seen
+MASK, BOX = (0, 255, 217), (255, 255, 255)  # colours of the outlines
+STEPS = 2048  # of a colour scale: eight for each colour, so that opacity is as good as continuous
+ROWS = 64  # blended at once: few enough to stay in the processor's cache
 ZOOM = 0.4  # a crop whose sides are all below this share of the image's is drawn enlarged
 MARGIN = 0.25  # of the crop, kept around it when enlarged
 
@@ -59,7 +54,7 @@ class ColourScale:
         return cls(limit, bool(values.min() < -NOISE * limit))
 
     @property
-    def colormap(self) -> Colormap:
+    def colormap(self) -> ColourMap:
         """Diverging for signed relevance, else sequential."""
         return DIVERGING if self.signed else SEQUENTIAL
 
@@ -74,6 +69,18 @@ class ColourScale:
         return self.low, self.limit
 
     @property
+    def steps(self) -> np.ndarray:
+        """(2049,) values from the first to the last colour, 0 among them."""
+        return np.linspace(self.low, self.limit, STEPS + 1)
+
+    def step(self, values: np.ndarray) -> np.ndarray:
+        """Of each value the nearest one's place in `steps`; beyond the scale its end."""
+        place = (values - self.low) / ((self.limit - self.low) or 1.0)
+        place *= STEPS
+        place += 0.5
+        return np.clip(place, 0, STEPS, out=place).astype(np.intp)
+
+    @property
     def ramp(self) -> np.ndarray:
         """(256, 3) colours from the first to the last."""
         return self.colours(np.linspace(self.low, self.limit, 256))
@@ -81,7 +88,7 @@ class ColourScale:
     def colours(self, values: np.ndarray) -> np.ndarray:
         """(…, 3) float32 colours in [0, 1] of relevance values; beyond the scale its end colour."""
         span = (self.limit - self.low) or 1.0
-        return self.colormap((np.nan_to_num(values) - self.low) / span)[..., :3].astype(np.float32)
+        return self.colormap((np.nan_to_num(values) - self.low) / span)
 
     def strength(self, values: np.ndarray) -> np.ndarray:
         """How strong each value is on this scale, in [0, 1]; 0 where `values` is NaN."""
@@ -99,64 +106,106 @@ class DrawnImage:
         explanation: The image and where the model looked.
         view: (left, top, right, bottom) to draw, in pixels of the image; None for all of it.
         longest: Longest side in pixels; smaller images are enlarged to 640 at the least.
+        exactly: (width, height) to draw, whatever `longest` says.
     """
 
     explanation: Explanation
     view: View | None = None
     longest: int = LARGEST
+    exactly: tuple[int, int] | None = None
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """(width, height) drawn."""
+        if self.exactly is not None:
+            return self.exactly
         left, top, right, bottom = self._view
         side = max(right - left, bottom - top)
         factor = min(max(side, SMALLEST), self.longest) / side
         return max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))
 
+    def at(self, size: tuple[int, int]) -> "DrawnImage":
+        """The same at another (width, height); made once for each."""
+        if size == self.size:
+            return self
+        if size not in self._sizes:
+            self._sizes[size] = replace(self, exactly=size)
+        return self._sizes[size]
+
     @cached_property
     def original(self) -> np.ndarray:
         """The image in its own colours, with the outline of the crop that was explained."""
-        picture = self._photo.astype(np.float32) / 255
-        self._draw_box(picture)
-        return _to_uint8(picture)
+        picture = self._photo.copy()
+        self._draw(self._box, picture)
+        return picture
 
     def heatmap(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
-        picture = scale.colours(self._project(values))
-        picture[~self.visible] = UNSEEN
-        picture[self._hatch] *= 0.85
-        return _to_uint8(picture)
+        colours = _to_uint8(scale.colours(scale.steps))
+        picture = np.take(colours, self._steps(values, scale), axis=0, mode="clip")
+        if not self.sees_all:
+            picture[~self.visible] = round(255 * UNSEEN)
+            picture[self._hatch] = round(255 * UNSEEN * STRIPE)
+        return picture
 
     def overlay(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance over the grey image, the more opaque the stronger it is.
 
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
         """
-        projected = self._project(values)
         # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
-        opacity = OPACITY * (1 - (1 - scale.strength(projected)[..., None] ** 1.25) ** 4)
-        picture = self._grey * (1 - opacity) + scale.colours(projected) * opacity
-        picture[~self.visible] = 0.4 * picture[~self.visible] + 0.5
-        picture[self._hatch] *= 0.85
-        if self.explanation.sample.mask is not None:
-            _outline(picture, self._mask, self._line, MASK)
-        self._draw_box(picture)
-        return _to_uint8(picture)
+        opacity = OPACITY * (1 - (1 - scale.strength(scale.steps) ** 1.25) ** 4)
+        # of each step of the scale: what the brightness is multiplied by, and what is added in each channel
+        pale = (1 - opacity).astype(np.float32)
+        paint = (255 * scale.colours(scale.steps) * opacity[:, None] + 0.5).astype(np.float32)
+        steps, grey = self._steps(values, scale), self._grey
+        picture = np.empty((*grey.shape, 3), np.uint8)
+        for start in range(0, len(grey), ROWS):
+            rows = slice(start, start + ROWS)
+            ground = pale.take(steps[rows], mode="clip") * grey[rows]
+            for channel, colour in enumerate(np.ascontiguousarray(paint.T)):
+                picture[rows, :, channel] = colour.take(steps[rows], mode="clip") + ground
+        if not self.sees_all:
+            picture[~self.visible] = 0.4 * picture[~self.visible] + 128
+            picture[self._hatch] = STRIPE * picture[self._hatch] + 0.5
+        self._draw(self._true_mask, picture)
+        self._draw(self._box, picture)
+        return picture
 
     @cached_property
     def visible(self) -> np.ndarray:
         """(height, width) bool: where the model looked at all."""
-        return np.isfinite(self._project(np.zeros((1, 1))))
+        rows, cols = self._seen
+        return rows[:, None] & cols
+
+    @cached_property
+    def sees_all(self) -> bool:
+        """Whether the model looked at all that is drawn."""
+        return all(axis.all() for axis in self._seen)
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[int, int], "DrawnImage"]:
+        return {}
 
     @cached_property
     def _view(self) -> View:
         width, height = self.explanation.sample.image.size
         return self.view or (0, 0, width, height)
 
-    def _project(self, values: np.ndarray) -> np.ndarray:
+    @cached_property
+    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """(height,) and (width,) bool: which rows and which columns the model looked at."""
+        left, top, right, bottom = self.explanation.geometry.box
+        rows, cols = self._centres
+        return (rows >= top) & (rows < bottom), (cols >= left) & (cols < right)
+
+    def _steps(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
+        """(height, width) places in `scale.steps` of relevance, which is bilinear between patch centres."""
         left, top, right, bottom = self._view
         geometry: Geometry = self.explanation.geometry
-        return geometry.within((right - left, bottom - top), (-left, -top)).project(values, self.size)  # type: ignore[arg-type]
+        seen = geometry.within((right - left, bottom - top), (-left, -top))  # type: ignore[arg-type]
+        projected = seen.project(values, self.size)
+        return scale.step(projected if self.sees_all else np.nan_to_num(projected))
 
     @cached_property
     def _photo(self) -> np.ndarray:
@@ -167,9 +216,8 @@ class DrawnImage:
 
     @cached_property
     def _grey(self) -> np.ndarray:
-        """(height, width, 1) brightness in [0, BRIGHTNESS]."""
-        luminance = self._photo @ np.array([[0.299], [0.587], [0.114]], np.float32)
-        return luminance * np.float32(BRIGHTNESS / 255)
+        """(height, width) float32 brightness in [0, 255 · BRIGHTNESS]."""
+        return self._photo @ (np.array([0.299, 0.587, 0.114], np.float32) * np.float32(BRIGHTNESS))
 
     @cached_property
     def _line(self) -> int:
@@ -185,30 +233,72 @@ class DrawnImage:
 
     @cached_property
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the centres of the drawn rows and columns lie, as shares of the image."""
+        """Where the centres of the drawn rows and columns lie, in pixels of the image."""
         left, top, right, bottom = self._view
-        (width, height), (full_width, full_height) = self.size, self.explanation.sample.image.size
+        width, height = self.size
         rows = top + (np.arange(height) + 0.5) * (bottom - top) / height
         cols = left + (np.arange(width) + 0.5) * (right - left) / width
-        return rows / full_height, cols / full_width
+        return rows, cols
 
     @cached_property
-    def _mask(self) -> np.ndarray:
-        """(height, width) bool: the true mask, bilinear, read at the drawn pixels only (it may be huge)."""
+    def _true_mask(self) -> "Outline | None":
+        """Around the true mask, bilinear, read at the drawn pixels only (it may be huge)."""
+        if self.explanation.sample.mask is None:
+            return None
         mask = np.asarray(self.explanation.sample.mask)
-        (top, bottom, down), (left, right, across) = map(_neighbours, self._centres, mask.shape)
+        (top, bottom, down), (left, right, across) = (
+            _neighbours(centres / full, pixels)
+            for centres, full, pixels in zip(
+                self._centres, self.explanation.sample.image.size[::-1], mask.shape, strict=True
+            )
+        )
         upper = mask[np.ix_(top, left)] * (1 - across) + mask[np.ix_(top, right)] * across
         lower = mask[np.ix_(bottom, left)] * (1 - across) + mask[np.ix_(bottom, right)] * across
-        return upper * (1 - down[:, None]) + lower * down[:, None] >= 0.5
+        inside = upper * (1 - down[:, None]) + lower * down[:, None] >= 0.5
+        return Outline.of(inside, self._line, MASK)
 
-    def _draw_box(self, picture: np.ndarray) -> None:
-        if self.explanation.sample.box is not None:
-            x, y, width, height = self.explanation.sample.box
-            full_width, full_height = self.explanation.sample.image.size
-            rows, cols = self._centres
-            rows, cols = rows * full_height, cols * full_width
-            inside = ((rows >= y) & (rows < y + height))[:, None] & ((cols >= x) & (cols < x + width))
-            _outline(picture, inside, self._line, BOX)
+    @cached_property
+    def _box(self) -> "Outline | None":
+        """Around the crop that was explained."""
+        if self.explanation.sample.box is None:
+            return None
+        x, y, width, height = self.explanation.sample.box
+        rows, cols = self._centres
+        inside = ((rows >= y) & (rows < y + height))[:, None] & ((cols >= x) & (cols < x + width))
+        return Outline.of(inside, self._line, BOX)
+
+    @staticmethod
+    def _draw(outline: "Outline | None", picture: np.ndarray) -> None:
+        if outline is not None:
+            outline.draw(picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """The inner border of an area, with a dark edge that shows it on any ground.
+
+    Args:
+        line: (n,) flat indices of pixels of the border.
+        edge: (m,) of those around it.
+        colour: Of the border.
+    """
+
+    line: np.ndarray
+    edge: np.ndarray
+    colour: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, inside: np.ndarray, width: int, colour: tuple[int, int, int]) -> "Outline":
+        """Around (height, width) bool `inside`, so many pixels wide."""
+        beyond = ~_shrink(~inside, max(1, width // 2), beyond=True) & ~inside
+        border = inside & ~_shrink(inside, width, beyond=False)
+        return cls(np.flatnonzero(border), np.flatnonzero(beyond), colour)
+
+    def draw(self, picture: np.ndarray) -> None:
+        """Draw on (height, width, 3) uint8, in place."""
+        pixels = picture.reshape(-1, 3)
+        pixels[self.edge] //= 4
+        pixels[self.line] = self.colour
 
 
 def close_view(explanation: Explanation) -> View | None:
@@ -233,12 +323,6 @@ def _neighbours(shares: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray
     where = np.clip(shares * pixels - 0.5, 0, pixels - 1)
     low = where.astype(int)
     return low, np.minimum(low + 1, pixels - 1), where - low
-
-
-def _outline(picture: np.ndarray, inside: np.ndarray, width: int, colour: tuple[float, float, float]) -> None:
-    """Draw the inner border of an area, in place, with a dark edge that shows it on any ground."""
-    picture[~_shrink(~inside, max(1, width // 2), beyond=True) & ~inside] *= 0.25
-    picture[inside & ~_shrink(inside, width, beyond=False)] = colour
 
 
 def _shrink(area: np.ndarray, steps: int, beyond: bool) -> np.ndarray:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib import colormaps
 
 from xai.core import UsageError
 from xai.core.errors import printable
@@ -24,19 +23,13 @@ from xai.core.files import write_bytes
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
+from xai.report.colours import COLOURS, ColourMap
 from xai.report.findings import findings_of
-from xai.report.overlay import DIVERGING, SEQUENTIAL
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
 from xai.report.text import number, percent
 
 STYLES = ("page", "benchmark", "sheet", "frame")
-COLOURS = {
-    "inferno": SEQUENTIAL,
-    "viridis": colormaps["viridis"],
-    "cividis": colormaps["cividis"],
-    "blue-orange": DIVERGING,
-}
 
 TEMPLATES = Environment(
     loader=PackageLoader("xai.report"),
@@ -127,7 +120,7 @@ def _head(page: Page) -> dict[str, Any]:
 
 @cache
 def _script(code: str) -> str:
-    colours = json.dumps({name: _table(colormap) for name, colormap in COLOURS.items()})
+    colours = json.dumps({name: _table(colours) for name, colours in COLOURS.items()})
     messages = json.dumps(script_messages(code), ensure_ascii=False, sort_keys=True)
     constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
     return _inline('(() => {\n"use strict";\n' + constants + script_text() + "\n})();\n")
@@ -138,10 +131,9 @@ def _style() -> str:
     return "\n".join(TEMPLATES.get_template(f"{name}.css").render() for name in STYLES)
 
 
-def _table(colormap: Any) -> str:
+def _table(colours: ColourMap) -> str:
     """256 RGB colours in base64."""
-    colours = colormap(np.linspace(0, 1, 256))[:, :3]
-    return b64encode((colours * 255 + 0.5).astype(np.uint8).tobytes()).decode()
+    return b64encode((colours.table * 255 + 0.5).astype(np.uint8).tobytes()).decode()
 
 
 def _inline(script: str) -> str:

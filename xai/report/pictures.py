@@ -1,24 +1,135 @@
 """The pictures drawn of explanations: a class, two compared, layer by layer, head by head, methods."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from xai.core import Explanation, UsageError, nearest
 from xai.core.language import gettext, joined
 from xai.report import words
 from xai.report.layout import Panel, arrange, compose
 from xai.report.overlay import ColourScale, DrawnImage, close_view
+from xai.report.picture import Layer, Picture, Size
 from xai.report.text import drawable_language
 
 COLUMNS = 6  # of the layers panel; more layers start a new pair of rows
 PIXELS = 2000  # width of a row of panels
+TILE_GAP = 6  # pixels between the pictures of two heads
 TILES = (160, 480)  # longest side of one head's picture, at the least and at the most
 
 
-@drawable_language()
-def draw_class(explanation: Explanation, label: str) -> Figure:
+class ExplanationPictures:
+    """The pictures of one explanation. What they share is made once, while this object lives.
+
+    All pictures of one explanation have the colour scale of all classes explained, so they may be compared.
+    """
+
+    def __init__(self, explanation: Explanation):
+        self._explanation = explanation
+        self._overlays: dict[str, Layer] = {}
+
+    @drawable_language()
+    def attention(self, label: str) -> Picture:
+        """Original, heatmap and overlay of one class; see `draw_class`."""
+        explanation, scale = self._explanation, self._scales[0]
+        values, unit = class_map(explanation, label), _unit(label)
+        heatmap, stamp = heatmap_layer(self._image, values, scale), words.stamp(values)
+        panels = [
+            Panel(gettext("original"), self._original),
+            Panel(gettext("relevance"), heatmap, scale=scale, unit=unit, stamp=stamp),
+            Panel(gettext("overlay"), self._overlay(label), scale=scale, unit=unit, stamp=stamp),
+        ]
+        others = [words.short(other) for other in explanation.maps if other != label]
+        shared = gettext(
+            "The scale is shared with {classes}: equal colours mean equal relevance.",
+            classes=gettext(", ").join(others),
+        )
+        caption = [
+            joined([words.colours(scale, words.short(label)), shared if others else ""]),
+            joined(words.conditions(explanation, self._image)),
+            gettext(words.LIMITS),
+            words.made_by(explanation),
+        ]
+        evidence = gettext("evidence for {label}", label=words.titled(explanation, label))
+        heading = f"{words.name(explanation)} · {evidence}"
+        return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
+
+    @drawable_language()
+    def comparison(self, first: str, second: str) -> Picture:
+        """Original, two classes, their difference `first` − `second` and overlap; see `draw_comparison`."""
+        explanation, image = self._explanation, self._image
+        scale, difference_scale, overlap_scale = self._scales
+        maps = {label: class_map(explanation, label) for label in (first, second)}
+        difference = explanation.difference(first, second) * scale.limit
+        overlap = explanation.overlap(first, second) * scale.limit
+        names = words.short(first), words.short(second)
+
+        panels = [Panel(gettext("original"), self._original)]
+        for label, values in maps.items():
+            title, unit = words.titled(explanation, label), _unit(label)
+            note = words.peak(values, scale)
+            panels.append(Panel(title, self._overlay(label), note, scale, unit, words.stamp(values)))
+        panels += [
+            Panel(
+                gettext("difference"),
+                overlay_layer(image, difference, difference_scale),
+                f"{names[0]} − {names[1]}",
+                difference_scale,
+                words.sides(first, second),
+                words.stamp(difference, "difference"),
+            ),
+            Panel(
+                gettext("overlap"),
+                overlay_layer(image, overlap, overlap_scale),
+                gettext("the smaller of the two"),
+                overlap_scale,
+                gettext("relevance that both share"),
+                words.stamp(overlap, "overlap"),
+            ),
+        ]
+        difference_words = gettext(
+            "Difference: orange where {first} has more relevance, blue where {second} has more. "
+            "Overlap: what speaks for both, so for neither of them alone.",
+            first=names[0],
+            second=names[1],
+        )
+        shared = gettext(
+            "Both class maps share one scale: equal colours mean equal relevance, "
+            "a pale map is weak evidence."
+        )
+        caption = [
+            joined([shared, words.colours(scale, gettext("the class")), difference_words]),
+            joined(words.conditions(explanation, image)),
+            gettext(words.LIMITS),
+            words.made_by(explanation),
+        ]
+        subject = gettext("{first} and {second} compared", first=names[0], second=names[1])
+        heading = f"{words.name(explanation)} · {subject}"
+        return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)
+
+    @cached_property
+    def _scales(self) -> tuple[ColourScale, ColourScale, ColourScale]:
+        return comparison_scales(self._explanation)
+
+    @cached_property
+    def _image(self) -> DrawnImage:
+        return DrawnImage(self._explanation, close_view(self._explanation))
+
+    @cached_property
+    def _original(self) -> Layer:
+        """All of the image, also where the maps show a crop enlarged."""
+        return original_layer(self._image if self._image.view is None else DrawnImage(self._explanation))
+
+    def _overlay(self, label: str) -> Layer:
+        """Shown by two pictures and blended once, if they show it at one size."""
+        if label not in self._overlays:
+            layer = overlay_layer(self._image, class_map(self._explanation, label), self._scales[0])
+            self._overlays[label] = Layer(layer.size, cache(layer.draw))
+        return self._overlays[label]
+
+
+def draw_class(explanation: Explanation, label: str) -> Picture:
     """Original, heatmap and overlay of one class.
 
     The colour scale is that of all classes explained, so pictures of the same image may be compared.
@@ -27,45 +138,10 @@ def draw_class(explanation: Explanation, label: str) -> Figure:
         UsageError: There is no map for `label`.
         DataError: A map holds NaN or infinity.
     """
-    values = class_map(explanation, label)
-    scale = ColourScale.of(explanation.maps.values())
-    image = DrawnImage(explanation, close_view(explanation))
-    unit = _unit(label)
-    panels = [
-        Panel(gettext("original"), DrawnImage(explanation).original),
-        Panel(
-            gettext("relevance"),
-            image.heatmap(values, scale),
-            scale=scale,
-            unit=unit,
-            stamp=words.stamp(values),
-        ),
-        Panel(
-            gettext("overlay"),
-            image.overlay(values, scale),
-            scale=scale,
-            unit=unit,
-            stamp=words.stamp(values),
-        ),
-    ]
-    others = [words.short(other) for other in explanation.maps if other != label]
-    shared = gettext(
-        "The scale is shared with {classes}: equal colours mean equal relevance.",
-        classes=gettext(", ").join(others),
-    )
-    caption = [
-        joined([words.colours(scale, words.short(label)), shared if others else ""]),
-        joined(words.conditions(explanation, image)),
-        gettext(words.LIMITS),
-        words.made_by(explanation),
-    ]
-    evidence = gettext("evidence for {label}", label=words.titled(explanation, label))
-    heading = f"{words.name(explanation)} · {evidence}"
-    return compose(heading, words.verdict(explanation), arrange(panels, (3, 1)), caption)
+    return ExplanationPictures(explanation).attention(label)
 
 
-@drawable_language()
-def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure:
+def draw_comparison(explanation: Explanation, first: str, second: str) -> Picture:
     """Original, the overlays of two classes on one scale, their signed difference and their overlap.
 
     The difference is `first` − `second`.
@@ -74,58 +150,11 @@ def draw_comparison(explanation: Explanation, first: str, second: str) -> Figure
         UsageError: There is no map for one of the two.
         DataError: A map holds NaN or infinity.
     """
-    one, other = class_map(explanation, first), class_map(explanation, second)
-    scale, difference_scale, overlap_scale = comparison_scales(explanation)
-    difference = explanation.difference(first, second) * scale.limit
-    overlap = explanation.overlap(first, second) * scale.limit
-    image = DrawnImage(explanation, close_view(explanation))
-    names = words.short(first), words.short(second)
-
-    panels = [Panel(gettext("original"), DrawnImage(explanation).original)]
-    for label, values in ((first, one), (second, other)):
-        title, unit = words.titled(explanation, label), _unit(label)
-        note = words.peak(values, scale)
-        panels.append(Panel(title, image.overlay(values, scale), note, scale, unit, words.stamp(values)))
-    panels += [
-        Panel(
-            gettext("difference"),
-            image.overlay(difference, difference_scale),
-            f"{names[0]} − {names[1]}",
-            difference_scale,
-            words.sides(first, second),
-            words.stamp(difference, "difference"),
-        ),
-        Panel(
-            gettext("overlap"),
-            image.overlay(overlap, overlap_scale),
-            gettext("the smaller of the two"),
-            overlap_scale,
-            gettext("relevance that both share"),
-            words.stamp(overlap, "overlap"),
-        ),
-    ]
-    difference_words = gettext(
-        "Difference: orange where {first} has more relevance, blue where {second} has more. Overlap: what "
-        "speaks for both, so for neither of them alone.",
-        first=names[0],
-        second=names[1],
-    )
-    shared = gettext(
-        "Both class maps share one scale: equal colours mean equal relevance, a pale map is weak evidence."
-    )
-    caption = [
-        joined([shared, words.colours(scale, gettext("the class")), difference_words]),
-        joined(words.conditions(explanation, image)),
-        gettext(words.LIMITS),
-        words.made_by(explanation),
-    ]
-    subject = gettext("{first} and {second} compared", first=names[0], second=names[1])
-    heading = f"{words.name(explanation)} · {subject}"
-    return compose(heading, words.verdict(explanation), arrange(panels, (5, 3, 1)), caption)
+    return ExplanationPictures(explanation).comparison(first, second)
 
 
 @drawable_language()
-def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
+def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Picture:
     """Heatmap and overlay for every layer or choice of layers, all on one scale.
 
     Args:
@@ -137,11 +166,11 @@ def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
     some = next(iter(explanations.values()))
     image = DrawnImage(some, close_view(some), PIXELS // min(len(maps), COLUMNS))
     heatmaps = [
-        Panel(words.short(title), image.heatmap(values, scale), words.peak(values, scale))
+        Panel(words.short(title), heatmap_layer(image, values, scale), words.peak(values, scale))
         for title, values in maps.items()
     ]
     overlays = [
-        Panel("", image.overlay(values, scale), stamp=words.stamp(values)) for values in maps.values()
+        Panel("", overlay_layer(image, values, scale), stamp=words.stamp(values)) for values in maps.values()
     ]
     rows = [
         panels[start : start + COLUMNS]
@@ -162,7 +191,7 @@ def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Figure:
 
 
 @drawable_language()
-def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence[str], label: str) -> Figure:
+def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence[str], label: str) -> Picture:
     """One overlay for every attention head, a row for every layer, all on one scale.
 
     Args:
@@ -179,7 +208,7 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
         [
             Panel(
                 gettext("{layer}: heads 0 to {last} from left to right", layer=words.short(name), last=last),
-                _strip([image.overlay(head, scale) for head in layer]),
+                strip_layer(image, layer, scale),
             )
         ]
         for name, layer in zip(layer_names, maps, strict=True)
@@ -197,7 +226,7 @@ def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence
 
 
 @drawable_language()
-def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figure:
+def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Picture:
     """Images × methods. Every map has its own scale and colour bar: the units of methods differ.
 
     Args:
@@ -214,7 +243,8 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
         image = DrawnImage(some, close_view(some), longest)
         conditions += words.conditions(some, image)
         note = f"{words.name(some)} · {words.titled(some, label)}"
-        panels = [Panel("" if i else gettext("original"), DrawnImage(some, longest=longest).original, note)]
+        whole = original_layer(DrawnImage(some, longest=longest))
+        panels = [Panel("" if i else gettext("original"), whole, note)]
         for method in methods:
             values = class_map(row[method], label)
             scale = ColourScale.of([values])
@@ -222,7 +252,7 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Figur
             panels.append(
                 Panel(
                     "" if i else words.short(method),
-                    image.overlay(values, scale),
+                    overlay_layer(image, values, scale),
                     scale=scale,
                     unit="" if i < len(rows) - 1 else gettext("relevance, own units"),
                     stamp=words.stamp(values),
@@ -272,7 +302,36 @@ def class_map(explanation: Explanation, label: str) -> np.ndarray:
     return explanation.maps[label]
 
 
-def _strip(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures side by side with a white gap."""
-    gap = np.full((tiles[0].shape[0], 6, 3), 255, np.uint8)
-    return np.hstack([part for tile in tiles for part in (gap, tile)][1:])
+def original_layer(image: DrawnImage) -> Layer:
+    """The image in its own colours."""
+    return Layer(image.size, lambda size: image.at(size).original)
+
+
+def heatmap_layer(image: DrawnImage, values: np.ndarray, scale: ColourScale) -> Layer:
+    """A map alone."""
+    return Layer(image.size, lambda size: image.at(size).heatmap(values, scale))
+
+
+def overlay_layer(image: DrawnImage, values: np.ndarray, scale: ColourScale) -> Layer:
+    """A map over the grey image."""
+    return Layer(image.size, lambda size: image.at(size).overlay(values, scale))
+
+
+def strip_layer(image: DrawnImage, maps: np.ndarray, scale: ColourScale) -> Layer:
+    """Several maps over the grey image, side by side with a white gap.
+
+    Args:
+        image: One of them.
+        maps: (maps, rows, cols).
+        scale: Of all.
+    """
+    width, height = image.size
+    step = width + TILE_GAP
+
+    def draw(size: Size) -> np.ndarray:
+        strip = np.full((height, step * len(maps) - TILE_GAP, 3), 255, np.uint8)
+        for place, values in enumerate(maps):
+            strip[:, place * step : place * step + width] = image.overlay(values, scale)
+        return Layer.of(strip).draw(size)
+
+    return Layer((step * len(maps) - TILE_GAP, height), draw)

@@ -1,4 +1,8 @@
-"""Labels and numbers as text: printable, as file names, in a font that has the characters, within a width."""
+"""Labels and numbers as text: printable, as file names, in a font that has the characters, within a width.
+
+Words in Latin, Greek or Cyrillic letters need no more than the font file that comes with matplotlib, which
+itself takes its time to load and is asked for other scripts only.
+"""
 
 import re
 import unicodedata
@@ -6,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from hashlib import sha256
+from importlib.util import find_spec
 from math import floor, isfinite, log10
+from pathlib import Path
 
 import numpy as np
-from matplotlib import font_manager
-from matplotlib.font_manager import FontProperties
-from matplotlib.ft2font import FT2Font
+from PIL import ImageFont
 
 from xai.core.errors import printable
 from xai.core.language import DEFAULT, LANGUAGES, current_language, language
@@ -34,8 +38,14 @@ FALLBACKS = (
     "Arial Unicode MS",
     "Malgun Gothic",
 )
+# characters that the base font has, in both weights, and that stand one after the other from left to right
+PLAIN = re.compile(
+    "[ -~\xa0-\xac\xae-\u02e9\u0391-\u03a1\u03a3-\u0482\u048a-\u0513"
+    "\u2010-\u2027\u202f-\u205e\u2070\u2074-\u208e\u2190-\u22ff]*"
+)
 POINTS = 72.0  # per inch
 SPACING = 1.3  # of lines, in font sizes
+DESIGN = 2048  # pixels: the size at which the base font was designed, so that its widths are exact
 # a line may break around every Chinese or Japanese character, but not before closing punctuation
 WIDE = r"\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
 CLOSING = r"\u3001\u3002\uff09\uff0c\uff01\uff1a\uff1b\uff1f\u201d"
@@ -50,7 +60,7 @@ HASHED = re.compile(r".*-[0-9a-f]{8}")
 def drawable(text: str) -> str:
     r"""Like `printable`; characters that no font on this machine has are written as escapes (\u771f)."""
     text = printable(text)
-    return text if _plain(text) else "".join(map(_drawable, text))
+    return text if is_plain(text) else "".join(map(_drawable, text))
 
 
 def file_slug(label: str) -> str:
@@ -80,12 +90,29 @@ def drawable_language() -> Iterator[None]:
         yield
 
 
-def font(text: str, size: float, bold: bool = False) -> FontProperties:
-    """A font for this text: the base font, followed by a fallback only where it is needed (they are slow)."""
-    plain = _plain(text)
-    families = [BASE] if plain else [BASE, *_installed()]
-    # fallbacks often come in one weight only; asking for another makes matplotlib complain
-    return FontProperties(family=families, size=size, weight="bold" if bold and plain else "normal")
+def is_plain(text: str) -> bool:
+    """Whether the base font has all characters, which stand one after the other from left to right."""
+    return PLAIN.fullmatch(text) is not None
+
+
+def fonts_of(text: str, bold: bool = False) -> tuple[list[str], str]:
+    """Families and weight for a text: the base font, followed by others only where needed (they are slow)."""
+    if is_plain(text) or _has_all(BASE, text):
+        return [BASE], "bold" if bold else "normal"
+    # others often come in one weight only; asking for another makes matplotlib complain
+    return [BASE, *_installed()], "normal"
+
+
+@lru_cache(maxsize=64)
+def base_font(size: float, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The base font at a size in pixels, for single characters of plain text."""
+    return ImageFont.truetype(_font_file(bold), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def advance(text: str, bold: bool = False) -> float:
+    """Exact width of a few characters in font sizes; kerned where Pillow has Raqm (alone it does not)."""
+    return _design(bold).getlength(text) / DESIGN
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
@@ -185,38 +212,54 @@ def _width(text: str, bold: bool) -> float:
 @cache
 def _advance(character: str, bold: bool) -> float:
     """Width of a character in font sizes; one full square for those of other scripts."""
-    if ord(character) not in _characters(BASE):
+    if not is_plain(character) and not _has_all(BASE, character):
         return 1.0
-    face = _face(bold)
-    return face.load_char(ord(character)).linearHoriAdvance / 65536 / 100
+    return advance(character, bold)
 
 
 @cache
-def _face(bold: bool) -> FT2Font:
-    face = FT2Font(font_manager.findfont(FontProperties(family=[BASE], weight="bold" if bold else "normal")))
-    face.set_size(100, POINTS)
-    return face
+def _design(bold: bool) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_font_file(bold), DESIGN)
+
+
+def _font_file(bold: bool) -> str:
+    return str(_fonts_folder() / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+
+
+@cache
+def _fonts_folder() -> Path:
+    """Where matplotlib keeps its fonts, found without loading it wherever it is installed as a wheel."""
+    spec = find_spec("matplotlib")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        fonts = Path(folder, "mpl-data/fonts/ttf")
+        if (fonts / "DejaVuSans.ttf").is_file():
+            return fonts
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), "fonts/ttf")
 
 
 @cache
 def _installed() -> tuple[str, ...]:
+    from matplotlib import font_manager
+
     names = set(font_manager.get_font_names())
     return tuple(name for name in FALLBACKS if name in names)
 
 
-def _plain(text: str) -> bool:
-    """Whether the base font has all characters."""
-    return _characters(BASE).issuperset(map(ord, text))
+def _has_all(family: str, text: str) -> bool:
+    return _characters(family).issuperset(map(ord, text))
 
 
 def _drawable(character: str) -> str:
-    families = (BASE, *_installed())
-    if any(ord(character) in _characters(family) for family in families):
+    if is_plain(character) or any(_has_all(family, character) for family in (BASE, *_installed())):
         return character
     return character.encode("unicode_escape").decode()
 
 
 @cache
 def _characters(family: str) -> frozenset[int]:
-    path = font_manager.findfont(FontProperties(family=[family]))
-    return frozenset(FT2Font(path).get_charmap())
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont(FontProperties(family=[family]))).get_charmap())

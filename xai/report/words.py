@@ -148,7 +148,7 @@ def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
         sentences.append(gettext("White outline: the crop that the model was given."))
     if image.view is not None:
         sentences.append(gettext("The maps show this crop enlarged, with some of its surroundings."))
-    if not image.visible.all():
+    if not image.sees_all:
         sentences.append(gettext("Dimmed and hatched: not seen by the model."))
     if explanation.sample.mask is not None:
         sentences.append(gettext("Turquoise outline: the area known to be tampered with."))

@@ -16,10 +16,10 @@ from xai.report.figures import (
     rank_chart,
 )
 from xai.report.figures.description import Chart, RankChart
-from xai.report.layout import save
 from xai.report.payload import Page
 from xai.report.render.matplotlib import draw
 from xai.report.render.vega import Spec, vega_spec
+from xai.report.saving import save
 from xai.report.text import drawable_language
 from xai.stats import Agreement, MetricResult
 

@@ -7,6 +7,7 @@ from functools import singledispatch
 import numpy as np
 from matplotlib.figure import Figure
 
+from xai.report.colours import DIVERGING
 from xai.report.figures.description import (
     PALETTE,
     Chart,
@@ -19,8 +20,8 @@ from xai.report.figures.description import (
     NamedRow,
     RankChart,
 )
-from xai.report.layout import GREY, HAIRLINE, INK, MARGIN
-from xai.report.overlay import DIVERGING
+from xai.report.layout import MARGIN
+from xai.report.picture import GREY, HAIRLINE, INK
 from xai.report.render.plot import (
     GRID,
     NAME,
@@ -85,7 +86,7 @@ def _(chart: IntervalChart) -> Figure:
         y += tall
     _legend(plot, chart.legend, left)
     plot.foot(chart.notes)
-    return plot.finish()
+    return plot.figure()
 
 
 def _interval(plot: Plot, scale: InchScale, row: MeanInterval, y: float) -> None:
@@ -140,7 +141,7 @@ def _(chart: CurveChart) -> Figure:
         plot.text(curve.label, legend + SAMPLE + 0.12, y, align="left", colour=_ink(curve))
         plot.text(curve.height, plot.right, y, SMALL, align="right", colour=_ink(curve))
     plot.foot(chart.notes)
-    return plot.finish()
+    return plot.figure()
 
 
 def _curve(
@@ -191,7 +192,7 @@ def _(chart: MatrixChart) -> Figure:
         colours = np.array([_face(fill) for fill in np.linspace(-1, 1, 256)])
         plot.y += plot.bar((-1.0, 1.0), colours, chart.scale, middle, plot.y, wide, plot.width)
     plot.foot(chart.notes)
-    return plot.finish()
+    return plot.figure()
 
 
 def _columns(
@@ -209,7 +210,7 @@ def _columns(
 
 def _face(fill: float) -> tuple[float, ...]:
     """Blue over 0, orange under it."""
-    return DIVERGING(0.5 - fill / 2)[:3]
+    return tuple(DIVERGING(0.5 - fill / 2).tolist())
 
 
 @draw.register
@@ -242,7 +243,7 @@ def _(chart: RankChart) -> Figure:
         plot.text(label, at, y, NAME, align=align, colour=_ink(row))
     plot.y = first + (chart.lanes - 1) * LINE + 0.1
     plot.foot(chart.notes)
-    return plot.finish()
+    return plot.figure()
 
 
 def _ruler(plot: Plot, scale: InchScale, length: float, name: str) -> None:

@@ -6,12 +6,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from xai.report.layout import GREY, HAIRLINE, INK, MARGIN, FigureBuilder
+from xai.report.layout import MARGIN, PictureBuilder
+from xai.report.picture import GREY, HAIRLINE, INK
 from xai.report.text import LARGE, drawable, height, line_width, wrap
+from xai.report.vector import to_figure
 
 DPI = 200
 HEADING, SUBHEADING, NAME, SMALL, TINY = 12.0, 9.5, 8.5, 7.5, 6.5  # font sizes in points
@@ -69,11 +73,12 @@ def _labels(values: Sequence[float]) -> list[str]:
     return [text.replace("-", "−") for text in texts]
 
 
-class Plot(FigureBuilder):
+class Plot(PictureBuilder):
     """A figure with lines, areas, dots and boxes. Positions are in inches, y pointing down."""
 
     def __init__(self, width: float):
         super().__init__(width, DPI)
+        self._artists: list[Artist] = []
 
     @property
     def right(self) -> float:
@@ -98,25 +103,25 @@ class Plot(FigureBuilder):
     ) -> None:
         """Join points. `options` are matplotlib's for a line."""
         options = {"solid_capstyle": "butt", "zorder": 2, **options}
-        self._axes.add_line(Line2D(x, y, color=colour, linewidth=width, **options))
+        self._artists.append(Line2D(x, y, color=colour, linewidth=width, **options))
 
     def area(
         self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str, opacity: float
     ) -> None:
         """Fill between two curves."""
         corners = [*zip(x, low, strict=True), *reversed(list(zip(x, high, strict=True)))]
-        self._axes.add_patch(Polygon(corners, facecolor=colour, alpha=opacity, linewidth=0, zorder=1.5))
+        self._artists.append(Polygon(corners, facecolor=colour, alpha=opacity, linewidth=0, zorder=1.5))
 
     def dot(self, x: float, y: float, colour: str, size: float = 5.0, marker: str = "o") -> None:
         """A marker of `size` points with a white edge."""
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-        self._axes.add_line(
+        self._artists.append(
             Line2D([x], [y], marker=marker, markersize=size, color=colour, linestyle="none", zorder=4, **edge)
         )
 
     def box(self, x: float, y: float, width: float, tall: float, face: Any, edge: str = "white") -> None:
         """A filled rectangle."""
-        self._axes.add_patch(
+        self._artists.append(
             Rectangle((x, y), width, tall, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=1)
         )
 
@@ -141,6 +146,13 @@ class Plot(FigureBuilder):
         self.y = bottom + 0.05 + height(1, SMALL)
         self.write([drawable(title)], (scale.start + scale.end) / 2, self.y, SMALL, colour=GREY)
         self.y += height(1, SMALL)
+
+    def figure(self) -> Figure:
+        """The chart, as tall as what was drawn."""
+        figure = to_figure(self.finished())
+        for artist in self._artists:
+            figure.axes[0].add_artist(artist)
+        return figure
 
 
 def widest(texts: Sequence[str], size: float = NAME, bold: bool = False) -> float:
