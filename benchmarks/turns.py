@@ -65,8 +65,9 @@ class Build:
     path: str | None = None  # PYTHONPATH; None: what the interpreter has installed
 
     def environment(self) -> dict[str, str]:
+        """Variables of a process; a package in the folder that it is started in does not count."""
         variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        return variables if self.path is None else variables | {"PYTHONPATH": self.path}
+        return variables | {"PYTHONSAFEPATH": "1"} | ({} if self.path is None else {"PYTHONPATH": self.path})
 
 
 def builds() -> tuple[Build, Build]:
@@ -232,7 +233,7 @@ def _cpu_seconds() -> float:
 def _started(build: Build, program: str | Path, case: str, arguments: Sequence[str]) -> subprocess.Popen:
     return subprocess.Popen(  # noqa: S603 - our own programs
         [build.python, program, *arguments, SERVE, case],
-        env=build.environment(),
+        env=build.environment() | {"PYTHONSAFEPATH": ""},  # the program finds its neighbours
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
