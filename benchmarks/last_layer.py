@@ -75,7 +75,7 @@ def job(what: str, name: str, images: int, steps: int) -> Job:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(images, 3, 224, 224, generator=generator)
     if what == "maps":
-        method = IntegratedMaskGradient(model)
+        method = IntegratedMaskGradient(model, n_steps=8, internal_batch_size=1)  # the default, in either
         return lambda: {"values": method.attribute_targets(x, [0, 1]).flatten().tolist()}
     rank = torch.stack([torch.randperm(196, generator=generator) for _ in range(images)])
     removed = torch.linspace(0, 196, steps).round().int()

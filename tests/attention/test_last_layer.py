@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -103,7 +104,7 @@ def test_every_model_of_the_zoo_is_spoken_of() -> None:
 class ReadsBesides(nn.Module):
     """Reads what no gradient tells of: the length of the patch tokens, or how many there are."""
 
-    def __init__(self, read: Callable[[Tensor], Tensor]):
+    def __init__(self, read: Callable[[Tensor], Any]):
         super().__init__()
         self.vit, self.read = TinyViT(), read
         self.patch_size, self.num_prefix_tokens, self.img_size = 8, 1, 32
@@ -116,15 +117,27 @@ class ReadsBesides(nn.Module):
         return self.vit.head(x[:, 0]) + self.read(x)
 
 
+class OddError(Exception):
+    """Of a kind of its own."""
+
+
+def insist(x: Tensor) -> float:
+    if x.shape[1] != 17:
+        raise OddError("seventeen tokens, please")
+    return 0.0
+
+
 @pytest.mark.parametrize(
     "read",
     [
+        insist,
+        lambda x: 0.0 if x.shape[1] == 17 else float("nan"),
         lambda x: x.detach()[:, 1:].norm(dim=-1).sum(1, keepdim=True),
         lambda x: x.new_tensor(float(x.shape[1])),
         lambda x: 0 * x.view(len(x), 17, 16).mean((1, 2))[:, None].detach(),
     ],
 )
-def test_the_trial_finds_out_what_no_gradient_tells(read: Callable[[Tensor], Tensor]) -> None:
+def test_the_trial_finds_out_what_no_gradient_tells(read: Callable[[Tensor], Any]) -> None:
     model = ReadsBesides(read).eval()
     seen = probe(model, images(1), (), grid_of(model, images(1)))
     assert seen.rows == (0,)

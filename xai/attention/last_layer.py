@@ -25,12 +25,8 @@ from xai.attention.record import Recording, recorded
 from xai.attention.running import as_written, is_traced, same_random_state
 from xai.attention.watch import Running, Watcher
 from xai.core import ModelError
+from xai.core.errors import first_line
 
-# what foreign code raises where a block does not take fewer tokens
-_FAILURES = (
-    RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, MemoryError,
-    ModelError,
-)  # fmt: skip
 _AGREEMENT = {torch.float16: 0.02, torch.bfloat16: 0.05}  # relative to the largest entry; else:
 _EXACT = 1e-5
 
@@ -102,8 +98,8 @@ def readout_layer(
         pixels = pixels.clone() if pixels.is_inference() else pixels.detach()
         try:
             found = _find(model, pixels, args, probed)
-        except _FAILURES as error:
-            found = _whole(getattr(error, "message", None) or f"{type(error).__name__}: {error}")
+        except Exception as error:  # of any kind: foreign code meets what it was not written for
+            found = _whole(getattr(error, "message", None) or f"{type(error).__name__}: {first_line(error)}")
     known[kind] = version, found
     return found
 
@@ -315,7 +311,7 @@ class _Trial:
             kwargs = {name: other(value) for name, value in running.kwargs.items()}
             try:
                 whole = _leading(block(*args, **kwargs), layer)
-            except _FAILURES:
+            except Exception:  # noqa: S112
                 continue  # what else it is given holds for this batch, or for all tokens
             with readout_only(block, ReadoutLayer("", layer.axis, layer.rows, layer.prefix)):
                 short = _leading(block(*args, **kwargs), layer)
@@ -329,8 +325,10 @@ def _leading(output: Any, layer: ReadoutLayer) -> Tensor:
 
 
 def _apart(whole: Tensor, short: Tensor) -> float:
-    """Largest difference relative to the largest entry; infinite where shapes differ."""
+    """Largest difference relative to the largest entry; infinite where shapes differ or one is not finite."""
     if whole.shape != short.shape:
         return float("inf")
     apart, scale = (whole.double() - short.double()).abs().max(), whole.double().abs().max()
+    if not torch.isfinite(apart):
+        return float("inf")
     return float(apart / scale) if apart else 0.0

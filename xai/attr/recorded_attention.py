@@ -39,7 +39,8 @@ class RecordedPass:
 class RecordedAttribution(PatchAttribution):
     """A method whose map is a function of recorded attention and its output gradients.
 
-    Subclasses implement `_tokens`, and `_heads` if there are maps per layer and head.
+    Subclasses implement `_tokens`, and `_heads` if there are maps per layer and head; `every_row` where they
+    read of the last layer only what the classifier reads, which is then cheaper.
     """
 
     needs_gradients: ClassVar[bool] = True
