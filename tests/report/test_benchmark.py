@@ -1,7 +1,9 @@
 """Pictures of a benchmark: nothing overlaps, nothing is cut off, and they say what the numbers say."""
 
+import re
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,3 +271,18 @@ def test_a_column_of_numbers_has_the_decimals_its_differences_deserve():
 def test_ink_stands_out_on_any_ground():
     assert ink_on((0, 0, 0)) == "white" and ink_on((0.0, 0.2, 0.5)) == "white"
     assert ink_on((1, 1, 1)) != "white" and ink_on((0.9, 0.9, 0.2)) != "white"
+
+
+def test_a_chart_is_drawn_once_for_both_formats(tmp_path: Path) -> None:
+    """The PNG is what matplotlib itself writes, and the SVG that of a chart drawn anew."""
+    again, anew = (draw_critical_difference(analysed(5, 30, effect=2), "SRG") for _ in range(2))
+    save(again, tmp_path / "a.png", keep=True)
+    save(again, tmp_path / "a.svg")
+    anew.savefig(tmp_path / "b.png", dpi=anew.dpi, facecolor="white")
+    save(anew, tmp_path / "b.svg")
+    first, second = (Image.open(tmp_path / f"{name}.png").convert("RGB") for name in "ab")
+    assert (np.asarray(first) == np.asarray(second)).all()
+    changing = re.compile(r'<dc:date>.*?</dc:date>|(?<=id=")\w+|(?<=#)\w+')
+    first, second = (changing.sub("", (tmp_path / f"{name}.svg").read_text()) for name in "ab")
+    assert first == second
+    assert not again.axes

@@ -67,9 +67,9 @@ def write_pictures(
     """
     written = []
     for one in charts_of_run(results, agreement or {}, stability or {}):
-        # saving empties a figure, so it is drawn once for each format
+        figure = draw(one.chart)
         for ending in FORMATS:
-            save(draw(one.chart), out / f"{one.file}.{ending}")
+            save(figure, out / f"{one.file}.{ending}", keep=ending != FORMATS[-1])
         written.append(out / f"{one.file}.png")
     return written
 
