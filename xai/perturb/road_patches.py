@@ -18,7 +18,14 @@ from torch import Tensor
 
 from xai.perturb.road_systems import Hierarchy, Level, Scratch, known_mean
 
-SMALLEST = 4  # pixels across a patch; below, rims are most of the picture
+_SIDES = range(4, 33)  # pixels across a patch: below, rims are most of it; above, tables become large
+_MOST_PATCHES = 1600
+
+
+def fits(size: tuple[int, int], grid: tuple[int, int]) -> bool:
+    """Whether a grid of patches, (rows, columns), in a picture, (height, width), is solved by their rims."""
+    whole = all(a % b == 0 and a // b in _SIDES for a, b in zip(size, grid, strict=True))
+    return whole and grid[0] * grid[1] <= _MOST_PATCHES
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,26 +34,32 @@ class Tables:
 
     Attributes:
         pixels: (patches · r,) place of every pixel of a rim in the picture.
-        around: (patches · (r + a),) rim pixels that the equations of a patch speak of, its own first.
-        pull: (patches, r, r + a) −A in these pixels.
+        own: (patches, r, r) −A within a rim.
+        others: (patches, r, a) −A between a rim and what is around it.
+        around: (patches · a,) rim pixels around a patch, anything beyond the picture.
         solve: (patches, r, r) A's inverse within a patch, what is around it kept as it is.
         sides: (patches · s,) rim pixels of the sides.
         facing: (patches · s,) those that face them, anything at the picture's border.
         meets: (patches · s, 1) 0 at the picture's border, else 1.
         edges: (r, s) A's inverse for two sides that face each other and take the same values.
         corners: (r, 4) linear interpolation from the corners of a patch.
+        coarse: (patches, 4, 36) −Pᵀ·A·P between corners of a patch, and those of its neighbourhood of nine.
+        near: (patches · 36,) these among the corners of all patches, anything beyond the picture.
         fill: (r, h · w) a whole patch from its rim.
     """
 
     pixels: Tensor
+    own: Tensor
+    others: Tensor
     around: Tensor
-    pull: Tensor
     solve: Tensor
     sides: Tensor
     facing: Tensor
     meets: Tensor
     edges: Tensor
     corners: Tensor
+    coarse: Tensor
+    near: Tensor
     fill: Tensor
 
 
@@ -59,45 +72,41 @@ def tables(size: tuple[int, int], grid: tuple[int, int], dtype: torch.dtype, dev
     within = (row >= 0) & (row < h) & (col >= 0) & (col < w)
     on_rim = within & ((row == 0) | (row == h - 1) | (col == 0) | (col == w - 1))
     inner, rim, outer = place[within & ~on_rim], place[on_rim], place[~within]
-    r = len(rim)
+    r, count = len(rim), rows * cols
     # A between the pixels of a rim when what is inside follows it: inner = harmonic · rim
-    harmonic = torch.linalg.solve(
-        16 * torch.eye(len(inner)).double() - _weights(inner, inner), _weights(inner, rim)
-    )
+    inside = 16 * torch.eye(len(inner)).double() - _weights(inner, inner)
+    harmonic = torch.linalg.solve(inside, _weights(inner, rim))
     neighbours = _weights(rim, rim) + _weights(rim, inner) @ harmonic
     patch = torch.cartesian_prod(torch.arange(rows) * h, torch.arange(cols) * w)[:, None]
     at, beyond = (patch + rim).unbind(2), (patch + outer + 1).unbind(2)
     number = torch.full((height, width), -1)
-    number[at] = torch.arange(rows * cols * r).view(-1, r)
-    beyond = F.pad(number, (1, 1, 1, 1), value=-1)[beyond]
-    total = [
-        4 - (torch.arange(side) == 0).double() - (torch.arange(side) == side - 1).double() for side in size
-    ]
-    system = torch.diag_embed(total[0][at[0]] * total[1][at[1]]) - neighbours
-    others = _weights(rim, outer) * (beyond >= 0)[:, None]
-    # the sides: of a patch, those that face them, and the patches that these belong to
+    number[at] = torch.arange(count * r).view(-1, r)
+    around = F.pad(number, (1, 1, 1, 1), value=-1)[beyond]
+    total = [4 - F.one_hot(torch.tensor([0, side - 1]), side).sum(0).double() for side in size]
+    own = neighbours - torch.diag_embed(total[0][at[0]] * total[1][at[1]])
+    others = _weights(rim, outer) * (around >= 0)[:, None]
+    # sides: of a patch, those that face them, and whose these are
+    beside = F.pad(torch.arange(count).view(rows, cols), (1, 1, 1, 1), value=-1)
+    beside = beside.unfold(0, 3, 1).unfold(1, 3, 1).reshape(count, 9)
     index = torch.full((h, w), -1)
     index[rim[:, 0], rim[:, 1]] = torch.arange(r)
     left, right, top, bottom = index[:, 0], index[:, -1], index[0], index[-1]
-    pairs = [(right, left), (left, right), (bottom, top), (top, bottom)]
-    beside = F.pad(torch.arange(rows * cols).view(rows, cols), (1, 1, 1, 1), value=-1)
-    beside = [beside[1:-1, 2:], beside[1:-1, :-2], beside[2:, 1:-1], beside[:-2, 1:-1]]
-    edges = []
-    for side, _ in pairs:
+    sides, facing, meets, edges = [], [], [], []
+    for side, other, where in ((right, left, 5), (left, right, 3), (bottom, top, 7), (top, bottom, 1)):
         alone = 16 * torch.eye(len(side)).double() - neighbours[side][:, side]
-        across = _weights(rim[side], rim[side]) / 2
-        edges.append(
-            torch.zeros(r, len(side)).double().index_add_(0, side, torch.linalg.inv(2 * (alone - across)))
-        )
-    facing = [n.reshape(-1, 1).clamp_min(0) * r + other for n, (_, other) in zip(beside, pairs, strict=True)]
-    meets = [
-        (n.reshape(-1, 1) >= 0).expand(-1, len(side)) for n, (side, _) in zip(beside, pairs, strict=True)
-    ]
-    share = rim / torch.tensor([h - 1, w - 1])
-    share = torch.stack([1 - share, share], 2)  # (r, direction, first or last corner)
-    fill = torch.zeros(r, h, w, dtype=torch.float64)
+        alike = torch.linalg.inv(2 * alone - _weights(rim[side], rim[side]))
+        edges.append(torch.zeros(r, len(side)).double().index_add_(0, side, alike))
+        sides.append(torch.arange(count)[:, None] * r + side)
+        facing.append(beside[:, where, None].clamp_min(0) * r + other)
+        meets.append((beside[:, where, None] >= 0).expand(-1, len(side)))
+    # corners: of a patch and of the eight around it
+    near = torch.cat([rim, outer])
+    corners = _from_corners(near % torch.tensor([h, w]), h, w)
+    of = 3 * (near[:, 0] // h + 1) + near[:, 1] // w + 1  # which of the nine
+    nine = F.one_hot(of, 9)[:, :, None] * corners[:, None]
+    fill = torch.zeros(r, h, w).double()
     fill[:, inner[:, 0], inner[:, 1]] = harmonic.T
-    fill[:, rim[:, 0], rim[:, 1]] = torch.eye(r, dtype=torch.float64)
+    fill[:, rim[:, 0], rim[:, 1]] = torch.eye(r).double()
 
     def numbers(values: Tensor) -> Tensor:
         return values.to(device, dtype).contiguous()
@@ -107,16 +116,26 @@ def tables(size: tuple[int, int], grid: tuple[int, int], dtype: torch.dtype, dev
 
     return Tables(
         pixels=places(at[0] * width + at[1]),
-        around=places(torch.cat([number[at], beyond.clamp_min(0)], 1)),
-        pull=numbers(torch.cat([-system, others], 2)),
-        solve=numbers(torch.linalg.inv(system)),
-        sides=places(torch.arange(rows * cols)[:, None] * r + torch.cat([side for side, _ in pairs])),
+        own=numbers(own),
+        others=numbers(others),
+        around=places(around.clamp_min(0)),
+        solve=numbers(torch.linalg.inv(-own)),
+        sides=places(torch.cat(sides, 1)),
         facing=places(torch.cat(facing, 1)),
         meets=numbers(torch.cat(meets, 1).reshape(-1, 1)),
         edges=numbers(torch.cat(edges, 1)),
-        corners=numbers((share[:, 0, :, None] * share[:, 1, None, :]).flatten(1)),
+        corners=numbers(corners[:r]),
+        coarse=numbers(corners[:r].T @ torch.cat([own, others], 2) @ nine.flatten(1)),
+        near=places(4 * beside.clamp_min(0)[:, :, None] + torch.arange(4)),
         fill=numbers(fill.flatten(1)),
     )
+
+
+def _from_corners(place: Tensor, h: int, w: int) -> Tensor:
+    """(n, 4) shares of a patch's corners in pixels (n, 2) of it."""
+    share = place / torch.tensor([h - 1, w - 1]).double()
+    (up, across), (down, along) = (1 - share).T, share.T
+    return torch.stack([up * across, up * along, down * across, down * along], 1)
 
 
 def _weights(of: Tensor, among: Tensor) -> Tensor:
@@ -149,18 +168,14 @@ class Rims(Level):
 
     def pull(self, x: Tensor) -> Tensor:
         """−A·x."""
-        seen = self._gather(x, self.tables.around, "around")
-        return torch.bmm(self.tables.pull, seen, out=self.scratch("pull", x))
+        result = torch.bmm(self.tables.own, x, out=self.scratch("pull", x))
+        return result.baddbmm_(self.tables.others, self._gather(x, self.tables.around, "around"))
 
-    def prolong(self, x: Tensor) -> Tensor:
-        """P·x."""
-        return (self.tables.corners @ self._corners(x)).mul_(self.inside[..., : x.shape[0] * x.shape[1]])
-
-    def restrict(self, x: Tensor) -> Tensor:
-        """Pᵀ·x."""
-        four = (self.tables.corners.T @ x).mul_(self.inside[:, :4, : x.shape[2]])
-        folded = F.fold(four.permute(2, 1, 0), self.coarse, 2)
-        return folded.view(-1, self.images, *self.coarse).transpose(0, 1).contiguous()
+    def pull_coarse(self, x: Tensor) -> Tensor:
+        """−Pᵀ·A·P·x."""
+        inside = self.inside[:, :4, : x.shape[1] * self.images]
+        seen = self._gather(self._corners(x).mul_(inside), self.tables.near, "near")
+        return self._joined(torch.bmm(self.tables.coarse, seen).mul_(inside))
 
     def correct(self, residual: Tensor, below: Callable[[Tensor], Tensor]) -> Tensor:
         """The sum of what every patch, every edge between two patches, and the corners would change."""
@@ -169,7 +184,8 @@ class Rims(Level):
         sides = self._gather(residual, tables.sides, "sides")
         sides.add_(self._gather(residual, tables.facing, "facing")).mul_(self.both.view_as(sides))
         guess.baddbmm_(tables.edges.expand(len(guess), -1, -1), sides)
-        corners = self._corners(below(self.restrict(residual)))
+        rest = self._joined((tables.corners.T @ residual).mul_(self.inside[:, :4]))
+        corners = self._corners(below(rest))
         return guess.baddbmm_(tables.corners.expand(len(guess), -1, -1), corners).mul_(self.inside)
 
     def _gather(self, x: Tensor, places: Tensor, use: str) -> Tensor:
@@ -182,6 +198,11 @@ class Rims(Level):
         """(patches, 4, channels · S) of what stands at the corners, (S, channels, rows + 1, cols + 1)."""
         four = x.unfold(2, 2, 1).unfold(3, 2, 1).permute(2, 3, 4, 5, 1, 0)
         return four.reshape(len(self.inside), 4, -1)
+
+    def _joined(self, four: Tensor) -> Tensor:
+        """The transpose of `_corners`."""
+        folded = F.fold(four.permute(2, 1, 0), self.coarse, 2)
+        return folded.view(-1, self.images, *self.coarse).transpose(0, 1).contiguous()
 
 
 def fill_patches(pixels: Tensor, removed: Tensor, scratch: Scratch) -> Tensor:

@@ -31,10 +31,10 @@ class Scratch:
         self.held: dict[tuple[str, torch.Size], Tensor] = {}
 
     def __call__(self, use: str, like: Tensor, *sides: int) -> Tensor:
-        """A tensor as it was left, 0 at first: like `like` with other last sizes, of its dtype and device."""
+        """A tensor as it was left, anything at first: like `like`, but for the last sizes."""
         shape = torch.Size((*like.shape[: like.dim() - len(sides)], *sides))
         if (use, shape) not in self.held:
-            self.held[use, shape] = like.new_zeros(shape)
+            self.held[use, shape] = like.new_zeros(shape) if use == "padded" else like.new_empty(shape)
         return self.held[use, shape]
 
 
@@ -61,12 +61,8 @@ class Level(ABC):
         """−A·x; x is 0 where nothing is unknown, the result need not be."""
 
     @abstractmethod
-    def prolong(self, x: Tensor) -> Tensor:
-        """P·x of the next level's x, times a constant, 0 where nothing is unknown."""
-
-    @abstractmethod
-    def restrict(self, x: Tensor) -> Tensor:
-        """Pᵀ·x for the next level, times that constant; x is used up."""
+    def pull_coarse(self, x: Tensor) -> Tensor:
+        """−Pᵀ·A·P·x of the next level's x, times a constant."""
 
     @abstractmethod
     def correct(self, residual: Tensor, below: Callable[[Tensor], Tensor]) -> Tensor:
@@ -91,6 +87,10 @@ class Grid(Level):
         rest = self.restrict(self.pull(error).add_(residual))
         error.add_(self.prolong(below(rest)))
         return error.addcmul_(self.pull(error).add_(residual), self.jacobi)
+
+    def pull_coarse(self, x: Tensor) -> Tensor:
+        """−Pᵀ·A·P·x, 16 times over."""
+        return self.restrict(self.pull(self.prolong(x)))
 
     def prolong(self, x: Tensor) -> Tensor:
         """4·P·x. Beyond the last row or column values stay what they are."""
@@ -255,7 +255,7 @@ def _coarser(level: Level, images: int, channels: int) -> Cells:
     row, col = (torch.arange(side, device=level.inside.device) % 3 for side in level.coarse)
     combs = F.one_hot(3 * row[:, None] + col, 9).permute(2, 0, 1).to(level.inside.dtype)
     found = [
-        level.restrict(level.pull(level.prolong(some))).clone()
+        level.pull_coarse(some).clone()
         for some in combs.expand(images, -1, -1, -1).split(channels, dim=1)  # as many as the scratch has
     ]
     shift = torch.arange(3, device=row.device)[:, None] - 1
