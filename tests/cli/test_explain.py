@@ -74,6 +74,39 @@ def test_pictures_maps_record_and_table(tmp_path, xai_command, detector):
     assert load_file(tmp_path / "out" / "1_maps.safetensors")["fake"].shape == (4, 4)
 
 
+@pytest.mark.parametrize("held", [100, 1_000_000])
+def test_json_is_one_object_as_the_records_on_disk_say_it(tmp_path, xai_command, detector, monkeypatch, held):
+    monkeypatch.setattr("xai.cli.explain.HELD", held)  # characters, of records of some thousands
+    write_photos(tmp_path / "in", 3)
+    (tmp_path / "in" / "1.png").write_bytes(b"")
+    run = xai_command("explain", "in", "--config", detector, "--json", "--pictures", "none")
+    content = json.loads(run.stdout)
+    records = [
+        json.loads((tmp_path / "attention_results" / f"{stem}_explanation.json").read_text("utf-8"))
+        for stem in "02"
+    ]
+    assert content["explanations"] == records
+    assert content["failures"] == [{"image": "in/1.png", "error": "in/1.png: the file is empty."}]
+    assert run.stdout == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def test_json_of_nothing_explained(tmp_path, xai_command, detector):
+    run = xai_command("explain", "no.png", "--config", detector, "--json")
+    assert run.code == 3
+    assert json.loads(run.stdout)["explanations"] == []
+
+
+def test_a_folder_per_image_is_a_choice(tmp_path, xai_command, detector):
+    (path,) = write_photos(tmp_path / "in", 1)
+    run = xai_command("explain", path, "--config", detector, "--folders", "--pictures", "comparison")
+    assert run.code == 0, run.stderr
+    assert names(tmp_path / "attention_results" / "0") == [
+        "0_comparison.png",
+        "0_explanation.json",
+        "0_maps.safetensors",
+    ]
+
+
 def test_options_reach_the_method(tmp_path, xai_command, detector):
     (path,) = write_photos(tmp_path / "in", 1)
     options = ["--layers", "-1,0", "--head-fusion", "max", "--layer-fusion", "sum", "--clamp", "none"]

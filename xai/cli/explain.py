@@ -1,10 +1,12 @@
 """`xai explain` and `xai demo`: images in, pictures, maps and records out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import SpooledTemporaryFile
+from textwrap import indent
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +17,8 @@ from xai.cli.output import progress, say, say_failures, say_next, show_json, sho
 if TYPE_CHECKING:
     from xai.core import XaiError
     from xai.explanation import Explained, Failure, PageBuilder
+
+HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
 
 
 @guarded
@@ -118,7 +122,7 @@ def explain(
         from xai.explanation import PageBuilder  # which needs much that pictures do not
 
         builder = PageBuilder(explainer, len(sources))
-    run = ExplainRun(total=len(sources), out=out, builder=builder)
+    run = ExplainRun(total=len(sources), out=out, builder=builder, as_json=as_json)
     with run.collecting(), progress(len(sources), gettext("Explaining")) as step:
         for result in explain_each(
             explainer,
@@ -133,7 +137,7 @@ def explain(
             run.add(result)
             step()
     run.write_page()
-    run.show(as_json)
+    run.show()
     run.finish(gettext("compare methods on one image: xai compare IMAGE"))
 
 
@@ -172,55 +176,76 @@ def demo(out: opt.Out = Path("attention_results/demo"), lang: opt.Lang = "en") -
 
     samples = shipped_samples()
     explainer = Explainer(load("demo"))
-    run = ExplainRun(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)))
+    pointed = {True: gettext("yes"), False: gettext("no"), None: ""}
+
+    def row(record: dict[str, Any]) -> list[str]:
+        image, hit = record["image"], record["maps"]["fake"].get("points_into_mask")
+        chance = f"{record['probabilities']['fake']:.3f}"
+        return [image["id"], image["label"], record["predicted"], chance, pointed[hit]]
+
+    run = ExplainRun(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)), row=row)
     with run.collecting(), progress(len(samples), gettext("Explaining")) as step:
         for result in explain_each(explainer, samples, out):
             run.add(result)
             step()
     run.write_page(gettext("The shipped detector on the shipped images"))
-    rows, pointed = [], {True: gettext("yes"), False: gettext("no"), None: ""}
-    for record in run.records:
-        hit = record["maps"]["fake"].get("points_into_mask")
-        rows.append([
-            record["image"]["id"], record["image"]["label"], record["predicted"],
-            f"{record['probabilities']['fake']:.3f}", pointed[hit],
-        ])  # fmt: skip
     header = [gettext("image"), gettext("true class"), gettext("predicted"), "P(fake)"]
-    show_table([*header, gettext("strongest fake evidence in the forged region")], rows)
+    show_table([*header, gettext("strongest fake evidence in the forged region")], run.rows)
     say(gettext("Pictures and page: {folder}", folder=out.resolve()))
     run.finish(
         gettext("open {page}, then try your own: xai explain IMAGE", page=out / "index.html"),
     )
 
 
+def _row(record: dict[str, Any]) -> list[str]:
+    from xai.core.language import gettext
+
+    predicted, image = record["predicted"], record["image"]
+    chance = f"{record['probabilities'][predicted]:.3f}"
+    return [image["path"] or image["id"], predicted, chance, gettext("; ").join(record["warnings"])]
+
+
 @dataclass
 class ExplainRun:
-    """Results and failures of one run over many images, in order; what is shown of them, and the exit code.
+    """What is shown of a run over many images, in order, and its exit code; of an image a line is kept.
 
     Args:
         total: Images asked for.
         out: Where the results are.
-        builder: Makes the HTML page, if there is to be one.
+        builder: Makes the HTML page, if there is to be one; it keeps what the page holds of every image.
+        as_json: Whether all records are to be shown; they wait in a temporary file.
+        row: The line of a record in the table.
     """
 
     total: int
     out: Path
     builder: "PageBuilder | None" = None
-    records: list[dict[str, Any]] = field(default_factory=list)
+    as_json: bool = False
+    row: Callable[[dict[str, Any]], list[str]] = _row
+    rows: list[list[str]] = field(default_factory=list)
+    records: IO[str] | None = None
     failures: list["Failure"] = field(default_factory=list)
     interrupted: bool = False
     stopped: "XaiError | None" = None
 
+    def __post_init__(self) -> None:
+        if self.as_json:
+            self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
+
     def add(self, result: "Explained | Failure") -> None:
         """Count one image and put it into the page, which goes on without one that it cannot take."""
         from xai.core import DataError, ModelError
+        from xai.core.files import json_text
         from xai.core.language import gettext
         from xai.explanation import Failure
 
         if isinstance(result, Failure):
             self.failures.append(result)
             return
-        self.records.append(result.record)
+        if self.records is not None:
+            self.records.write(",\n" if self.rows else "")
+            self.records.write(indent(json_text(result.record).rstrip(), "    "))
+        self.rows.append(self.row(result.record))
         if self.builder is None:
             return
         try:
@@ -247,30 +272,25 @@ class ExplainRun:
             with self.collecting():
                 write_page(self.builder.page(title), self.out)
 
-    def show(self, as_json: bool) -> None:
+    def show(self) -> None:
         """Print the results: a line per image, or everything as one JSON object."""
         from xai.core.language import gettext
 
-        if as_json:
+        if self.records is not None:
             failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
-            show_json({"out": str(self.out), "explanations": self.records, "failures": failures})
-        elif self.records:
-            rows = [
-                [
-                    record["image"]["path"] or record["image"]["id"],
-                    record["predicted"],
-                    f"{record['probabilities'][record['predicted']]:.3f}",
-                    gettext("; ").join(record["warnings"]),
-                ]
-                for record in self.records
-            ]
-            show_table([gettext("image"), gettext("predicted"), gettext("probability"), ""], rows)
+            shown = {"out": str(self.out), "explanations": [], "failures": failures}
+            with self.records as records:
+                records.seek(0)
+                show_json(shown, "explanations", iter(lambda: records.read(HELD), ""))
+        elif self.rows:
+            header = [gettext("image"), gettext("predicted"), gettext("probability"), ""]
+            show_table(header, self.rows)
 
     def finish(self, advice: str) -> None:
         """Say how it went and what to do next; leave with the exit code that stands for it."""
         from xai.core.language import gettext
 
-        done, failed = len(self.records), len(self.failures)
+        done, failed = len(self.rows), len(self.failures)
         say_failures(self.failures)
         if self.stopped is not None:
             say(f"Error: {self.stopped}")
@@ -299,6 +319,6 @@ class ExplainRun:
     def _exit_code(self) -> int:
         if self.interrupted:
             return interrupted()
-        if not self.records:
+        if not self.rows:
             return MISSING
         return PARTLY if self.failures or self.stopped else 0

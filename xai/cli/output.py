@@ -41,9 +41,24 @@ def show(text: str) -> None:
     _echo(text)
 
 
-def show_json(content: Any) -> None:
-    """Print a result for programs."""
-    show(json.dumps(content, indent=2, ensure_ascii=False))
+def show_json(content: Any, streamed: str = "", items: Iterable[str] = ()) -> None:
+    """Print a result for programs.
+
+    Args:
+        content: All of it.
+        streamed: Key of an empty list in it whose items are given as text.
+        items: Pieces of that text: indented JSON, a comma between two items.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    head, key, tail = text.partition(f'"{streamed}": []') if streamed else (text, "", "")
+    first = next(pieces := iter(items), None)
+    if first is None:
+        show(text)
+        return
+    _echo(f"{head}{key[:-1]}\n{first}", end=False)
+    for piece in pieces:
+        _echo(piece, end=False)
+    show(f"\n  ]{tail}")
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
