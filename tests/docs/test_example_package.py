@@ -21,6 +21,7 @@ data:
 methods: [value_weighted_attention, uniform]
 metrics: [half_deletion, hoyer]
 protocols: [{base: vit-mean, name: white, steps: 4, operator: maximum}]
+controls: {greedy_images: 0}
 statistics: {resamples: 99}
 """
 
@@ -58,6 +59,22 @@ large = torch.rand(1, 3, 224, 224)
 assert shuffled.labels == model.labels and not torch.allclose(shuffled(large), model(large))
 """
 
+ONE_METHOD, ALL_METHODS = "methods value_weighted_attention", "methods"
+EXPLAIN = "explain photo.png --json --method value_weighted_attention"
+SHUFFLED = f"{EXPLAIN} --model shuffled:demo"
+RUN, EXPORT = "benchmark run benchmark.yaml --out run", "benchmark export run --out records.csv"
+LINES = (ONE_METHOD, ALL_METHODS, EXPLAIN, SHUFFLED, RUN, EXPORT)
+
+COMMANDS = """
+import json, sys
+from typer.testing import CliRunner
+from xai.cli.main import app
+
+done = [CliRunner().invoke(app, line.split()) for line in sys.argv[1:]]
+assert all(one.exit_code == 0 for one in done), [one.output for one in done]
+print(json.dumps([one.stdout for one in done]))
+"""
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -87,42 +104,40 @@ def test_its_entries_are_found_by_name(installed: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=300, env=installed)
 
 
-def xai(installed: dict[str, str], folder: Path, *arguments: str) -> str:
-    """What the command prints."""
-    command = [sys.executable, "-m", "xai", *arguments]
+@pytest.fixture(scope="module")
+def ran(installed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The working folder of the commands, and what each printed."""
+    folder = tmp_path_factory.mktemp("commands")
+    photo = Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3))
+    photo.save(folder / "photo.png")
+    (folder / "benchmark.yaml").write_text(BENCHMARK)
+    command = [sys.executable, "-c", COMMANDS, *LINES]
     done = subprocess.run(command, timeout=300, env=installed, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return folder, dict(zip(LINES, json.loads(done.stdout), strict=True))
 
 
-def test_the_command_line_lists_its_method(installed: dict[str, str], tmp_path: Path) -> None:
-    assert "length of the values" in xai(installed, tmp_path, "methods", "value_weighted_attention")
-    listed = [line.split() for line in xai(installed, tmp_path, "methods").splitlines()]
+def test_the_command_line_lists_its_method(ran: tuple[Path, dict[str, str]]) -> None:
+    _, said = ran
+    assert "length of the values" in said[ONE_METHOD]
+    listed = [line.split() for line in said[ALL_METHODS].splitlines()]
     assert ["value_weighted_attention", "xai-example"] in listed
 
 
-def test_the_command_line_explains_with_its_method_and_its_model(
-    installed: dict[str, str], tmp_path: Path
-) -> None:
-    photo = Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3))
-    photo.save(tmp_path / "photo.png")
-    explain = "explain", "photo.png", "--json", "--method"
-
-    (shipped,) = json.loads(xai(installed, tmp_path, *explain, "value_weighted_attention"))["explanations"]
+def test_the_command_line_explains_with_its_method_and_its_model(ran: tuple[Path, dict[str, str]]) -> None:
+    _, said = ran
+    (shipped,) = json.loads(said[EXPLAIN])["explanations"]
     assert shipped["method"]["name"] == "value_weighted_attention"
     assert shipped["maps"]["fake"]["min"] > 0
 
-    arguments = *explain, "value_weighted_attention", "--model", "shuffled:demo"
-    (shuffled,) = json.loads(xai(installed, tmp_path, *arguments))["explanations"]
+    (shuffled,) = json.loads(said[SHUFFLED])["explanations"]
     assert shuffled["model"]["fingerprint"] != shipped["model"]["fingerprint"]
     assert shuffled["maps"]["fake"]["max"] != shipped["maps"]["fake"]["max"]
 
 
-def test_a_benchmark_takes_its_metrics_and_its_operator(installed: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "benchmark.yaml").write_text(BENCHMARK)
-    xai(installed, tmp_path, "benchmark", "run", "benchmark.yaml", "--out", "run")
-    xai(installed, tmp_path, "benchmark", "export", "run", "--out", "records.csv")
-    with (tmp_path / "records.csv").open() as file:
+def test_a_benchmark_takes_its_metrics_and_its_operator(ran: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = ran
+    with (folder / "records.csv").open() as file:
         records = list(csv.DictReader(file))
     assert {"half_deletion", "hoyer"} <= {one["metric"] for one in records}
     assert "value_weighted_attention" in {one["method"] for one in records}
