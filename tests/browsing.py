@@ -22,6 +22,7 @@ PAINTED = """() => [...document.querySelectorAll("article.image")].every((articl
   const seen = article.checkVisibility() && top < innerHeight && bottom > 0;
   return !seen || article.querySelector(".stage").childElementCount > 0;
 })"""
+COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules of colours: most of its time on a large page
 CONTROLS = {"button", "link", "combobox", "listbox", "slider", "checkbox", "radio", "textbox", "searchbox"}
 NAMED = CONTROLS | {
     "spinbutton",
@@ -153,13 +154,15 @@ def pixels(canvas: Locator) -> np.ndarray:
     return np.frombuffer(b64decode(text), np.uint8).reshape(height, width, 4)
 
 
-def axe(page: Page, context: str | None = None) -> list[dict[str, Any]]:
+def axe(page: Page, context: str | None = None, **options: Any) -> list[dict[str, Any]]:
     """Violations that axe finds now, each with "id", "impact", "help" and "nodes".
 
     Args:
         context: CSS selector of a part; None for the whole page.
+        options: Of axe, such as `runOnly` or `rules`.
     """
-    return Axe().run(page, context=context).response["violations"]
+    options = {"resultTypes": ["violations"], **options}
+    return Axe().run(page, context=context, options=options).response["violations"]
 
 
 def described(violations: Sequence[dict[str, Any]]) -> str:

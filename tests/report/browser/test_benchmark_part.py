@@ -5,7 +5,6 @@ import io
 import re
 
 import pytest
-from browsing import axe, described, grave
 from playwright.sync_api import expect
 from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
 
@@ -262,17 +261,6 @@ def test_provenance_is_told_on_every_page(open_page, make):
         expect(tab.locator("#provenance")).to_contain_text(text)
     if make is benchmark_page:
         expect(tab.locator("#provenance")).to_contain_text("6bc4d4aaed06")
-
-
-def test_nothing_grave_for_those_who_do_not_see(tab):
-    tab.evaluate("""() => {
-      const folds = "#verdicts details, #agreement details, #part-0, #part-0 details";
-      for (const one of document.querySelectorAll(folds)) one.open = true;
-    }""")
-    for key in ("places-0", "curves-0", "agreement-0"):
-        chart(tab, key)
-    for part in ("#verdicts", "#rankings", "#agreement", "#cost", "#cards", "#provenance"):
-        assert not grave(axe(tab, part)), described(grave(axe(tab, part)))
 
 
 def test_without_scripts_the_numbers_are_there(open_page, page):
