@@ -183,7 +183,7 @@ def test_an_image_gets_the_same_in_any_batch(unit: str, cached: int, monkeypatch
         )
 
 
-@pytest.mark.parametrize("units", [16, 4], ids=["pixels", "patches"])
+@pytest.mark.parametrize("units", [16, 4, 1], ids=["pixels", "patches", "one patch"])
 def test_everything_removed_is_the_channel_mean(units: int) -> None:
     image, removed = picture(16, 16), all_but(units, units)
     expected = image.mean((2, 3), keepdim=True).expand_as(image)

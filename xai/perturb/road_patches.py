@@ -174,7 +174,7 @@ class Rims(Level):
     def pull_coarse(self, x: Tensor) -> Tensor:
         """−Pᵀ·A·P·x."""
         inside = self.inside[:, :4, : x.shape[1] * self.images]
-        seen = self._gather(self._corners(x).mul_(inside), self.tables.near, "near")
+        seen = self._gather(self._corners(x) * inside, self.tables.near, "near")
         return self._joined(torch.bmm(self.tables.coarse, seen).mul_(inside))
 
     def correct(self, residual: Tensor, below: Callable[[Tensor], Tensor]) -> Tensor:
