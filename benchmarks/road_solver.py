@@ -183,7 +183,12 @@ def main() -> None:
     path = turns.publish(
         "road",
         "ROAD's imputation",
-        [*PARAGRAPHS, f"Target: at least {TARGET} times as fast as LU: " + "; ".join(said) + "."],
+        [
+            *PARAGRAPHS,
+            f"{options.rounds} repetitions. Target: at least {TARGET} times as fast as LU: "
+            + "; ".join(said)
+            + ".",
+        ],
         HEADER,
         [cells for _, cells in found.values()],
     )
