@@ -1,6 +1,6 @@
 """Relevance in colours, over the image at its own aspect; one scale for all maps that are compared."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -68,10 +68,26 @@ class ColourScale:
         """The values drawn with the first and with the last colour."""
         return self.low, self.limit
 
-    @property
+    @cached_property
     def steps(self) -> np.ndarray:
         """(2049,) values from the first to the last colour, 0 among them."""
         return np.linspace(self.low, self.limit, STEPS + 1)
+
+    @cached_property
+    def heat(self) -> np.ndarray:
+        """(2049, 3) uint8 colours of the steps."""
+        return (self.colours(self.steps) * 255 + 0.5).astype(np.uint8)
+
+    @cached_property
+    def blend(self) -> tuple[np.ndarray, np.ndarray]:
+        """What brightness is multiplied by, (2049,), and what is then added in each channel, (3, 2049).
+
+        The half that rounds is among the latter.
+        """
+        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
+        opacity = OPACITY * (1 - (1 - self.strength(self.steps) ** 1.25) ** 4)
+        paint = 255 * self.colours(self.steps).T * opacity + 0.5
+        return (1 - opacity).astype(np.float32), np.ascontiguousarray(paint, np.float32)
 
     def step(self, values: np.ndarray) -> np.ndarray:
         """Of each value the nearest one's place in `steps`; beyond the scale its end."""
@@ -136,16 +152,14 @@ class DrawnImage:
     def original(self) -> np.ndarray:
         """The image in its own colours, with the outline of the crop that was explained."""
         picture = self._photo.copy()
-        self._draw(self._box, picture)
+        if self._box is not None:
+            self._box.draw(picture)
         return picture
 
     def heatmap(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
-        colours = _to_uint8(scale.colours(scale.steps))
-        picture = np.take(colours, self._steps(values, scale), axis=0, mode="clip")
-        if not self.sees_all:
-            picture[~self.visible] = round(255 * UNSEEN)
-            picture[self._hatch] = round(255 * UNSEEN * STRIPE)
+        picture = self._canvas(lambda: np.full(self._grey.shape, 255 * UNSEEN))
+        picture[self._seen] = np.take(scale.heat, self._steps(values, scale), axis=0, mode="clip")
         return picture
 
     def overlay(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
@@ -153,35 +167,31 @@ class DrawnImage:
 
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
         """
-        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
-        opacity = OPACITY * (1 - (1 - scale.strength(scale.steps) ** 1.25) ** 4)
-        # of each step of the scale: what the brightness is multiplied by, and what is added in each channel
-        pale = (1 - opacity).astype(np.float32)
-        paint = (255 * scale.colours(scale.steps) * opacity[:, None] + 0.5).astype(np.float32)
-        steps, grey = self._steps(values, scale), self._grey
-        picture = np.empty((*grey.shape, 3), np.uint8)
-        for start in range(0, len(grey), ROWS):
+        picture = self._canvas(lambda: 0.4 * self._grey + 0.5 * 255)
+        area, grey, steps = picture[self._seen], self._grey[self._seen], self._steps(values, scale)
+        pale, paint = scale.blend
+        for start in range(0, len(area), ROWS):
             rows = slice(start, start + ROWS)
             ground = pale.take(steps[rows], mode="clip") * grey[rows]
-            for channel, colour in enumerate(np.ascontiguousarray(paint.T)):
-                picture[rows, :, channel] = colour.take(steps[rows], mode="clip") + ground
-        if not self.sees_all:
-            picture[~self.visible] = 0.4 * picture[~self.visible] + 128
-            picture[self._hatch] = STRIPE * picture[self._hatch] + 0.5
-        self._draw(self._true_mask, picture)
-        self._draw(self._box, picture)
+            for channel, colour in enumerate(paint):
+                area[rows, :, channel] = colour.take(steps[rows], mode="clip") + ground
+        for outline in (self._true_mask, self._box):
+            if outline is not None:
+                outline.draw(picture)
         return picture
 
     @cached_property
     def visible(self) -> np.ndarray:
         """(height, width) bool: where the model looked at all."""
-        rows, cols = self._seen
-        return rows[:, None] & cols
+        seen = np.zeros(self.size[::-1], bool)
+        seen[self._seen] = True
+        return seen
 
     @cached_property
     def sees_all(self) -> bool:
         """Whether the model looked at all that is drawn."""
-        return all(axis.all() for axis in self._seen)
+        width, height = self.size
+        return self._seen == (slice(0, height), slice(0, width))
 
     @cached_property
     def _sizes(self) -> dict[tuple[int, int], "DrawnImage"]:
@@ -193,19 +203,32 @@ class DrawnImage:
         return self.view or (0, 0, width, height)
 
     @cached_property
-    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
-        """(height,) and (width,) bool: which rows and which columns the model looked at."""
-        left, top, right, bottom = self.explanation.geometry.box
-        rows, cols = self._centres
-        return (rows >= top) & (rows < bottom), (cols >= left) & (cols < right)
+    def _projection(self) -> Geometry:
+        """Where the model looked, in pixels of the view."""
+        left, top, right, bottom = self._view
+        return self.explanation.geometry.within((right - left, bottom - top), (-left, -top))  # type: ignore[arg-type]
+
+    @cached_property
+    def _seen(self) -> tuple[slice, slice]:
+        """The rows and the columns that the model looked at."""
+        left, top, right, bottom = self._projection.box
+        (width, height), (across, down) = self.size, self._projection.size
+        return _inside(height, top, bottom, down), _inside(width, left, right, across)
+
+    def _canvas(self, unseen: Callable[[], np.ndarray]) -> np.ndarray:
+        """Pixels to draw on: a (height, width) brightness with stripes where the model saw nothing."""
+        width, height = self.size
+        picture = np.empty((height, width, 3), np.uint8)
+        if not self.sees_all:
+            stripes = (np.arange(height)[:, None] + np.arange(width)) % (7 * self._line) < self._line
+            brightness = unseen()
+            brightness[stripes] *= STRIPE
+            picture[:] = (brightness + 0.5).astype(np.uint8)[..., None]
+        return picture
 
     def _steps(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
-        """(height, width) places in `scale.steps` of relevance, which is bilinear between patch centres."""
-        left, top, right, bottom = self._view
-        geometry: Geometry = self.explanation.geometry
-        seen = geometry.within((right - left, bottom - top), (-left, -top))  # type: ignore[arg-type]
-        projected = seen.project(values, self.size)
-        return scale.step(projected if self.sees_all else np.nan_to_num(projected))
+        """Places in `scale.steps` of relevance where the model looked, bilinear between patch centres."""
+        return scale.step(self._projection.project(values, self.size)[self._seen])
 
     @cached_property
     def _photo(self) -> np.ndarray:
@@ -223,13 +246,6 @@ class DrawnImage:
     def _line(self) -> int:
         """Width of a line in pixels, the same share of every picture."""
         return max(1, round(max(self.size) / 240))
-
-    @cached_property
-    def _hatch(self) -> np.ndarray:
-        """(height, width) bool: diagonal stripes where the model saw nothing."""
-        width, height = self.size
-        stripes = (np.arange(height)[:, None] + np.arange(width)) % (7 * self._line) < self._line
-        return stripes & ~self.visible
 
     @cached_property
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:
@@ -266,11 +282,6 @@ class DrawnImage:
         rows, cols = self._centres
         inside = ((rows >= y) & (rows < y + height))[:, None] & ((cols >= x) & (cols < x + width))
         return Outline.of(inside, self._line, BOX)
-
-    @staticmethod
-    def _draw(outline: "Outline | None", picture: np.ndarray) -> None:
-        if outline is not None:
-            outline.draw(picture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,13 +336,16 @@ def _neighbours(shares: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray
     return low, np.minimum(low + 1, pixels - 1), where - low
 
 
+def _inside(pixels: int, start: float, stop: float, extent: int) -> slice:
+    """Which of so many pixels, drawn of `extent`, have their centre in [start, stop), as in a projection."""
+    where = (np.arange(pixels) + 0.5) * extent / pixels
+    found = np.flatnonzero((where >= start) & (where < stop))
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0)
+
+
 def _shrink(area: np.ndarray, steps: int, beyond: bool) -> np.ndarray:
     """Take `steps` pixels off an area's border; `beyond` says whether it goes on outside the picture."""
     for _ in range(steps):
         around = np.pad(area, 1, constant_values=beyond)
         area = area & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return area
-
-
-def _to_uint8(picture: np.ndarray) -> np.ndarray:
-    return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -138,7 +138,8 @@ class Picture:
         return self.png()
 
     def _size(self, dpi: float) -> Size:
-        return max(1, int(self.width * dpi)), max(1, int(self.height * dpi))
+        # as matplotlib rounds them, but for what floating point leaves of a whole pixel
+        return max(1, int(self.width * dpi + 1e-6)), max(1, int(self.height * dpi + 1e-6))
 
 
 def edges(area: Placed | Label, dpi: float) -> Edges:
