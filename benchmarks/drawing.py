@@ -1,6 +1,6 @@
 """Drawing and saving the pictures of explanations, in an earlier build and in this one by turns.
 
-python benchmarks/drawing.py   # five minutes; needs `make .venv-base/.installed`; writes reports/speed/drawing.md
+python benchmarks/drawing.py   # five minutes, to reports/speed/drawing.md; needs make .venv-base/.installed
 
 Photographs are shipped ones, maps are random ones of the usual size: what they show does not matter here.
 """
@@ -161,17 +161,17 @@ def main() -> None:
         "drawing",
         "Drawing and saving pictures",
         [
-            f"The earlier build ({turns.BASE}) and this one by turns, one process each, up to {options.rounds} "
-            "rounds: CPU time, medians of the rounds and the ratio pair by pair with its 5th and 95th percentile; "
-            "size of the files; most memory beyond what the process held with the photograph read.",
+            f"The earlier build ({turns.BASE}) and this one by turns, one process each, up to "
+            f"{options.rounds} rounds: CPU time, medians of the rounds and the ratio pair by pair with its "
+            "5th and 95th percentile; size of the files; most memory beyond what the process held before.",
             f"Target for one image's three pictures: {TARGET:.0f} times as fast, files no larger. "
             + (f"Missed: {', '.join(missed)}." if missed else f"Met; least for {least} ({worst[least]:.1f}).")
             + (f" Larger files: {', '.join(larger)}." if larger else " No larger files."),
-            "Most of what is left is zlib. Tried: the filters Average and Paeth instead of Up (Paeth: files 4 % "
-            "smaller for photographs, up to 4 % larger for enlarged ones, and a slow filter in numpy); zlib's "
-            "levels 1 and 3 (12 % faster and 3 % larger; 40 % slower and 4 % smaller); its strategies for runs "
-            "and for Huffman codes alone (no faster, larger); Pillow's own writer (twice as slow: it tries five "
-            "filters for each row).",
+            "Most of what is left is zlib. Tried: the filters Average and Paeth instead of Up (Paeth: files "
+            "4 % smaller for photographs, up to 4 % larger for enlarged ones, and slow in numpy); zlib's "
+            "levels 1 and 3 (12 % faster and 3 % larger; 40 % slower and 4 % smaller); its strategies for "
+            "runs and for Huffman codes alone (no faster, larger); Pillow's own writer (twice as slow: it "
+            "tries five filters for each row).",
         ],
         ["pictures", "ms", "times as fast", "MB", "extra memory, MB"],
         rows,

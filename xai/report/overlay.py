@@ -1,6 +1,6 @@
 """Relevance in colours, over the image at its own aspect; one scale for all maps that are compared."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -158,7 +158,9 @@ class DrawnImage:
 
     def heatmap(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance alone; grey and hatched where the model saw nothing."""
-        picture = self._canvas(lambda: np.full(self._grey.shape, 255 * UNSEEN))
+        picture = np.empty((*self.size[::-1], 3), np.uint8)
+        if not self.sees_all:
+            picture[:] = self._blank[..., None]
         picture[self._seen] = np.take(scale.heat, self._steps(values, scale), axis=0, mode="clip")
         return picture
 
@@ -167,7 +169,9 @@ class DrawnImage:
 
         Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
         """
-        picture = self._canvas(lambda: 0.4 * self._grey + 0.5 * 255)
+        picture = np.empty((*self.size[::-1], 3), np.uint8)
+        if not self.sees_all:
+            picture[:] = self._dimmed[..., None]
         area, grey, steps = picture[self._seen], self._grey[self._seen], self._steps(values, scale)
         pale, paint = scale.blend
         for start in range(0, len(area), ROWS):
@@ -215,16 +219,23 @@ class DrawnImage:
         (width, height), (across, down) = self.size, self._projection.size
         return _inside(height, top, bottom, down), _inside(width, left, right, across)
 
-    def _canvas(self, unseen: Callable[[], np.ndarray]) -> np.ndarray:
-        """Pixels to draw on: a (height, width) brightness with stripes where the model saw nothing."""
+    @cached_property
+    def _blank(self) -> np.ndarray:
+        """Of a heatmap's unseen area."""
+        return (255 * UNSEEN * self._stripes + 0.5).astype(np.uint8)
+
+    @cached_property
+    def _dimmed(self) -> np.ndarray:
+        """Of an overlay's unseen area."""
+        return ((0.4 * self._grey + 0.5 * 255) * self._stripes + 0.5).astype(np.uint8)
+
+    @cached_property
+    def _stripes(self) -> np.ndarray:
+        """(height, width) float32 factors: diagonal stripes."""
         width, height = self.size
-        picture = np.empty((height, width, 3), np.uint8)
-        if not self.sees_all:
-            stripes = (np.arange(height)[:, None] + np.arange(width)) % (7 * self._line) < self._line
-            brightness = unseen()
-            brightness[stripes] *= STRIPE
-            picture[:] = (brightness + 0.5).astype(np.uint8)[..., None]
-        return picture
+        along = np.arange(width + height) % (7 * self._line) < self._line
+        factors = np.where(along, np.float32(STRIPE), np.float32(1))
+        return np.lib.stride_tricks.sliding_window_view(factors, width)[:height]
 
     def _steps(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Places in `scale.steps` of relevance where the model looked, bilinear between patch centres."""
