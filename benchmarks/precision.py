@@ -99,9 +99,8 @@ def main() -> None:
             "map with the larger bias, mean and standard deviation over images. The ViT-B/16 has "
             "random weights, so that its "
             "answers hardly move, and the range that differences are measured in is small.",
-            "The stream alone; what a whole run gains is in [run_profile.md](run_profile.md). A run "
-            "measures its own "
-            "error, and does not tell apart what it could explain: "
+            "The stream alone; what a whole run gains is in `benchmarks/run_profile.py`. A run "
+            "measures its own error, and does not tell apart what it could explain: "
             "[how](../../docs/benchmark.md#faster-in-bfloat16).",
         ],
         [

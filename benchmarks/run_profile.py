@@ -20,6 +20,7 @@ from contextlib import contextmanager  # noqa: E402
 from functools import wraps  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).parent))
 import turns  # noqa: E402
 
 TARGET = 0.9

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from xai.bench.run.ray_worker import Worker
+from xai.core import UsageError
 
 DRIVER = """
 import os, signal, sys
@@ -18,6 +19,14 @@ config, out = sys.argv[1:]
 run_benchmark(config, out, engine="ray", ray=RayOptions(workers=2), progress=dying)
 """
 POISON = 1  # shard
+
+
+def pid_of(context) -> int:
+    return os.getpid()
+
+
+def refusing(context) -> None:
+    raise UsageError("This is refused", "as it would end a run here.")
 
 
 def die():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from bench_runs import records
-from ray_victims import DRIVER, POISON, DiesOnce, DiesOverOneShard
+from ray_victims import DRIVER, POISON, DiesOnce, DiesOverOneShard, pid_of, refusing
 from safetensors.torch import load_file
 from sample_shards import write_parquet, write_tar
 from tiny_detector import write_detector
@@ -27,6 +27,7 @@ from xai.bench import (
 )
 from xai.bench.data.shard_files import content_of_shard
 from xai.bench.run.image_snapshots import read_snapshots
+from xai.bench.run.precision import choose_precision
 from xai.bench.run.ray_worker import Expected, Worker, WorkerReport
 from xai.bench.run.runner import _work, engine_of
 from xai.bench.run.store import Store
@@ -69,6 +70,15 @@ def same(run, local):
                 read(local / kind / name) for name in names
             ]
     assert not list(run.rglob(".xai-writing-*"))
+
+
+def test_the_precision_is_tried_where_the_work_will_be(cluster, yaml_file) -> None:
+    context = RunContext(read_benchmark(yaml_file), plans=True)
+    with engine_of("ray", WORKERS) as engine:
+        assert "no more than its error is measured on" in engine.tried(choose_precision, context).reason
+        assert engine.tried(pid_of, context) != os.getpid()
+        with pytest.raises(UsageError, match="This is refused"):
+            engine.tried(refusing, context)
 
 
 def test_the_same_records_as_the_local_engine(cluster, yaml_file, local, tmp_path):
