@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xai.bench import Summary, read_records, summarise
+from xai.bench import Summary, summarise
 from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.core import DataError
 from xai.metrics import METRICS, average_precision, pointing_game
@@ -55,7 +55,7 @@ class Findings:
         found = {
             (name, one.metric): one
             for name in DETECTORS
-            for one in score_tables(read_records(runs / name))
+            for one in score_tables(runs / name)
             if METRICS[one.metric].needs == "mask"
         }
         for (name, metric), one in found.items():

@@ -1,12 +1,15 @@
 """Whether rankings agree: between operators, protocols, metrics, halves of images; and whether maps do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from xai.core import UsageError, derive_seed
 from xai.stats.blocks import Blocks, Weights
+from xai.stats.ranktests import average_ranks
 from xai.stats.results import Agreement, SplitHalf
+
+HELD = 2**21  # random numbers held at a time
 
 
 def rank_stability(scores: Mapping[str, Mapping[str, float]]) -> Agreement:
@@ -53,7 +56,7 @@ def metric_agreement(
 def split_half(
     values: np.ndarray,
     *,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | np.ndarray | None = None,
     weights: Weights = "groups",
     splits: int = 1000,
     alpha: float = 0.05,
@@ -69,24 +72,54 @@ def split_half(
         alpha: The interval holds 1 − alpha of the splits.
         seed: Of the splits.
     """
-    blocks = Blocks.of(values, groups, weights)
-    count, methods = blocks.values.shape
-    if count < 2 or methods < 2:
-        nan = float("nan")
-        return SplitHalf(nan, nan, nan, 0, count)
-    rng = np.random.default_rng(derive_seed(seed, "split_half"))
-    first = np.zeros((splits, count), bool)
-    order = np.argsort(rng.random((splits, count)), axis=1)
-    # of an odd number the one too many falls on either side
-    sizes = count // 2 + rng.integers(0, 1 + count % 2, splits)
-    np.put_along_axis(first, order, np.arange(count) < sizes[:, None], axis=1)
-    tau = tau_b(_means(first, blocks), _means(~first, blocks))
+    (found,) = split_halves([(values, groups)], weights=weights, splits=splits, alpha=alpha, seed=seed)
+    return found
+
+
+def split_halves(
+    tables: Iterable[tuple[np.ndarray, Sequence[str] | np.ndarray | None]],
+    *,
+    weights: Weights = "groups",
+    splits: int = 1000,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> list[SplitHalf]:
+    """What `split_half` says of each (values, groups); tables of equally many blocks share their splits."""
+    blocks = [Blocks.of(values, groups, weights) for values, groups in tables]
+    tau: dict[int, list[np.ndarray]] = {place: [] for place in range(len(blocks))}
+    counts = [len(one.values) for one in blocks]
+    for count in sorted(set(counts) - {0, 1}):
+        same = [place for place, one in enumerate(counts) if one == count]
+        for first in _halves(count, splits, seed):
+            for place in same:
+                means = _means(first, blocks[place]), _means(~first, blocks[place])
+                tau[place].append(tau_b(*means))
+    return [_split_half(tau[place], counts[place], alpha) for place in range(len(blocks))]
+
+
+def _split_half(parts: Sequence[np.ndarray], count: int, alpha: float) -> SplitHalf:
+    tau = np.concatenate([np.empty(0), *parts])
     tau = tau[np.isfinite(tau)]
     if not len(tau):
         nan = float("nan")
         return SplitHalf(nan, nan, nan, 0, count)
     low, high = np.quantile(tau, [alpha / 2, 1 - alpha / 2])
     return SplitHalf(float(tau.mean()), float(low), float(high), len(tau), count)
+
+
+def _halves(count: int, splits: int, seed: int) -> Iterator[np.ndarray]:
+    """(some, count) bool, some splits at a time: what falls into the first half."""
+    rng = np.random.default_rng(derive_seed(seed, "split_half"))
+    # of an odd number the one too many falls on either side, as drawn after all splits
+    after = np.random.default_rng(derive_seed(seed, "split_half"))
+    after.bit_generator.advance(splits * count)  # type: ignore[attr-defined] # one step a number
+    sizes = count // 2 + after.integers(0, 1 + count % 2, splits)
+    chunk = max(1, HELD // count)
+    for start in range(0, splits, chunk):
+        size = sizes[start : start + chunk]
+        numbers = rng.random((len(size), count))
+        last = np.partition(numbers, (count // 2 - 1, count // 2), axis=1)[np.arange(len(size)), size - 1]
+        yield numbers <= last[:, None]
 
 
 def tau_b(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -146,5 +179,4 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 0, ties at their mean; NaN everywhere if a value has no rank."""
     if np.isnan(values).any():
         return np.full(values.shape, np.nan)
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count + 1) / 2)[place]
+    return average_ranks(values) - 1

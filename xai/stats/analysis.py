@@ -6,26 +6,51 @@ that of a new group, not of a new frame. `weights="images"` makes the means and 
 images instead (groups are still resampled whole); tests stay on groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from xai.core import UsageError, derive_seed, nearest
 from xai.stats.blocks import Blocks, Weights
-from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.bootstrap import SLAB, Columns, bca_ends, resampled_sums
 from xai.stats.precision import PrecisionReport, PrecisionSample
-from xai.stats.ranktests import (
-    critical_difference,
-    friedman,
-    holm,
-    nemenyi,
-    oriented_ranks,
-    signed_rank,
-    superiority,
-)
+from xai.stats.ranktests import critical_difference, friedman, holm, nemenyi, rank_balance, signed_rank
 from xai.stats.reference import Reference, shifted_p, single_draws
 from xai.stats.results import Analysis, MethodSummary, Pair
+
+AT_ONCE = 2  # tables tested at a time: each needs memory
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of the same images by several methods, and how they are to be compared.
+
+    Args:
+        values: (images, methods) scores of one metric; NaN where there is none.
+        methods: Names of the columns.
+        groups: (images,) what each image is a frame or crop of; None: images are independent.
+        higher_is_better: Direction of the metric.
+        reference: The method that the verdicts compare with.
+        reference_draws: (images, draws) scores of the single seeds whose mean is the reference's column.
+            With two or more, the reference is tested and ranked draw by draw (see `aligned_rank`): a mean
+            of draws is less skewed than its parts, so that a random method would not look random beside it.
+        controls: Methods that are controls, besides the reference.
+        weights: What counts once in a mean: "groups" or "images".
+        precision: What lower precision did to such scores; None: they have full precision.
+    """
+
+    values: np.ndarray
+    methods: Sequence[str]
+    groups: Sequence[str] | np.ndarray | None = None
+    higher_is_better: bool = True
+    reference: str | None = "random"
+    reference_draws: np.ndarray | None = None
+    controls: Sequence[str] = ()
+    weights: Weights = "groups"
+    precision: PrecisionSample | None = None
 
 
 def analyse(
@@ -48,14 +73,12 @@ def analyse(
     Images that lack the score of a method are left out for all methods, and counted.
 
     Args:
-        values: (images, methods) scores of one metric; NaN where there is none.
+        values: See `Scores`, also for the others.
         methods: Names of the columns.
         groups: (images,) what each image is a frame or crop of; None: images are independent.
         higher_is_better: Direction of the metric.
         reference: The method that the verdicts compare with.
-        reference_draws: (images, draws) scores of the single seeds whose mean is the reference's column.
-            With two or more, the reference is tested and ranked draw by draw (see `aligned_rank`): a mean
-            of draws is less skewed than its parts, so that a random method would not look random beside it.
+        reference_draws: (images, draws) of the single seeds whose mean is the reference's column.
         controls: Methods that are controls, besides the reference.
         weights: What counts once in a mean: "groups" or "images".
         alpha: Level of tests and intervals.
@@ -66,96 +89,159 @@ def analyse(
     Raises:
         UsageError: Shapes do not fit, a name is unknown or double, or SciPy is not installed.
     """
-    values = _checked(values, methods, reference, controls, alpha, resamples)
-    draws = _checked_draws(reference_draws, values, reference)
-    table = values if draws is None else np.concatenate([values, draws], 1)
-    blocks = Blocks.of(table, groups, weights)
-    extra = 0 if draws is None else int(blocks.scored[len(methods) :].sum())
-    names = [name for name, scored in zip(methods, blocks.scored, strict=False) if scored]
-    left_out = tuple(name for name, scored in zip(methods, blocks.scored, strict=False) if not scored)
-    if reference not in names:
-        reference, extra = None, 0
-    scores, per_draw = blocks.values[:, : len(names)], blocks.values[:, len(names) :][:, :extra]
-
-    summaries: tuple[MethodSummary, ...] = ()
-    pairs: tuple[Pair, ...] = ()
-    omnibus = None
-    if len(scores) and names:
-        tables = single_draws(names, scores, per_draw, reference)
-        all_ranks = [oriented_ranks(table, higher_is_better) for table in tables]
-        omnibus, ranks = friedman(all_ranks[0]), np.mean(all_ranks, axis=0)
-        against = Reference(
-            names, scores, per_draw, reference, higher_is_better, blocks.unit, alpha, precision
-        )
-        pairs = _pairs(names, scores, ranks, against, 1 if higher_is_better else -1, alpha, precision)
-        summaries = _summaries(
-            names, scores, ranks, blocks.weights, against, controls, alpha, resamples, seed
-        )
-    return Analysis(
-        methods=summaries,
-        friedman=omnibus,
-        pairs=pairs,
-        critical_difference=critical_difference(len(scores), len(names), alpha),
-        images=blocks.images,
-        blocks=len(scores),
-        unit=blocks.unit,
-        excluded=blocks.excluded,
-        left_out=left_out,
-        reference=reference,
-        alpha=alpha,
-        higher_is_better=higher_is_better,
-        weights=weights,
-        resamples=resamples,
-        seed=seed,
-        precision=None if precision is None else _precision_report(precision, pairs),
+    one = Scores(
+        values, methods, groups, higher_is_better, reference, reference_draws, controls, weights, precision
     )
+    (analysis,) = analyse_together([one], alpha=alpha, resamples=resamples, seed=seed)
+    return analysis
 
 
-def _precision_report(sample: PrecisionSample, pairs: Sequence[Pair]) -> PrecisionReport:
-    tolerances = [np.inf if pair.tolerance is None else pair.tolerance for pair in pairs]
-    return sample.report(max(tolerances, default=np.inf), sum(pair.imprecise for pair in pairs))
+def analyse_together(
+    tables: Iterable[Scores], *, alpha: float = 0.05, resamples: int = 9999, seed: int = 0
+) -> list[Analysis]:
+    """What `analyse` says of each. Tables of equally many blocks share their resamples: most of the time.
+
+    Args:
+        tables: Of any images and methods.
+        alpha: Level of tests and intervals.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    if not 0 < alpha < 1 or resamples < 1:
+        raise UsageError(f"alpha must lie in (0, 1) and resamples be positive, not {alpha} and {resamples}.")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tested = list(pool.map(lambda one: _Tested(one, alpha), tables))
+    sharing: dict[int, list[_Tested]] = {}
+    for one in tested:
+        sharing.setdefault(one.blocks, []).append(one)
+    analyses = {}
+    for same in sharing.values():
+        rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+        matrices = [matrix for one in same for matrix in (one.weighted, one.balance)]
+        sums = resampled_sums(matrices, resamples, rng)
+        for one, weighted, balance in zip(same, sums[::2], sums[1::2], strict=True):
+            analyses[id(one)] = one.analysis(weighted, balance, seed)
+    return [analyses[id(one)] for one in tested]
 
 
-def _summaries(
-    names: Sequence[str],
-    scores: np.ndarray,
-    ranks: np.ndarray,
-    weights: np.ndarray,
-    against: Reference,
-    controls: Sequence[str],
-    alpha: float,
-    resamples: int,
-    seed: int,
-) -> tuple[MethodSummary, ...]:
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
-    means = resampled_means(scores, weights, resamples, rng)
-    low, high = bca(scores, weights, means, alpha)
-    mean = weights @ scores / weights.sum()
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))  # the same blocks again
-    mean_ranks = resampled_means(ranks, np.ones(len(ranks)), resamples, rng)
-    best = mean_ranks <= mean_ranks.min(1, keepdims=True) + 1e-9
-    p_best = (best / best.sum(1, keepdims=True)).mean(0)
-    summaries = []
-    for i, name in enumerate(names):
-        summaries.append(
+class _Tested:
+    """A table of scores, and all that can be said of it without the bootstrap.
+
+    Attributes:
+        blocks: That have a score of every method.
+        weighted: (blocks, methods) scores times weights; where these differ, they are another column.
+        balance: (blocks, methods) whole numbers that say the ranks, see `rank_balance`, summed over the draws
+            of the reference; of a type in which sums over `SLAB` blocks are exact.
+    """
+
+    def __init__(self, table: Scores, alpha: float):
+        values, methods = _checked(table), len(table.methods)
+        draws = _checked_draws(table, values)
+        both = values if draws is None else np.concatenate([values, draws], 1)
+        kept = Blocks.of(both, table.groups, table.weights)
+        del both  # large
+        scored = kept.scored
+        self._names = names = [name for name, one in zip(table.methods, scored, strict=False) if one]
+        self._left_out = tuple(name for name, one in zip(table.methods, scored, strict=False) if not one)
+        self._reference = table.reference if table.reference in names else None
+        extra = 0 if draws is None or self._reference is None else int(scored[methods:].sum())
+        scores, per_draw = kept.values[:, : len(names)], kept.values[:, len(names) :][:, :extra]
+        self._higher, self._controls, self._weights = table.higher_is_better, table.controls, table.weights
+        self._precision = table.precision
+        self._alpha, self.blocks = alpha, len(scores) if names else 0
+        self._images, self._excluded, self._unit = kept.images, kept.excluded, kept.unit
+        self.weighted, self.balance = np.empty((0, 1)), np.empty((0, 0))
+        if self.blocks:
+            self._test(scores, per_draw, kept.weights)
+
+    def _test(self, scores: np.ndarray, draws: np.ndarray, weights: np.ndarray) -> None:
+        names, higher = self._names, self._higher
+        self._friedman, rankings = None, 0
+        for one in single_draws(names, scores, draws, self._reference):
+            balance = rank_balance(one, higher)
+            if not rankings:
+                self._friedman, self.balance = friedman(_ranks(balance, len(names))), np.zeros_like(balance)
+            self.balance += balance
+            rankings += 1
+        exact = len(names) * rankings * 2 * SLAB < 2**24
+        self.balance = self.balance.astype(np.float32 if exact else np.float64)
+        self._mean_ranks = _ranks(self.balance.mean(0, dtype=float) / rankings, len(names))
+        equal = (weights == 1).all()
+        self.weighted = scores if equal else np.hstack([scores * weights[:, None], weights[:, None]])
+        self._columns = Columns.of(scores, weights)
+        self._against = Reference(
+            names, scores, draws, self._reference, higher, self._unit, self._alpha, self._precision
+        )
+        self._pairs = _pairs(
+            names, scores, self._mean_ranks, self._against, 1 if higher else -1, self._alpha, self._precision
+        )
+
+    def analysis(self, weighted: np.ndarray, balance: np.ndarray, seed: int) -> Analysis:
+        """All of it.
+
+        Args:
+            weighted: (resamples, …) resampled sums of `weighted`.
+            balance: (resamples, methods) resampled sums of `balance`.
+            seed: Of the bootstrap.
+        """
+        methods = len(self._names)
+        total = weighted[:, methods:] if weighted.shape[1] > methods else self.blocks
+        return Analysis(
+            methods=self._summaries(weighted[:, :methods] / total, balance) if self.blocks else (),
+            friedman=self._friedman if self.blocks else None,
+            pairs=self._pairs if self.blocks else (),
+            critical_difference=critical_difference(self.blocks, len(self._names), self._alpha),
+            images=self._images,
+            blocks=self.blocks,
+            unit=self._unit,
+            excluded=self._excluded,
+            left_out=self._left_out,
+            reference=self._reference,
+            alpha=self._alpha,
+            higher_is_better=self._higher,
+            weights=self._weights,
+            resamples=len(weighted),
+            seed=seed,
+            precision=self._precision_report(),
+        )
+
+    def _precision_report(self) -> PrecisionReport | None:
+        if self._precision is None:
+            return None
+        pairs = self._pairs if self.blocks else ()
+        tolerances = [np.inf if pair.tolerance is None else pair.tolerance for pair in pairs]
+        return self._precision.report(max(tolerances, default=np.inf), sum(pair.imprecise for pair in pairs))
+
+    def _summaries(self, means: np.ndarray, balance: np.ndarray) -> tuple[MethodSummary, ...]:
+        low = high = np.full(len(self._names), np.nan)  # a single block says nothing of spread
+        if self.blocks > 1:
+            low, high = bca_ends(self._columns, means, self._alpha)
+        best = balance == balance.min(1, keepdims=True)
+        p_best = (best / best.sum(1, keepdims=True)).mean(0)
+        return tuple(
             MethodSummary(
                 name=name,
-                control=name in controls or name == against.name,
-                mean=float(mean[i]),
+                control=name in self._controls or name == self._reference,
+                mean=float(self._columns.mean[i]),
                 low=float(low[i]),
                 high=float(high[i]),
-                mean_rank=float(ranks[:, i].mean()),
+                mean_rank=float(self._mean_ranks[i]),
                 p_best=float(p_best[i]),
-                verdict=against.verdict(name),
+                verdict=self._against.verdict(name),
             )
+            for i, name in enumerate(self._names)
         )
-    return tuple(summaries)
+
+
+def _ranks(balance: np.ndarray, methods: int) -> np.ndarray:
+    """Ranks from 1 of what `rank_balance` gives, or of means of it."""
+    return (methods + 1 + balance) / 2
 
 
 def _pairs(
     names: Sequence[str],
     scores: np.ndarray,
-    ranks: np.ndarray,
+    mean_ranks: np.ndarray,
     against: Reference,
     sign: int,
     alpha: float,
@@ -164,72 +250,63 @@ def _pairs(
     couples = list(combinations(range(len(names)), 2))
     if not couples:
         return ()
-    tests, medians, bounds = [], [], []
+    columns, tests, bounds = np.ascontiguousarray(scores.T), [], []
     for i, j in couples:
-        difference = scores[:, i] - scores[:, j]
-        medians.append(float(np.median(difference)))
         bound = 0.0 if precision is None else precision.bound(names[i], names[j], len(couples), alpha)
         bounds.append(bound)
         if names[j] == against.name:
             tests.append(against.tests[names[i]])
         elif names[i] == against.name:
-            p, allowed, ahead = against.tests[names[j]]
-            tests.append((p, allowed, 1 - ahead))
+            test = against.tests[names[j]]
+            tests.append(test._replace(superiority=1 - test.superiority, median=0.0 - test.median))
         else:
-            p, side = signed_rank(sign * difference)
-            shifted = sign * difference
-            allowed = p if not bound else shifted_p(lambda by, s=shifted: signed_rank(s - by), side, bound)
-            tests.append((p, allowed, superiority(shifted)))
-    p, lenient = np.array([test[0] for test in tests]), holm(np.array([test[1] for test in tests]))
-    mean_ranks = ranks.mean(0)
+            difference = sign * (columns[i] - columns[j])
+            test = signed_rank(difference)
+            if bound:
+                allowed = shifted_p(lambda by, of=difference: signed_rank(of - by), test.side, bound)
+                test = test._replace(allowed=allowed)
+            tests.append(test._replace(median=sign * test.median + 0.0))  # no negative zero
     gaps = np.array([abs(mean_ranks[i] - mean_ranks[j]) for i, j in couples])
-    adjusted, by_ranks = holm(p), nemenyi(gaps, *ranks.shape)
+    adjusted = holm(np.array([test.p for test in tests]))
+    lenient = holm(np.array([test.allowed for test in tests]))
+    by_ranks = nemenyi(gaps, *scores.shape)
     return tuple(
         Pair(
             first=names[i],
             second=names[j],
-            p=float(p[k]),
+            p=float(test.p),
             p_holm=float(adjusted[k]),
             p_nemenyi=float(by_ranks[k]),
-            superiority=tests[k][2],
-            median_difference=medians[k],
+            superiority=test.superiority,
+            median_difference=test.median,
             distinguishable=bool(lenient[k] < alpha),
             imprecise=bool(adjusted[k] < alpha <= lenient[k]),
             tolerance=None if precision is None or not np.isfinite(bounds[k]) else bounds[k],
         )
-        for k, (i, j) in enumerate(couples)
+        for k, ((i, j), test) in enumerate(zip(couples, tests, strict=True))
     )
 
 
-def _checked(
-    values: np.ndarray,
-    methods: Sequence[str],
-    reference: str | None,
-    controls: Sequence[str],
-    alpha: float,
-    resamples: int,
-) -> np.ndarray:
-    values = np.asarray(values, np.float64)
+def _checked(table: Scores) -> np.ndarray:
+    values, methods = np.asarray(table.values, np.float64), list(table.methods)
     if values.ndim != 2 or values.shape[1] != len(methods):
         raise UsageError(
             f"Scores of {len(methods)} methods must be (images, {len(methods)}), not of shape {values.shape}."
         )
     if len(set(methods)) < len(methods):
-        double = next(name for name in methods if list(methods).count(name) > 1)
+        double = next(name for name in methods if methods.count(name) > 1)
         raise UsageError(f"Two methods are named {double!r}.", "Give every row a name of its own.")
-    for name in (*controls, *([] if reference is None else [reference])):
+    for name in (*table.controls, *([] if table.reference is None else [table.reference])):
         if name not in methods:
             raise UsageError(f"No method is named {name!r}.", nearest(name, methods))
-    if not 0 < alpha < 1 or resamples < 1:
-        raise UsageError(f"alpha must lie in (0, 1) and resamples be positive, not {alpha} and {resamples}.")
     return values
 
 
-def _checked_draws(draws: np.ndarray | None, values: np.ndarray, reference: str | None) -> np.ndarray | None:
-    if draws is None:
+def _checked_draws(table: Scores, values: np.ndarray) -> np.ndarray | None:
+    if table.reference_draws is None:
         return None
-    draws = np.asarray(draws, np.float64)
-    if reference is None or draws.ndim != 2 or len(draws) != len(values):
+    draws = np.asarray(table.reference_draws, np.float64)
+    if table.reference is None or draws.ndim != 2 or len(draws) != len(values):
         raise UsageError(
             f"Draws of the reference must be (images, draws) for {len(values)} images and a reference, "
             f"not of shape {draws.shape}."

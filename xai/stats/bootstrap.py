@@ -1,4 +1,8 @@
-"""Bootstrap of means, blocks resampled whole: BCa intervals (Efron 1987), all columns or curves at once."""
+"""Bootstrap of means, blocks resampled whole: BCa intervals (Efron 1987), of many columns at once.
+
+Which blocks are drawn follows from the seed and the number of blocks alone. So tables of equally many blocks
+share their draws, and their resampled sums are one matrix product: counts (resamples, blocks) times values.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from xai.core import UsageError, derive_seed
-from xai.stats.blocks import Blocks, Weights
+from xai.core import UsageError
+from xai.core.ahead import ahead
 
-CELLS = 2**22  # resampled blocks held at a time
+CELLS = 2**23  # counts held at a time, of two bytes
+ROWS = 512  # resamples at a time, at most
+DRAWN = 2**17  # blocks drawn at a time: what is counted stays in the processor's cache
+SLAB = 2048  # blocks whose counts are multiplied at a time
 ROUNDING = 1e-12  # of the largest value: closer values count as equal
 
 
@@ -27,20 +34,94 @@ def resampled_means(
     Returns:
         (resamples, columns).
     """
-    weighted = values * weights[:, None]
-    return np.concatenate(
-        [(counts @ weighted) / (counts @ weights)[:, None] for counts in _counts(len(values), resamples, rng)]
-    )
+    weighted = np.concatenate([values * weights[:, None], weights[:, None]], 1)
+    (sums,) = resampled_sums([weighted], resamples, rng)
+    return sums[:, :-1] / sums[:, -1:]
 
 
-def _counts(blocks: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """(some, blocks) float: how often each block was drawn, a chunk of resamples at a time."""
-    chunk = max(1, CELLS // blocks)
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        drawn = rng.integers(0, blocks, (rows, blocks))
-        drawn += np.arange(rows)[:, None] * blocks
-        yield np.bincount(drawn.ravel(), minlength=rows * blocks).reshape(rows, blocks).astype(float)
+def resampled_sums(
+    matrices: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Sums over blocks drawn with replacement, the same blocks for all matrices.
+
+    Args:
+        matrices: Each (blocks, columns), in the type in which it is multiplied.
+        resamples: How often.
+        rng: Draws the blocks.
+
+    Returns:
+        Of each matrix (resamples, columns) float64.
+    """
+    blocks = len(matrices[0])
+    sums = [np.zeros((resamples, matrix.shape[1])) for matrix in matrices]
+    types = list(dict.fromkeys(matrix.dtype for matrix in matrices))
+    for start, counts in ahead(drawn_counts(blocks, resamples, rng)):
+        rows = slice(start, start + len(counts))
+        for low in range(0, blocks, SLAB):
+            some = slice(low, low + SLAB)
+            for kind in types:  # one wide product is faster than many narrow ones
+                mine = [i for i, matrix in enumerate(matrices) if matrix.dtype == kind]
+                joined = np.concatenate([matrices[i][some] for i in mine], 1)
+                products = counts[:, some].astype(kind) @ joined
+                ends = np.cumsum([matrices[i].shape[1] for i in mine])[:-1]
+                for i, product in zip(mine, np.split(products, ends, axis=1), strict=True):
+                    sums[i][rows] += product
+    return sums
+
+
+def drawn_counts(blocks: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """How often each block was drawn, some resamples at a time: number of the first, (some, blocks)."""
+    chunk = min(ROWS, max(1, CELLS // max(1, blocks)))
+    few = max(1, DRAWN // max(1, blocks))
+    for start in range(0, resamples if blocks else 0, chunk):
+        counts = np.empty((min(chunk, resamples - start), blocks), np.uint16)
+        for first in range(0, len(counts), few):
+            rows = min(few, len(counts) - first)
+            drawn = rng.integers(0, blocks, (rows, blocks))
+            drawn += np.arange(rows)[:, None] * blocks
+            counted = np.bincount(drawn.ravel(), minlength=rows * blocks)
+            counts[first : first + rows] = counted.reshape(rows, blocks)
+        yield start, counts
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What the BCa interval of a mean asks of the values themselves; each field is (columns,).
+
+    Args:
+        mean: Weighted mean.
+        slack: Difference up to which means count as equal.
+        varies: Whether the values have any spread.
+        acceleration: Skewness of the jackknife over 6; 0 where leaving a block out changes nothing.
+    """
+
+    mean: np.ndarray
+    slack: np.ndarray
+    varies: np.ndarray
+    acceleration: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, weights: np.ndarray) -> "Columns":
+        """Of (blocks, columns) values and (blocks,) weights."""
+        total = weights @ values
+        slack = ROUNDING * np.abs(values).max(0)
+        varies = np.ptp(values, axis=0) > slack
+        if len(values) < 2:
+            return cls(total / weights.sum(), slack, varies, np.zeros(values.shape[1]))
+        influence = values * weights[:, None]  # large, so one array is changed step by step
+        np.subtract(total, influence, out=influence)
+        influence /= (weights.sum() - weights)[:, None]  # the mean without each block
+        np.subtract(influence.mean(0), influence, out=influence)
+        squares = influence * influence  # the operator ** is several times as slow
+        influence *= squares
+        acceleration = skewness(squares.sum(0), influence.sum(0), slack, len(values)) / 6
+        return cls(total / weights.sum(), slack, varies, acceleration)
+
+
+def skewness(squares: np.ndarray, cubes: np.ndarray, slack: np.ndarray, blocks: int) -> np.ndarray:
+    """(columns,) of the jackknife's influence values, from the sums of their squares and cubes."""
+    flat = squares <= (slack / blocks) ** 2 * blocks
+    return np.where(flat, 0.0, cubes / np.where(flat, 1.0, squares) ** 1.5)
 
 
 def bca(
@@ -61,34 +142,24 @@ def bca(
     """
     if len(values) < 2:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    return bca_ends(Columns.of(values, weights), means, alpha)
+
+
+def bca_ends(columns: Columns, means: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of `bca`, of two blocks or more."""
     normal = scipy_stats().norm
-    mean = weights @ values / weights.sum()
-    slack = ROUNDING * np.abs(values).max(0)
+    mean, slack = columns.mean, columns.slack
     # where the mean lies among the resampled ones; ties count half
     below = ((means < mean - slack).mean(0) + (means <= mean + slack).mean(0)) / 2
     bias = normal.ppf(np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means)))
-    acceleration = _acceleration(values, weights, slack)
     low, high = mean.copy(), mean.copy()
-    spread = np.flatnonzero(np.ptp(values, axis=0) > slack)
     for ends, level in ((low, alpha / 2), (high, 1 - alpha / 2)):
         shifted = bias + normal.ppf(level)
         with np.errstate(divide="ignore"):
-            share = normal.cdf(bias + shifted / (1 - acceleration * shifted))
-        for column in spread:
+            share = normal.cdf(bias + shifted / (1 - columns.acceleration * shifted))
+        for column in np.flatnonzero(columns.varies):
             ends[column] = np.percentile(means[:, column], 100 * share[column])
     return low, high
-
-
-def _acceleration(values: np.ndarray, weights: np.ndarray, slack: np.ndarray) -> np.ndarray:
-    """(columns,) skewness of the jackknife over 6; 0 where leaving a block out changes nothing."""
-    if len(values) == 1:
-        return np.zeros(values.shape[1])
-    total = weights @ values
-    left_out = (total - values * weights[:, None]) / (weights.sum() - weights)[:, None]
-    influence = left_out.mean(0) - left_out
-    squares = (influence**2).sum(0)
-    flat = squares <= (slack / len(values)) ** 2 * len(values)
-    return np.where(flat, 0.0, (influence**3).sum(0) / (6 * np.where(flat, 1.0, squares) ** 1.5))
 
 
 def scipy_stats() -> Any:
@@ -104,60 +175,3 @@ def scipy_stats() -> Any:
             "Statistics need SciPy, which is not installed.", "Run: pip install 'vit-xai[bench]'"
         ) from error
     return stats
-
-
-@dataclass(frozen=True)
-class Band:
-    """A mean curve. The interval holds point by point, not for the curve as a whole.
-
-    Args:
-        fractions: (points,) share of units removed or inserted.
-        mean: (points,).
-        low: (points,) lower ends of the BCa bootstrap intervals.
-        high: (points,) upper ends.
-        images: That were averaged.
-    """
-
-    fractions: tuple[float, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    images: int
-
-
-def mean_curve(
-    curves: np.ndarray,
-    fractions: Sequence[float],
-    *,
-    groups: Sequence[str] | None = None,
-    weights: Weights = "groups",
-    alpha: float = 0.05,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Band:
-    """Average curves over images, or over groups of images, and bootstrap every point.
-
-    Args:
-        curves: (images, points); an image with NaN is left out.
-        fractions: (points,) where the values lie.
-        groups: (images,) what each image is a frame or crop of; None: images are independent.
-        weights: What counts once in a mean: "groups" or "images".
-        alpha: The intervals cover 1 − alpha.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-    """
-    blocks = Blocks.of(curves, groups, weights)
-    places = tuple(float(fraction) for fraction in fractions)
-    if not blocks.images or blocks.values.shape[1] < len(places):
-        nothing = (float("nan"),) * len(places)
-        return Band(places, nothing, nothing, nothing, 0)
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
-    means = resampled_means(blocks.values, blocks.weights, resamples, rng)
-    low, high = bca(blocks.values, blocks.weights, means, alpha)
-    return Band(
-        places,
-        tuple(blocks.mean().tolist()),
-        tuple(low.tolist()),
-        tuple(high.tolist()),
-        blocks.images,
-    )

@@ -8,7 +8,7 @@ import numpy as np
 from xai.core import UsageError, derive_seed
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import bca, resampled_means
-from xai.stats.ranktests import holm, signed_rank, smallest_p, superiority
+from xai.stats.ranktests import holm, signed_rank, smallest_p
 from xai.stats.reference import shifted_p
 from xai.stats.results import Comparison
 from xai.stats.verdict import Verdict
@@ -62,22 +62,21 @@ def compare_paired(
     resampled = resampled_means(values, difference.weights, resamples, rng)
     low, high = bca(values, difference.weights, resampled, alpha)
     sign = 1 if higher_is_better else -1
-    p, side = signed_rank(sign * values[:, 0])
-    allowed = None
+    test, allowed = signed_rank(sign * values[:, 0]), None
     if tolerance:
-        allowed = shifted_p(lambda by: signed_rank(sign * values[:, 0] - by), side, tolerance)
+        allowed = shifted_p(lambda by: signed_rank(sign * values[:, 0] - by), test.side, tolerance)
     verdict = Verdict(
         other=names[1],
-        p=p,
-        side=side,
-        superiority=superiority(sign * values[:, 0]),
-        difference=float(np.median(values)),
+        p=test.p,
+        side=test.side,
+        superiority=test.superiority,
+        difference=sign * test.median + 0.0,  # no negative zero
         blocks=len(values),
         unit=blocks.unit,
         alpha=alpha,
         smallest_p=smallest_p(len(values)),
         identical=bool((a[both] == b[both]).all()),
-        imprecise=allowed is not None and p < alpha <= allowed,
+        imprecise=allowed is not None and test.p < alpha <= allowed,
     )
     first, second = blocks.mean().tolist()
     return Comparison(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xai.core.language import DEFAULT, gettext, language
-from xai.stats.bootstrap import Band
+from xai.stats.curves import Band
 from xai.stats.results import Agreement, Analysis, SplitHalf
 from xai.stats.serial import from_json, to_json
 

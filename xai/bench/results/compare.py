@@ -8,7 +8,7 @@ from xai.bench.data.files import Folder, folder_of
 from xai.bench.results.precision import dtype_of, precision_samples
 from xai.bench.results.score_tables import score_tables
 from xai.bench.run.plan import MEASURED_DTYPE
-from xai.bench.run.store import Store, read_records, read_run
+from xai.bench.run.store import read_records, read_run
 from xai.core import UsageError
 from xai.core.language import gettext
 from xai.metrics import METRICS
@@ -115,7 +115,7 @@ class _Precision:
         description, self._samples = read_run(run), {}
         self.dtype = dtype_of(description)
         if description.identity.get("autocast") == MEASURED_DTYPE:
-            self._samples = precision_samples(description, Store(run), score_tables(read_records(run)))
+            self._samples = precision_samples(description, run, score_tables(run))
 
     def tolerance(self, method: str, metric: str, protocol_hash: str, methods: int, alpha: float) -> float:
         """How far the mean of a method may be shifted."""

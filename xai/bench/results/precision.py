@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from xai.bench.data.files import Folder
 from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.bench.run.description import RunDescription
 from xai.bench.run.plan import MEASURED_DTYPE
-from xai.bench.run.store import Store
 from xai.metrics import METRICS
 from xai.stats.precision import PrecisionSample
 
@@ -24,17 +24,19 @@ def dtype_of(description: RunDescription) -> str:
     )
 
 
-def precision_samples(description: RunDescription, store: Store, tables: Iterable[ScoreTable]) -> Samples:
+def precision_samples(
+    description: RunDescription, run: str | Folder, tables: Iterable[ScoreTable]
+) -> Samples:
     """Differences by metric and protocol; none of a run of full precision, empty ones before any is measured.
 
     Args:
         description: Of the run.
-        store: Of the run.
+        run: Its folder.
         tables: Of the run.
     """
     if description.identity.get("autocast") != MEASURED_DTYPE:
         return {}
-    exact = {(one.metric, one.protocol_hash): one for one in score_tables(store.exact().to_pandas())}
+    exact = {(one.metric, one.protocol_hash): one for one in score_tables(run, exact=True)}
     return {
         (table.metric, table.protocol_hash): _sample(table, exact.get((table.metric, table.protocol_hash)))
         for table in tables
@@ -45,8 +47,9 @@ def precision_samples(description: RunDescription, store: Store, tables: Iterabl
 def _sample(table: ScoreTable, exact: ScoreTable | None) -> PrecisionSample:
     if exact is None:
         return PrecisionSample("bfloat16", (), np.empty((0, 0)))
-    places = [i for i, name in enumerate(table.images) if name in exact.images]
-    rows = [exact.images.index(table.images[i]) for i in places]
+    row_of = {name: row for row, name in enumerate(exact.images)}
+    places = [i for i, name in enumerate(table.images) if name in row_of]
+    rows = [row_of[table.images[i]] for i in places]
     methods = [name for name in table.methods if name in exact.methods]
     columns = [table.column(name)[places] - exact.column(name)[rows] for name in methods]
     groups = [table.groups[i] for i in places] if table.grouped else None

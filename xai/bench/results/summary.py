@@ -1,35 +1,27 @@
 """What a run says: rankings with their uncertainty, agreement, cost."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xai.bench.config.method_configurations import GREEDY, RANDOM
+from xai.bench.config.method_configurations import RANDOM
 from xai.bench.data.files import Folder
-from xai.bench.results.precision import precision_samples
-from xai.bench.results.score_tables import ScoreTable, score_tables
-from xai.bench.run.description import ProtocolDescription
+from xai.bench.results.mean_curves import mean_curves
+from xai.bench.results.precision import Samples, precision_samples
+from xai.bench.results.record_parts import Names, RecordPart, record_parts
+from xai.bench.results.score_tables import COLUMNS, LOCATED, ScoreTable, ScoreTables
+from xai.bench.results.totals import ANSWERS, COSTS, Answers, Costs, finite_mean
 from xai.bench.run.masks import mask_warnings
 from xai.bench.run.plan import CHECKS
-from xai.bench.run.store import Store, read_records, read_run
-from xai.core import DataError
+from xai.bench.run.store import Store, read_run
 from xai.metrics import METRICS
-from xai.stats import (
-    Agreement,
-    Analysis,
-    Band,
-    analyse,
-    mean_curve,
-    metric_agreement,
-    rank_stability,
-    split_half,
-)
-from xai.stats.summary import Greedy, MethodConfiguration, MethodCost, MetricResult, ModelOutputs, Summary
+from xai.stats import Agreement, Analysis, metric_agreement, rank_stability
+from xai.stats.agreement import split_halves
+from xai.stats.analysis import Scores, analyse_together
+from xai.stats.summary import Greedy, MethodConfiguration, MetricResult, Summary
 
-CURVE_RESAMPLES = 1000
 HEADLINE = "srg"
 
 
@@ -37,6 +29,8 @@ def summarise(
     run: str | Folder, *, resamples: int | None = None, alpha: float | None = None, seed: int | None = None
 ) -> Summary:
     """Work out what the records of a run say, finished or not.
+
+    Records are read part by part, and curves once more at the end: the scores alone are held.
 
     Args:
         run: Its folder.
@@ -51,25 +45,31 @@ def summarise(
         "alpha": alpha or configured.alpha,
         "seed": description.config.seed if seed is None else seed,
     }
-    store, records = Store(run), read_records(run)
-    found = list(score_tables(records))
-    curves = records[records["curve"].map(len) > 0]
-    _check_curves(run, curves)
-    samples = precision_samples(description, store, found)
-    results = tuple(
-        _result(table, curves, settings | {"precision": samples.get((table.metric, table.protocol_hash))})
-        for table in found
-    )
+    store, names = Store(run), dict[str, Names]()
+    growing = ScoreTables(run, description.plan.images)
+    costs, answers = Costs(), Answers(description.protocols)
+    for part in record_parts(store, sorted({*COLUMNS, *COSTS, *ANSWERS}), names):
+        for one in (growing, costs, answers):
+            one.add(part)
+    tables = growing.finished()
+    samples = precision_samples(description, run, tables)
+    results = _results(tables, samples, settings)
+
+    def again() -> Iterator[RecordPart]:
+        return record_parts(store, [*LOCATED, "curve"], names)
+
+    curves = mean_curves(growing, tables, again, **settings)
+    results = [replace(one, curves=mine) for one, mine in zip(results, curves, strict=True)]
     items, done = store.planned_items(), store.keys()
     return Summary(
         name=description.name,
         images=description.plan.images,
         units=(sum(item.key in done for item in items), len(items)),
-        parts=results,
+        parts=tuple(results),
         stability=_stability(results),
         agreement=_agreement(results),
-        answers=_model_outputs(records, description.protocols),
-        cost=_cost(records),
+        answers=answers.finished(),
+        cost=costs.finished(),
         protocols=[one.content for one in description.protocols],
         methods=tuple(MethodConfiguration(**one.content) for one in description.methods),
         exclusions=tuple(store.exclusions()),
@@ -78,73 +78,92 @@ def summarise(
     )
 
 
-def _check_curves(run: str | Folder, curves: Any) -> None:
-    """Curves that are averaged have the same number of points."""
-    points = curves["curve"].map(len).groupby([curves["metric"], curves["protocol_hash"]]).nunique()
-    if (points > 1).any():
-        metric, protocol = points.index[points > 1][0]
-        raise DataError(
-            f"{run}: the curves of {metric} under protocol hash {protocol} differ in their number of points.",
-            "A file in its folder parts was changed: delete it and run the same xai benchmark run again.",
-        )
-
-
-def _result(table: ScoreTable, curves: Any, settings: Mapping[str, Any]) -> MetricResult:
-    every = np.ones(len(table.images), bool)
-    mine = curves[(curves["metric"] == table.metric) & (curves["protocol_hash"] == table.protocol_hash)]
-    flat = table.saturated.sum(0)
-    methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
-    return MetricResult(
-        metric=table.metric,
-        protocol=table.protocol,
-        protocol_hash=table.protocol_hash,
-        higher_is_better=table.higher_is_better,
-        analysis=_with_saturation(_analyse(table, every, settings), table),
-        strata=_split(table, table.labels, settings),
-        kinds=_kinds(table, settings),
-        split_half=split_half(
-            table.values[:, methods],  # controls would make any two halves agree
-            groups=table.groups if table.grouped else None,
-            alpha=settings["alpha"],
-            seed=settings["seed"],
-        ),
-        saturated={name: int(count) for name, count in zip(table.methods, flat, strict=True)},
-        saturated_images=int(table.saturated.all(1).sum()) if len(table.methods) else 0,
-        ties={name: float(share) for name, share in zip(table.methods, table.ties, strict=True)},
-        greedy=_greedy(table),
-        curves=_curves(table, mine, settings),
+def _results(
+    tables: Sequence[ScoreTable], samples: Samples, settings: Mapping[str, Any]
+) -> list[MetricResult]:
+    """All but the curves. Tables of the same images are analysed together: their resamples are the same."""
+    everything = [np.ones(len(table.images), bool) for table in tables]
+    analyses = _analyses(tables, everything, samples, settings)
+    halves = split_halves(
+        [_without_controls(table) for table in tables], alpha=settings["alpha"], seed=settings["seed"]
     )
+    strata = _split(tables, [table.labels for table in tables], samples, settings)
+    by_kind = [
+        table.kinds if table.metric == HEADLINE or METRICS[table.metric].needs == "mask" else ()
+        for table in tables
+    ]
+    by_kinds = _split(tables, by_kind, samples, settings)
+    return [
+        MetricResult(
+            metric=table.metric,
+            protocol=table.protocol,
+            protocol_hash=table.protocol_hash,
+            higher_is_better=table.higher_is_better,
+            analysis=_with_saturation(analysis, table),
+            strata=by_label,
+            # the pairs of ten kinds would be most of the summary
+            kinds={kind: replace(one, pairs=()) for kind, one in kinds.items()},
+            split_half=split_half,
+            saturated=dict(zip(table.methods, table.saturated.sum(0).tolist(), strict=True)),
+            saturated_images=int(table.saturated.all(1).sum()) if len(table.methods) else 0,
+            ties=dict(zip(table.methods, table.ties.tolist(), strict=True)),
+            greedy=_greedy(table),
+            curves={},
+        )
+        for table, analysis, by_label, kinds, split_half in zip(
+            tables, analyses, strata, by_kinds, halves, strict=True
+        )
+    ]
+
+
+def _without_controls(table: ScoreTable) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scores of the methods, and groups: controls would make any two halves agree."""
+    methods = [i for i, name in enumerate(table.methods) if name not in {*table.controls, RANDOM}]
+    return table.values[:, methods], table.groups if table.grouped else None
 
 
 def _split(
-    table: ScoreTable, labels: Sequence[str | None], settings: Mapping[str, Any]
-) -> dict[str, Analysis]:
-    """Analyses of the images of the same label, by label, if there are several."""
-    values = sorted({one for one in labels if one is not None})
-    chosen = {value: np.array([one == value for one in labels]) for value in values}
-    return {k: _analyse(table, v, settings) for k, v in chosen.items()} if len(values) > 1 else {}
+    tables: Sequence[ScoreTable],
+    labels: Sequence[Sequence[str | None]],
+    samples: Samples,
+    settings: Mapping[str, Any],
+) -> list[dict[str, Analysis]]:
+    """By table: analyses of the images of the same label, by label, if there are several."""
+    found: list[dict[str, Analysis]] = [{} for _ in tables]
+    values = [sorted({one for one in mine if one is not None}) for mine in labels]
+    for value in sorted({value for mine in values if len(mine) > 1 for value in mine}):
+        places = [place for place, mine in enumerate(values) if len(mine) > 1 and value in mine]
+        chosen = [np.array([one == value for one in labels[place]]) for place in places]
+        analyses = _analyses([tables[place] for place in places], chosen, samples, settings)
+        for place, analysis in zip(places, analyses, strict=True):
+            found[place][value] = analysis
+    return found
 
 
-def _kinds(table: ScoreTable, settings: Mapping[str, Any]) -> dict[str, Analysis]:
-    if table.metric != HEADLINE and METRICS[table.metric].needs != "mask":
-        return {}
-    # the pairs of ten kinds would be most of the summary
-    return {kind: replace(one, pairs=()) for kind, one in _split(table, table.kinds, settings).items()}
+def _analyses(
+    tables: Sequence[ScoreTable],
+    chosen: Sequence[np.ndarray],
+    samples: Samples,
+    settings: Mapping[str, Any],
+) -> list[Analysis]:
+    """Of some images of each table."""
+    return analyse_together(
+        (_scores(table, mine, samples) for table, mine in zip(tables, chosen, strict=True)), **settings
+    )
 
 
-def _analyse(table: ScoreTable, chosen: np.ndarray, settings: Mapping[str, Any]) -> Analysis:
-    groups = [group for group, one in zip(table.groups, chosen, strict=True) if one]
+def _scores(table: ScoreTable, chosen: np.ndarray, samples: Samples) -> Scores:
     judged = METRICS[table.metric].against_random and RANDOM in table.methods
-    reference = RANDOM if judged else None
-    return analyse(
-        table.values[chosen],
+    mine = slice(None) if chosen.all() else chosen  # without a copy
+    return Scores(
+        table.values[mine],
         table.methods,
-        groups=groups if table.grouped else None,
+        groups=table.groups[mine] if table.grouped else None,
         higher_is_better=table.higher_is_better,
-        reference=reference,
-        reference_draws=table.draws[chosen] if reference and table.draws.shape[1] > 1 else None,
+        reference=RANDOM if judged else None,
+        reference_draws=table.draws[mine] if judged and table.draws.shape[1] > 1 else None,
         controls=table.controls,
-        **settings,
+        precision=samples.get((table.metric, table.protocol_hash)),
     )
 
 
@@ -163,30 +182,8 @@ def _greedy(table: ScoreTable) -> Greedy | None:
     if table.greedy is None:
         return None
     here = np.isfinite(table.greedy)
-    means = {name: _mean(table.column(name)[here]) for name in table.methods}
-    return Greedy(int(here.sum()), _mean(table.greedy[here]), means)
-
-
-def _curves(table: ScoreTable, records: Any, settings: Mapping[str, Any]) -> dict[str, Band]:
-    """Mean curves by method, over the images that all share; random maps are averaged per image first."""
-    bands = {}
-    shared = {table.images[place] for place in np.flatnonzero(np.isfinite(table.values).all(1))}
-    records = records[records["image"].isin(shared)]
-    for name in table.methods:
-        drawn = records["method"].str.fullmatch(rf"{RANDOM}_\d+")
-        mine = records[drawn if name == RANDOM else records["method"] == name]
-        if not len(mine):
-            continue
-        by_image = mine.groupby("image", sort=False)
-        bands[name] = mean_curve(
-            np.stack([np.mean(np.stack(list(draws)), 0) for _, draws in by_image["curve"]]),
-            list(mine["fractions"].iloc[0]),
-            groups=list(by_image["group"].first()) if table.grouped else None,
-            alpha=settings["alpha"],
-            resamples=min(CURVE_RESAMPLES, settings["resamples"]),
-            seed=settings["seed"],
-        )
-    return bands
+    means = {name: finite_mean(table.column(name)[here]) for name in table.methods}
+    return Greedy(int(here.sum()), finite_mean(table.greedy[here]), means)
 
 
 def _means(result: MetricResult) -> dict[str, float]:
@@ -210,39 +207,3 @@ def _agreement(results: Sequence[MetricResult]) -> dict[str, Agreement]:
             directions = {name: METRICS[name].higher_is_better for name in scores}
             found[protocol] = metric_agreement(scores, directions)
     return found
-
-
-def _model_outputs(records: Any, protocols: Sequence[ProtocolDescription]) -> dict[str, ModelOutputs]:
-    thresholds = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
-    found = {}
-    for one in protocols:
-        mine = records[(records["protocol_hash"] == one.hash) & records["clean"].notna()]
-        # insertion may start from another baseline than the protocol's own
-        mine = mine[mine["metric"] != "insertion"] if (mine["metric"] != "insertion").any() else mine
-        mine = mine.drop_duplicates("image")
-        if len(mine):
-            limit = thresholds.get(one.value)
-            above = None if limit is None else int((mine["baseline"] > limit).sum())
-            found[one.name] = ModelOutputs(len(mine), _mean(mine["clean"]), _mean(mine["baseline"]), above)
-    return found
-
-
-def _cost(records: Any) -> dict[str, MethodCost]:
-    once = records.drop_duplicates(["image", "method"])
-    once = once.assign(method=once["method"].str.replace(rf"^{RANDOM}_\d+$", RANDOM, regex=True))
-    return {
-        str(name): MethodCost(
-            float(mine["seconds"].median()),
-            int(mine["forwards"].max()),
-            int(mine["backwards"].max()),
-            int(mine["peak_bytes"].max()),
-        )
-        for name, mine in once.groupby("method", sort=False)
-        if name != GREEDY
-    }
-
-
-def _mean(values: Any) -> float:
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else math.nan

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from itertools import islice
@@ -147,18 +147,25 @@ class Store:
             raise _broken(path, error) from None
         return checked(PartNotes, content, path, AGAIN), footer.num_rows
 
-    def table(self, columns: Sequence[str] | None = None) -> Any:
-        """All records as one Arrow table, in the order of the plan."""
-        pa, schema = arrow(), _schema()
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
-        return pa.concat_tables([schema.empty_table(), *(self._records(key, schema) for key in self._done())])
+    def table(self, columns: Sequence[str] | None = None, exact: bool = False) -> Any:
+        """All records as one Arrow table, in the order of the plan; see `tables`."""
+        pa, schema = arrow(), _columns(columns)
+        parts = (self._records(key, schema) for key in self._done(exact))
+        return pa.concat_tables([schema.empty_table(), *parts])
 
-    def exact(self) -> Any:
-        """Records in full precision of some images of a run that has a lower one, as an Arrow table."""
-        done, pa, schema = self.keys(), arrow(), _schema()
-        keys = [one.key for one in self.planned_items() if one.protocol == PRECISION and one.key in done]
-        return pa.concat_tables([schema.empty_table(), *(self._records(key, schema) for key in keys)])
+    def tables(self, columns: Sequence[str], exact: bool = False) -> Iterator[Any]:
+        """The records of one part after the other, as Arrow tables with texts as dictionaries.
+
+        Args:
+            columns: Fields of `Record`.
+            exact: Instead, the records in full precision of some images of a run that has a lower one.
+        """
+        pa, schema = arrow(), _columns(columns)
+        for place, one in enumerate(schema):
+            if one.type == pa.string():
+                schema = schema.set(place, one.with_type(pa.dictionary(pa.int32(), pa.string())))
+        for key in self._done(exact):
+            yield self._records(key, schema).unify_dictionaries()
 
     def images(self, key: str) -> list[str]:
         """Ids of the images that have records in a part, in their order."""
@@ -206,10 +213,14 @@ class Store:
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
 
-    def _done(self) -> list[str]:
-        """Work items that are done, without those of another precision."""
+    def _done(self, exact: bool = False) -> list[str]:
+        """Work items that are done, those of another precision or the others."""
         done = self.keys()
-        return [one.key for one in self.planned_items() if one.key in done and one.protocol != PRECISION]
+        return [
+            one.key
+            for one in self.planned_items()
+            if one.key in done and (one.protocol == PRECISION) == exact
+        ]
 
 
 def distinct_exclusions(parts: Iterable[PartNotes]) -> list[Exclusion]:
@@ -249,12 +260,17 @@ def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any
     frame = Store(run).table(columns).to_pandas()
     if {*UNIQUE} <= {*frame.columns} and (twice := frame.duplicated(UNIQUE)).any():
         one = frame[twice].iloc[0]
-        raise DataError(
-            f"{run} has two scores of {one['method']!r} on {one['image']!r} by {one['metric']} under "
-            f"{one['protocol']}: a file in its folder parts is there twice, or was changed.",
-            "Delete the folder parts and run the same xai benchmark run again.",
-        )
+        raise two_scores(run, one["image"], one["method"], one["metric"], one["protocol"])
     return frame
+
+
+def two_scores(run: str | Folder, image: str, method: str, metric: str, protocol: str) -> DataError:
+    """What a run is refused with that scores one map twice."""
+    return DataError(
+        f"{run} has two scores of {method!r} on {image!r} by {metric} under {protocol}: "
+        "a file in its folder parts is there twice, or was changed.",
+        "Delete the folder parts and run the same xai benchmark run again.",
+    )
 
 
 def export(run: str | Folder, path: str | Path) -> int:
@@ -312,6 +328,12 @@ def _schema() -> Any:
         float: pa.float64(),
     }
     return pa.schema([(f.name, types.get(f.name, types.get(f.type, pa.string()))) for f in fields(Record)])
+
+
+def _columns(names: Sequence[str] | None) -> Any:
+    """The schema of some columns, or of all."""
+    schema = _schema()
+    return schema if names is None else arrow().schema([schema.field(name) for name in names])
 
 
 def _plan_schema() -> Any:
