@@ -4,10 +4,10 @@
     python benchmarks/summary_scale.py --images 1000 --rounds 1
 
 The records are drawn, and written as a run writes them: 16 methods, three controls and the mean of three
-random maps, by SRG, deletion and insertion, with curves of 28 points, under two protocols. That makes 20 columns
-in 22 tables: each metric is analysed on all images, on the real and on the fake ones, and SRG on two kinds of
-forgery too. With `--frames 10` ten images each are frames of one video, and videos are resampled. What a run
-says of itself comes from a real one of two images, which is made first and kept.
+random maps, by SRG, deletion and insertion, with curves of 28 points, under two protocols. That makes 20
+columns in 22 tables: each metric is analysed on all images, on the real and on the fake ones, and SRG on two
+kinds of forgery too. With `--frames 10` ten images each are frames of one video, and videos are resampled.
+What a run says of itself comes from a real one of two images, which is made first and kept.
 """
 
 import json
@@ -32,17 +32,17 @@ HEADER = [
 ]  # fmt: skip
 PARAGRAPHS = [
     "`xai benchmark summary` as a whole command (reading, statistics, tables and 50 pictures) of runs whose "
-    "records are drawn: 20 columns, 22 tables, curves of 28 points, as the program says. The earlier build and "
-    "this one by turns on the same folder; ratios pair by pair, median (5th–95th percentile). Last column: the "
-    "largest relative difference between numbers of the two `summary.json`; outcomes, counts and sentences are "
-    "the same, or the program stops.",
-    f"Targets at {LARGEST:,} images: {TARGET_SECONDS} s on the clock, and {TARGET_MB} MB. In brackets: what the "
-    "earlier build would need if it went on as between its two sizes.",
+    "records are drawn: 20 columns, 22 tables, curves of 28 points, as the program says. The earlier build "
+    "and this one by turns on the same folder; ratios pair by pair, median (5th–95th percentile). Last "
+    "column: the largest relative difference between numbers of the two `summary.json`; outcomes, counts and "
+    "sentences are the same, or the program stops.",
+    f"Targets at {LARGEST:,} images: {TARGET_SECONDS} s on the clock, and {TARGET_MB} MB. In brackets: what "
+    "the earlier build would need if it went on as between its two sizes.",
 ]
 METHODS = [
     "gradient_weighted_attention", "attention_rollout", "chefer", "legrad", "mask_gradient", "saliency",
-    "input_x_gradient", "token_grad_cam", "token_hires_cam", "token_layer_cam", "grad_eclip", "daam", "bt_head",
-    "bt_token", "attn_lrp", "attention_guided_cam",
+    "input_x_gradient", "token_grad_cam", "token_hires_cam", "token_layer_cam", "grad_eclip", "daam",
+    "bt_head", "bt_token", "attn_lrp", "attention_guided_cam",
 ]  # fmt: skip
 CONFIG = {
     "name": "synthetic",
