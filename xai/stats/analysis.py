@@ -20,6 +20,7 @@ from xai.stats.precision import PrecisionReport, PrecisionSample
 from xai.stats.ranktests import critical_difference, friedman, holm, nemenyi, rank_balance, signed_rank
 from xai.stats.reference import Reference, shifted_p, single_draws
 from xai.stats.results import Analysis, MethodSummary, Pair
+from xai.stats.verdict import Unit
 
 AT_ONCE = 2  # tables tested at a time: each needs memory
 
@@ -149,7 +150,8 @@ class _Tested:
         self._higher, self._controls, self._weights = table.higher_is_better, table.controls, table.weights
         self._precision = table.precision
         self._alpha, self.blocks = alpha, len(scores) if names else 0
-        self._images, self._excluded, self._unit = kept.images, kept.excluded, kept.unit
+        self._images, self._excluded = kept.images, kept.excluded
+        self._unit: Unit = kept.unit
         self.weighted, self.balance = np.empty((0, 1)), np.empty((0, 0))
         if self.blocks:
             self._test(scores, per_draw, kept.weights)

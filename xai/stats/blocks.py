@@ -33,7 +33,9 @@ class Blocks:
     unit: Unit
 
     @classmethod
-    def of(cls, values: np.ndarray, groups: Sequence[str] | None, weights: Weights = "groups") -> "Blocks":
+    def of(
+        cls, values: np.ndarray, groups: Sequence[str] | np.ndarray | None, weights: Weights = "groups"
+    ) -> "Blocks":
         """Keep the images that every method has a score of, and average within groups.
 
         Args:

@@ -64,7 +64,7 @@ class RecordPart:
         columns = ("metric", "protocol", "protocol_hash")
         codes = np.stack([self.codes(column) for column in columns])
         sizes = [len(self.names[column]) for column in columns]
-        joined = np.ravel_multi_index(tuple(codes), tuple(sizes)) if len(self) else np.empty(0, int)
+        joined = (codes[0] * sizes[1] + codes[1]) * sizes[2] + codes[2]
         for place in first_records(joined):
             texts = [list(self.names[c])[code] for c, code in zip(columns, codes[:, place], strict=True)]
             yield (texts[0], texts[1], texts[2]), np.flatnonzero(joined == joined[place])

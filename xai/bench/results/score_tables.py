@@ -172,8 +172,9 @@ class _GrowingTable:
         self._saturated[rows, columns] = part.cells("saturated")[records]
         self._curved[rows, columns] = self._finite_curves(part, records)
         ties = part.cells("tie_fraction")[records]
-        np.add.at(self._ties, (0, columns[~np.isnan(ties)]), ties[~np.isnan(ties)])
-        np.add.at(self._ties, (1, columns[~np.isnan(ties)]), 1)
+        known, size = ~np.isnan(ties), self._ties.shape[1]
+        self._ties[0] += np.bincount(columns[known], ties[known], size)
+        self._ties[1] += np.bincount(columns[known], minlength=size)
         self._controls[columns[part.cells("control")[records]]] = True
 
     def _check_once(
@@ -239,7 +240,7 @@ class _GrowingTable:
             values=_columns([values[:, of].mean(1) for of in map(list, sources)], values),
             draws=values[:, [columns_of[name] for name in drawn]],
             greedy=values[:, columns_of[GREEDY]].copy() if GREEDY in columns_of else None,
-            saturated=_columns([saturated[:, of].any(1) for of in map(list, sources)], saturated),
+            saturated=_columns([saturated[:, of].max(1) for of in map(list, sources)], saturated),
             ties=np.divide(ties[0], ties[1], out=np.full(len(ties[0]), np.nan), where=ties[1] > 0),
             sources=tuple(sources),
             curved=curved,

@@ -37,7 +37,8 @@ class Costs:
             self._seconds.setdefault(method, []).append(seconds[new])
             if len(new):
                 most = cost[:, new].max(1)
-                self._most[method] = np.maximum(self._most.get(method, most), most)
+                before = self._most.get(method)
+                self._most[method] = most if before is None else np.maximum(before, most)
 
     def finished(self) -> dict[str, MethodCost]:
         """By method; random seeds are one."""
