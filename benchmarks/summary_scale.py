@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import turns
 import yaml
@@ -93,7 +94,7 @@ def make_run(folder: Path, images: int, frames: int) -> None:
 
 def _part(like: pa.Table, images: np.ndarray, frames: int, rng: np.random.Generator) -> pa.Table:
     """The records of one shard and protocol: for every image those of the first image of a real part."""
-    rows = like.filter(pa.compute.equal(like["image"], like["image"][0]))
+    rows = like.filter(pc.equal(like["image"], like["image"][0]))
     count, each = len(images), len(rows)
     table = rows.take(np.repeat(np.arange(each), count))  # methods first, then images, as a run has it
     image = np.tile(images, each)
@@ -140,8 +141,10 @@ def apart(first: Any, second: Any) -> float:
 def by_turns(run: Path, rounds: int) -> tuple[list[tuple[turns.Turn, turns.Turn]], float]:
     """Both builds on the same folder, and how far their summaries are apart."""
     command, pairs = ["-m", "xai", "benchmark", "summary", str(run)], []
+    said: list[Any] = []
     for _ in range(rounds):
-        found, said = [], []
+        found = []
+        said.clear()
         for build in turns.builds():
             found.append(turns.run_command(build, command))
             said.append(json.loads((run / "summary.json").read_text())["parts"])
