@@ -17,8 +17,9 @@ from benchmarks.pictures import to_jpeg
 from xai.core import Explanation, Geometry, Sample
 from xai.data.forgery import KINDS
 from xai.report import save
+from xai.report.colours import ColourScale
 from xai.report.layout import Panel, compose
-from xai.report.overlay import ColourScale, DrawnImage
+from xai.report.overlay import DrawnImage
 from xai.report.picture import Layer, Picture
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from browsing import pixels
 from playwright.sync_api import expect
 
 from xai.core import Geometry
-from xai.report.overlay import ColourScale
+from xai.report.colours import ColourScale
 
 METHOD = "gradient_weighted_attention"
 ODD = 1  # images at odd places have no mask, so nothing is outlined

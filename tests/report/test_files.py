@@ -114,11 +114,15 @@ def test_save_says_which_formats_there_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("figure", "writer"),
-    [(chart, "matplotlib.figure.Figure.savefig"), (picture, "xai.report.saving.write_png")],
+    ("figure", "ending", "writer"),
+    [
+        (chart, "png", "xai.report.saving.write_png"),
+        (picture, "png", "xai.report.saving.write_png"),
+        (chart, "svg", "matplotlib.figure.Figure.savefig"),
+    ],
 )
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, figure, writer):
-    path = tmp_path / "picture.png"
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, figure, ending, writer):
+    path = tmp_path / f"picture.{ending}"
     save(figure(), path)
     old = path.read_bytes()
 
@@ -131,8 +135,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, figure, writer
     with pytest.raises(OutputError, match="No space"):
         save(figure(), path)
     assert path.read_bytes() == old
-    assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
-    assert np.asarray(Image.open(path)).shape[:2] == (40, 40)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("height", [1, 63, 64, 65, 200])

@@ -6,8 +6,8 @@ from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 
 from xai.core import DataError, Geometry
-from xai.report.colours import BLUE_ORANGE, COLOURS, DIVERGING, SEQUENTIAL
-from xai.report.overlay import LARGEST, SMALLEST, ColourScale, DrawnImage, close_view
+from xai.report.colours import BLUE_ORANGE, COLOURS, DIVERGING, SEQUENTIAL, ColourScale
+from xai.report.overlay import LARGEST, SMALLEST, DrawnImage, close_view
 
 
 def rgb(colormap, share):

@@ -7,7 +7,7 @@ import numpy as np
 from xai.core import Explanation, ProblemType, predicted_labels
 from xai.core.language import gettext, joined, listed
 from xai.report import words
-from xai.report.overlay import ColourScale
+from xai.report.colours import ColourScale
 from xai.report.payload import Box, Removal
 from xai.report.text import percent
 

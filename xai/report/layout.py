@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai.report.overlay import ColourScale
+from xai.report.colours import ColourScale
 from xai.report.picture import GREY, INK, Label, Layer, Line, Picture, Placed
 from xai.report.text import drawable, height, line_width, number, wrap
 

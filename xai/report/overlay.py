@@ -1,115 +1,24 @@
-"""Relevance in colours, over the image at its own aspect; one scale for all maps that are compared."""
+"""Relevance in colours, over the image at its own aspect."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
-from xai.core import DataError, Explanation, Geometry
-from xai.report.colours import DIVERGING, SEQUENTIAL, ColourMap
+from xai.core import Explanation, Geometry
+from xai.report.colours import ColourScale
 
-NOISE = 1e-6  # of the largest value: what is more negative than this is a sign, not rounding
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
 BRIGHTNESS = 0.85  # of the grey photograph: leaves room for the hot colours
-OPACITY = 0.8  # of the strongest relevance: what lies under it can still be seen
 UNSEEN = 0.93  # grey of a heatmap where the model saw nothing
 STRIPE = 0.85  # of the brightness in the stripes of what was not seen
 MASK, BOX = (0, 255, 217), (255, 255, 255)  # colours of the outlines
-STEPS = 2048  # of a colour scale: eight for each colour, so that opacity is as good as continuous
 ROWS = 64  # blended at once: few enough to stay in the processor's cache
 ZOOM = 0.4  # a crop whose sides are all below this share of the image's is drawn enlarged
 MARGIN = 0.25  # of the crop, kept around it when enlarged
 
 View = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class ColourScale:
-    """Colours for relevance in [0, limit], or in [−limit, limit] if `signed`.
-
-    Args:
-        limit: The value drawn with the last colour, in the units of the method.
-        signed: Diverging colours, centred on 0.
-    """
-
-    limit: float
-    signed: bool = False
-
-    @classmethod
-    def of(cls, maps: Iterable[np.ndarray]) -> "ColourScale":
-        """The one scale on which all these maps may be compared: from 0 to their largest absolute value.
-
-        Raises:
-            DataError: A map holds NaN or infinity.
-        """
-        values = np.concatenate([np.ravel(one) for one in maps])
-        if not np.isfinite(values).all():
-            raise DataError(
-                "A relevance map holds NaN or infinity and cannot be drawn.",
-                "Check the model's weights; try dtype float32 if it ran in half precision.",
-            )
-        limit = float(np.abs(values).max())
-        return cls(limit, bool(values.min() < -NOISE * limit))
-
-    @property
-    def colormap(self) -> ColourMap:
-        """Diverging for signed relevance, else sequential."""
-        return DIVERGING if self.signed else SEQUENTIAL
-
-    @property
-    def low(self) -> float:
-        """The value drawn with the first colour."""
-        return -self.limit if self.signed else 0.0
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The values drawn with the first and with the last colour."""
-        return self.low, self.limit
-
-    @cached_property
-    def steps(self) -> np.ndarray:
-        """(2049,) values from the first to the last colour, 0 among them."""
-        return np.linspace(self.low, self.limit, STEPS + 1)
-
-    @cached_property
-    def heat(self) -> np.ndarray:
-        """(2049, 3) uint8 colours of the steps."""
-        return (self.colours(self.steps) * 255 + 0.5).astype(np.uint8)
-
-    @cached_property
-    def blend(self) -> tuple[np.ndarray, np.ndarray]:
-        """What brightness is multiplied by, (2049,), and what is then added in each channel, (3, 2049).
-
-        The half that rounds is among the latter.
-        """
-        # flat at 0, so that noise and changes of sign leave no trace, then steep: 0.25 is half opaque
-        opacity = OPACITY * (1 - (1 - self.strength(self.steps) ** 1.25) ** 4)
-        paint = 255 * self.colours(self.steps).T * opacity + 0.5
-        return (1 - opacity).astype(np.float32), np.ascontiguousarray(paint, np.float32)
-
-    def step(self, values: np.ndarray) -> np.ndarray:
-        """Of each value the nearest one's place in `steps`; beyond the scale its end."""
-        place = (values - self.low) / ((self.limit - self.low) or 1.0)
-        place *= STEPS
-        place += 0.5
-        return np.clip(place, 0, STEPS, out=place).astype(np.intp)
-
-    @property
-    def ramp(self) -> np.ndarray:
-        """(256, 3) colours from the first to the last."""
-        return self.colours(np.linspace(self.low, self.limit, 256))
-
-    def colours(self, values: np.ndarray) -> np.ndarray:
-        """(…, 3) float32 colours in [0, 1] of relevance values; beyond the scale its end colour."""
-        span = (self.limit - self.low) or 1.0
-        return self.colormap((np.nan_to_num(values) - self.low) / span)
-
-    def strength(self, values: np.ndarray) -> np.ndarray:
-        """How strong each value is on this scale, in [0, 1]; 0 where `values` is NaN."""
-        values = np.nan_to_num(values)
-        return np.clip((np.abs(values) if self.signed else values) / (self.limit or 1.0), 0, 1)
 
 
 @dataclass(frozen=True)

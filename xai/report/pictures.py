@@ -8,8 +8,9 @@ import numpy as np
 from xai.core import Explanation, UsageError, nearest
 from xai.core.language import gettext, joined
 from xai.report import words
+from xai.report.colours import ColourScale
 from xai.report.layout import Panel, arrange, compose
-from xai.report.overlay import ColourScale, DrawnImage, close_view
+from xai.report.overlay import DrawnImage, close_view
 from xai.report.picture import Layer, Picture, Size
 from xai.report.text import drawable_language
 

@@ -8,7 +8,8 @@ import numpy as np
 from xai.core import Explanation, Geometry
 from xai.core.errors import printable
 from xai.core.language import gettext, gettext_noop
-from xai.report.overlay import ColourScale, DrawnImage
+from xai.report.colours import ColourScale
+from xai.report.overlay import DrawnImage
 from xai.report.text import percent, shorten
 
 LISTED = 3  # labels named in a line

@@ -20,8 +20,8 @@ from viewing import (
     wipe,
 )
 
+from xai.report.colours import ColourScale
 from xai.report.encode import encode_grid
-from xai.report.overlay import ColourScale
 
 
 def test_wiping_between_two_classes(explained):

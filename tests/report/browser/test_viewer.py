@@ -24,8 +24,8 @@ from viewing import (
 )
 
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS
+from xai.report.colours import ColourScale
 from xai.report.encode import encode_grid
-from xai.report.overlay import ColourScale
 from xai.report.payload import Fusion
 
 
