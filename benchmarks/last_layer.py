@@ -12,6 +12,7 @@ with random weights as in `tests/`, the libraries' in the environment of `make t
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -209,7 +210,7 @@ def main() -> None:
     for python, arguments in ((sys.executable, []), (str(INTEROP), ["--libraries"])):
         if Path(python).exists():
             command = [python, __file__, "--families", *arguments]
-            environment = turns.builds()[1].environment()
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
             by_family += json.loads(done.stdout.splitlines()[-1])
     header = ["case", "target", "earlier build ÷ this one", "", "whole ÷ short in this build", "builds apart"]
