@@ -1,9 +1,10 @@
 """A run as a page, made of its folder alone: neither the model nor the images are needed."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from xai.bench.config.method_configurations import GREEDY
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
 from xai.bench.results.summary import summarise
 from xai.bench.run.description import RunDescription
-from xai.bench.run.store import Store, read_records, read_run
+from xai.bench.run.store import Store, read_run
 from xai.core import DataError, Record, derive_seed
 from xai.core.language import current_language, gettext
 from xai.stats import Summary, to_json
@@ -43,14 +44,14 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
     from xai.report.payload import Page, PageMethod  # a run need not wait for what draws
 
     run, description = Path(run), read_run(run)
-    store, records = Store(run), read_records(run)
-    if not len(records):
+    store, summary = Store(run), summarise(run)
+    if not summary.parts:
         raise DataError(f"{run} has no record yet.", "Run its benchmark until a unit is finished.")
-    summary = summarise(run)
     shards = images_by_shard(store)
     measured = sum(map(len, shards.values()))
     chosen = _chosen(run, shards, description, images, seed)
     labels = description.model.labels
+    records = _records(store, {one.id for one in chosen})
     found = _images(chosen, records, description, summary)
     return Page(
         kind="benchmark",
@@ -72,7 +73,9 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
             for one in description.methods
         ],
         classes=[label for label in labels if any(label in _classes(one) for one in found)],
-        parts=_metrics(summary, records, description, any(image.fills for image in found)),
+        parts=_metrics(
+            summary, chain.from_iterable(records.values()), description, any(image.fills for image in found)
+        ),
         summary=_sent_on(summary),
         cards=cards(summary, description.methods),
         provenance=_provenance(
@@ -134,7 +137,7 @@ def _classes(image: "Image") -> set[str]:
 
 def _images(
     chosen: Sequence[RunImage],
-    records: Any,
+    records: Mapping[str, Sequence[Record]],
     description: RunDescription,
     summary: Summary,
 ) -> "list[Image]":
@@ -143,29 +146,37 @@ def _images(
     exclusions = defaultdict(list)
     for one in summary.exclusions:
         exclusions[one.image].append(one)
-    ids = {one.id for one in chosen}
-    some = records[records["image"].isin(ids) & (records["method"] != GREEDY)]
-    by_image = {
-        name: [Record(**cells) for cells in its_records.to_dict("records")]
-        for name, its_records in some.groupby("image", sort=False)
-    }
     return [
-        page_image(one, by_image[one.id], description, exclusions[one.id])
+        page_image(one, records[one.id], description, exclusions[one.id])
         for one in chosen
-        if one.id in by_image
+        if one.id in records
     ]
 
 
+def _records(store: Store, ids: set[str]) -> dict[str, list[Record]]:
+    """Of these images, without those of the greedy order."""
+    found: dict[str, list[Record]] = {}
+    for table in store.tables([one.name for one in fields(Record)]):
+        images, methods = table["image"].to_pylist(), table["method"].to_pylist()
+        chosen = [i for i, name in enumerate(images) if name in ids and methods[i] != GREEDY]
+        for cells in table.take(chosen).to_pylist() if chosen else ():
+            found.setdefault(cells["image"], []).append(Record(**cells))
+    return found
+
+
 def _metrics(
-    summary: Summary, records: Any, description: RunDescription, painted: bool
+    summary: Summary, records: Iterable[Record], description: RunDescription, painted: bool
 ) -> "list[PageMetric]":
     from xai.bench.results.page_metrics import page_metric
 
-    curves = records[records["fractions"].map(len) > 0].drop_duplicates(["metric", "protocol_hash"])
-    fractions = {
-        (one["metric"], one["protocol_hash"]): [float(share) for share in one["fractions"]]
-        for one in curves[["metric", "protocol_hash", "fractions"]].to_dict("records")
+    fractions: dict[tuple[str, str], Sequence[float]] = {
+        (one.metric, one.protocol_hash): next(iter(one.curves.values())).fractions
+        for one in summary.parts
+        if one.curves
     }
+    for one in records:  # of curves that have no mean, since no image has all
+        if one.fractions:
+            fractions.setdefault((one.metric, one.protocol_hash), one.fractions)
     return [
         page_metric(
             result, fractions.get((result.metric, result.protocol_hash), ()), description.protocols, painted

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, ParamSpec
 
 from xai.report.figures import (
     agreement_chart,
@@ -17,22 +15,25 @@ from xai.report.figures import (
 )
 from xai.report.figures.description import Chart, RankChart
 from xai.report.payload import Page
-from xai.report.render.matplotlib import draw
 from xai.report.render.vega import Spec, vega_spec
-from xai.report.saving import save
 from xai.report.text import drawable_language
 from xai.stats import Agreement, MetricResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg")
 
 Options = ParamSpec("Options")
 
 
-def _drawn(describe: Callable[Options, Chart]) -> Callable[Options, Figure]:
+def _drawn(describe: Callable[Options, Chart]) -> "Callable[Options, Figure]":
     """A function that draws what another describes."""
 
     @wraps(describe)
-    def drawn(*args: Options.args, **options: Options.kwargs) -> Figure:
+    def drawn(*args: Options.args, **options: Options.kwargs) -> "Figure":
+        from xai.report.render.matplotlib import draw  # a page does without
+
         with drawable_language():
             return draw(describe(*args, **options))
 
@@ -65,6 +66,9 @@ def write_pictures(
     Returns:
         The PNG files, in that order.
     """
+    from xai.report.render.matplotlib import draw
+    from xai.report.saving import save
+
     written = []
     for one in charts_of_run(results, agreement or {}, stability or {}):
         figure = draw(one.chart)
