@@ -24,7 +24,7 @@ from xai.models import Classifier
 
 log = logging.getLogger(__name__)
 
-HELD_PIXELS = 200_000_000  # of original images in one batch: 600 MB
+HELD_PIXELS = 100_000_000  # of original images in one batch: 300 MB, and again of the batch being written
 
 
 class OutOfMemoryError(ModelError):
