@@ -179,7 +179,7 @@ def _restored(name: str, value: Any) -> Any:
 
 def _drawn(sample: Sample) -> Box:
     """What of the image its picture shows: a crop that is small in it with some margin, else all."""
-    from xai.report.overlay import close_box  # draws with matplotlib, which takes its time to load
+    from xai.report.overlay import close_box  # a run need not wait for what draws
 
     width, height = sample.image.size
     close = close_box((width, height), sample.box)
