@@ -7,7 +7,6 @@ images instead (groups are still resampled whole); tests stay on groups.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -21,8 +20,6 @@ from xai.stats.ranktests import critical_difference, friedman, holm, nemenyi, ra
 from xai.stats.reference import Reference, shifted_p, single_draws
 from xai.stats.results import Analysis, MethodSummary, Pair
 from xai.stats.verdict import Unit
-
-AT_ONCE = 2  # tables tested at a time: each needs memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +107,7 @@ def analyse_together(
     """
     if not 0 < alpha < 1 or resamples < 1:
         raise UsageError(f"alpha must lie in (0, 1) and resamples be positive, not {alpha} and {resamples}.")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        tested = list(pool.map(lambda one: _Tested(one, alpha), tables))
+    tested = [_Tested(one, alpha) for one in tables]  # one by one: each needs memory for a while
     sharing: dict[int, list[_Tested]] = {}
     for one in tested:
         sharing.setdefault(one.blocks, []).append(one)
