@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from xai.core import UsageError, derive_seed, nearest
+from xai.stats.asymptotic import drawn_sums, expanded_ends, holds
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import SLAB, Columns, bca_ends, resampled_sums
 from xai.stats.precision import PrecisionReport, PrecisionSample
@@ -107,18 +108,22 @@ def analyse_together(
     """
     if not 0 < alpha < 1 or resamples < 1:
         raise UsageError(f"alpha must lie in (0, 1) and resamples be positive, not {alpha} and {resamples}.")
-    tested = [_Tested(one, alpha) for one in tables]  # one by one: each needs memory for a while
-    sharing: dict[int, list[_Tested]] = {}
-    for one in tested:
-        sharing.setdefault(one.blocks, []).append(one)
-    analyses = {}
+    analyses: dict[int, Analysis] = {}
+    sharing: dict[int, list[tuple[int, _Tested]]] = {}
+    for place, table in enumerate(tables):  # one by one: each needs memory for a while
+        one = _Tested(table, alpha)
+        if one.asymptotic:
+            rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+            analyses[place] = one.analysis(None, drawn_sums(one.balance, resamples, rng), seed)
+        else:
+            sharing.setdefault(one.blocks, []).append((place, one))
     for same in sharing.values():
         rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
-        matrices = [matrix for one in same for matrix in (one.weighted, one.balance)]
+        matrices = [matrix for _, one in same for matrix in (one.weighted, one.balance)]
         sums = resampled_sums(matrices, resamples, rng)
-        for one, weighted, balance in zip(same, sums[::2], sums[1::2], strict=True):
-            analyses[id(one)] = one.analysis(weighted, balance, seed)
-    return [analyses[id(one)] for one in tested]
+        for (place, one), weighted, balance in zip(same, sums[::2], sums[1::2], strict=True):
+            analyses[place] = one.analysis(weighted, balance, seed)
+    return [analyses[place] for place in sorted(analyses)]
 
 
 class _Tested:
@@ -129,6 +134,7 @@ class _Tested:
         weighted: (blocks, methods) scores times weights; where these differ, they are another column.
         balance: (blocks, methods) whole numbers that say the ranks, see `rank_balance`, summed over the draws
             of the reference; of a type in which sums over `SLAB` blocks are exact.
+        asymptotic: Whether there are so many blocks that none need be drawn.
     """
 
     def __init__(self, table: Scores, alpha: float):
@@ -149,6 +155,7 @@ class _Tested:
         self._images, self._excluded = kept.images, kept.excluded
         self._unit: Unit = kept.unit
         self.weighted, self.balance = np.empty((0, 1)), np.empty((0, 0))
+        self.asymptotic = False
         if self.blocks:
             self._test(scores, per_draw, kept.weights)
 
@@ -167,6 +174,7 @@ class _Tested:
         equal = (weights == 1).all()
         self.weighted = scores if equal else np.hstack([scores * weights[:, None], weights[:, None]])
         self._columns = Columns.of(scores, weights)
+        self.asymptotic = bool(equal) and holds(self._columns, self.blocks)
         self._against = Reference(
             names, scores, draws, self._reference, higher, self._unit, self._alpha, self._precision
         )
@@ -174,18 +182,20 @@ class _Tested:
             names, scores, self._mean_ranks, self._against, 1 if higher else -1, self._alpha, self._precision
         )
 
-    def analysis(self, weighted: np.ndarray, balance: np.ndarray, seed: int) -> Analysis:
+    def analysis(self, weighted: np.ndarray | None, balance: np.ndarray, seed: int) -> Analysis:
         """All of it.
 
         Args:
-            weighted: (resamples, …) resampled sums of `weighted`.
+            weighted: (resamples, …) resampled sums of `weighted`; None where it is asymptotic.
             balance: (resamples, methods) resampled sums of `balance`.
             seed: Of the bootstrap.
         """
-        methods = len(self._names)
-        total = weighted[:, methods:] if weighted.shape[1] > methods else self.blocks
+        methods, means = len(self._names), None
+        if weighted is not None and self.blocks:
+            total = weighted[:, methods:] if weighted.shape[1] > methods else self.blocks
+            means = weighted[:, :methods] / total
         return Analysis(
-            methods=self._summaries(weighted[:, :methods] / total, balance) if self.blocks else (),
+            methods=self._summaries(means, balance) if self.blocks else (),
             friedman=self._friedman if self.blocks else None,
             pairs=self._pairs if self.blocks else (),
             critical_difference=critical_difference(self.blocks, len(self._names), self._alpha),
@@ -198,9 +208,10 @@ class _Tested:
             alpha=self._alpha,
             higher_is_better=self._higher,
             weights=self._weights,
-            resamples=len(weighted),
+            resamples=len(balance),
             seed=seed,
             precision=self._precision_report(),
+            asymptotic=self.asymptotic,
         )
 
     def _precision_report(self) -> PrecisionReport | None:
@@ -210,9 +221,11 @@ class _Tested:
         tolerances = [np.inf if pair.tolerance is None else pair.tolerance for pair in pairs]
         return self._precision.report(max(tolerances, default=np.inf), sum(pair.imprecise for pair in pairs))
 
-    def _summaries(self, means: np.ndarray, balance: np.ndarray) -> tuple[MethodSummary, ...]:
+    def _summaries(self, means: np.ndarray | None, balance: np.ndarray) -> tuple[MethodSummary, ...]:
         low = high = np.full(len(self._names), np.nan)  # a single block says nothing of spread
-        if self.blocks > 1:
+        if means is None:
+            low, high = expanded_ends(self._columns, self._alpha)
+        elif self.blocks > 1:
             low, high = bca_ends(self._columns, means, self._alpha)
         best = balance == balance.min(1, keepdims=True)
         p_best = (best / best.sum(1, keepdims=True)).mean(0)

@@ -13,7 +13,7 @@ import numpy as np
 from xai.core import UsageError
 from xai.core.ahead import ahead
 
-CELLS = 2**23  # counts held at a time, of two bytes
+CELLS = 2**22  # counts held at a time, of two bytes
 ROWS = 512  # resamples at a time, at most
 DRAWN = 2**17  # blocks drawn at a time: what is counted stays in the processor's cache
 SLAB = 2048  # blocks whose counts are multiplied at a time
@@ -93,12 +93,16 @@ class Columns:
         slack: Difference up to which means count as equal.
         varies: Whether the values have any spread.
         acceleration: Skewness of the jackknife over 6; 0 where leaving a block out changes nothing.
+        error: Standard error of the mean of blocks of equal weights; 0 for a single one.
+        largest: Share that one block has in the sum of squares, at most; 0 as for the acceleration.
     """
 
     mean: np.ndarray
     slack: np.ndarray
     varies: np.ndarray
     acceleration: np.ndarray
+    error: np.ndarray
+    largest: np.ndarray
 
     @classmethod
     def of(cls, values: np.ndarray, weights: np.ndarray) -> "Columns":
@@ -107,21 +111,34 @@ class Columns:
         slack = ROUNDING * np.abs(values).max(0)
         varies = np.ptp(values, axis=0) > slack
         if len(values) < 2:
-            return cls(total / weights.sum(), slack, varies, np.zeros(values.shape[1]))
+            nothing = np.zeros(values.shape[1])
+            return cls(total / weights.sum(), slack, varies, nothing, nothing, nothing)
         influence = values * weights[:, None]  # large, so one array is changed step by step
         np.subtract(total, influence, out=influence)
         influence /= (weights.sum() - weights)[:, None]  # the mean without each block
         np.subtract(influence.mean(0), influence, out=influence)
         squares = influence * influence  # the operator ** is several times as slow
         influence *= squares
-        acceleration = skewness(squares.sum(0), influence.sum(0), slack, len(values)) / 6
-        return cls(total / weights.sum(), slack, varies, acceleration)
+        mean, most, square = total / weights.sum(), squares.max(0), squares.sum(0)
+        return cls.of_moments(mean, slack, varies, square, influence.sum(0), most, len(values))
 
-
-def skewness(squares: np.ndarray, cubes: np.ndarray, slack: np.ndarray, blocks: int) -> np.ndarray:
-    """(columns,) of the jackknife's influence values, from the sums of their squares and cubes."""
-    flat = squares <= (slack / blocks) ** 2 * blocks
-    return np.where(flat, 0.0, cubes / np.where(flat, 1.0, squares) ** 1.5)
+    @classmethod
+    def of_moments(
+        cls,
+        mean: np.ndarray,
+        slack: np.ndarray,
+        varies: np.ndarray,
+        squares: np.ndarray,
+        cubes: np.ndarray,
+        most: np.ndarray,
+        blocks: int,
+    ) -> "Columns":
+        """Of the sums of squares and cubes of the jackknife's influence values, and the largest square."""
+        flat = squares <= (slack / blocks) ** 2 * blocks
+        known = np.where(flat, 1.0, squares)
+        acceleration = np.where(flat, 0.0, cubes / known**1.5) / 6
+        error = np.sqrt(squares) * (blocks - 1) / blocks
+        return cls(mean, slack, varies, acceleration, error, np.where(flat, 0.0, most / known))
 
 
 def bca(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai.core import derive_seed
+from xai.stats.asymptotic import expanded_ends, holds
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import (
     ROUNDING,
@@ -14,7 +15,6 @@ from xai.stats.bootstrap import (
     bca_ends,
     drawn_counts,
     resampled_means,
-    skewness,
 )
 
 
@@ -81,7 +81,7 @@ class Draws:
     Args:
         images: How many.
         groups: (images,) what each image is a frame or crop of; None: images are independent.
-        resamples: Of the bootstrap.
+        resamples: Of the bootstrap; 0: none are drawn, see `xai.stats.asymptotic`.
         seed: Of the bootstrap.
     """
 
@@ -158,11 +158,14 @@ class MeanCurves:
             power = power * apart
         self._draws.add_sums(self._sums, blocks, apart)
 
-    def bands(self, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def bands(self, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Mean and both ends of the interval, each (columns,), when all images have arrived.
 
         Args:
             alpha: The intervals cover 1 − alpha.
+
+        Returns:
+            None if nothing was drawn and these curves need it.
         """
         blocks = self._count
         first, second, third = self._powers
@@ -175,7 +178,9 @@ class MeanCurves:
         cubes = (third - 3 * mean * second + 2 * blocks * mean**3) / (blocks - 1) ** 3
         slack = ROUNDING * np.abs(self._ends).max(0)
         varies = self._ends[1] - self._ends[0] > slack
-        acceleration = skewness(squares, cubes, slack, blocks) / 6
-        columns = Columns(self._shift + mean, slack, varies, acceleration)
+        most = ((self._ends - self._shift - mean) ** 2).max(0) / (blocks - 1) ** 2
+        columns = Columns.of_moments(self._shift + mean, slack, varies, squares, cubes, most, blocks)
+        if not self._draws.resamples:
+            return (columns.mean, *expanded_ends(columns, alpha)) if holds(columns, blocks) else None
         low, high = bca_ends(columns, self._shift + self._sums / blocks, alpha)
         return columns.mean, low, high

@@ -115,6 +115,7 @@ class Analysis:
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         precision: What lower precision did to the scores; None: they have full precision.
+        asymptotic: Whether no blocks were drawn, as there are so many: see `xai.stats.asymptotic`.
     """
 
     methods: tuple[MethodSummary, ...]
@@ -133,6 +134,7 @@ class Analysis:
     resamples: int
     seed: int
     precision: PrecisionReport | None = None
+    asymptotic: bool = False
 
     def method(self, name: str) -> MethodSummary:
         """The summary of one method."""

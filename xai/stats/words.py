@@ -151,6 +151,12 @@ def _notes_on_data(analysis: Analysis) -> Iterator[str]:
                 "counts once in a mean.",
                 **counts,
             )
+    if analysis.asymptotic:
+        yield gettext(
+            "With so many images or groups none are resampled: intervals are what the bootstrap converges "
+            "to, by its Edgeworth expansion, and the probability of being best is that of normally "
+            "distributed mean ranks."
+        )
     if analysis.precision is not None and analysis.images:
         yield _note_on_precision(analysis.precision)
     if not analysis.images:

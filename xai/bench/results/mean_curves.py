@@ -7,6 +7,7 @@ import numpy as np
 from xai.bench.results.record_parts import RecordPart
 from xai.bench.results.score_tables import ScoreTable, ScoreTables
 from xai.stats import Band
+from xai.stats.asymptotic import LARGE
 from xai.stats.curves import Draws, MeanCurves
 
 RESAMPLES = 1000
@@ -40,21 +41,28 @@ def mean_curves(
         for one in _of_table(number, table):
             waiting.setdefault(one.drawn_alike, []).append(one)
     found: list[dict[str, Band]] = [{} for _ in tables]
+    drawn = {key for key, (one, *_) in waiting.items() if one.blocks < LARGE}
     while waiting:
         now: list[_Averages] = []
         held = 0
         for key in list(waiting):
-            held += len(waiting[key][0].rows) * resamples
+            count = resamples if key in drawn else 0
+            held += waiting[key][0].blocks * count
             if held <= HELD or not now:
                 same = waiting.pop(key)
-                draws = Draws(len(same[0].rows), same[0].groups, resamples=resamples, seed=seed)
+                draws = Draws(len(same[0].rows), same[0].groups, resamples=count, seed=seed)
                 for one in same:
                     one.begin(draws)
                 now += same
         for part in parts():
             _add(part, now, located, tables)
         for one in now:
-            found[one.number] |= one.bands(alpha)
+            bands = one.bands(alpha)
+            if bands is None:  # a few images decide these curves: once more, with draws
+                drawn.add(one.drawn_alike)
+                waiting.setdefault(one.drawn_alike, []).append(one)
+            else:
+                found[one.number] |= bands
     return [
         {name: bands[name] for name in table.methods if name in bands}
         for table, bands in zip(tables, found, strict=True)
@@ -89,6 +97,7 @@ class _Averages:
         self.number, self.rows = number, rows
         self.groups = table.groups[rows] if table.grouped else None
         self.drawn_alike = (rows.tobytes(), b"" if self.groups is None else self.groups.tobytes())
+        self.blocks = len(rows) if self.groups is None else len(np.unique(self.groups))
         self._table, self._methods = table, methods
         self._columns = sorted({column for one in methods for column in table.sources[one]})
         self._place = np.full(len(table.images), -1)
@@ -123,11 +132,12 @@ class _Averages:
             means = np.concatenate([whole[done][:, of].mean(1) for of in sources], 1)
             self._sums.add(self._place[images[done]], means)
 
-    def bands(self, alpha: float) -> dict[str, Band]:
-        """By method."""
-        if self._sums is None:
-            return {}
-        ends = [one.reshape(len(self._methods), -1).tolist() for one in self._sums.bands(alpha)]
+    def bands(self, alpha: float) -> dict[str, Band] | None:
+        """By method; None if nothing was drawn and these curves need it."""
+        bands = self._sums.bands(alpha) if self._sums else None
+        if bands is None:
+            return None
+        ends = [one.reshape(len(self._methods), -1).tolist() for one in bands]
         return {
             self._table.methods[method]: Band(
                 self._table.fractions, *(tuple(one[place]) for one in ends), images=len(self.rows)

@@ -97,7 +97,9 @@ def _legend(rows: Sequence[MeanInterval], compared: bool) -> tuple[LegendEntry, 
 
 def _meaning(analysis: Analysis) -> list[str]:
     how = (
-        gettext("Bars: {level} BCa bootstrap intervals of the mean, groups resampled {n} times.")
+        gettext("Bars: {level} BCa bootstrap intervals of the mean, in the limit of many resamples.")
+        if analysis.asymptotic
+        else gettext("Bars: {level} BCa bootstrap intervals of the mean, groups resampled {n} times.")
         if analysis.unit == "group"
         else gettext("Bars: {level} BCa bootstrap intervals of the mean, images resampled {n} times.")
     ).format(level=level(analysis), n=analysis.resamples)
