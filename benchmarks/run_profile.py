@@ -1,7 +1,8 @@
 """What a small benchmark run spends its time on, and how long it takes beside an earlier build, by turns.
 
-    python benchmarks/run_profile.py             # fifteen minutes on one core
-    python benchmarks/run_profile.py --rounds 0  # the profile alone
+    python benchmarks/run_profile.py             # the smallest run: three minutes on one core
+    python benchmarks/run_profile.py --rounds 0  # its profile alone
+    python benchmarks/run_profile.py --every-run # larger runs too: fifteen minutes
 
 The command `xai benchmark run` as a whole, from the start of Python, in CPU seconds of one thread. Each
 part's time is without that of parts inside of it; a pass is a call of the model, or of autograd, from outside
@@ -159,12 +160,14 @@ def run_turns(folder: Path, case: str, rounds: int, **more: object) -> list[tupl
 
 
 def main() -> None:
-    options = turns.parser(str(__doc__), 3).parse_args()
-    rows, profiles = [], {}
+    parser = turns.parser(str(__doc__), 1)
+    parser.add_argument("--every-run", action="store_true", help="also more methods and more images")
+    options = parser.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for case in CASES:
-            profiles[case] = found = profile(folder, case)
+        for case in CASES if options.every_run else [*CASES][:1]:
+            found = profile(folder, case)
             total = sum(found.values())
             shares = ", ".join(f"{part} {found[part] / total:.1%}" for part in PARTS)
             print(f"{case}: {total:.1f} s: {shares}", flush=True)

@@ -1,6 +1,6 @@
 """Small requests to the stream: how much of its time is the model's, beside an earlier build by turns.
 
-    python benchmarks/short_requests.py          # five minutes on one core
+    python benchmarks/short_requests.py          # three minutes on one core
 
 A request is deletion and insertion of one image in ten steps under vit-token, where removed tokens are
 dropped: 18 states of nine sizes, and both ends. Pure is the same number of whole images through the model in
@@ -88,7 +88,7 @@ def padding(images: int, maps: int) -> float:
 
 
 def main() -> None:
-    options = turns.parser(str(__doc__), 7).parse_args()
+    options = turns.parser(str(__doc__), 3).parse_args()
     rows = []
     for case, (_, images, maps) in CASES.items():
         pairs = turns.by_turns(__file__, case, options.rounds)

@@ -36,7 +36,7 @@ class Ink:
     width: float
 
 
-@lru_cache(maxsize=256)  # most lines of a picture stand in the next one too
+@lru_cache(maxsize=1024)  # most lines of a picture or chart stand in the next one too
 def ink_of(text: str, size: float, bold: bool = False) -> Ink:
     """The ink of a line of text, at a font size in pixels."""
     return _set(text, size, bold) if is_plain(text) else _shaped(text, size, bold)

@@ -57,7 +57,8 @@ def save(
         else:
             figure.savefig(file, format=kind, dpi=dpi, facecolor="white", metadata={CREATOR[kind]: SOFTWARE})
     if not keep:
-        figure.clear()
+        for axes in figure.axes:  # `clear` would first set up each of them anew
+            figure.delaxes(axes)
 
 
 def _pixels(figure: "Figure", dpi: float) -> np.ndarray:

@@ -1,12 +1,17 @@
 """Pictures as matplotlib figures: for formats of vectors, and under the marks of charts."""
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import numpy as np
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
-from xai.report.picture import HAIRLINE, THIN, Picture
-from xai.report.text import fonts_of
+from xai.report.glyphs import ink_of
+from xai.report.picture import CAP, HAIRLINE, SHARES, THIN, Line, Picture, extent
+from xai.report.text import POINTS, fonts_of, is_plain, line_width
 
 
 def to_figure(picture: Picture) -> Figure:
@@ -20,9 +25,9 @@ def to_figure(picture: Picture) -> Figure:
     axes.set_axis_off()
     axes.set_autoscale_on(False)
     for one in picture.layers:
-        extent = (one.x, one.x + one.width, one.y + one.height, one.y)
+        span = (one.x, one.x + one.width, one.y + one.height, one.y)
         pixels = one.layer.draw(one.layer.size)
-        axes.imshow(pixels, extent=extent, aspect="auto", interpolation="antialiased", zorder=1)
+        axes.imshow(pixels, extent=span, aspect="auto", interpolation="antialiased", zorder=1)
         axes.add_patch(
             Rectangle(
                 (one.x, one.y),
@@ -41,8 +46,17 @@ def to_figure(picture: Picture) -> Figure:
                 facecolor="white", edgecolor=HAIRLINE, linewidth=THIN, zorder=2,
             )
         )  # fmt: skip
+    axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
     for line in picture.lines:
-        axes.text(
+        axes.add_artist(_Text(line))
+    return figure
+
+
+class _Text(Text):
+    """A line of a picture. Pixels of plain text are those of pictures, where the same words are set once."""
+
+    def __init__(self, line: Line):
+        super().__init__(
             line.x,
             line.y,
             line.text,
@@ -52,9 +66,32 @@ def to_figure(picture: Picture) -> Figure:
             va="top",
             parse_math=False,  # nothing is read as mathematics
             usetex=False,
+            clip_on=False,
         )
-    axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
-    return figure
+        self._line = line
+
+    def draw(self, renderer: RendererBase) -> None:
+        """On pixels, or as outlines; plain text is as wide as for the layout, so nothing is measured."""
+        line = self._line
+        if not is_plain(line.text):
+            super().draw(renderer)
+            return
+        gc = renderer.new_gc()
+        if isinstance(renderer, RendererAgg):
+            left, _, _, bottom = extent(line, renderer.dpi)
+            mask = ink_of(line.text, line.size * renderer.dpi / POINTS, line.bold).mask
+            inked = np.empty((*mask.shape, 4), np.uint8)
+            inked[..., :3] = [round(255 * share) for share in to_rgb(line.colour)]
+            inked[..., 3] = mask[::-1]  # upwards
+            renderer.draw_image(gc, left, renderer.height - bottom, inked)
+        else:
+            left = line.x - SHARES[line.align] * line_width(line.text, line.size, line.bold)
+            x, y = self.get_transform().transform((left, line.y + CAP * line.size / POINTS))
+            if renderer.flipy():
+                y = renderer.get_canvas_width_height()[1] - y
+            gc.set_foreground(line.colour)
+            renderer.draw_text(gc, x, y, line.text, self.get_fontproperties(), 0, mtext=self)
+        gc.restore()
 
 
 def font(text: str, size: float, bold: bool = False) -> FontProperties:
