@@ -30,7 +30,8 @@ from report_pages import big_page
 
 import xai
 from xai.report import payload, to_html
-from xai.report.page import chart_library, pack
+from xai.report.chart_library import chart_library
+from xai.report.encode import pack
 
 # when the page is ready and when an image's canvas is painted first, without asking again and again
 CLOCK = """
@@ -68,7 +69,7 @@ def weights(page: payload.Page, html: str) -> dict[str, float]:
         "page_mb": len(html.encode()) / 1e6,
         "pictures_mb": sum(len(image.picture or "") for image in page.images) / 1e6,
         "maps_mb": sum(map(len, maps)) / 1e6,
-        "library_mb": len(pack(chart_library())) / 1e6,
+        "library_mb": len(chart_library().packed) / 1e6,
     }
 
 

@@ -113,6 +113,23 @@ def test_explaining_an_image_imports_what_it_uses(whole_run):
     assert not modules & set(NEEDLESS)
 
 
+def test_a_runs_page_imports_what_it_uses(tmp_path, finished):
+    code = f"""
+import pathlib, sys
+from xai.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+pathlib.Path({str(tmp_path / "modules")!r}).write_text("\\n".join(sys.modules))
+"""
+    result = python("-c", code, "report", str(finished), "--out", str(tmp_path / "page.html"))
+    assert result.returncode == 0, result.stderr
+    modules = set((tmp_path / "modules").read_text().split())
+    assert {"pyarrow", "scipy.special", "vl_convert"} <= modules
+    assert not modules & {"pandas", "scipy.stats", "scipy.optimize", "matplotlib", "transformers", "ray"}
+
+
 def test_usage_errors_of_the_parser_exit_with_2():
     result = python("-m", "xai", "explain", "x.png", "--layer", "1")
     assert result.returncode == 2

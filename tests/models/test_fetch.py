@@ -20,9 +20,9 @@ from safetensors.numpy import load_file
 
 import xai
 from xai.core import ModelError, UsageError
+from xai.core.files import cache_folder
 from xai.models import fetch_model, list_fetchable
 from xai.models.families import load_projected_tower
-from xai.models.fetch import cache_folder
 from xai.models.fetch_convert import read_onnx_weights
 from xai.models.processor import read_preprocessing
 

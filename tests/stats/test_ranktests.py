@@ -147,3 +147,15 @@ def test_ranks_follow_the_direction_and_share_ties():
 def test_superiority_counts_ties_half():
     assert superiority(np.array([1.0, -1, 0, 0])) == 0.5
     assert superiority(np.array([1.0, 2, 0, -4])) == 0.625
+
+
+@pytest.mark.parametrize("methods", [2, 3, 11, 60, 300])
+@pytest.mark.parametrize("blocks", [2, 30, 5000])
+def test_nemenyi_equals_the_studentized_range_of_scipy(blocks, methods):
+    scale = np.sqrt(methods * (methods + 1) / (6 * blocks) / 2)
+    ranges = np.array([0, 1e-6, 0.3, 1, 2.5, 4, 6, 9, 15, 60])
+    theirs = stats.studentized_range.sf(ranges, methods, np.inf)
+    assert np.allclose(nemenyi(ranges * scale, blocks, methods), theirs, rtol=0, atol=1e-11)
+    for alpha in (0.2, 0.05, 0.001):
+        quantile = stats.studentized_range.ppf(1 - alpha, methods, np.inf)
+        assert critical_difference(blocks, methods, alpha) == pytest.approx(quantile * scale, rel=1e-9)

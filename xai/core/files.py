@@ -97,6 +97,14 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def cache_folder() -> Path:
+    """`$XAI_CACHE`, else `xai` in `$XDG_CACHE_HOME` or `~/.cache`; absolute."""
+    if own := os.environ.get("XAI_CACHE"):
+        return Path(own).expanduser().absolute()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "xai"
+
+
 def clear_leftovers(folder: Path) -> None:
     """Delete what killed processes were writing in a folder; what a living one is writing stays."""
     try:

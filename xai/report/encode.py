@@ -1,7 +1,11 @@
-"""Arrays and pictures as text that fits into JSON."""
+"""Arrays, pictures and scripts as text that fits into JSON and into pages."""
 
-from base64 import b64encode
+import gzip
+import json
+from base64 import b64decode, b64encode
+from hashlib import sha256
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -11,6 +15,28 @@ from xai.report.payload import Grid, Stack
 
 QUALITY = 72
 INT8, INT16 = 127, 32767
+
+
+def pack(content: Any) -> str:
+    """JSON (or text) as base64 of gzip; equal content gives equal text."""
+    text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def unpack(packed: str) -> str:
+    """The text that was packed."""
+    return gzip.decompress(b64decode(packed, validate=True)).decode()
+
+
+def inline(script: str) -> str:
+    """A script that may stand inside of an HTML file; its hash is of what the parser hands on."""
+    script = script.replace("\r\n", "\n").replace("\r", "\n")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def digest(text: str) -> str:
+    """Of a script or style, as a Content Security Policy states it."""
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
 def encode_grid(values: np.ndarray) -> Grid:

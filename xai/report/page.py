@@ -1,14 +1,11 @@
 """One self-contained, interactive HTML file: opens from disk, loads nothing, runs only its own scripts."""
 
-import gzip
 import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from hashlib import sha256
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xai.core import UsageError
 from xai.core.errors import printable
 from xai.core.files import write_bytes
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
+from xai.report.chart_library import chart_library
 from xai.report.colours import COLOURS, ColourMap
+from xai.report.encode import digest, inline, pack
 from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
@@ -67,10 +65,12 @@ def to_html(page: Page, framed: bool = False) -> str:
 def _to_html(page: Page, framed: bool) -> str:
     charts = charts_of(page)
     script, style = _script(page.lang), _style()
-    library = chart_library() if charts else ""
+    library = chart_library() if charts else None
     blocks = {"page": pack(_head(page) | {"charts": charts})}
-    if library:
-        blocks["library"] = pack(library)
+    scripts = [digest(script)]
+    if library is not None:
+        blocks["library"] = library.packed
+        scripts.append(library.digest)
     for place, image in enumerate(page.images):
         blocks[f"image-{place}"] = pack(image.model_dump(include=set(HEAVY - {"picture"}), mode="json"))
         blocks[f"picture-{place}"] = image.picture or ""
@@ -82,35 +82,12 @@ def _to_html(page: Page, framed: bool) -> str:
         findings=findings_of(page),
         cards=cards_of(page),
         provenance=provenance_of(page),
-        policy=_policy([one for one in (script, library) if one], style),
+        policy=_policy(scripts, digest(style)),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
         script=Markup(script),  # noqa: S704 - likewise
         blocks=blocks,
         limits=words.LIMITS,
     )
-
-
-def pack(content: Any) -> str:
-    """JSON (or text) as base64 of gzip; equal content gives equal text."""
-    text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
-    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-
-
-@cache  # bundling takes seconds
-def chart_library() -> str:
-    """Vega-Lite with its runtime as one script; see reports/chart_libraries.md for why this one.
-
-    Raises:
-        UsageError: The Python package that ships it is not installed.
-    """
-    try:
-        bundle = import_module("vl_convert").javascript_bundle()
-    except ImportError:
-        raise UsageError(
-            "The charts of this page need vl-convert-python, which is not installed.",
-            "Run: pip install 'vit-xai[bench]'",
-        ) from None
-    return _inline(bundle)
 
 
 def _head(page: Page) -> dict[str, Any]:
@@ -123,7 +100,7 @@ def _script(code: str) -> str:
     colours = json.dumps({name: _table(colours) for name, colours in COLOURS.items()})
     messages = json.dumps(script_messages(code), ensure_ascii=False, sort_keys=True)
     constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
-    return _inline('(() => {\n"use strict";\n' + constants + script_text() + "\n})();\n")
+    return inline('(() => {\n"use strict";\n' + constants + script_text() + "\n})();\n")
 
 
 @cache
@@ -136,23 +113,13 @@ def _table(colours: ColourMap) -> str:
     return b64encode((colours.table * 255 + 0.5).astype(np.uint8).tobytes()).decode()
 
 
-def _inline(script: str) -> str:
-    """A script that may stand inside of an HTML file; its hash is of what the parser hands on."""
-    script = script.replace("\r\n", "\n").replace("\r", "\n")
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _policy(scripts: list[str], style: str) -> str:
-    """Content Security Policy: nothing is fetched, and only the scripts and the style of this file count."""
-
-    def digests(contents: list[str]) -> str:
-        return " ".join(f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in contents)
-
+def _policy(scripts: Sequence[str], style: str) -> str:
+    """Content Security Policy: nothing is fetched, and only scripts and style of these digests count."""
     rules: Mapping[str, str] = {
         "default-src": "'none'",
         "img-src": "data:",
-        "script-src": digests(scripts),
-        "style-src": digests([style]),
+        "script-src": " ".join(f"'{one}'" for one in scripts),
+        "style-src": f"'{style}'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }

@@ -164,31 +164,31 @@ def bca(
 
 def bca_ends(columns: Columns, means: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """The interval of `bca`, of two blocks or more."""
-    normal = scipy_stats().norm
+    normal = scipy_special()
     mean, slack = columns.mean, columns.slack
     # where the mean lies among the resampled ones; ties count half
     below = ((means < mean - slack).mean(0) + (means <= mean + slack).mean(0)) / 2
-    bias = normal.ppf(np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means)))
+    bias = normal.ndtri(np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means)))
     low, high = mean.copy(), mean.copy()
     for ends, level in ((low, alpha / 2), (high, 1 - alpha / 2)):
-        shifted = bias + normal.ppf(level)
+        shifted = bias + normal.ndtri(level)
         with np.errstate(divide="ignore"):
-            share = normal.cdf(bias + shifted / (1 - columns.acceleration * shifted))
+            share = normal.ndtr(bias + shifted / (1 - columns.acceleration * shifted))
         for column in np.flatnonzero(columns.varies):
             ends[column] = np.percentile(means[:, column], 100 * share[column])
     return low, high
 
 
-def scipy_stats() -> Any:
-    """The module `scipy.stats`, imported when first needed.
+def scipy_special() -> Any:
+    """The module `scipy.special`, imported when first needed: `scipy.stats` would take a second to import.
 
     Raises:
         UsageError: SciPy is not installed.
     """
     try:
-        from scipy import stats
+        from scipy import special
     except ImportError as error:
         raise UsageError(
             "Statistics need SciPy, which is not installed.", "Run: pip install 'vit-xai[bench]'"
         ) from error
-    return stats
+    return special

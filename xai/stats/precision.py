@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xai.stats.blocks import Blocks
-from xai.stats.bootstrap import scipy_stats
+from xai.stats.bootstrap import scipy_special
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PrecisionSample:
         blocks = Blocks.of(column[:, None], self.groups).values
         if len(blocks) < 2 or not blocks.shape[1]:
             return np.inf
-        quantile = scipy_stats().t.ppf(1 - alpha / (2 * max(1, comparisons)), len(blocks) - 1)
+        quantile = scipy_special().stdtrit(len(blocks) - 1, 1 - alpha / (2 * max(1, comparisons)))
         return float(abs(blocks.mean()) + quantile * blocks.std(ddof=1) / np.sqrt(len(blocks)))
 
     def report(self, tolerance: float, held_back: int) -> PrecisionReport:

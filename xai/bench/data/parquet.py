@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from xai.bench.data.files import Folder
 from xai.core import UsageError
 
@@ -25,6 +27,22 @@ def extra(name: str) -> Any:
         raise UsageError(
             f"Benchmarks need {name}, which is not installed.", "Run: pip install 'vit-xai[bench]'"
         ) from None
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """Numbers or truth values of an Arrow array, as its own method gives them; that one imports pandas."""
+    if array.null_count:
+        return array.to_numpy(zero_copy_only=False)
+    if arrow().types.is_boolean(array.type):
+        return np.from_dlpack(array.cast("uint8")).view(bool)
+    return np.from_dlpack(array)
+
+
+def rows_of(table: Any, places: np.ndarray) -> list[dict[str, Any]]:
+    """Some rows of an Arrow table; its method `take` imports pandas for numbers that are none of Arrow's."""
+    pa, places = arrow(), np.ascontiguousarray(places, np.int64)
+    indices = pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)])
+    return table.take(indices).to_pylist()
 
 
 def read_columns(

@@ -12,6 +12,7 @@ import numpy as np
 
 from xai.attr import METHODS, preset_of
 from xai.bench.config.method_configurations import GREEDY
+from xai.bench.data.parquet import rows_of
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
 from xai.bench.results.summary import summarise
 from xai.bench.run.description import RunDescription
@@ -159,7 +160,7 @@ def _records(store: Store, ids: set[str]) -> dict[str, list[Record]]:
     for table in store.tables([one.name for one in fields(Record)]):
         images, methods = table["image"].to_pylist(), table["method"].to_pylist()
         chosen = [i for i, name in enumerate(images) if name in ids and methods[i] != GREEDY]
-        for cells in table.take(chosen).to_pylist() if chosen else ():
+        for cells in rows_of(table, np.array(chosen, np.int64)):
             found.setdefault(cells["image"], []).append(Record(**cells))
     return found
 

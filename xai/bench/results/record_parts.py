@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from xai.bench.data.parquet import to_numpy
 from xai.bench.run.store import Store
 from xai.core.ahead import ahead
 
@@ -79,15 +80,15 @@ class RecordPart:
         names, array = self.names.setdefault(column, Names()), self._table[column].combine_chunks()
         known = [names.number(text) for text in array.dictionary.to_pylist()]
         places = array.indices.fill_null(len(known)) if array.null_count else array.indices
-        return np.array([*known, UNKNOWN])[places.to_numpy()]
+        return np.array([*known, UNKNOWN])[to_numpy(places)]
 
     def _cells(self, column: str) -> np.ndarray:
-        return self._table[column].combine_chunks().to_numpy(zero_copy_only=False)
+        return to_numpy(self._table[column].combine_chunks())
 
     def _lists(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         array = self._table[column].combine_chunks()
-        starts = array.offsets.to_numpy()
-        return starts - starts[0], array.flatten().to_numpy()
+        starts = to_numpy(array.offsets)
+        return starts - starts[0], to_numpy(array.flatten())
 
     def _finite(self, column: str) -> np.ndarray:
         starts, values = self.lists(column)
