@@ -9,7 +9,7 @@ hundredths of a standard error.
 
 import numpy as np
 
-from xai.stats.bootstrap import Columns, scipy_stats
+from xai.stats.bootstrap import Columns, scipy_special
 
 LARGE = 20_000  # blocks: from here on blocks are not drawn
 SHARE = 1 / 400  # of the sum of squares that one block may have: few blocks must not decide the mean
@@ -37,7 +37,7 @@ def expanded_ends(columns: Columns, alpha: float) -> tuple[np.ndarray, np.ndarra
     """
     skew, ends = columns.acceleration, []  # a sixth of the skewness of the mean; its bias correction too
     for level in (alpha / 2, 1 - alpha / 2):
-        shifted = skew + scipy_stats().norm.ppf(level)
+        shifted = skew + scipy_special().ndtri(level)
         place = skew + shifted / (1 - skew * shifted)
         distance = columns.error * (place + skew * (place**2 - 1))
         ends.append(np.where(columns.varies, columns.mean + distance, columns.mean))

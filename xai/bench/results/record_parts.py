@@ -78,9 +78,12 @@ class RecordPart:
 
     def _codes(self, column: str) -> np.ndarray:
         names, array = self.names.setdefault(column, Names()), self._table[column].combine_chunks()
-        known = [names.number(text) for text in array.dictionary.to_pylist()]
-        places = array.indices.fill_null(len(known)) if array.null_count else array.indices
-        return np.array([*known, UNKNOWN])[to_numpy(places)]
+        known = np.array([names.number(text) for text in array.dictionary.to_pylist()], int)
+        if not array.null_count:
+            return known[to_numpy(array.indices)]
+        codes = np.full(len(array), UNKNOWN)
+        codes[to_numpy(array.is_valid())] = known[to_numpy(array.indices.drop_null())]
+        return codes
 
     def _cells(self, column: str) -> np.ndarray:
         return to_numpy(self._table[column].combine_chunks())
