@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import nan
 
 from torch import Tensor
@@ -36,6 +37,11 @@ class RecordTemplate:
     targets: Sequence[int]
     cost: Mapping[str, MapCost]
     seed: int
+
+    @cached_property
+    def model_hash(self) -> str:
+        """The classifier's fingerprint, which looks at all weights whenever it is asked for."""
+        return self.classifier.fingerprint
 
     def subset(self, places: Sequence[int]) -> "RecordTemplate":
         """The same for some of the images."""
@@ -114,7 +120,7 @@ class RecordTemplate:
             "backwards": info.backwards if info else 0,
             "peak_bytes": cost.peak_bytes,
             "seed": self.seed,
-            "model_hash": self.classifier.fingerprint,
+            "model_hash": self.model_hash,
             "method_hash": configuration.hash,
             "protocol_hash": self.protocol_hash,
             "image_hash": image.hash,
