@@ -2,7 +2,7 @@
 
     python benchmarks/run_profile.py             # the smallest run: three minutes on one core
     python benchmarks/run_profile.py --rounds 0  # its profile alone
-    python benchmarks/run_profile.py --every-run # larger runs too: fifteen minutes
+    python benchmarks/run_profile.py --every-run # larger runs too, and `precision: auto`: fifteen minutes
 
 The command `xai benchmark run` as a whole, from the start of Python, in CPU seconds of one thread. Each
 part's time is without that of parts inside of it; a pass is a call of the model, or of autograd, from outside
@@ -161,7 +161,9 @@ def run_turns(folder: Path, case: str, rounds: int, **more: object) -> list[tupl
 
 def main() -> None:
     parser = turns.parser(str(__doc__), 1)
-    parser.add_argument("--every-run", action="store_true", help="also more methods and more images")
+    parser.add_argument(
+        "--every-run", action="store_true", help="also more methods and images, and precision: auto"
+    )
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -174,8 +176,9 @@ def main() -> None:
             row = [case, f"{total:.1f}", *(f"{100 * found[part] / total:.1f}" for part in PARTS)]
             row.append("yes" if found[PASSES] >= TARGET * total else "no")
             for more in ({}, {"precision": "auto"}):
-                pairs = run_turns(folder, case, options.rounds, **more)
-                row.append(turns.percentiles(turns.ratios(pairs)) if pairs else "")
+                taken = not more or options.every_run
+                pairs = run_turns(folder, case, options.rounds, **more) if taken else []
+                row.append(turns.percentiles(turns.ratios(pairs)) if pairs else "–")
                 print(case, more, row[-1], flush=True)
             rows.append(row)
     path = turns.publish("run_profile", "What a small benchmark run spends its time on", TEXT, HEADER, rows)
@@ -189,7 +192,7 @@ TEXT = [
     "*Model passes* are forward and "
     "backward passes from maps, metrics and reading alike; target: 90 % of the run.",
     f"Beside it, times as fast as build {turns.BASE}, whole commands by turns: median, 5th and 95th "
-    "percentile; "
+    "percentile, of as many rounds as asked for; –: not measured; "
     "the last column with `precision: auto`, which takes bfloat16 only where the run is long enough to "
     "measure its error "
     "and still gain.",
