@@ -1,13 +1,13 @@
 """`xai benchmark`: run, resume, look at, compare, export."""
 
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
 from tiny_detector import write_photos
 
-import xai.report.render as pictures
-from xai.report import save
+from xai.report import save, saving
 
 CONFIG = """\
 name: tiny
@@ -24,7 +24,7 @@ shard_size: 2
 
 @pytest.fixture
 def config(tmp_path, detector, monkeypatch):
-    monkeypatch.setattr(pictures, "save", lambda figure, path: save(figure, path, dpi=20))
+    monkeypatch.setattr(saving, "save", partial(save, dpi=20))  # coarse
     write_photos(tmp_path / "in", 4)
     path = tmp_path / "tiny.yaml"
     path.write_text(CONFIG)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,11 @@ import pytest
 import yaml
 from PIL import Image
 
-import xai.report.render as pictures
 from xai.cli import forge as command
 from xai.data import load_samples, read_manifest
 from xai.data.forged_set import ForgedSet
 from xai.data.forgery import KINDS
-from xai.report import save
+from xai.report import save, saving
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_an_unwritable_folder_is_one_message(tmp_path, photos, xai_command):
 
 def test_the_benchmark_reads_what_is_written(tmp_path, xai_command, monkeypatch):
     """The shipped photographs and the shipped detector, from photographs to verdicts."""
-    monkeypatch.setattr(pictures, "save", lambda figure, path: save(figure, path, dpi=20))
+    monkeypatch.setattr(saving, "save", partial(save, dpi=20))  # coarse
     run = xai_command("forge", "shipped", "--out", "set", "--count", 4, "--kinds", "upsampling,seam")
     assert run.code == 0, run.stderr
     assert "CC0-1.0" in (tmp_path / "set/ATTRIBUTION.md").read_text(encoding="utf-8")
