@@ -120,6 +120,7 @@ def prepare(caches: Path) -> None:
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(caches / "hf"),
         "MPLCONFIGDIR": str(caches / "matplotlib"),
+        "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"),  # importing torch._dynamo makes it
         "XDG_CACHE_HOME": str(caches),
         "COLUMNS": "120",
         "PYTHONDONTWRITEBYTECODE": "1",

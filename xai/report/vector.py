@@ -73,6 +73,8 @@ class _Text(Text):
     def draw(self, renderer: RendererBase) -> None:
         """On pixels, or as outlines; plain text is as wide as for the layout, so nothing is measured."""
         line = self._line
+        if not line.text:
+            return
         if not is_plain(line.text):
             super().draw(renderer)
             return
