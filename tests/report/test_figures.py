@@ -6,6 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from xai.core.language import language
@@ -54,6 +56,10 @@ def texts(figure):
     return [(*one.get_position(), one.get_text(), to_hex(one.get_color())) for one in found]
 
 
+def drawn_as(figure, kind):
+    return [one for one in figure.artists if isinstance(one, kind)]
+
+
 def place(figure, text):
     return next((x, y) for x, y, one, _ in texts(figure) if one == text)
 
@@ -82,7 +88,7 @@ def is_line(values, positions):
 
 def markers(figure):
     """(x, y, colour, marker) of every dot."""
-    lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    lines = [line for line in drawn_as(figure, Line2D) if line.get_linestyle() == "None"]
     return [
         (line.get_xdata()[0], line.get_ydata()[0], to_hex(line.get_color()), line.get_marker())
         for line in lines
@@ -109,7 +115,7 @@ def test_intervals_agree():
         assert one["outcome"] == method.verdict.outcome
         assert (one["colour"] == "better") == (method.verdict.outcome is Outcome.BETTER)
         assert (one["colour"] == "worse") == (method.verdict.outcome is Outcome.WORSE)
-    ends = [line for line in figure.axes[0].lines if line.get_linewidth() == 1.6]
+    ends = [line for line in drawn_as(figure, Line2D) if line.get_linewidth() == 1.6]
     drawn = [x for line in ends for x in line.get_xdata()]
     assert is_line([end for one in rows for end in (one["low"], one["high"])], drawn)
     written = {text for _, _, text, _ in texts(figure)}
@@ -123,7 +129,7 @@ def test_curves_agree():
     entries = spec["usermeta"]["legend"]["entries"]
     heights = [place(figure, one["name"])[1] for one in entries]
     assert heights == sorted(heights)
-    lines = [one for one in figure.axes[0].lines if len(one.get_xdata()) == 6 and one.get_linewidth() == 1.5]
+    lines = [one for one in drawn_as(figure, Line2D) if len(one.get_xdata()) == 6 and one.get_linewidth() == 1.5]
     means, drawn = [], []
     for entry, line in zip(entries, lines, strict=True):
         rows = [one for one in records(spec) if one["row"] == entry["name"]]
@@ -152,7 +158,7 @@ def test_matrices_agree(kind):
     assert len(lines) == len(rows)
     across = [place(figure, name)[0] for name in columns]
     assert across == sorted(across)
-    boxes = {(round(b.get_x(), 3), round(b.get_y(), 3)): b for b in figure.axes[0].patches}
+    boxes = {(round(b.get_x(), 3), round(b.get_y(), 3)): b for b in drawn_as(figure, Rectangle)}
     wide = max(box.get_width() for box in boxes.values() if box.get_height() == 0.4)
     for one in records(spec):
         x, y = across[columns.index(one["column"])], lines[rows.index(one["row"])]
@@ -173,7 +179,7 @@ def test_diagrams_of_ranks_agree(test):
         side = sorted((one for one in rows if one["left"] == left), key=lambda one: one["lane"])
         places = [place(figure, one["label"]) for one in side]
         assert [y for _, y in places] == sorted(y for _, y in places) and len({x for x, _ in places}) == 1
-    elbows = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    elbows = [line for line in drawn_as(figure, Line2D) if len(line.get_xdata()) == 3]
     ranks = [row.rank for row in chart.rows]
     assert is_line(ranks, [line.get_xdata()[0] for line in elbows])
     dots = sorted((one["lane"], one["rank"]) for one in records(spec) if "rank" in one)

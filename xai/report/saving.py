@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
+from PIL import Image
 
 from xai.core import UsageError
 from xai.core.files import replacing
@@ -57,8 +58,9 @@ def save(
         else:
             figure.savefig(file, format=kind, dpi=dpi, facecolor="white", metadata={CREATOR[kind]: SOFTWARE})
     if not keep:
-        for axes in figure.axes:  # `clear` would first set up each of them anew
+        for axes in figure.axes:  # `clear` alone would first set up each of them anew
             figure.delaxes(axes)
+        figure.clear()
 
 
 def _pixels(figure: "Figure", dpi: float) -> np.ndarray:
@@ -70,6 +72,6 @@ def _pixels(figure: "Figure", dpi: float) -> np.ndarray:
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    pixels = np.asarray(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     figure.set_dpi(before)
     return pixels

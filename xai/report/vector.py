@@ -1,6 +1,9 @@
 """Pictures as matplotlib figures: for formats of vectors, and under the marks of charts."""
 
+from collections.abc import Iterable
+
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_rgb
@@ -8,48 +11,47 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
 
 from xai.report.glyphs import ink_of
-from xai.report.picture import CAP, HAIRLINE, SHARES, THIN, Line, Picture, extent
+from xai.report.picture import CAP, HAIRLINE, SHARES, THIN, Label, Line, Picture, Placed, extent
 from xai.report.text import POINTS, fonts_of, is_plain, line_width
 
 
-def to_figure(picture: Picture) -> Figure:
-    """A figure of the same size, whose one axes measure inches from the upper left corner.
+def to_figure(picture: Picture, marks: Iterable[Artist] = ()) -> Figure:
+    """A figure of the same size; places are inches from its upper left corner.
 
-    Uses matplotlib's objects only, never pyplot: no global state, safe from any thread.
+    Uses matplotlib's objects only, never pyplot: no global state, safe from any thread. Only layers need axes,
+    and what else is drawn stands on the figure itself: axes cost more to set up than a whole chart to draw.
+
+    Args:
+        picture: What to draw.
+        marks: Further artists, over the layers; each is drawn in inches.
     """
     figure = Figure((picture.width, picture.height), facecolor="white", dpi=picture.dpi)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_autoscale_on(False)
-    for one in picture.layers:
-        span = (one.x, one.x + one.width, one.y + one.height, one.y)
-        pixels = one.layer.draw(one.layer.size)
-        axes.imshow(pixels, extent=span, aspect="auto", interpolation="antialiased", zorder=1)
-        axes.add_patch(
-            Rectangle(
-                (one.x, one.y),
-                one.width,
-                one.height,
-                fill=False,
-                edgecolor=HAIRLINE,
-                linewidth=THIN,
-                zorder=2,
-            )
-        )
-    for one in picture.labels:
-        axes.add_patch(
-            Rectangle(
-                (one.x, one.y), one.width, one.height,
-                facecolor="white", edgecolor=HAIRLINE, linewidth=THIN, zorder=2,
-            )
-        )  # fmt: skip
-    axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
-    for line in picture.lines:
-        axes.add_artist(_Text(line))
+    inches = Affine2D().scale(1, -1).translate(0, picture.height) + figure.dpi_scale_trans
+    if picture.layers:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_autoscale_on(False)
+        for one in picture.layers:
+            span = (one.x, one.x + one.width, one.y + one.height, one.y)
+            pixels = one.layer.draw(one.layer.size)
+            axes.imshow(pixels, extent=span, aspect="auto", interpolation="antialiased", zorder=1)
+        axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
+    frames = [_frame(one, "none") for one in picture.layers] + [_frame(one, "white") for one in picture.labels]
+    for artist in (*frames, *marks, *map(_Text, picture.lines)):
+        artist.set_transform(inches)
+        figure.add_artist(artist)
     return figure
+
+
+def _frame(area: Placed | Label, face: str) -> Rectangle:
+    place = (area.x, area.y)
+    return Rectangle(
+        place, area.width, area.height, facecolor=face, edgecolor=HAIRLINE, linewidth=THIN, zorder=2
+    )
 
 
 class _Text(Text):

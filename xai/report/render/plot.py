@@ -149,10 +149,7 @@ class Plot(PictureBuilder):
 
     def figure(self) -> Figure:
         """The chart, as tall as what was drawn."""
-        figure = to_figure(self.finished())
-        for artist in self._artists:
-            figure.axes[0].add_artist(artist)
-        return figure
+        return to_figure(self.finished(), self._artists)
 
 
 def widest(texts: Sequence[str], size: float = NAME, bold: bool = False) -> float:
