@@ -76,7 +76,8 @@ def load_open_clip(place: str, options: LoadOptions) -> Classifier:
     """An open_clip model whose classes are texts.
 
     Args:
-        place: "NAME/PRETRAINED", such as "ViT-B-32/laion2b_s34b_b79k", or "hf-hub:ORG/NAME".
+        place: "NAME/PRETRAINED", such as "ViT-B-32/laion2b_s34b_b79k", or what open_clip wrote for the hub:
+            "hf-hub:ORG/NAME", "local-dir:DIR".
         options: Of prompts and labels, one text per class, each stands for the other where it is not given.
             The default problem type are independent labels for SigLIP (it has a bias), else exclusive
             classes.
@@ -94,7 +95,7 @@ def load_open_clip(place: str, options: LoadOptions) -> Classifier:
         raise UsageError(
             f"The classes of {options.name} are texts.", "Give one prompt per label: prompts=[...]."
         )
-    if place.startswith("hf-hub:"):
+    if place.startswith(("hf-hub:", "local-dir:")):
         model_name, pretrained = place, None
     else:
         model_name, _, pretrained = place.partition("/")
