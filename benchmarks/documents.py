@@ -3,9 +3,9 @@
     python benchmarks/documents.py           # make docs
     python benchmarks/documents.py --check   # names stale files, exit code 1; part of make check
 
-From the registries: docs/methods.md, docs/metrics.md. From the models: docs/report.schema.json,
-configs/benchmark.schema.json. And a method that no benchmark of all methods names is entered in one, with
-its default options.
+From the registries: docs/methods.md, docs/metrics.md, xai/core/catalogue.json. From the models:
+docs/report.schema.json, configs/benchmark.schema.json. And a method that no benchmark of all methods names is
+entered in one, with its default options.
 """
 
 import argparse
@@ -14,15 +14,18 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from math import inf
 from pathlib import Path
 
 import yaml
 
-from xai.attr import METHODS, MethodInfo
+from xai.attr import METHODS, PRESETS, MethodInfo, full_options
 from xai.attr.catalogue import to_markdown as methods_document
 from xai.bench import json_schema as benchmark_schema
-from xai.metrics import PROTOCOLS, MetricInfo, Protocol, list_metrics
+from xai.core.catalogue import FILE as CATALOGUE
+from xai.core.catalogue import MetricFacts
+from xai.metrics import METRICS, PROTOCOLS, MetricInfo, Protocol, list_metrics
 from xai.perturb import OPERATORS
 from xai.report.payload import json_schema as report_schema
 
@@ -54,6 +57,7 @@ def main() -> int:
 
 def generated() -> Iterator[tuple[Path, str]]:
     """Each file with the text it should have."""
+    yield CATALOGUE, catalogue_of_registries()
     yield ROOT / "docs" / "methods.md", methods_document()
     yield ROOT / "docs" / "metrics.md", metrics_document()
     yield ROOT / "docs" / "report.schema.json", json.dumps(report_schema(), indent=1) + "\n"
@@ -71,6 +75,26 @@ def generated() -> Iterator[tuple[Path, str]]:
         others=[path for path in sorted(published.glob("*.yaml")) if path not in first],
         costly=lambda info: info.family == "perturbation" or info.forwards + info.backwards > 20,
     )
+
+
+def catalogue_of_registries() -> str:
+    """What `xai.core.catalogue` reads: this package's methods, presets and metrics."""
+    methods = {name: one for name, one in METHODS.registered.items() if one.__module__.startswith("xai.")}
+    facts = [field.name for field in fields(MetricFacts)]
+    content = {
+        "methods": [asdict(one.info) for one in methods.values()],
+        "options": {name: full_options(name, {}) for name in methods},
+        "presets": {
+            name: {"method": one.method, "options": full_options(one.method, one.options)}
+            for name, one in PRESETS.items()
+        },
+        "metrics": [
+            {name: getattr(info, name) for name in facts}
+            for info in METRICS.registered.values()
+            if getattr(info.function, "__module__", "").startswith("xai.")
+        ],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def benchmarks_of_all_methods(

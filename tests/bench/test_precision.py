@@ -25,7 +25,8 @@ from xai.bench import (
 )
 from xai.bench.run import precision
 from xai.bench.run.context import RunContext
-from xai.bench.run.plan import MEASURED, PRECISION, measured_images
+from xai.bench.run.items import PRECISION
+from xai.bench.run.plan import MEASURED, measured_images
 from xai.bench.run.precision import PrecisionChoice, choose_precision, has_bfloat16
 from xai.bench.run.store import Store
 from xai.core import ConfigError

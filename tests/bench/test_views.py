@@ -11,7 +11,8 @@ from tiny_detector import classifier
 
 from xai import metrics
 from xai.bench import run_benchmark
-from xai.bench.run.image_snapshots import read_snapshots, snapshot_maker, snapshots_path, write_snapshots
+from xai.bench.run.image_snapshots import read_snapshots, snapshots_path, write_snapshots
+from xai.bench.run.snapshot_maker import snapshot_maker
 from xai.core import Sample
 from xai.data import read_image
 from xai.data.samples import Entry

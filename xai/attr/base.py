@@ -3,8 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -30,6 +29,7 @@ from xai.attention import (
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.layers import LayerFusion
 from xai.core import PatchGrid, UsageError
+from xai.core.catalogue import MethodInfo
 from xai.core.score import read_target
 from xai.core.target import Target
 
@@ -39,45 +39,6 @@ PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
 TokenMap = Float[Tensor, "b tokens"]
 Scores = Float[Tensor, "b"]
-
-Family = Literal["attention", "gradient", "perturbation", "control"]
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What a method is and costs.
-
-    Args:
-        name: Registry name.
-        family: "attention", "gradient" (of pixels or tokens), "perturbation" (no gradients) or "control".
-        class_sensitive: Whether the map depends on the target class.
-        signed: Whether relevance can be negative under the default options.
-        forwards: Forward passes per image under the default options.
-        backwards: Backward passes per image and target under the default options.
-        reference: Paper, with arXiv id.
-        summary: One sentence.
-        deterministic: Whether no random numbers are drawn (with a seed, results repeat all the same).
-        layers: Whether there are maps per attention layer and head, see `PatchAttribution.attribute_layers`.
-        complete: Whether relevance sums to the change of the score from where the method starts, as
-            `PatchAttribution.compute_convergence_delta` measures.
-    """
-
-    name: str
-    family: Family
-    class_sensitive: bool
-    signed: bool
-    forwards: int
-    backwards: int
-    reference: str
-    summary: str
-    deterministic: bool = True
-    layers: bool = False
-    complete: bool = False
-
-    @property
-    def needs_gradients(self) -> bool:
-        """Whether a backward pass is made."""
-        return self.backwards > 0
 
 
 class PatchAttribution(Attribution):

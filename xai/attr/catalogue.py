@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import get_args
 
-from xai.attr.base import Family, MethodInfo
+from xai.attr.base import MethodInfo
 from xai.attr.registry import METHODS, PRESETS, Options, list_methods
+from xai.core.catalogue import Family
 
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",

@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from xai.attr.base import Family, MethodInfo, PatchAttribution
+from xai.attr.base import MethodInfo, PatchAttribution
 from xai.core import ConfigError, Registry, UsageError, is_import_path, nearest
+from xai.core.catalogue import Family
 from xai.core.options import checked
 from xai.core.yaml_models import read_model
 

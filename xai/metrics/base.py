@@ -3,17 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from xai.core.catalogue import MetricFacts
 from xai.metrics.context import Context
 from xai.metrics.protocol import Protocol
 from xai.perturb import Operator, Request, Stream
 
-Needs = Literal["perturbation", "map", "mask", "class", "method"]
 Forwards = Callable[[int, Protocol | None], int]
-Bounds = tuple[float | None, float | None]
 
 
 def no_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
@@ -22,33 +21,22 @@ def no_forwards(n_patches: int, protocol: Protocol | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class MetricInfo:
+class MetricInfo(MetricFacts):
     """What a metric measures, which way it points and what it costs.
 
     Args:
-        name: Registry name.
+        name: See `xai.core.catalogue.MetricFacts`, also for the others.
         higher_is_better: Direction.
-        range: Smallest and largest possible value under the metric's own definition; None where unbounded.
-            A curve's area is bounded by its value: [0, 1] only for probability and accuracy.
+        range: Smallest and largest possible value; None where unbounded.
         reference: Paper, with arXiv id.
         summary: One sentence.
-        needs: What it is computed from: "perturbation" (perturbed forwards of the classifier, through the
-            stream), "map" (relevance alone), "mask" (relevance and a mask of the truth), "class" (maps of
-            two classes), "method" (a callable that explains).
-        against_random: Whether a random map's score is what a map must beat; False where a random map is
-            extreme by construction, so that beating it says nothing.
+        needs: "perturbation", "map", "mask", "class" or "method".
+        against_random: Whether a random map's score is what a map must beat.
         forwards: (n_patches, protocol) → forward passes per image and map when it is computed alone.
         function: What computes it; set where it is registered.
         metric: The same as an object, where it is computed from perturbed states.
     """
 
-    name: str
-    higher_is_better: bool
-    range: Bounds
-    reference: str
-    summary: str
-    needs: Needs
-    against_random: bool = True
     forwards: Forwards = no_forwards
     function: Callable[..., Any] | None = None
     metric: "PerturbationMetric | None" = None

@@ -10,17 +10,9 @@ from math import floor as round_down
 from typing import Any, Literal
 
 from xai.core import ProblemType, Registry, UsageError, nearest
+from xai.core.catalogue import CHOICES
 from xai.perturb import Operator, operator_of
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "unit": ("patch", "pixel"),
-    "ties": ("random", "stable"),
-    "sign": ("signed", "absolute", "positive"),
-    "upsampling": ("nearest", "bilinear"),
-    "value": ("margin", "probability", "logit", "accuracy"),
-    "target": ("predicted", "label"),
-    "auc": ("trapezoid", "uniform", "mean", "unnormalised"),
-}
 FLOORS = {"margin": 0.1, "logit": 0.1, "probability": 0.01, "accuracy": 0.5}
 _RULES = ("steps", "step_units", "fractions")
 _WIDTHS = re.compile(r"([1-9]\d*)?W")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from xai.attr import full_options, resolve_method
 from xai.bench.config.schema import BenchmarkConfig
 from xai.core import derive_seed
 from xai.core.registry import is_import_path
@@ -53,6 +52,8 @@ def digest(content: Any, length: int = 12) -> str:
 def _configuration(
     config: BenchmarkConfig, name: str, method: str, options: Mapping[str, Any], control: bool = False
 ) -> MethodConfiguration:
+    from xai.attr import full_options, resolve_method  # imports torch, which reading a run need not wait for
+
     code = method if is_import_path(method) else None
     method, options = resolve_method(method, options)
     full = full_options(method, options)

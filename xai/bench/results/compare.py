@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.data.files import Folder, folder_of
 from xai.bench.results.precision import dtype_of, precision_samples
 from xai.bench.results.score_tables import score_tables
-from xai.bench.run.plan import MEASURED_DTYPE
+from xai.bench.run.items import MEASURED_DTYPE
 from xai.bench.run.store import read_records, read_run
 from xai.core import UsageError
 from xai.core.language import gettext
-from xai.metrics import METRICS
 from xai.stats import Comparison, adjust, compare_paired
 
 _KEY = ["image_hash", "target", "method", "metric", "protocol_hash"]
@@ -92,7 +92,7 @@ def compare_runs(
             part["value_b"].to_numpy(),
             list(part["group_a"]) if grouped else None,
             names=names,
-            higher_is_better=METRICS[str(metric)].higher_is_better,
+            higher_is_better=metric_facts(str(metric)).higher_is_better,
             alpha=alpha,
             resamples=resamples,
             seed=seed,

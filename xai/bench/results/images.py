@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from xai.bench.run.description import AGAIN
 from xai.bench.run.image_snapshots import ImageSnapshot, read_snapshots, snapshots_path
-from xai.bench.run.maps import MAPS_NAME
+from xai.bench.run.items import MAPS_NAME
 from xai.bench.run.store import Store
 from xai.core import DataError
 

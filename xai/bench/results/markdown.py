@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.data.files import Folder, folder_of, write_bytes
 from xai.core.language import gettext, joined, language, ngettext, pgettext
-from xai.metrics import METRICS
 from xai.stats import Summary, mask_warning
 from xai.stats.words import notes_of
 
@@ -107,7 +107,7 @@ def _ranking(section: "MetricSection") -> Iterator[str]:
     from xai.report.tables import markdown_table
 
     yield f"### {section.metric}, {section.protocol}"
-    yield joined([gettext(METRICS[section.metric].summary), section.about])
+    yield joined([gettext(metric_facts(section.metric).summary), section.about])
     yield markdown_table(section.table)
     yield joined(section.remarks)
     if section.strata:

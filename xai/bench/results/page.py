@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xai.attr import METHODS, preset_of
+from xai.bench.config.lookup import preset_of
 from xai.bench.config.method_configurations import GREEDY
 from xai.bench.data.parquet import rows_of
 from xai.bench.results.images import RunImage, images_by_shard, images_of_shard
@@ -69,7 +69,7 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
                 method=one.method,
                 control=one.control,
                 options=to_json(one.options),
-                preset=preset_of(one.method, one.options) if one.method in METHODS else None,
+                preset=preset_of(one.method, one.options),
             )
             for one in description.methods
         ],

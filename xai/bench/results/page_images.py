@@ -5,20 +5,18 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import RANDOM
 from xai.bench.results.images import RunImage
 from xai.bench.results.page_metrics import first_constant, key_of, ordered_by
 from xai.bench.run.description import ProtocolDescription, RunDescription
 from xai.bench.run.image_snapshots import ImageSnapshot
-from xai.bench.run.plan import MAPS
+from xai.bench.run.items import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
 from xai.core.errors import printable
 from xai.core.language import gettext
-from xai.metrics import METRICS
-from xai.metrics.maps import apply_sign
-from xai.perturb import rank_units
+from xai.core.order import order_of_units
 from xai.report.caveats import blind, no_better, on_prediction, zero_map
 from xai.report.encode import encode_grid, encode_order
 from xai.report.payload import Image, MapAgreement, Removal
@@ -162,12 +160,18 @@ def _orders(run_image: RunImage, run: RunDescription) -> dict[str, str]:
     if protocol is None or run_image.snapshot is None:
         return {}
     seed = derive_seed(derive_seed(run.config.seed, run_image.snapshot.input_hash), "ties", 0)
-    seeds = [seed] if protocol.ties == "random" else None
-    orders = {}
-    for name, values in run_image.maps.items():
-        relevance = apply_sign(torch.from_numpy(values), protocol.sign).reshape(1, -1)
-        orders[name] = encode_order(rank_units(relevance, seeds)[0].argsort().numpy())
-    return orders
+    tied = seed if protocol.ties == "random" else None
+    return {
+        name: encode_order(order_of_units(_signed(values, protocol.sign).ravel(), tied))
+        for name, values in run_image.maps.items()
+    }
+
+
+def _signed(relevance: np.ndarray, sign: str) -> np.ndarray:
+    """As `xai.metrics.maps.apply_sign`."""
+    if sign == "absolute":
+        return np.abs(relevance)
+    return np.maximum(relevance, 0) if sign == "positive" else relevance
 
 
 def _scores(records: Sequence[Record]) -> dict[str, dict[str, float | None]]:
@@ -181,7 +185,7 @@ def _scores(records: Sequence[Record]) -> dict[str, dict[str, float | None]]:
 def _curves(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
     curves: dict[str, dict[str, list[float]]] = {}
     for one in records:
-        if METRICS[one.metric].needs == "perturbation" and _is_finite(one):
+        if metric_facts(one.metric).needs == "perturbation" and _is_finite(one):
             by_method = curves.setdefault(key_of(one.metric, one.protocol), {})
             by_method[one.method] = [float(value) for value in one.curve]
     return curves

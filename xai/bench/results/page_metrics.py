@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from math import inf, isfinite
 
-from xai.attr import METHODS
+from xai.bench.config.lookup import method_info, metric_facts
 from xai.bench.config.method_configurations import RANDOM
 from xai.bench.run.description import MethodDescription, OperatorDescription, ProtocolDescription
 from xai.bench.run.image_snapshots import ONE_COLOUR
+from xai.core.catalogue import MethodInfo
 from xai.core.language import gettext, gettext_noop
-from xai.metrics import METRICS
 from xai.report.about import card_of
 from xai.report.payload import Card, Measurement, PageMetric
 from xai.stats import MethodSummary, MetricResult, Summary
@@ -77,10 +77,10 @@ def page_metric(
             "key": key_of(result.metric, result.protocol),
             "metric": result.metric,
             "protocol": result.protocol,
-            "meaning": gettext(METRICS[result.metric].summary),
+            "meaning": gettext(metric_facts(result.metric).summary),
         }
     )
-    if protocol is None or METRICS[result.metric].needs != "perturbation":
+    if protocol is None or metric_facts(result.metric).needs != "perturbation":
         return found
     inserts = result.metric == "insertion"
     operator = (inserts and protocol.insertion_operator) or protocol.operator
@@ -100,8 +100,9 @@ def page_metric(
 
 def cards(summary: Summary, methods: Sequence[MethodDescription]) -> list[Card]:
     """A card per method, in the order of the run."""
-    used = dict.fromkeys(one.method for one in methods if one.method in METHODS)
-    return [_card(name, summary, methods) for name in used]
+    used = dict.fromkeys(one.method for one in methods)
+    infos = {name: info for name in used if (info := method_info(name)) is not None}
+    return [_card(name, info, summary, methods) for name, info in infos.items()]
 
 
 def ordered_by(protocols: Sequence[ProtocolDescription]) -> ProtocolDescription | None:
@@ -159,7 +160,7 @@ def _reasons(
     return reasons
 
 
-def _card(method: str, summary: Summary, methods: Sequence[MethodDescription]) -> Card:
+def _card(method: str, info: MethodInfo, summary: Summary, methods: Sequence[MethodDescription]) -> Card:
     names = [RANDOM] if method == RANDOM else [one.name for one in methods if one.method == method]
     measured = []
     for result in summary.parts:
@@ -181,12 +182,12 @@ def _card(method: str, summary: Summary, methods: Sequence[MethodDescription]) -
                         meaning=f"{name}: {meaning}" if len(names) > 1 else meaning,
                     )
                 )
-    return card_of(METHODS[method].info, measured)
+    return card_of(info, measured)
 
 
 def _meaning(metric: str, one: MethodSummary, reference: MethodSummary | None) -> str:
     """What the number says, then what the metric is: the end of a sentence, without its full stop."""
-    return f"{_reading(metric, one, reference)}. {METRICS[metric].summary.removesuffix('.')}"
+    return f"{_reading(metric, one, reference)}. {metric_facts(metric).summary.removesuffix('.')}"
 
 
 def _reading(metric: str, one: MethodSummary, reference: MethodSummary | None) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.data.files import Folder
 from xai.bench.results.score_tables import ScoreTable, score_tables
 from xai.bench.run.description import RunDescription
-from xai.bench.run.plan import MEASURED_DTYPE
-from xai.metrics import METRICS
+from xai.bench.run.items import MEASURED_DTYPE
 from xai.stats.precision import PrecisionSample
 
 Samples = dict[tuple[str, str], PrecisionSample]  # by metric and protocol hash
@@ -40,7 +40,7 @@ def precision_samples(
     return {
         (table.metric, table.protocol_hash): _sample(table, exact.get((table.metric, table.protocol_hash)))
         for table in tables
-        if METRICS[table.metric].needs == "perturbation"
+        if metric_facts(table.metric).needs == "perturbation"
     }
 
 

@@ -1,6 +1,7 @@
 """Records part by part, as arrays of numbers: a run of any size is read without being held."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,11 @@ class RecordPart:
     Args:
         table: Arrow table, texts as dictionaries.
         names: Column → its texts in all parts.
+        read: Columns → the same records with these: what few parts are asked for is read then.
     """
 
-    def __init__(self, table: Any, names: dict[str, Names]):
-        self._table, self.names = table, names
+    def __init__(self, table: Any, names: dict[str, Names], read: Callable[[Sequence[str]], Any]):
+        self._table, self.names, self._read = table, names, read
         self._found: dict[tuple[str, str], Any] = {}  # what was asked for before
 
     def __len__(self) -> int:
@@ -89,9 +91,11 @@ class RecordPart:
         return to_numpy(self._table[column].combine_chunks())
 
     def _lists(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        if column not in self._table.column_names:
+            self._table = self._read([*self._table.column_names, column])
         array = self._table[column].combine_chunks()
         starts = to_numpy(array.offsets)
-        return starts - starts[0], to_numpy(array.flatten())
+        return starts - starts[0], to_numpy(array.values)[starts[0] : starts[-1]]  # lists are never null
 
     def _finite(self, column: str) -> np.ndarray:
         starts, values = self.lists(column)
@@ -113,8 +117,9 @@ def record_parts(
         names: Grows with the texts that appear; the same in another pass over the parts.
         exact: Instead, the records in full precision of some images of a run that has a lower one.
     """
-    for table in ahead(store.tables(columns, exact)):
-        yield RecordPart(table, names)
+    parts = ((store.records_of(key, columns), key) for key in store.done(exact))
+    for table, key in ahead(parts):
+        yield RecordPart(table, names, partial(store.records_of, key))
 
 
 def first_records(codes: np.ndarray) -> np.ndarray:

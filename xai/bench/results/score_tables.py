@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.files import Folder
 from xai.bench.results.record_parts import Names, Places, RecordPart, first_records, grown, record_parts
 from xai.bench.run.store import Store, two_scores
 from xai.core import DataError
-from xai.metrics import METRICS
 
 _DRAW = re.compile(rf"{RANDOM}_\d+")
 LOCATED = ("image", "method", "metric", "protocol", "protocol_hash")
@@ -23,7 +24,6 @@ COLUMNS = (
     "control",
     "value",
     "curve",
-    "fractions",
     "saturated",
     "tie_fraction",
 )
@@ -74,12 +74,12 @@ class ScoreTable:
     @property
     def higher_is_better(self) -> bool:
         """Direction of the metric."""
-        return METRICS[self.metric].higher_is_better
+        return metric_facts(self.metric).higher_is_better
 
-    @property
+    @cached_property
     def grouped(self) -> bool:
         """Whether some images belong together."""
-        return len(np.unique(self.groups)) < len(self.groups)
+        return len(self.groups) > 0 and int(np.bincount(self.groups).max()) > 1
 
     def column(self, method: str) -> np.ndarray:
         """(N,) scores of one method."""
@@ -199,6 +199,7 @@ class _GrowingTable:
             first = records[there[0]]
             self._fractions = tuple(shares[begin[first] : begin[first + 1]].tolist())
         if (lengths[there] != len(self._fractions)).any():
+            part.lists("fractions")  # which refuses a file whose curves do not fit them, by its name
             metric, _, protocol = self._key
             raise DataError(
                 f"{self._run}: the curves of {metric} under protocol hash {protocol} differ in their number "

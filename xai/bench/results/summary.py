@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import RANDOM
 from xai.bench.data.files import Folder
 from xai.bench.results.mean_curves import mean_curves
@@ -13,10 +14,9 @@ from xai.bench.results.precision import Samples, precision_samples
 from xai.bench.results.record_parts import Names, RecordPart, record_parts
 from xai.bench.results.score_tables import COLUMNS, LOCATED, ScoreTable, ScoreTables
 from xai.bench.results.totals import ANSWERS, COSTS, Answers, Costs, finite_mean
+from xai.bench.run.items import CHECKS
 from xai.bench.run.masks import mask_warnings
-from xai.bench.run.plan import CHECKS
 from xai.bench.run.store import Store, read_run
-from xai.metrics import METRICS
 from xai.stats import Agreement, Analysis, metric_agreement, rank_stability
 from xai.stats.agreement import split_halves
 from xai.stats.analysis import Scores, analyse_together
@@ -89,7 +89,7 @@ def _results(
     )
     strata = _split(tables, [table.labels for table in tables], samples, settings)
     by_kind = [
-        table.kinds if table.metric == HEADLINE or METRICS[table.metric].needs == "mask" else ()
+        table.kinds if table.metric == HEADLINE or metric_facts(table.metric).needs == "mask" else ()
         for table in tables
     ]
     by_kinds = _split(tables, by_kind, samples, settings)
@@ -153,7 +153,7 @@ def _analyses(
 
 
 def _scores(table: ScoreTable, chosen: np.ndarray, samples: Samples) -> Scores:
-    judged = METRICS[table.metric].against_random and RANDOM in table.methods
+    judged = metric_facts(table.metric).against_random and RANDOM in table.methods
     mine = slice(None) if chosen.all() else chosen  # without a copy
     return Scores(
         table.values[mine],
@@ -204,6 +204,6 @@ def _agreement(results: Sequence[MetricResult]) -> dict[str, Agreement]:
     for protocol in dict.fromkeys(result.protocol for result in results):
         scores = {result.metric: _means(result) for result in results if result.protocol == protocol}
         if len(scores) > 1:
-            directions = {name: METRICS[name].higher_is_better for name in scores}
+            directions = {name: metric_facts(name).higher_is_better for name in scores}
             found[protocol] = metric_agreement(scores, directions)
     return found

@@ -29,8 +29,10 @@ class Costs:
         """Take records with at least `COSTS`."""
         images, methods = part.codes("image"), part.codes("method")
         self._names = part.names["method"]
-        cost = np.stack([part.cells(name) for name in ("forwards", "backwards", "peak_bytes")])
-        seconds = part.cells("seconds")
+        maps = first_records(images.astype(np.int64) * len(self._names) + methods)
+        images, methods = images[maps], methods[maps]
+        cost = np.stack([part.cells(name)[maps] for name in ("forwards", "backwards", "peak_bytes")])
+        seconds = part.cells("seconds")[maps]
         for method in methods[first_records(methods)]:
             mine = np.flatnonzero(methods == method)
             new = mine[self._maps.setdefault(method, Places()).add(images[mine])]

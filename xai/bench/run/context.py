@@ -17,10 +17,11 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder
 from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.batches import Batches
-from xai.bench.run.image_snapshots import snapshot_maker, snapshots_are_whole, snapshots_path, write_snapshots
+from xai.bench.run.image_snapshots import snapshots_are_whole, snapshots_path, write_snapshots
 from xai.bench.run.inputs import InputImage, read_inputs
 from xai.bench.run.maps import ShardMaps, cached_maps, make_maps, maps_key
 from xai.bench.run.plan import device_of
+from xai.bench.run.snapshot_maker import snapshot_maker
 from xai.data.samples import Entry
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier, load

@@ -17,7 +17,7 @@ from pydantic import (
 from xai.bench.config.schema import StatisticsConfig
 from xai.bench.data.files import Folder
 from xai.core import DataError, ProblemType
-from xai.metrics.protocol import CHOICES
+from xai.core.catalogue import CHOICES
 
 RESTORE = "Restore it from a copy, or run the benchmark into another folder."
 AGAIN = "Delete it and run the same xai benchmark run again."

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from xai.bench.data.files import in_threads
 from xai.bench.data.sources import ImageSource
 from xai.bench.run.context import RunContext
-from xai.bench.run.plan import WorkItem
+from xai.bench.run.items import WorkItem
 from xai.bench.run.store import Store
 from xai.bench.run.work_item import run_item
 from xai.core import UsageError

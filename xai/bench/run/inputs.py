@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from xai.bench.run.batches import Batches
-from xai.bench.run.image_snapshots import ImageSnapshot, SnapshotMaker
+from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.masks import extent_of, input_mask
+from xai.bench.run.snapshot_maker import SnapshotMaker
 from xai.core import DataError, ModelError, Sample, XaiError
 from xai.data.samples import Entry
 from xai.models import Classifier

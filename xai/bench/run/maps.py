@@ -1,7 +1,6 @@
 """The maps of one shard: computed once, kept in a file, read by every later unit."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,11 @@ from xai.bench.config.method_configurations import MethodConfiguration, digest
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.run.batches import Batches, Meter
 from xai.bench.run.inputs import InputImage, by_shape
+from xai.bench.run.items import MAPS_NAME
 from xai.core import ModelError, UsageError, XaiError
 from xai.models import Classifier
 from xai.stats import Exclusion
 
-MAPS_NAME = re.compile(
-    r".+/\d{1,9}", re.DOTALL
-)  # of a tensor: method configuration, place among the shapes of the images
 _COST = TypeAdapter(dict[str, tuple[float, int]])
 _FAILURES = TypeAdapter(list[tuple[str, str, str]])
 

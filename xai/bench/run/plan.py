@@ -19,45 +19,17 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
+from xai.bench.run.items import CHECKS, MAPS, MEASURED_DTYPE, PRECISION, WorkItem
 from xai.core import derive_seed
 from xai.core.runtime import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 
-MAPS, CHECKS = "maps", "checks"  # stand where the others have a protocol's name
-PRECISION = "full precision"  # likewise; the name of no protocol has a space
-MEASURED_DTYPE = "bfloat16, error measured"  # in the identity of a run, where others have their autocast
 MEASURED = 16  # images on which a run of lower precision is computed in full precision too
 TAKES_NO_PART = {
     "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device", "precision"
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class WorkItem:
-    """One shard of images × all methods × one protocol; batches never cross it.
-
-    Args:
-        key: Digest of all that its records depend on.
-        shard: Number of the shard.
-        start: First image, by its place in the data.
-        stop: One past the last image.
-        protocol: Name, or `maps`, `checks` or `full precision`.
-        forwards: Forward passes of perturbed images, at most.
-    """
-
-    key: str
-    shard: int
-    start: int
-    stop: int
-    protocol: str
-    forwards: int
-
-    @property
-    def images(self) -> range:
-        """Places in the data."""
-        return range(self.start, self.stop)
 
 
 class WorkItems(Sequence[WorkItem]):

@@ -9,7 +9,8 @@ import torch
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, read_inputs
-from xai.bench.run.plan import MEASURED, MEASURED_DTYPE, metrics_of
+from xai.bench.run.items import MEASURED_DTYPE
+from xai.bench.run.plan import MEASURED, metrics_of
 from xai.bench.run.store import Store, read_run
 from xai.core import ConfigError, DataError
 from xai.metrics import evaluate

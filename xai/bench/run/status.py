@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from xai.bench.data.files import Folder, is_locked
-from xai.bench.run.plan import PRECISION
+from xai.bench.run.items import PRECISION
 from xai.bench.run.store import Store, distinct_exclusions, read_run
 
 

@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xai.bench.config.lookup import is_metric
 from xai.bench.data.files import Folder, folder_of, in_threads, names_in, read_json, write_bytes
 from xai.bench.data.parquet import arrow, extra, read_columns
 from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription, checked
+from xai.bench.run.items import PRECISION, WorkItem
 from xai.bench.run.masks import Counts, added
-from xai.bench.run.plan import PRECISION, WorkItem
 from xai.core import DataError, Record, UsageError, nearest
 from xai.core.registry import is_import_path
-from xai.metrics import METRICS
 from xai.stats import Exclusion
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
@@ -150,7 +150,7 @@ class Store:
     def table(self, columns: Sequence[str] | None = None, exact: bool = False) -> Any:
         """All records as one Arrow table, in the order of the plan; see `tables`."""
         pa, schema = arrow(), _columns(columns)
-        parts = (self._records(key, schema) for key in self._done(exact))
+        parts = (self._records(key, schema) for key in self.done(exact))
         return pa.concat_tables([schema.empty_table(), *parts])
 
     def tables(self, columns: Sequence[str], exact: bool = False) -> Iterator[Any]:
@@ -160,12 +160,15 @@ class Store:
             columns: Fields of `Record`.
             exact: Instead, the records in full precision of some images of a run that has a lower one.
         """
+        return (self.records_of(key, columns) for key in self.done(exact))
+
+    def records_of(self, key: str, columns: Sequence[str]) -> Any:
+        """The records of one part, as `tables` gives them."""
         pa, schema = arrow(), _columns(columns)
         for place, one in enumerate(schema):
             if one.type == pa.string():
                 schema = schema.set(place, one.with_type(pa.dictionary(pa.int32(), pa.string())))
-        for key in self._done(exact):
-            yield self._records(key, schema).unify_dictionaries()
+        return self._records(key, schema).unify_dictionaries()
 
     def images(self, key: str) -> list[str]:
         """Ids of the images that have records in a part, in their order."""
@@ -173,7 +176,7 @@ class Store:
 
     def totals(self) -> tuple[list[Exclusion], int]:
         """Everything left out of the parts that are done, each once, and the number of records."""
-        parts = in_threads(self.notes, self._done())
+        parts = in_threads(self.notes, self.done())
         return distinct_exclusions(notes for notes, _ in parts), sum(records for _, records in parts)
 
     def masks(self, partial: str) -> Counts:
@@ -197,7 +200,7 @@ class Store:
         path = self.part(key)
         table = self._read(path, schema, nulls=MAY_BE_NULL, lacks=("kind",))
         for metric in _metrics(table):
-            if metric not in METRICS and is_import_path(metric):
+            if not is_metric(metric) and is_import_path(metric):
                 raise DataError(
                     f"{path} has scores of {metric}, code that was not imported.",
                     "If you trust it: the same command with --trust-code, from the folder of the code. "
@@ -213,7 +216,7 @@ class Store:
         except Exception as error:  # pyarrow raises whatever the broken bytes make it
             raise _broken(path, error) from None
 
-    def _done(self, exact: bool = False) -> list[str]:
+    def done(self, exact: bool = False) -> list[str]:
         """Work items that are done, those of another precision or the others."""
         done = self.keys()
         return [
@@ -304,7 +307,9 @@ def _records_fault(table: Any) -> str | None:
     """What is wrong with the records of a part, None if nothing is."""
     compute, names = importlib.import_module("pyarrow.compute"), table.column_names
     for metric in _metrics(table):
-        if metric not in METRICS:
+        if not is_metric(metric):
+            from xai.metrics import METRICS
+
             return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
     if {"curve", "fractions"} <= {*names}:
         lengths = compute.list_value_length(table["curve"])

@@ -10,8 +10,9 @@ from xai.bench.config.method_configurations import digest, greedy_configuration
 from xai.bench.run.checks import check_records
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
+from xai.bench.run.items import CHECKS, MAPS, PRECISION, WorkItem
 from xai.bench.run.masks import count_masks
-from xai.bench.run.plan import CHECKS, MAPS, PRECISION, WorkItem, metrics_of
+from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.bench.run.store import WorkResult
 from xai.core import Record
