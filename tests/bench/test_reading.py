@@ -21,7 +21,7 @@ try:
     app(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-print(sorted({"torch", "transformers", "captum", "pandas", "matplotlib"} & set(sys.modules)))
+print(sorted({"torch", "transformers", "captum", "pandas"} & set(sys.modules)))
 """
 
 
