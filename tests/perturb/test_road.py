@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from xai.core import UsageError
 from xai.perturb.operator import on_pixels
 from xai.perturb.road import impute
+from xai.perturb.road_patches import grids_of
 
 
 def exact(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -136,6 +137,56 @@ def test_few_steps_suffice_for_patches(
     impute(picture(height, width), removed)
 
 
+def in_part(rows: int, cols: int, side: int, share: float, seed: int = 1) -> Tensor:
+    """The most relevant pixels by a map of patches laid over them, those of a patch in a random order."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(1, rows, cols, generator=generator).mul(1000).round()
+    order = order.repeat_interleave(side, 1).repeat_interleave(side, 2)
+    rank = (order + torch.rand(order.shape, generator=generator)).flatten().argsort().argsort()
+    return rank.reshape(order.shape) < int(share * rank.numel())
+
+
+PARTS = {  # masks, and how many pixels the patches have that are found in them
+    "nearly a patch": (in_part(14, 14, 16, 0.1), 16),
+    "half a patch": (in_part(14, 14, 16, 0.505), 16),
+    "most": (in_part(14, 14, 16, 0.9), 16),
+    "the first patch": (in_part(14, 14, 16, 0.002), 16),
+    "all but a part": (in_part(6, 6, 16, 0.98), 16),
+    "all but a pixel": (in_part(8, 8, 8, 1 - 1e-3), 16),
+    "patches of 14": (in_part(16, 16, 14, 0.45), 14),
+    "patches of 32": (in_part(7, 7, 32, 0.7), 16),
+    "upside down": (~in_part(14, 14, 16, 0.3), 16),
+    "two": (in_part(14, 14, 16, 0.6) & ~in_part(14, 14, 16, 0.23), 16),
+    "rectangular picture": (in_part(5, 9, 12, 0.61), 12),
+    "pixels anywhere": (in_part(96, 96, 1, 0.4), None),
+}
+
+
+@pytest.mark.parametrize(("removed", "side"), PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_patches_in_part_equal_the_exact_solution(removed: Tensor, side: int | None, channels: int) -> None:
+    size = (removed.shape[1], removed.shape[2])
+    found = side and (size[0] // side, size[1] // side)
+    assert [grid for grid, _ in grids_of(removed, size)] == [found]
+    image = picture(*size)[:, :channels]
+    expected = exact(image[0].double().numpy(), removed[0].numpy())
+    filled = impute(image, removed)
+    np.testing.assert_allclose(filled[0].numpy(), expected, atol=1e-4 * float(image.max() - image.min()))
+    assert torch.equal(filled[~removed[:, None].expand_as(image)], image[~removed[:, None].expand_as(image)])
+    other = torch.where(removed[:, None], torch.full_like(image, 0.9), image)
+    assert torch.equal(impute(other, removed), filled)  # what was removed is not read
+
+
+def test_masks_of_all_kinds_in_one_batch() -> None:
+    masks = [in_part(14, 14, 16, 0.3), in_part(16, 16, 14, 0.4), scattered(224, 224, 0.5), all_but(224, 224)]
+    masks += [in_part(14, 14, 16, 0.8), torch.zeros_like(masks[0])]
+    images, noise = torch.cat([picture(224, 224, seed) for seed in range(6)]), torch.rand(6, 3, 224, 224)
+    together = impute(images, torch.cat(masks), noise)
+    for i, mask in enumerate(masks):
+        alone = impute(images[i : i + 1], mask, noise[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_any_number_of_channels(channels: int) -> None:
     image = torch.cat([picture(64, 64), picture(64, 64, 1)], 1)[:, :channels]
@@ -149,7 +200,8 @@ def test_any_number_of_channels(channels: int) -> None:
 @pytest.mark.parametrize("removed", CASES.values(), ids=CASES)
 def test_few_steps_suffice(removed: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The coarser levels speak for the pixels: without them large holes take a hundred steps."""
-    monkeypatch.setattr("xai.perturb.road_systems._MOST_STEPS", 9)
+    by_pixels = grids_of(removed, (removed.shape[1], removed.shape[2]))[0][0] is None
+    monkeypatch.setattr("xai.perturb.road_systems._MOST_STEPS", 9 if by_pixels else 17)
     impute(picture(*removed.shape[1:]), removed)
 
 

@@ -3,7 +3,8 @@
 Rong et al., arXiv 2202.00449. Every removed pixel is the weighted mean of its 8 neighbours, 1/6 each over
 edges and 1/12 each over corners, renormalised at the image's border: a sparse linear system per image, solved
 on the device for all images of a batch and their channels together: between pixels, or between the rims
-of patches where whole patches were removed.
+of patches where whole patches were removed, and few in part. A ranking of pixels makes such masks where a map
+of patches was laid over them: the pixels of a patch come one after the other.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from xai.core import UsageError
 from xai.perturb.operator import Operator, on_pixels, register
 from xai.perturb.replace import image_noise
-from xai.perturb.road_patches import fill_patches, fits
+from xai.perturb.road_patches import fill_patches, grids_of
 from xai.perturb.road_systems import Scratch, fill_pixels
 
 _CACHED = 2**20  # values that a processor takes at once, for its cache; an accelerator takes all
@@ -80,19 +81,33 @@ def impute(pixels: Tensor, removed: Tensor, noise: Tensor | None = None) -> Tens
     _check(pixels, removed, noise)
     if not len(pixels):
         return pixels.detach().clone()
-    size, grid = (pixels.shape[2], pixels.shape[3]), (removed.shape[1], removed.shape[2])
-    by_patches = fits(size, grid)
-    fill, cached = (fill_patches, _CACHED_PATCHES) if by_patches else (fill_pixels, _CACHED)
+    size = (pixels.shape[2], pixels.shape[3])
     holes = on_pixels(removed, size)
+    divided = grids_of(holes, (removed.shape[1], removed.shape[2]))
+    if len(divided) == 1:
+        return _filled(pixels, holes, noise, divided[0][0])
+    result = torch.empty_like(pixels)
+    for grid, some in divided:
+        added = None if noise is None else noise[some]
+        result[some] = _filled(pixels[some], holes[some], added, grid)
+    return result
+
+
+def _filled(pixels: Tensor, holes: Tensor, noise: Tensor | None, grid: tuple[int, int] | None) -> Tensor:
+    """Of `impute`, by a grid of patches or by pixels; holes (S, H, W)."""
+    cached = _CACHED if grid is None else _CACHED_PATCHES
     count = min(len(pixels), -(-pixels.numel() // cached)) if pixels.device.type == "cpu" else 1
     noises = [None] * count if noise is None else noise.tensor_split(count)
-    units = (removed if by_patches else holes).tensor_split(count)
     scratch, parts = Scratch(), []
     with torch.autocast(pixels.device.type, enabled=False):
-        for image, unit, hole, added in zip(
-            pixels.tensor_split(count), units, holes.tensor_split(count), noises, strict=True
+        for image, hole, added in zip(
+            pixels.tensor_split(count), holes.tensor_split(count), noises, strict=True
         ):
-            filled = fill(image.to(torch.promote_types(image.dtype, torch.float32)), unit, scratch)
+            wide = image.to(torch.promote_types(image.dtype, torch.float32))
+            if grid is None:
+                filled = fill_pixels(wide, hole, scratch)
+            else:
+                filled = fill_patches(wide, hole, grid, scratch)
             if added is not None:
                 filled.add_(added)
             # an eighth of torch.where's time on CPUs, and exact at weights of 0 and 1

@@ -9,146 +9,56 @@ them. A step is a few products of many small dense matrices, and few steps are n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xai.perturb.road_parts import Parts, blocks, removed_in
 from xai.perturb.road_systems import Hierarchy, Level, Scratch, known_mean
+from xai.perturb.road_tables import Tables, tables
 
 _SIDES = range(4, 33)  # pixels across a patch: below, rims are most of it; above, tables become large
+_LOOKED_FOR = range(16, 7, -1)  # among pixels: what is smaller hardly pays, what is larger has such parts
+_MOST_PARTS = 4  # patches removed in part, of an image: one of 32 × 32 has four of 16 × 16
 _MOST_PATCHES = 1600
 
 
-def fits(size: tuple[int, int], grid: tuple[int, int]) -> bool:
-    """Whether a grid of patches, (rows, columns), in a picture, (height, width), is solved by their rims."""
+def grids_of(removed: Tensor, units: tuple[int, int]) -> list[tuple[tuple[int, int] | None, Tensor]]:
+    """The grids of patches whose rims are solved for, None for pixels, and the images (n,) of each.
+
+    Args:
+        removed: (S, H, W) bool.
+        units: Rows and columns in which what is removed was given.
+    """
+    size, every = (removed.shape[1], removed.shape[2]), torch.arange(len(removed), device=removed.device)
+    if units != size:
+        return [(units if _fits(size, units) else None, every)]
+    sides = [side for side in _LOOKED_FOR if not (size[0] % side or size[1] % side)]
+    grids = [grid for side in sides if _fits(size, grid := (size[0] // side, size[1] // side))]
+    counts = [(removed_in(removed, grid), size[0] * size[1] // (grid[0] * grid[1])) for grid in grids]
+    parts = [((count > 0) & (count < full)).sum((1, 2)) for count, full in counts]
+    fewest, chosen = torch.stack([*parts, torch.full_like(every, _MOST_PARTS + 1)]).min(0)
+    chosen[fewest > _MOST_PARTS] = len(grids)
+    candidates = enumerate([*grids, None])
+    return [(grid, some) for i, grid in candidates if len(some := every[chosen == i])]
+
+
+def _fits(size: tuple[int, int], grid: tuple[int, int]) -> bool:
     whole = all(a % b == 0 and a // b in _SIDES for a, b in zip(size, grid, strict=True))
     return whole and grid[0] * grid[1] <= _MOST_PATCHES
-
-
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """What depends on sizes alone. r pixels are a patch's rim, s its four sides (corners twice), a around it.
-
-    Attributes:
-        pixels: (patches · r,) place of every pixel of a rim in the picture.
-        own: (patches, r, r) −A within a rim.
-        others: (patches, r, a) −A between a rim and what is around it.
-        around: (patches · a,) rim pixels around a patch, anything beyond the picture.
-        solve: (patches, r, r) A's inverse within a patch, what is around it kept as it is.
-        sides: (patches · s,) rim pixels of the sides.
-        facing: (patches · s,) those that face them, anything at the picture's border.
-        meets: (patches · s, 1) 0 at the picture's border, else 1.
-        edges: (r, s) A's inverse for two sides that face each other and take the same values.
-        corners: (r, 4) linear interpolation from the corners of a patch.
-        coarse: (patches, 4, 36) −Pᵀ·A·P between corners of a patch, and those of its neighbourhood of nine.
-        near: (patches · 36,) these among the corners of all patches, anything beyond the picture.
-        fill: (r, h · w) a whole patch from its rim.
-    """
-
-    pixels: Tensor
-    own: Tensor
-    others: Tensor
-    around: Tensor
-    solve: Tensor
-    sides: Tensor
-    facing: Tensor
-    meets: Tensor
-    edges: Tensor
-    corners: Tensor
-    coarse: Tensor
-    near: Tensor
-    fill: Tensor
-
-
-@lru_cache(maxsize=2)
-def tables(size: tuple[int, int], grid: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tables:
-    """For pictures of a size, (height, width), in a grid of patches, (rows, columns), that divides it."""
-    (height, width), (rows, cols), (h, w) = size, grid, (size[0] // grid[0], size[1] // grid[1])
-    place = torch.cartesian_prod(torch.arange(-1, h + 1), torch.arange(-1, w + 1))
-    row, col = place.T
-    within = (row >= 0) & (row < h) & (col >= 0) & (col < w)
-    on_rim = within & ((row == 0) | (row == h - 1) | (col == 0) | (col == w - 1))
-    inner, rim, outer = place[within & ~on_rim], place[on_rim], place[~within]
-    r, count = len(rim), rows * cols
-    # A between the pixels of a rim when what is inside follows it: inner = harmonic · rim
-    inside = 16 * torch.eye(len(inner)).double() - _weights(inner, inner)
-    harmonic = torch.linalg.solve(inside, _weights(inner, rim))
-    neighbours = _weights(rim, rim) + _weights(rim, inner) @ harmonic
-    patch = torch.cartesian_prod(torch.arange(rows) * h, torch.arange(cols) * w)[:, None]
-    at, beyond = (patch + rim).unbind(2), (patch + outer + 1).unbind(2)
-    number = torch.full((height, width), -1)
-    number[at] = torch.arange(count * r).view(-1, r)
-    around = F.pad(number, (1, 1, 1, 1), value=-1)[beyond]
-    total = [4 - F.one_hot(torch.tensor([0, side - 1]), side).sum(0).double() for side in size]
-    own = neighbours - torch.diag_embed(total[0][at[0]] * total[1][at[1]])
-    others = _weights(rim, outer) * (around >= 0)[:, None]
-    # sides: of a patch, those that face them, and whose these are
-    beside = F.pad(torch.arange(count).view(rows, cols), (1, 1, 1, 1), value=-1)
-    beside = beside.unfold(0, 3, 1).unfold(1, 3, 1).reshape(count, 9)
-    index = torch.full((h, w), -1)
-    index[rim[:, 0], rim[:, 1]] = torch.arange(r)
-    left, right, top, bottom = index[:, 0], index[:, -1], index[0], index[-1]
-    sides, facing, meets, edges = [], [], [], []
-    for side, other, where in ((right, left, 5), (left, right, 3), (bottom, top, 7), (top, bottom, 1)):
-        alone = 16 * torch.eye(len(side)).double() - neighbours[side][:, side]
-        alike = torch.linalg.inv(2 * alone - _weights(rim[side], rim[side]))
-        edges.append(torch.zeros(r, len(side)).double().index_add_(0, side, alike))
-        sides.append(torch.arange(count)[:, None] * r + side)
-        facing.append(beside[:, where, None].clamp_min(0) * r + other)
-        meets.append((beside[:, where, None] >= 0).expand(-1, len(side)))
-    # corners: of a patch and of the eight around it
-    near = torch.cat([rim, outer])
-    corners = _from_corners(near % torch.tensor([h, w]), h, w)
-    of = 3 * (near[:, 0] // h + 1) + near[:, 1] // w + 1  # which of the nine
-    nine = F.one_hot(of, 9)[:, :, None] * corners[:, None]
-    fill = torch.zeros(r, h, w).double()
-    fill[:, inner[:, 0], inner[:, 1]] = harmonic.T
-    fill[:, rim[:, 0], rim[:, 1]] = torch.eye(r).double()
-
-    def numbers(values: Tensor) -> Tensor:
-        return values.to(device, dtype).contiguous()
-
-    def places(values: Tensor) -> Tensor:
-        return values.flatten().to(device)
-
-    return Tables(
-        pixels=places(at[0] * width + at[1]),
-        own=numbers(own),
-        others=numbers(others),
-        around=places(around.clamp_min(0)),
-        solve=numbers(torch.linalg.inv(-own)),
-        sides=places(torch.cat(sides, 1)),
-        facing=places(torch.cat(facing, 1)),
-        meets=numbers(torch.cat(meets, 1).reshape(-1, 1)),
-        edges=numbers(torch.cat(edges, 1)),
-        corners=numbers(corners[:r]),
-        coarse=numbers(corners[:r].T @ torch.cat([own, others], 2) @ nine.flatten(1)),
-        near=places(4 * beside.clamp_min(0)[:, :, None] + torch.arange(4)),
-        fill=numbers(fill.flatten(1)),
-    )
-
-
-def _from_corners(place: Tensor, h: int, w: int) -> Tensor:
-    """(n, 4) shares of a patch's corners in pixels (n, 2) of it."""
-    share = place / torch.tensor([h - 1, w - 1]).double()
-    (up, across), (down, along) = (1 - share).T, share.T
-    return torch.stack([up * across, up * along, down * across, down * along], 1)
-
-
-def _weights(of: Tensor, among: Tensor) -> Tensor:
-    """[1 2 1] ⊗ [1 2 1] between pixels (n, 2), 4 of a pixel to itself."""
-    return (2 - (of[:, None] - among).abs()).clamp_min(0).prod(2).double()
 
 
 class Rims(Level):
     """The system between the pixels of rims; vectors are (patches, r, channels · S), channel by channel.
 
+    A patch removed in part has an unknown rim in part, and matrices of its own. No edge and no corner speaks
+    for it: it is solved together with what is around it.
+
     Args:
         tables: Of the pictures' size and the grid.
-        removed: (S, rows, cols) bool.
+        whole: (S, rows, cols) bool, the patches removed whole.
+        parts: Those removed in part.
         channels: Of a picture.
         scratch: For results, which hold until the next of their shape.
     """
@@ -156,24 +66,31 @@ class Rims(Level):
     over = (0, 1)
     tolerance = 2e-4
 
-    def __init__(self, tables: Tables, removed: Tensor, channels: int, scratch: Scratch):
-        self.tables, self.scratch = tables, scratch
-        self.images, rows, cols = removed.shape
+    def __init__(self, tables: Tables, whole: Tensor, parts: Parts, channels: int, scratch: Scratch):
+        self.tables, self.parts, self.scratch = tables, parts, scratch
+        self.images, rows, cols = whole.shape
         self.coarse = (rows + 1, cols + 1)
-        inside = removed.permute(1, 2, 0).reshape(rows * cols, 1, 1, -1).to(tables.fill.dtype)
-        self.inside = inside.expand(-1, len(tables.fill), channels, -1).flatten(2)
-        flat = self.inside.flatten(0, 1)
-        self.both = flat.index_select(0, tables.sides).mul_(flat.index_select(0, tables.facing))
-        self.both.mul_(tables.meets)
+        patches, r = rows * cols, len(tables.fill)
+        inside = whole.permute(1, 2, 0).reshape(patches, 1, 1, -1).to(tables.fill.dtype)
+        inside = inside.expand(-1, r, channels, -1).reshape(patches, r, -1).contiguous()
+        flat = inside[:, 0]
+        self.both = (
+            flat.index_select(0, tables.facing // r).mul_(tables.meets).view(patches, -1, flat.shape[1])
+        )
+        self.both.mul_(flat[:, None])
+        self.ends = inside[:, :4].clone()
+        self.inside = inside
+        parts.meet(inside)
 
     def pull(self, x: Tensor) -> Tensor:
         """−A·x."""
         result = torch.bmm(self.tables.own, x, out=self.scratch("pull", x))
-        return result.baddbmm_(self.tables.others, self._gather(x, self.tables.around, "around"))
+        result.baddbmm_(self.tables.others, self._gather(x, self.tables.around, "around"))
+        return self.parts.pull(result, x)
 
     def pull_coarse(self, x: Tensor) -> Tensor:
         """−Pᵀ·A·P·x."""
-        inside = self.inside[:, :4, : x.shape[1] * self.images]
+        inside = self.ends[..., : x.shape[1] * self.images]
         seen = self._gather(self._corners(x) * inside, self.tables.near, "near")
         return self._joined(torch.bmm(self.tables.coarse, seen).mul_(inside))
 
@@ -181,11 +98,12 @@ class Rims(Level):
         """The sum of what every patch, every edge between two patches, and the corners would change."""
         tables = self.tables
         guess = torch.bmm(tables.solve, residual, out=self.scratch("guess", residual))
+        self.parts.correct(guess, residual)
         sides = self._gather(residual, tables.sides, "sides")
-        sides.add_(self._gather(residual, tables.facing, "facing")).mul_(self.both.view_as(sides))
+        sides.add_(self._gather(residual, tables.facing, "facing")).mul_(self.both)
         guess.baddbmm_(tables.edges.expand(len(guess), -1, -1), sides)
-        rest = self._joined((tables.corners.T @ residual).mul_(self.inside[:, :4]))
-        corners = self._corners(below(rest))
+        rest = self._joined((tables.corners.T @ residual).mul_(self.ends))
+        corners = self._corners(below(rest)).mul_(self.ends)
         return guess.baddbmm_(tables.corners.expand(len(guess), -1, -1), corners).mul_(self.inside)
 
     def _gather(self, x: Tensor, places: Tensor, use: str) -> Tensor:
@@ -205,23 +123,37 @@ class Rims(Level):
         return folded.view(-1, self.images, *self.coarse).transpose(0, 1).contiguous()
 
 
-def fill_patches(pixels: Tensor, removed: Tensor, scratch: Scratch) -> Tensor:
-    """The solution where patches were removed, anything elsewhere.
+def fill_patches(pixels: Tensor, removed: Tensor, grid: tuple[int, int], scratch: Scratch) -> Tensor:
+    """The solution where pixels were removed, anything elsewhere.
 
     Args:
         pixels: (S, channels, H, W), float32 or float64.
-        removed: (S, rows, cols) bool.
+        removed: (S, H, W) bool, whole patches and few in part.
+        grid: Rows and columns of patches.
         scratch: Of this call or of earlier ones.
     """
     images, channels, height, width = pixels.shape
-    rows, cols = removed.shape[1:]
-    table = tables((height, width), (rows, cols), pixels.dtype, pixels.device)
-    system = Rims(table, removed, channels, scratch)
-    means = pixels.unflatten(3, (cols, -1)).unflatten(2, (rows, -1)).mean((3, 5))
-    mean = known_mean(means, ~removed[:, None]).permute(2, 3, 1, 0).flatten(1)  # (1, channels · S)
+    (rows, cols), size = grid, (height // grid[0], width // grid[1])
+    table = tables((height, width), grid, pixels.dtype, pixels.device)
+    count = removed_in(removed, grid)
+    known, whole = count == 0, count == size[0] * size[1]
+    means = blocks(pixels, grid).mean((3, 5))
+    mean = known_mean(means, known[:, None])
+    few = ~(known.flatten(1).any(1) | whole.flatten(1).all(1))
+    if few.any():
+        mean[few] = known_mean(pixels[few], ~removed[few, None])
+    parts = Parts(table, pixels, mean, removed, ~(known | whole))
+    system = Rims(table, whole, parts, channels, scratch)
+    middle = mean.permute(2, 3, 1, 0).flatten(1)  # (1, channels · S)
     rims = pixels.flatten(2).index_select(2, table.pixels).permute(2, 1, 0)
-    offset = (rims.reshape_as(system.inside) - mean).mul_(1 - system.inside)
-    found = Hierarchy(system, images, channels).solve(offset).add_(mean)
-    patches = found.permute(2, 0, 1).reshape(-1, len(table.fill)) @ table.fill
-    patches = patches.view(channels, images, rows, cols, height // rows, width // cols)
-    return patches.permute(1, 0, 2, 4, 3, 5).reshape(pixels.shape)
+    offset = (rims.reshape_as(system.inside) - middle).mul_(1 - system.inside)
+    spread = parts.spread(offset.abs().amax(0, keepdim=True).amax(1, keepdim=True))
+    hierarchy = Hierarchy(system, images, channels)
+    found = hierarchy.solve(parts.given(system.pull(offset)), spread)
+    filled = parts.filled(found)
+    patches = found.add_(middle).permute(2, 0, 1).reshape(-1, len(table.fill)) @ table.fill
+    patches = patches.view(channels, images, rows, cols, *size).permute(1, 0, 2, 4, 3, 5)
+    result = patches.reshape(pixels.shape)
+    if parts:
+        blocks(result, grid)[parts.image, :, parts.row, :, parts.col] = filled
+    return result

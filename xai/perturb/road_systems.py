@@ -194,11 +194,16 @@ class Hierarchy:
             return (residual.flatten(2) @ self.last).reshape(residual.shape)
         return self.levels[depth].correct(residual, lambda rest: self.correct(rest, depth + 1))
 
-    def solve(self, known: Tensor) -> Tensor:
-        """Conjugate gradients for A·x = W·known; a system that has converged is left alone."""
+    def solve(self, right: Tensor, spread: Tensor) -> Tensor:
+        """Conjugate gradients for A·x = right; a system that has converged is left alone.
+
+        Args:
+            right: As the first level's vectors; anything where nothing is unknown.
+            spread: Of every system's known pixels, 1 in the dimensions of one system.
+        """
         system = self.levels[0]
         over, uses = system.over, ("x", "residual", "direction", "product")
-        x, residual, direction, product = (system.scratch(use, known) for use in uses)
+        x, residual, direction, product = (system.scratch(use, right) for use in uses)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return torch.mul(a, b, out=product).sum(over, keepdim=True)
@@ -208,8 +213,8 @@ class Hierarchy:
             return torch.abs(a, out=product).amax(first, keepdim=True).amax(second, keepdim=True)
 
         x.zero_()
-        residual.copy_(system.pull(known))  # nothing of a known pixel is taken at an unknown one
-        enough = system.tolerance * largest(known)
+        residual.copy_(right)
+        enough = system.tolerance * spread
         guess = self.correct(residual)  # of what x still lacks; the next takes its place in memory
         direction.copy_(guess)
         energy = dot(residual, guess)
@@ -239,7 +244,10 @@ def fill_pixels(pixels: Tensor, removed: Tensor, scratch: Scratch) -> Tensor:
     known = ~removed[:, None]
     mean = known_mean(pixels, known)
     offset = (pixels - mean) * known  # the known pixels around 0: less to round, and 0 where all is removed
-    return Hierarchy(Pixels((~known).to(pixels.dtype), scratch), *offset.shape[:2]).solve(offset).add_(mean)
+    system = Pixels((~known).to(pixels.dtype), scratch)
+    hierarchy = Hierarchy(system, *offset.shape[:2])
+    right = system.pull(offset)  # nothing of a known pixel is taken at an unknown one
+    return hierarchy.solve(right, offset.abs().amax((2, 3), keepdim=True)).add_(mean)
 
 
 def known_mean(values: Tensor, known: Tensor) -> Tensor:
