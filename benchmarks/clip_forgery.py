@@ -280,7 +280,7 @@ KEPT = (
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
     """Copy what the runs found, without the paths of this machine."""
     kept = [f"{tower}/{name}" for tower in towers for name in KEPT]
-    for name in ("findings.md", "findings.json", *kept):
+    for name in ("findings.md", *kept):
         if (out / name).is_file():
             copy(out / name, to / name.replace("detector/", ""), out)
     for tower in towers:

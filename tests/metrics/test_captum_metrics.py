@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vit_zoo import build, pixels
 
 from xai.attr import create
-from xai.attr.base import spread_patches
+from xai.attr.inputs import spread_patches
 from xai.core import Margin, UsageError
 from xai.core.score import score
 from xai.core.target import image_targets

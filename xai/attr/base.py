@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,7 +13,6 @@ from xai.attention import (
     Probe,
     Recording,
     check_repeatable,
-    checkpointing_as_model_error,
     grid_of,
     is_traced,
     may_vary,
@@ -24,17 +22,15 @@ from xai.attention import (
     readout_only,
     record_attention,
     refuse_inference,
-    uncompiled,
 )
 from xai.attr.captum_classes import Attribution, log_usage
+from xai.attr.inputs import PatchMap, Pixels, differentiable, like_inputs, prepare
 from xai.attr.layers import LayerFusion
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
 from xai.core.score import read_target
 from xai.core.target import Target
 
-Pixels = Float[Tensor, "b channels height width"]
-PatchMap = Float[Tensor, "b rows cols"]
 PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
 TokenMap = Float[Tensor, "b tokens"]
@@ -277,57 +273,3 @@ class PatchAttribution(Attribution):
             images=images,
             calls=probe.calls,
         )
-
-
-def spread_patches(patches: PatchMap, pixels: Pixels) -> Pixels:
-    """Nearest upsampling of (B, rows, cols) to the pixels' shape, divided so that each sum is kept."""
-    channels, height, width = pixels.shape[1:]
-    rows, cols = patches.shape[1:]
-    row = torch.arange(height, device=patches.device) * rows // height
-    col = torch.arange(width, device=patches.device) * cols // width
-    area = torch.bincount(row)[:, None] * torch.bincount(col) * channels
-    spread = (patches / area)[:, row][:, :, col]
-    return spread[:, None].expand(-1, channels, -1, -1).to(pixels.dtype).contiguous()
-
-
-def like_inputs(inputs: Any, patches: PatchMap) -> Any:
-    """Patch relevance in the inputs' shape and container."""
-    spread = spread_patches(patches, inputs[0] if isinstance(inputs, tuple) else inputs)
-    return (spread,) if isinstance(inputs, tuple) else spread
-
-
-def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[Any, ...]]:
-    """Check the inputs and take them out of the caller's graph: ours starts at the attention.
-
-    Raises:
-        UsageError: When the inputs are not one finite floating-point tensor of shape (B, channels, H, W).
-    """
-    pixels = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
-    if not isinstance(pixels, Tensor):
-        raise UsageError(f"Inputs must be one tensor (or a 1-tuple of it); got {type(inputs).__name__}.")
-    if pixels.dim() != 4 or not pixels.is_floating_point():
-        raise UsageError(
-            "Pixels must be floating point of shape (B, channels, H, W); "
-            f"got {pixels.dtype} {tuple(pixels.shape)}."
-        )
-    if not torch.isfinite(pixels).all():
-        raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
-    given = additional_forward_args
-    args = () if given is None else given if isinstance(given, tuple) else (given,)
-    return _outside_graph(pixels), tuple(map(_outside_graph, args))
-
-
-def _outside_graph(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    return value.clone() if value.is_inference() else value.detach()
-
-
-@contextmanager
-def differentiable() -> Iterator[None]:
-    """Gradients on, whatever the caller's mode (Captum's NoiseTunnel and metrics call under no_grad).
-
-    What `torch.compile` made runs eagerly: hooks and interception do not reach into compiled code.
-    """
-    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), checkpointing_as_model_error():
-        yield

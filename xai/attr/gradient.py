@@ -13,10 +13,10 @@ from xai.attr.base import (
     PatchMaps,
     Pixels,
     Scores,
-    like_inputs,
 )
 from xai.attr.captum_classes import GradientAttribution, log_usage
 from xai.attr.captum_classes import IntegratedGradients as CaptumIntegratedGradients
+from xai.attr.inputs import like_inputs
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts
