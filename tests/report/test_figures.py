@@ -129,7 +129,9 @@ def test_curves_agree():
     entries = spec["usermeta"]["legend"]["entries"]
     heights = [place(figure, one["name"])[1] for one in entries]
     assert heights == sorted(heights)
-    lines = [one for one in drawn_as(figure, Line2D) if len(one.get_xdata()) == 6 and one.get_linewidth() == 1.5]
+    lines = [
+        one for one in drawn_as(figure, Line2D) if len(one.get_xdata()) == 6 and one.get_linewidth() == 1.5
+    ]
     means, drawn = [], []
     for entry, line in zip(entries, lines, strict=True):
         rows = [one for one in records(spec) if one["row"] == entry["name"]]

@@ -40,7 +40,9 @@ def to_figure(picture: Picture, marks: Iterable[Artist] = ()) -> Figure:
             pixels = one.layer.draw(one.layer.size)
             axes.imshow(pixels, extent=span, aspect="auto", interpolation="antialiased", zorder=1)
         axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
-    frames = [_frame(one, "none") for one in picture.layers] + [_frame(one, "white") for one in picture.labels]
+    frames = [_frame(one, "none") for one in picture.layers] + [
+        _frame(one, "white") for one in picture.labels
+    ]
     for artist in (*frames, *marks, *map(_Text, picture.lines)):
         artist.set_transform(inches)
         figure.add_artist(artist)
