@@ -1,11 +1,17 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
+from shape_checks import checked_by_need
 
 # before torch is imported, here and in commands that tests start: tests run in parallel processes, and tiny
 # models gain nothing from more threads
 os.environ["OMP_NUM_THREADS"] = "1"
+
+jaxtyping.jaxtyped = checked_by_need(
+    jaxtyping.jaxtyped
+)  # where the option --jaxtyping-packages takes it from
 
 LONG = (
     "bench/test_ray.py",
