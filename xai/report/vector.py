@@ -21,8 +21,8 @@ from xai.report.text import POINTS, fonts_of, is_plain, line_width
 def to_figure(picture: Picture, marks: Iterable[Artist] = ()) -> Figure:
     """A figure of the same size; places are inches from its upper left corner.
 
-    Uses matplotlib's objects only, never pyplot: no global state, safe from any thread. Only layers need axes,
-    and what else is drawn stands on the figure itself: axes cost more to set up than a whole chart to draw.
+    Uses matplotlib's objects only, never pyplot: no global state, safe from any thread. Only layers need
+    axes. What else is drawn stands on the figure itself: axes cost more to set up than a whole chart to draw.
 
     Args:
         picture: What to draw.
