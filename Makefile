@@ -7,8 +7,11 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # what is imported is compiled once and kept: without, every process reads torch and transformers as text again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo example test test-browser test-interop check check-types check-imports check-docs format docs \
-  translations install bench peers fuzz kills robustness clean
+# two at a time: types are checked by one thread, and the suite leaves a core idle now and then
+MAKEFLAGS += --jobs=2
+
+.PHONY: demo example test suite test-browser test-interop check check-style check-types check-imports check-docs \
+  format docs translations install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -16,24 +19,27 @@ demo: install  ## explain the shipped images with the shipped detector
 example: demo  ## publish the demo's page
 	mkdir -p reports/example && cp attention_results/demo/index.html reports/example/index.html
 
-test: install check  ## the whole suite
+test: suite check  ## the whole suite, and the checks beside it
+
+suite: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: install  ## the report's pages in Chromium
 	$(BIN)/python -m pytest -m browser tests/report/browser
 
-check: install  ## formatter, linter, types, import contracts, documents
+check: check-style check-types check-imports check-docs  ## formatter, linter, types, import contracts, documents
+
+check-style: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory -j2 check-types check-imports check-docs
 
-check-types:
+check-types: install
 	$(BIN)/pyright
 
-check-imports:
+check-imports: install
 	$(BIN)/lint-imports
 
-check-docs:
+check-docs: install
 	$(BIN)/python benchmarks/documents.py --check
 
 format: install

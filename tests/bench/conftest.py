@@ -62,19 +62,29 @@ def finished(config, tiny, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def write_benchmark(config):
+    """Write a configuration: two protocols, maps metrics, the tiny detector, all loaded by name."""
+
+    def write(folder: Path) -> Path:
+        write_detector(folder)
+        content = config(
+            model="tiny.yaml",
+            protocols=["vit-token", {"base": "vit-mean", "name": "mean", "steps": 4}],
+            controls={"random_seeds": 2, "greedy_images": 1},
+            metrics=["srg", "insertion", "gini", "rank_accuracy"],
+        ).model_dump(mode="json", exclude_unset=True)
+        path = folder / "bench.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
 @pytest.fixture
-def yaml_file(config, tmp_path):
-    """A configuration on disk: two protocols, maps metrics, the tiny detector, all loaded by name."""
-    write_detector(tmp_path)
-    content = config(
-        model="tiny.yaml",
-        protocols=["vit-token", {"base": "vit-mean", "name": "mean", "steps": 4}],
-        controls={"random_seeds": 2, "greedy_images": 1},
-        metrics=["srg", "insertion", "gini", "rank_accuracy"],
-    ).model_dump(mode="json", exclude_unset=True)
-    path = tmp_path / "bench.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
+def yaml_file(write_benchmark, tmp_path):
+    """A configuration in the test's own folder, as `write_benchmark` writes it."""
+    return write_benchmark(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -51,11 +51,12 @@ def cluster():
         yield ray
 
 
-@pytest.fixture
-def local(yaml_file, tmp_path):
-    """What the local engine makes of the same configuration."""
-    run_benchmark(yaml_file, tmp_path / "local")
-    return tmp_path / "local"
+@pytest.fixture(scope="module")
+def local(write_benchmark, tmp_path_factory):
+    """What the local engine makes of the same configuration; not to be changed."""
+    folder = tmp_path_factory.mktemp("local")
+    run_benchmark(write_benchmark(folder), folder / "local")
+    return folder / "local"
 
 
 def same(run, local):
