@@ -136,7 +136,18 @@ HUGGING_FACE: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "swin": ("Swin", _WINDOWS),
     "swinv2": ("Swinv2", _WINDOWS),
-    "textnet": ("TextNet", {"hidden_sizes": (16, 16, 24, 32, 40), "stem_out_channels": 16}),
+    "textnet": (
+        "TextNet",
+        {"image_size": (SIDE, SIDE), "hidden_sizes": (16, 16, 24, 32, 40), "stem_out_channels": 16},
+    ),
+    "timm_wrapper": (
+        "TimmWrapper",
+        {
+            "architecture": "vit_tiny_patch16_224",
+            "model_args": {"embed_dim": 48, "depth": 3, "num_heads": 4, "img_size": SIDE},
+            "pretrained_cfg": {"input_size": (3, SIDE, SIDE), "crop_pct": 0.9, "interpolation": "bicubic"},
+        },
+    ),
     "vit": ("ViT", _VIT),
     "vit_msn": ("ViTMSN", _VIT),
 }
@@ -175,6 +186,8 @@ def save(kind: str, model: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
 
     with quiet_transformers():
         model.save_pretrained(folder)
+    if kind == "timm_wrapper":  # transformers reads timm's own transform out of config.json
+        return f"local:{folder}", {}
     names = IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {"pil": "BitImageProcessorPil"}
     name = names.get("pil") or names["torchvision"]
     square = {"height": SIDE, "width": SIDE}

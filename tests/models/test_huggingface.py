@@ -98,24 +98,6 @@ def test_prompts_for_a_model_without_texts(tmp_path):
         xai.load(spec, prompts=TEXTS)
 
 
-OTHERS = {
-    "metaclip_2": lambda: hf.MetaClip2Config(vision_config=tiny.TOWER, text_config=tiny.TEXT),
-    "siglip2": lambda: hf.Siglip2Config(),
-    "chinese_clip": lambda: hf.ChineseCLIPConfig(),
-    "blip": lambda: hf.BlipConfig(),
-}
-
-
-@pytest.mark.parametrize("prompts", [TEXTS, None])
-@pytest.mark.parametrize("kind", OTHERS)
-def test_zero_shot_models_that_are_not_built_are_named(tmp_path, kind, prompts):
-    """The configuration alone says it: nothing else need be read."""
-    OTHERS[kind]().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=rf"is a {kind} model.*supported: clip, siglip") as caught:
-        xai.load(f"local:{tmp_path}", prompts=prompts)
-    assert "reads no texts" not in str(caught.value)
-
-
 def test_a_head_that_would_be_random_is_refused(tmp_path):
     """A bare tower loaded as a classifier gets a made-up head: transformers only warns."""
     model = classifier_model("vit")

@@ -24,6 +24,7 @@ SIZES = {
     "large": (1201, 803),
 }
 CROP = {"crop_size": {"height": 32, "width": 32}}
+CUT = {"height": 40, "width": 33}
 PROCESSORS = {
     "clip": lambda: hf.CLIPImageProcessorPil(size={"shortest_edge": 32}, **CROP),
     "clip, larger than the crop": lambda: hf.CLIPImageProcessorPil(size={"shortest_edge": 37}, **CROP),
@@ -57,6 +58,12 @@ PROCESSORS = {
     "mobilevit, rgb": lambda: hf.MobileViTImageProcessorPil(
         size={"shortest_edge": 36}, do_flip_channel_order=False, do_normalize=True, **CROP
     ),
+    "perceiver": lambda: hf.PerceiverImageProcessorPil(size={"height": 32, "width": 24}, crop_size=CUT),
+    "perceiver, not cut": lambda: hf.PerceiverImageProcessorPil(size=32, do_center_crop=False),
+    "textnet": lambda: hf.TextNetImageProcessorPil(size={"shortest_edge": 40}),
+    "textnet, cropped": lambda: hf.TextNetImageProcessorPil(
+        size={"shortest_edge": 40}, size_divisor=16, do_center_crop=True, **CROP
+    ),
     "one mean for all": lambda: hf.ViTImageProcessorPil(size=32, image_mean=0.4, image_std=0.3),
     "size in a list": lambda: hf.ViTImageProcessorPil(size=[32, 24], rescale_factor=1 / 128),
     "no normalisation": lambda: hf.ViTImageProcessorPil(
@@ -86,6 +93,19 @@ def test_equals_the_processor(tmp_path, processor):
         )
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("most", [1, 16, 100])
+def test_naflex_tiles_as_its_processor_does(tmp_path, size, most):
+    theirs = hf.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=most)
+    theirs.save_pretrained(tmp_path)
+    got = read_preprocessing(str(tmp_path), reads="patches")(noise(size))
+    given = theirs(noise(size), return_tensors="pt")
+    rows, cols = given["spatial_shapes"][0].tolist()
+    assert got.shape == (3, 8 * rows, 8 * cols)
+    tiles = got.reshape(3, rows, 8, cols, 8).permute(1, 3, 2, 4, 0).reshape(rows * cols, 192)
+    torch.testing.assert_close(tiles, given["pixel_values"][0, : rows * cols], rtol=1e-6, atol=4e-6)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
 def test_images_of_other_modes(mode):
     preprocessing = Preprocessing(shortest_edge=32, crop=(32, 32))
@@ -102,6 +122,9 @@ def test_images_of_other_modes(mode):
         {"size": (64, 48)},
         {"size": (80, 80), "crop": (64, 64)},
         {"crop": (56, 64)},
+        {"cut": (0.8, 0.9), "size": (48, 64)},
+        {"shortest_edge": 40, "multiple": 32},
+        {"patches": (8, 60)},
     ],
     ids=str,
 )
@@ -119,8 +142,10 @@ def test_geometry_finds_a_marker(size, steps):
     said_y = top + (np.arange(rows) + 0.5) * (bottom - top) / rows
     # away from the border, where resampling sees less than a full neighbourhood; blue shows padding
     step_x, step_y = (right - left) / cols, (bottom - top) / rows
-    far_x = (said_x > 2 * max(step_x, 1)) & (said_x < width - 2 * max(step_x, 1))
-    far_y = (said_y > 2 * max(step_y, 1)) & (said_y < height - 2 * max(step_y, 1))
+    margin_x, margin_y = 2 * max(step_x, 1), 2 * max(step_y, 1)
+    ends = (left, top, right, bottom) if preprocessing.cut else (0, 0, width, height)
+    far_x = (said_x > ends[0] + margin_x) & (said_x < ends[2] - margin_x)
+    far_y = (said_y > ends[1] + margin_y) & (said_y < ends[3] - margin_y)
     seen = pixels[:, far_y][:, :, far_x]
     assert seen.size
     assert (seen[2] == 1).all()
@@ -169,12 +194,12 @@ def test_a_strip_that_would_fill_the_memory_is_refused():
 
 
 def test_processor_with_a_step_of_its_own(tmp_path):
-    """PIL resize, then both sides rounded up: not what we know, so it is refused, not skipped."""
-    hf.TextNetImageProcessorPil(size={"shortest_edge": 40}).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"TextNetImageProcessorPil .* does not only resize") as caught:
+    """Both sides rounded down: not what we know, so it is refused, not skipped."""
+    hf.GLPNImageProcessorPil(size_divisor=16).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"GLPNImageProcessorPil .* does not only resize") as caught:
         read_preprocessing(str(tmp_path))
-    assert "makes 64×64 (height × width) of an image of 50×37, where these give 54×40" in str(caught.value)
-    assert "size_divisor=32" in str(caught.value)
+    assert "makes 48×32 (height × width) of an image of 50×37, where these give 50×37" in str(caught.value)
+    assert "size_divisor=16" in str(caught.value)
     assert f"{tmp_path}/preprocessor_config.json" in str(caught.value)
 
 
@@ -182,7 +207,7 @@ GPT = {"clusters": [[0, 0, 0], [1, 1, 1]]}
 PADDED = {"do_pad": True, "pad_size": {"height": 256, "width": 256}}
 REFUSED = {
     "colour clusters": (lambda: hf.ImageGPTImageProcessorPil(**GPT), "gives input_ids"),
-    "crop first": (hf.PerceiverImageProcessorPil, "does not only resize"),
+    "thumbnail": (hf.DonutImageProcessorPil, "does not only resize"),
     "longest edge": (hf.DetrImageProcessorPil, "resizes by longest_edge, shortest_edge"),
     "size divisor": (hf.GLPNImageProcessorPil, "makes 32×32"),
     "padding": (lambda: hf.ViTImageProcessorPil(**PADDED), "do_pad=True"),

@@ -190,6 +190,8 @@ class Classifier(nn.Module):
                 content = (*content, self.problem_type.value)
             if self.preprocessing is not None and self.preprocessing.bgr:
                 content = (*content, "bgr")
+            if self.preprocessing is not None and (rarer := self.preprocessing.rarer_steps()):
+                content = (*content, rarer)
             self._fingerprint = version, fingerprint(self.module, _config(self.module), *content)
         return self._fingerprint[1]
 

@@ -1,30 +1,24 @@
-"""Models in Hugging Face folders, on the hub or on disk: classifiers, and CLIP and SigLIP with texts."""
+"""Models in Hugging Face folders, on the hub or on disk: classifiers, and those whose classes are texts."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoTokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
 from xai.models.classifier import Classifier, LoadOptions, check_labels, class_names
-from xai.models.detector import DetectorConfig, TextSimilarity
+from xai.models.conversions import FromColours, FromPatches, StateAsLogits
+from xai.models.detector import DetectorConfig
 from xai.models.families import load_detector
 from xai.models.folder import read_config, weights_size
 from xai.models.pretrained import check_numbers, complete_from_hub, from_hub
-from xai.models.processor import read_preprocessing
+from xai.models.processor import Reads, read_colours, read_preprocessing
+from xai.models.zero_shot import OTHER_ZERO_SHOT, SIGMOID, ZERO_SHOT, build_zero_shot, matches
 
-ZERO_SHOT = ("clip", "siglip")
-# of transformers' model types, those that compare an image with texts, but in ways that are not built here
-OTHER_ZERO_SHOT = frozenset({
-    "align", "altclip", "blip", "blip-2", "bridgetower", "chinese_clip", "clipseg", "flava", "groupvit",
-    "metaclip_2", "owlv2", "owlvit", "siglip2", "tipsv2", "videoprism", "vision-text-dual-encoder", "xclip",
-})  # fmt: skip
+_READS: dict[str, Reads] = {"siglip2": "patches", "imagegpt": "colours"}
 
 
 def use_fused_attention(module: nn.Module) -> dict[str, Any]:
@@ -43,13 +37,14 @@ def use_fused_attention(module: nn.Module) -> dict[str, Any]:
 
 
 def load_huggingface(place: str, options: LoadOptions) -> Classifier:
-    """A `*ForImageClassification`, CLIP or SigLIP with texts as classes, or a GenD detector.
+    """A `*ForImageClassification`, one of ZERO_SHOT with texts as classes, or a GenD detector.
 
     Args:
         place: Folder or hub name.
-        options: Labels count before those of the configuration; prompts are one text per class, for CLIP and
-            SigLIP, by default the labels. SigLIP was trained with a sigmoid for every text: its labels are
-            independent, unless `problem_type` says that the texts exclude each other.
+        options: Labels count before those of the configuration; prompts are one text per class, by default
+            the labels. SigLIP was trained with a sigmoid for every text, and BLIP's matching head looks at
+            each alone: their labels are independent, unless `problem_type` says that the texts exclude each
+            other.
 
     Raises:
         ModelError: When it is missing, no image classifier, or its weights are incomplete.
@@ -90,12 +85,12 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
             raise UsageError(
                 f"{name} is a {config.model_type} model, which reads no texts.", "Leave prompts out."
             )
-        module: nn.Module = build_zero_shot(place, config.model_type, texts, trust_remote_code)
+        module: nn.Module = build_zero_shot(place, config, texts, trust_remote_code)
         labels = labels or texts
         if len(labels) != len(texts):
             raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
         description["prompts"] = list(texts)
-        if config.model_type == "siglip":
+        if config.model_type in SIGMOID or matches(config):
             options = replace(options, problem_type=options.problem_type or ProblemType.MULTI_LABEL)
     elif classifies:
         if (held := weights_size(place)) is not None and not trust_remote_code:
@@ -104,6 +99,7 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
             AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
         )
         description.update(use_fused_attention(module))
+        module = _as_pixels_to_logits(module, config, place, trust_remote_code)
         labels = labels or class_names(config) or ()
         check_labels(labels, config.num_labels, name)
     else:
@@ -111,10 +107,21 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
             f"{name} is no image classifier but {', '.join(config.architectures or [config.model_type])}.",
             "It is in timm's own format: write timm:local-dir:DIR or timm:hf-hub:ORG/NAME."
             if config.model_type == "timm_wrapper"
-            else "Give a *ForImageClassification, or CLIP or SigLIP with prompts.",
+            else "Give a *ForImageClassification, or a model such as CLIP or SigLIP with prompts.",
         )
-    preprocessing = read_preprocessing(place, trust_remote_code)
+    preprocessing = read_preprocessing(place, trust_remote_code, _READS.get(config.model_type, "pixels"))
     return options.classifier(module, labels, preprocessing, description)
+
+
+def _as_pixels_to_logits(module: nn.Module, config: Any, place: str, trust_remote_code: bool) -> nn.Module:
+    """The module itself, or in what translates where it reads or answers in a form of its own."""
+    if config.model_type == "siglip2":
+        return FromPatches(module, config.vision_config.patch_size).eval()
+    if config.model_type == "imagegpt":
+        return FromColours(module, read_colours(place, trust_remote_code)).eval()
+    if config.model_type == "pp_lcnet":
+        return StateAsLogits(module).eval()
+    return module
 
 
 def _refuse_kernels(config: dict[str, Any], name: str) -> None:
@@ -127,55 +134,3 @@ def _refuse_kernels(config: dict[str, Any], name: str) -> None:
                 f"{name} asks for attention code from the hub ({key}: {value}); nothing was run.",
                 "If you trust that code: trust_remote_code=True/--trust-remote-code.",
             )
-
-
-class ZeroShot(nn.Module):
-    """Image tower, projection if there is one, cosine with each text: scale · cosine (+ bias).
-
-    Args:
-        vision: Image tower with a `pooler_output`.
-        projection: From its width to the texts'; identity for SigLIP.
-        head: The texts.
-    """
-
-    def __init__(self, vision: nn.Module, projection: nn.Module, head: TextSimilarity):
-        super().__init__()
-        self.vision = vision
-        self.projection = projection
-        self.head = head
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, texts)."""
-        return self.head(self.projection(self.vision(pixel_values=pixels).pooler_output))
-
-
-def build_zero_shot(
-    place: str, model_type: str, texts: Sequence[str], trust_remote_code: bool = False
-) -> ZeroShot:
-    """The zero-shot classifier of a CLIP or SigLIP model, in eval mode; its text tower is not kept.
-
-    Args:
-        place: Folder or hub name.
-        model_type: One of ZERO_SHOT.
-        texts: One per class.
-        trust_remote_code: Whether to run code from the model's repository.
-    """
-    model = complete_from_hub(AutoModel.from_pretrained, place, trust_remote_code=trust_remote_code)
-    tokenizer = from_hub(AutoTokenizer.from_pretrained, place, trust_remote_code=trust_remote_code)
-    context = model.config.text_config.max_position_embeddings
-    tokens = tokenizer(
-        list(texts),
-        return_tensors="pt",
-        truncation=True,
-        max_length=context,
-        # SigLIP was trained on texts padded to the full context, without a mask, and reads the last token
-        padding="max_length" if model_type == "siglip" else True,
-        return_attention_mask=model_type != "siglip",
-    )
-    with torch.no_grad():
-        features = model.get_text_features(**tokens).pooler_output
-        scale = model.logit_scale.exp()
-        bias = getattr(model, "logit_bias", torch.zeros_like(scale))
-    head = TextSimilarity(F.normalize(features, dim=-1), scale.detach().squeeze(), bias.detach().squeeze())
-    projection = getattr(model, "visual_projection", nn.Identity())
-    return ZeroShot(model.vision_model, projection, head).eval()

@@ -1,6 +1,7 @@
 """From an image to the model's input, and back to where it lay: PIL resize, crop, scale, normalise."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre-crop (zero-padding what is missing), scale, order channels, normalise; each optional.
+    """Cut, resize, centre-crop (zero-padding what lacks), scale, order channels, normalise; each optional.
 
     Args:
         size: (height, width) to resize to, whatever the aspect; excludes `shortest_edge`.
@@ -34,6 +35,11 @@ class Preprocessing:
         torchvision_crop: Where the odd pixel of a centre crop falls: as in torchvision's CenterCrop, or as in
             transformers.
         bgr: Whether channels come out blue first; `mean` and `std` are in that order.
+        cut: (height, width) of a centre crop before resizing, as shares of the image's short side.
+        multiple: With `shortest_edge`, both sides are then rounded up to a multiple of it.
+        patches: (side, most): resize so that the image makes as many square patches of that side as fit into
+            that number, aspect kept but for rounding up to whole patches (NaFlex); excludes `size` and
+            `shortest_edge`.
     """
 
     size: tuple[int, int] | None = None
@@ -44,7 +50,11 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     scale: float = 1 / 255
     torchvision_crop: bool = False
-    bgr: bool = field(default=False, repr=False)  # what is written of older models says nothing of it
+    # what is written of older models says nothing of these
+    bgr: bool = field(default=False, repr=False)
+    cut: tuple[float, float] | None = field(default=None, repr=False)
+    multiple: int = field(default=1, repr=False)
+    patches: tuple[int, int] | None = field(default=None, repr=False)
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -58,6 +68,7 @@ class Preprocessing:
             DataError: When the image is so elongated that resizing its short side is not feasible.
         """
         image = image.convert("RGB")
+        image = image if self.cut is None else image.crop(self._cut_box(image.size))
         resized = self._resized(image.size)
         if resized[0] * resized[1] > _MAX_PIXELS:
             raise DataError(
@@ -78,6 +89,10 @@ class Preprocessing:
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
         """Where the input lies in an image of `size` (width, height)."""
+        if self.cut is not None:
+            left, top, right, bottom = self._cut_box(size)
+            inner = replace(self, cut=None).geometry((right - left, bottom - top))
+            return inner.within(size, (left, top))
         crop = None if self.crop is None else (self.crop[1], self.crop[0])
         resized = self._resized(size)
         return Geometry.resize_crop(size, resized, crop, self._offset(resized))
@@ -97,7 +112,24 @@ class Preprocessing:
             "scale": self.scale,
             "mean": list(self.mean),
             "std": list(self.std),
+            **self.rarer_steps(),
         }
+
+    def rarer_steps(self) -> dict[str, Any]:
+        """Those that most models do not have, JSON-ready; {} where there are none."""
+        steps = {
+            "cut": None if self.cut is None else list(self.cut),
+            "multiple": None if self.multiple == 1 else self.multiple,
+            "patches": None if self.patches is None else list(self.patches),
+        }
+        return {name: value for name, value in steps.items() if value is not None}
+
+    def _cut_box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of what is cut out of an image of `size` (width, height)."""
+        width, height = size
+        high, wide = (int(share * min(size)) for share in self.cut or (1.0, 1.0))
+        left, top = (width - wide) // 2, (height - high) // 2
+        return left, top, left + wide, top + high
 
     def _offset(self, resized: tuple[int, int]) -> tuple[int, int]:
         """(left, top) of the crop in the resized image; negative where it is padded."""
@@ -114,13 +146,35 @@ class Preprocessing:
         """(width, height) after resizing an image of `size` (width, height)."""
         if self.size is not None:
             return self.size[1], self.size[0]
+        if self.patches is not None:
+            return _tiled(size, *self.patches)
         if self.shortest_edge is None:
             return size
         width, height = size
         # the long side is cut to an integer, as torchvision and transformers do
         if width <= height:
-            return self.shortest_edge, int(self.shortest_edge * height / width)
-        return int(self.shortest_edge * width / height), self.shortest_edge
+            sides = self.shortest_edge, int(self.shortest_edge * height / width)
+        else:
+            sides = int(self.shortest_edge * width / height), self.shortest_edge
+        return -(-sides[0] // self.multiple) * self.multiple, -(-sides[1] // self.multiple) * self.multiple
+
+
+def _tiled(size: tuple[int, int], side: int, most: int) -> tuple[int, int]:
+    """(width, height) that an image of `size` (width, height) is resized to for at most so many patches.
+
+    The scale is found by halving an interval, as SigLIP 2 does it: a closed form would round otherwise.
+    """
+
+    def at(scale: float) -> tuple[int, int]:
+        width, height = (max(side, math.ceil(length * scale / side) * side) for length in size)
+        return width, height
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:
+        middle = (low + high) / 2
+        width, height = at(middle)
+        low, high = (middle, high) if (width // side) * (height // side) <= most else (low, middle)
+    return at(low)
 
 
 _HALF = (0.5, 0.5, 0.5)

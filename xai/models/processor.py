@@ -1,11 +1,14 @@
 """A Hugging Face image processor's configuration, read into our own preprocessing."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 from transformers import AutoImageProcessor
 from transformers.processing_utils import ImagesKwargs
 
@@ -19,15 +22,19 @@ _TOLERANCE = 2e-6  # of values in [0, 1], before they are divided by the deviati
 _CONVNEXT_WARPS_FROM = 384
 
 
-def read_preprocessing(place: str, trust_remote_code: bool = False) -> Preprocessing:
+Reads = Literal["pixels", "patches", "colours"]
+"""What a model is given: images, or what `xai.models.conversions` makes of them."""
+
+
+def read_preprocessing(place: str, trust_remote_code: bool = False, reads: Reads = "pixels") -> Preprocessing:
     """The preprocessing of the processor at `place` (folder or hub name), on the PIL backend.
 
     It is compared with the processor itself on five images, so a step that we do not know is not skipped
     silently.
 
     Raises:
-        ModelError: When there is no processor, it cannot be run, or it does something else than resize, crop,
-            scale, normalise and turn RGB into BGR.
+        ModelError: When there is no processor, it cannot be run, or it does something else than what
+            `Preprocessing` has steps for.
     """
     processor = _load(place, trust_remote_code)
     try:
@@ -35,8 +42,21 @@ def read_preprocessing(place: str, trust_remote_code: bool = False) -> Preproces
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _unlike(processor, place, f"says steps that cannot be read ({_brief(error)})") from error
     for size in _PROBES:
-        _compare(processor, preprocessing, place, size)
+        _compare(processor, preprocessing, place, size, reads)
     return preprocessing
+
+
+def read_colours(place: str, trust_remote_code: bool = False) -> Tensor:
+    """(colours, 3) to which ImageGPT's processor at `place` rounds pixels, as it normalises them.
+
+    Raises:
+        ModelError: When it has none.
+    """
+    processor = _load(place, trust_remote_code)
+    colours = np.asarray(processor.clusters, dtype=np.float32)
+    if colours.ndim != 2 or colours.shape[1] != 3:
+        raise _unlike(processor, place, f"has clusters of shape {colours.shape}, not (colours, 3)")
+    return torch.from_numpy(colours)
 
 
 def _load(place: str, trust_remote_code: bool) -> Any:
@@ -127,26 +147,52 @@ def _mobilevit(steps: Preprocessing, processor: Any) -> Preprocessing:
     )
 
 
+def _perceiver(steps: Preprocessing, processor: Any) -> Preprocessing:
+    """Cuts before it resizes: of the short side as much as `size` is of `crop_size`."""
+    if steps.size is None or steps.crop is None:
+        return steps
+    (height, width), (cut_height, cut_width) = steps.size, steps.crop
+    return replace(steps, crop=None, cut=(height / cut_height, width / cut_width))
+
+
+def _textnet(steps: Preprocessing, processor: Any) -> Preprocessing:
+    return replace(steps, multiple=int(processor.size_divisor))
+
+
+def _naflex(steps: Preprocessing, processor: Any) -> Preprocessing:
+    sides = int(processor.patch_size), int(processor.max_num_patches)
+    return replace(steps, patches=sides) if processor.do_resize else steps
+
+
 _OWN_STEPS: dict[str, Callable[[Preprocessing, Any], Preprocessing]] = {
     "ConvNextImageProcessor": _convnext,
     "LevitImageProcessor": _levit,
+    "PerceiverImageProcessor": _perceiver,
     "PoolFormerImageProcessor": _poolformer,
+    "Siglip2ImageProcessor": _naflex,
+    "TextNetImageProcessor": _textnet,
     "EfficientNetImageProcessor": _efficientnet,
     "MobileViTImageProcessor": _mobilevit,
 }
 
 
-def _compare(processor: Any, preprocessing: Preprocessing, place: str, size: tuple[int, int]) -> None:
+def _compare(
+    processor: Any, preprocessing: Preprocessing, place: str, size: tuple[int, int], reads: Reads
+) -> None:
     width, height = size
+    options: dict[str, Any] = {"do_color_quantize": False} if reads == "colours" else {}
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
     try:
-        given = processor(image, return_tensors="pt" if hasattr(processor, "data_config") else "np")
+        kind = "pt" if hasattr(processor, "data_config") else "np"
+        given = processor(image, return_tensors=kind, **options)
     except Exception as error:  # it is foreign code, and some of it wants pairs of images, texts, clusters …
         raise _unlike(processor, place, f"cannot prepare an image alone ({_brief(error)})") from error
     if not isinstance(given, Mapping) or "pixel_values" not in given:
         found = ", ".join(given) if isinstance(given, Mapping) else type(given).__name__
         raise _unlike(processor, place, f"gives {found}, not pixel_values")
     theirs, ours = np.asarray(given["pixel_values"][0]), preprocessing(image).numpy()
+    if reads == "patches" and theirs.ndim == 2 and "spatial_shapes" in given:
+        theirs = _untiled(theirs, *(int(n) for n in given["spatial_shapes"][0]))
     if theirs.ndim != 3:
         raise _unlike(processor, place, f"gives values of shape {theirs.shape}, not one image (3, H, W)")
     if theirs.shape != ours.shape:
@@ -160,6 +206,13 @@ def _compare(processor: Any, preprocessing: Preprocessing, place: str, size: tup
     tolerance = _TOLERANCE / min(1.0, *preprocessing.std) * max(1.0, 255 * preprocessing.scale)
     if not np.allclose(theirs, ours, rtol=1e-6, atol=tolerance):
         raise _unlike(processor, place, "does not only resize, centre crop, scale, normalise")
+
+
+def _untiled(patches: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """(3, H, W) of NaFlex's patches (rows · cols and padding, side · side · 3)."""
+    side = math.isqrt(patches.shape[1] // 3)
+    tiles = patches[: rows * cols].reshape(rows, cols, side, side, 3)
+    return tiles.transpose(4, 0, 2, 1, 3).reshape(3, rows * side, cols * side)
 
 
 def _unlike(processor: Any, place: str, what: str) -> ModelError:
