@@ -8,7 +8,9 @@ through the model in batches of 32.
 """
 
 import time
+from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 
 import turns
 from measure import spread
@@ -19,6 +21,15 @@ CASES = {
     "shipped detector, 1 image, 28 steps": ("demo", 1, 1, 28),
     "CLIP ViT-B/16, 1 image": ("vit", 1, 1, 10),
 }
+HEADER = [
+    "request",
+    "before, × pure forward",
+    "now, × pure forward",
+    "times as fast",
+    "filled up",
+    "nothing filled up, time ÷ now",
+    "largest difference of values, of their range",
+]
 TURNS = 3  # of the stream with and without anything filled up
 
 
@@ -92,6 +103,27 @@ def padding(images: int, maps: int, steps: int) -> float:
     return 1 - sizes.sum() / sum(len(part) * part.max() for part in parts)
 
 
+def publish(rows: Sequence[Sequence[str]], rounds: int) -> Path:
+    return turns.publish(
+        "short_requests",
+        "Small requests to the stream of perturbed states",
+        [
+            f"Builds {turns.BASE} and this one by turns, {rounds} rounds, CPU seconds of one "
+            "thread; median, 5th and 95th percentile. A request is deletion and insertion in ten steps (or "
+            "as many as said) under vit-token: 18 states of nine sizes for each image and map, and both "
+            "ends.",
+            "Before, 32 states of any size shared a batch and cost as much as the largest. Now a batch holds "
+            "states of one size, or of neighbouring sizes where the call that this saves is dearer than what "
+            "is filled up (on a CPU a call costs about as much as 64 tokens; on a GPU it is taken to be as "
+            "much as 4096). *Nothing filled up* is the time of batches of one size only, by that of the "
+            "batches taken, by turns: above 1 it is the slower way. With 4 images × 3 maps both ways are the "
+            "same, which shows how much these figures scatter.",
+        ],
+        HEADER,
+        rows,
+    )
+
+
 def main() -> None:
     options = turns.parser(str(__doc__), 5).parse_args()
     rows = []
@@ -112,32 +144,7 @@ def main() -> None:
             f"{apart:.1g} of {max(values[0]) - min(values[0]):.2g}",
         ])  # fmt: skip
         print(rows[-1], flush=True)
-    path = turns.publish(
-        "short_requests",
-        "Small requests to the stream of perturbed states",
-        [
-            f"Builds {turns.BASE} and this one by turns, {options.rounds} rounds, CPU seconds of one "
-            "thread; median, 5th and 95th percentile. A request is deletion and insertion in ten steps (or "
-            "as many as said) under vit-token: 18 states of nine sizes for each image and map, and both "
-            "ends.",
-            "Before, 32 states of any size shared a batch and cost as much as the largest. Now a batch holds "
-            "states of one size, or of neighbouring sizes where the call that this saves is dearer than what "
-            "is filled up (on a CPU a call costs about as much as 64 tokens; on a GPU it is taken to be as "
-            "much as 4096). *Nothing filled up* is the time of batches of one size only, by that of the "
-            "batches taken, by turns: above 1 it is the slower way. With 4 images × 3 maps both ways are the "
-            "same, which shows how much these figures scatter.",
-        ],
-        [
-            "request",
-            "before, × pure forward",
-            "now, × pure forward",
-            "times as fast",
-            "filled up",
-            "nothing filled up, time ÷ now",
-            "largest difference of values, of their range",
-        ],
-        rows,
-    )
+        path = publish(rows, options.rounds)
     print(f"Wrote {path}")
 
 
