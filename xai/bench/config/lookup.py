@@ -37,6 +37,13 @@ def metric_facts(name: str) -> MetricFacts:
     return METRICS[name]
 
 
+def metric_names() -> list[str]:
+    """All that there are, those of other code too."""
+    from xai.metrics import METRICS  # imports torch
+
+    return list(METRICS)
+
+
 def is_metric(name: str) -> bool:
     """Whether there is a metric of this name."""
     if name in catalogue().metrics:

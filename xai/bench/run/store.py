@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xai.bench.config.lookup import is_metric
+from xai.bench.config.lookup import is_metric, metric_names
 from xai.bench.data.files import Folder, folder_of, in_threads, names_in, read_json, write_bytes
 from xai.bench.data.parquet import arrow, extra, read_columns
 from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription, checked
@@ -164,11 +164,10 @@ class Store:
 
     def records_of(self, key: str, columns: Sequence[str]) -> Any:
         """The records of one part, as `tables` gives them."""
-        pa, schema = arrow(), _columns(columns)
-        for place, one in enumerate(schema):
-            if one.type == pa.string():
-                schema = schema.set(place, one.with_type(pa.dictionary(pa.int32(), pa.string())))
-        return self._records(key, schema).unify_dictionaries()
+        pa = arrow()
+        texts = pa.dictionary(pa.int32(), pa.string())
+        typed = [one.with_type(texts) if one.type == pa.string() else one for one in _columns(columns)]
+        return self._records(key, pa.schema(typed)).unify_dictionaries()
 
     def images(self, key: str) -> list[str]:
         """Ids of the images that have records in a part, in their order."""
@@ -308,9 +307,7 @@ def _records_fault(table: Any) -> str | None:
     compute, names = importlib.import_module("pyarrow.compute"), table.column_names
     for metric in _metrics(table):
         if not is_metric(metric):
-            from xai.metrics import METRICS
-
-            return f"{metric[:100]!r} is no metric. {nearest(metric, METRICS)[:-1]}"
+            return f"{metric[:100]!r} is no metric. {nearest(metric, metric_names())[:-1]}"
     if {"curve", "fractions"} <= {*names}:
         lengths = compute.list_value_length(table["curve"])
         if not lengths.equals(compute.list_value_length(table["fractions"])):
