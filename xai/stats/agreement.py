@@ -88,12 +88,12 @@ def split_halves(
     blocks = [Blocks.of(values, groups, weights) for values, groups in tables]
     tau: dict[int, list[np.ndarray]] = {place: [] for place in range(len(blocks))}
     counts = [len(one.values) for one in blocks]
-    totals = [(one.weights[:, None] * one.values).sum(0) for one in blocks]
     for count in sorted(set(counts) - {0, 1}):
         same = [place for place, one in enumerate(counts) if one == count]
         for first in _halves(count, splits, seed):
             for place in same:
-                tau[place].append(tau_b(*_means(first, blocks[place], totals[place])))
+                means = _means(first, blocks[place]), _means(~first, blocks[place])
+                tau[place].append(tau_b(*means))
     return [_split_half(tau[place], counts[place], alpha) for place in range(len(blocks))]
 
 
@@ -137,11 +137,10 @@ def tau_b(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.divide((one * other).sum(-1), untied, out=np.full(untied.shape, np.nan), where=untied > 0)
 
 
-def _means(chosen: np.ndarray, blocks: Blocks, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(splits, methods) weighted means of the chosen blocks, and of the others."""
+def _means(chosen: np.ndarray, blocks: Blocks) -> np.ndarray:
+    """(splits, methods) weighted means of the chosen blocks."""
     weights = chosen * blocks.weights
-    sums, weight = weights @ blocks.values, weights.sum(1, keepdims=True)
-    return sums / weight, (total - sums) / (blocks.weights.sum() - weight)
+    return weights @ blocks.values / weights.sum(1, keepdims=True)
 
 
 def map_agreement(maps: np.ndarray) -> np.ndarray:
