@@ -11,6 +11,8 @@ and is entered by `@register`; catalogue, command line and benchmark know it fro
   (`sampled_gradient`) averages such gradients over points drawn at random.
 - `RemovalAttribution` (`removal`): it removes patches by an operator and watches the score;
   `_scores_without`.
+- `GradientFeatureCAM` (`feature_cams`): another way to combine a feature map and its gradient, in any model
+  that has one; `_combine`. `FeatureCAM` without the gradient; `_cells`.
 - `TokenGradCAM` (`token_grad_cam`): another way to combine tokens and their gradient; `_combine`.
 """
 
@@ -23,6 +25,10 @@ from xai.attr.attention_cam import GradECLIP as GradECLIP
 from xai.attr.base import MethodInfo as MethodInfo
 from xai.attr.base import PatchAttribution as PatchAttribution
 from xai.attr.chefer import Chefer as Chefer
+from xai.attr.feature_cams import GradCAM as GradCAM
+from xai.attr.feature_cams import GradCAMPlusPlus as GradCAMPlusPlus
+from xai.attr.feature_cams import HiResCAM as HiResCAM
+from xai.attr.feature_cams import LayerCAM as LayerCAM
 from xai.attr.gradient import IntegratedGradients as IntegratedGradients
 from xai.attr.gradient import IntegratedGradientsBlur as IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention as GradientWeightedAttention
@@ -68,6 +74,8 @@ from xai.attr.sampled_gradient import ExpectedGradients as ExpectedGradients
 from xai.attr.sampled_gradient import GradientSHAP as GradientSHAP
 from xai.attr.sampled_gradient import SmoothGrad as SmoothGrad
 from xai.attr.sampled_gradient import VarGrad as VarGrad
+from xai.attr.score_cam import EigenCAM as EigenCAM
+from xai.attr.score_cam import ScoreCAM as ScoreCAM
 from xai.attr.sobol_indices import SobolIndices as SobolIndices
 from xai.attr.tis import TransformerInputSampling as TransformerInputSampling
 from xai.attr.token_cams import TokenGradCAMPlusPlus as TokenGradCAMPlusPlus

@@ -12,9 +12,9 @@ from xai.core.catalogue import Family
 
 _INTRODUCTIONS = {
     "attention": "Read from attention and its gradients, recorded while the model runs as it is.",
-    "gradient": "Gradients of pixels or tokens, summed over patches.",
+    "gradient": "Gradients of pixels, summed over patches, of tokens, or of a feature map's cells.",
     "perturbation": "Forward passes alone, what the score does when patches go: by default at most 1000, "
-    "but for the metric-driven search.",
+    "but for the metric-driven search, and Score-CAM with a pass for each channel.",
     "control": "They know nothing of the model, or nothing of the class: what every method must beat.",
 }
 

@@ -1,10 +1,10 @@
 """Grad-CAM's relatives on the tokens that enter an attention layer: Grad-CAM++, HiResCAM and LayerCAM."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attr.base import MethodInfo
+from xai.attr.cam_formulas import own_gradient, own_positive_gradient, positive_gradient_shares
 from xai.attr.layers import Layers
 from xai.attr.registry import register
 from xai.attr.token_grad_cam import TokenGradCAM
@@ -39,11 +39,7 @@ class TokenGradCAMPlusPlus(TokenGradCAM):
     )
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
-        # g² cancels from α, so that small gradients do not underflow
-        denominator = 2 + gradient * tokens.sum(1, keepdim=True)
-        share = torch.where((gradient != 0) & (denominator != 0), 1 / denominator, 0)
-        weights = (share * gradient.clamp_min(0)).sum(1, keepdim=True)
-        return (tokens * weights).sum(-1)
+        return positive_gradient_shares(tokens, gradient)
 
 
 @register
@@ -74,7 +70,7 @@ class TokenHiResCAM(TokenGradCAM):
         super().__init__(forward_func, layer, relu)
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
-        return (tokens * gradient).sum(-1)
+        return own_gradient(tokens, gradient)
 
 
 @register
@@ -99,4 +95,4 @@ class TokenLayerCAM(TokenGradCAM):
     )
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
-        return (tokens * gradient.clamp_min(0)).sum(-1)
+        return own_positive_gradient(tokens, gradient)

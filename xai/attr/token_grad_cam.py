@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xai.attention import Recording, record_attention
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import accurate, arguments_of
+from xai.attr.cam_formulas import mean_gradient
 from xai.attr.layers import Layers, resolve_layers
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import tokens_among
@@ -80,7 +81,7 @@ class TokenGradCAM(PatchAttribution):
         self, tokens: Float[Tensor, "b patches d"], gradient: Float[Tensor, "b patches d"]
     ) -> Float[Tensor, "b patches"]:
         """Relevance of the patches, before the ReLU."""
-        return (tokens * gradient.mean(1, keepdim=True)).sum(-1)
+        return mean_gradient(tokens, gradient)
 
 
 @dataclass(frozen=True)

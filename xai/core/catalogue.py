@@ -20,7 +20,8 @@ class MethodInfo:
 
     Args:
         name: Registry name.
-        family: "attention", "gradient" (of pixels or tokens), "perturbation" (no gradients) or "control".
+        family: "attention", "gradient" (of pixels, tokens or features), "perturbation" (no gradients) or
+            "control".
         class_sensitive: Whether the map depends on the target class.
         signed: Whether relevance can be negative under the default options.
         forwards: Forward passes per image under the default options.
