@@ -35,7 +35,7 @@ Dtype = Annotated[
 ]
 Prompts = Annotated[
     list[str] | None,
-    typer.Option("--prompts", help="Text that describes a class, for CLIP and SigLIP; once per class.",
+    typer.Option("--prompts", help="Text that describes a class, for CLIP, SigLIP …; once per class.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
 ProblemType = Annotated[

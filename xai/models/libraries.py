@@ -1,4 +1,4 @@
-"""Vision transformers of timm and open_clip; the libraries are imported when one is loaded."""
+"""Models of timm and open_clip; the libraries are imported when one is loaded."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,9 +17,9 @@ def load_timm(model_name: str, options: LoadOptions) -> Classifier:
     """A timm model with its pretrained weights and evaluation preprocessing.
 
     Args:
-        model_name: As timm names it, also "hf-hub:ORG/NAME".
-        options: Default labels are those of its ImageNet variant. timm does not say the problem type; the
-            default are exclusive classes.
+        model_name: As timm names it, also "hf-hub:ORG/NAME" and "local-dir:DIR".
+        options: Default labels are those that its configuration names, else those of its ImageNet variant.
+            timm does not say the problem type; the default are exclusive classes.
 
     Raises:
         UsageError: When timm is not installed.
@@ -38,7 +38,7 @@ def load_timm(model_name: str, options: LoadOptions) -> Classifier:
         ) from error
     if not model.num_classes:
         raise ModelError(f"{model_name} has no classification head.", "Fine-tuned variants have one.")
-    labels = options.labels
+    labels = options.labels or _names(model)
     if labels is None:
         subset = infer_imagenet_subset(model)
         if subset is None:
@@ -53,6 +53,15 @@ def load_timm(model_name: str, options: LoadOptions) -> Classifier:
         ]
     check_labels(labels, model.num_classes, options.name)
     return options.classifier(model.eval(), labels, read_data_config(resolve_model_data_config(model)))
+
+
+def _names(model: Any) -> list[str] | None:
+    """The names that a model's configuration gives its classes, with their descriptions; None without."""
+    names = model.pretrained_cfg.get("label_names")
+    if not isinstance(names, list | tuple) or len(names) != model.num_classes:
+        return None
+    described = model.pretrained_cfg.get("label_descriptions") or {}
+    return [f"{described[name]} ({name})" if name in described else str(name) for name in names]
 
 
 def read_data_config(data: dict[str, Any]) -> Preprocessing:

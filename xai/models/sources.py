@@ -89,7 +89,7 @@ def load(
         device: Where to put it; None leaves it where it is loaded, on the CPU.
         weights: Checkpoint for a YAML file, instead of the one named there.
         dtype: Such as "bfloat16"; None keeps that of the weights.
-        prompts: One text per class, for CLIP and SigLIP.
+        prompts: One text per class, for models whose classes are texts, such as CLIP and SigLIP.
         problem_type: What the logits mean, where neither configuration nor YAML says it:
             "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a
             sigmoid for each label). A head that the configuration calls a regression is refused, unless this
@@ -152,7 +152,9 @@ def _load_named(spec: str, options: LoadOptions) -> Classifier:
     if options.weights is not None and "weights" not in source.options:
         raise UsageError(f"weights belong to a YAML file, not to {spec}.", _EXAMPLES)
     if options.prompts is not None and "prompts" not in source.options:
-        raise UsageError(f"{spec} reads no prompts.", "Only CLIP and SigLIP models take texts as classes.")
+        raise UsageError(
+            f"{spec} reads no prompts.", "Only models such as CLIP and SigLIP take texts as classes."
+        )
     if source in _OWN:
         return _wrap(source.load(rest, options), options)
     try:
@@ -293,15 +295,15 @@ _OWN = (
     _YAML_SOURCE,
     Source(
         "hf:ORG/NAME",
-        "A *ForImageClassification on the Hugging Face hub, or CLIP/SigLIP with prompts.",
+        "A *ForImageClassification on the Hugging Face hub, or CLIP, SigLIP … with prompts.",
         _load_huggingface,
         ("prompts",),
     ),
     Source("local:DIR", "The same, in a folder on disk.", _load_local, ("prompts",)),
-    Source("timm:NAME", "A timm vision transformer (extra: timm).", _load_timm),
+    Source("timm:NAME", "A timm model, also hf-hub:ORG/NAME and local-dir:DIR (extra: timm).", _load_timm),
     Source(
         "open_clip:NAME/PRETRAINED",
-        "An open_clip model with prompts (extra: open-clip).",
+        "An open_clip model with prompts, also hf-hub:ORG/NAME and local-dir:DIR (extra: open-clip).",
         _load_open_clip,
         ("prompts",),
     ),

@@ -55,7 +55,7 @@ class ModelConfig(_Short):
         labels: Class names in the order of the logits.
         device: Instead of the benchmark's.
         dtype: Instead of the benchmark's.
-        prompts: One text per class, for CLIP and SigLIP.
+        prompts: One text per class, for models such as CLIP and SigLIP.
         problem_type: What the logits mean, where the model does not say it.
         grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
     """
