@@ -40,10 +40,16 @@ def test_a_wrong_grid_is_told_with_what_was_seen() -> None:
     classifier = xai.load(Nameless().eval(), labels=["a", "b", "c"], grid=(5, 5))
     with pytest.raises(ModelError, match=r"grid has 26 tokens.*17×17"):
         GradientWeightedAttention(classifier).attribute_patches(pixels(), 1)
-    with pytest.raises(ModelError, match="grid="):
-        GradientWeightedAttention(xai.load(Nameless().eval(), labels=["a", "b", "c"])).attribute_patches(
-            pixels(), 1
-        )
+
+
+def test_attention_says_the_grid_where_the_module_does_not() -> None:
+    torch.manual_seed(0)
+    model = Nameless().eval()
+    found, given = (
+        GradientWeightedAttention(xai.load(model, ["a", "b", "c"], grid=grid)).attribute_patches(pixels(), 1)
+        for grid in (None, (4, 4))
+    )
+    assert found.shape == (2, 4, 4) and torch.equal(found, given)
 
 
 def test_the_input_size_does_where_no_standard_size_is_known() -> None:

@@ -11,8 +11,7 @@ from torch import nn
 from vit_zoo import PlainViT
 
 import xai
-from xai.attention import find_layout
-from xai.attention.probe import grid_of
+from xai.attention import find_layout, grid_of
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.models import Classifier, Preprocessing
 
@@ -205,7 +204,7 @@ def test_given_grid_holds_at_the_input_size():
 
 def test_grid_that_nothing_says():
     classifier = xai.load(NoConfig(), labels=["a", "b"])
-    with pytest.raises(ModelError, match=r"NoConfig does not say its patch size[\s\S]*grid=PatchGrid"):
+    with pytest.raises(ModelError, match=r"NoConfig does not say its input size[\s\S]*grid=PatchGrid"):
         _ = classifier.grid
     assert xai.load(NoConfig(), labels=["a", "b"], grid=(4, 4)).grid == PatchGrid(4, 4, 0)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 import xai
 from xai import attr
+from xai.attention import default_grid, grid_of
 from xai.core import ConfigError, ModelError, PatchGrid, UsageError
 from xai.core.explanation import parse_grid
 from xai.models.detector import DetectorConfig, read_config
@@ -48,19 +49,39 @@ def test_a_given_grid_is_enough_where_no_attention_is_needed() -> None:
         assert attr.create(name, classifier).attribute_patches(images(), target=1).shape == (2, 4, 2)
 
 
-@pytest.mark.parametrize("call", ["attribute", "attribute_patches"])
-def test_the_grid_is_asked_for_before_the_long_part(call) -> None:
-    passes = []
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [
+        ((224, 224), (14, 14)), ((384, 384), (14, 14)), ((32, 32), (8, 8)), ((224, 448), (14, 28)),
+        ((600, 400), (21, 14)), ((3, 5), (1, 1)),
+    ],
+)  # fmt: skip
+def test_the_default_grid(size, grid) -> None:
+    assert default_grid(*size) == PatchGrid(*grid)
 
-    class Counting(Convolutions):
-        def forward(self, pixels):
-            passes.append(len(pixels))
-            return super().forward(pixels)
 
-    method = attr.IntegratedGradients(xai.load(Counting().eval(), LABELS))
-    with pytest.raises(ModelError, match=r"--grid 14x14\+1(.|\n)*YAML(.|\n)*xai\.load"):
-        getattr(method, call)(images(), target=1)
-    assert passes == []
+def test_a_model_without_patches_has_the_default_grid() -> None:
+    classifier = xai.load(Convolutions().eval(), LABELS)
+    for name in ("integrated_gradients", "occlusion", "rise", "saliency"):
+        assert attr.create(name, classifier).attribute_patches(images(), target=1).shape == (2, 8, 8)
+
+
+def test_what_a_module_says_of_its_patches_is_tried() -> None:
+    stem = TinyViT()
+    stem.patch_size = 1
+    assert grid_of(stem, images()) == PatchGrid(4, 4, 1)  # its attention is over 17 tokens
+    convolutions = Convolutions()
+    convolutions.patch_size = 2
+    assert grid_of(convolutions, images()) == PatchGrid(8, 8)
+
+
+def test_looking_for_the_grid_leaves_a_model_in_training_as_it_is() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten()).train()
+    before, random = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    assert grid_of(model, images()) == PatchGrid(8, 8)
+    assert all(module.training for module in model.modules())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("grid", ["32x32", "17x16", "1x40"])
@@ -70,10 +91,6 @@ def test_absurd_grids_are_refused_with_numbers(grid) -> None:
         method = attr.create("occlusion", xai.load(model, LABELS, grid=grid))
         with pytest.raises(ModelError, match=f"{rows}×{cols} = {rows * cols} cells .* 32×32"):
             method.attribute_patches(images(), target=1)
-    stem = TinyViT()
-    stem.patch_size = 1
-    with pytest.raises(ModelError, match="32×32 = 1024 cells"):
-        attr.create("occlusion", xai.load(stem, LABELS)).attribute_patches(images(), target=1)
 
 
 def test_a_detector_file_says_its_grid(tmp_path) -> None:

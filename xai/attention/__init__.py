@@ -4,7 +4,7 @@ from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
 from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
-from xai.attention.probe import Probe, TokenLayout, check_grid, find_layout, grid_of, prefix_tokens, probe
+from xai.attention.probe import Probe, probe
 from xai.attention.record import (
     AttentionCall,
     Recording,
@@ -14,6 +14,16 @@ from xai.attention.record import (
     record_attention,
     row_chunks,
     score_rows,
+)
+from xai.attention.regions import (
+    TokenLayout,
+    check_grid,
+    default_grid,
+    evaluation_mode,
+    find_grid,
+    find_layout,
+    grid_of,
+    prefix_tokens,
 )
 from xai.attention.running import (
     as_written,
@@ -44,9 +54,12 @@ __all__ = [
     "check_maskable",
     "check_repeatable",
     "checkpointing_as_model_error",
+    "default_grid",
     "diagnose",
     "drop_patches",
     "entry_of",
+    "evaluation_mode",
+    "find_grid",
     "find_layout",
     "gradient_rows",
     "grid_of",

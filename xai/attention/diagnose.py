@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention.intercept import ImageInterceptor
-from xai.attention.probe import Probe, grid_of, probe
+from xai.attention.probe import Probe, probe
 from xai.attention.record import attention_rows, gradient_rows, record_attention
+from xai.attention.regions import grid_of
 from xai.attention.running import as_written, check_repeatable
 from xai.core import PatchGrid
 

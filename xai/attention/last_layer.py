@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
 from xai.attention.masking import mask_patches
-from xai.attention.probe import Probe, grid_of, probe
+from xai.attention.probe import Probe, probe
 from xai.attention.record import Recording, recorded
+from xai.attention.regions import grid_of
 from xai.attention.running import as_written, is_traced, same_random_state
 from xai.attention.watch import Running, Watcher
 from xai.core import ModelError

@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from xai.attention import find_layout, is_traced, prefix_tokens
+from xai.attention import find_grid, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.errors import first_line
 from xai.core.explanation import GRID_HINT, parse_grid
@@ -24,7 +24,7 @@ FAILURES = (RuntimeError, ValueError, AssertionError, IndexError, TypeError)
 
 
 class Classifier(nn.Module):
-    """A vision transformer that answers pixels (B, 3, H, W) with logits (B, classes).
+    """An image classifier that answers pixels (B, 3, H, W) with logits (B, classes).
 
     A module with one logit z (a sigmoid head) becomes two classes with logits (−z/2, +z/2): the same
     probability and the same margin, and neither class's map is blank.
@@ -37,8 +37,8 @@ class Classifier(nn.Module):
         module: What is wrapped; returns logits as a tensor or an output with `.logits`. Not changed.
         labels: Class names in the order of the logits.
         name: The spec it was loaded from.
-        grid: Patch grid at the standard input size, or (rows, cols) alone, or both in words: "14x14+1",
-            "14x14"; None reads it from the module.
+        grid: Regions at the standard input size, or (rows, cols) alone, or both in words: "14x14+1",
+            "14x14"; None finds a transformer's patches, and takes a default grid for other models.
         preprocessing: How an image becomes pixels; None if only tensors will be given.
         description: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
         problem_type: "single_label_classification" or "multi_label_classification", where the module does not
@@ -141,21 +141,17 @@ class Classifier(nn.Module):
 
     @cached_property
     def grid(self) -> PatchGrid:
-        """The patch grid at the standard input size.
+        """The regions that maps lie on, at the standard input size: see `xai.attention.find_grid`.
 
         Raises:
-            ModelError: When neither the module nor the caller says it.
+            ModelError: When neither a grid nor the input size is known.
         """
         if self._given_grid is not None:
             given = self._given_grid
             return given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
-        try:
-            layout = find_layout(self.module)
-        except ModelError as error:
-            raise ModelError(error.message, f"Say a grid: {GRID_HINT}.") from None
         if self.input_size is None:
             raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {GRID_HINT}.")
-        return layout.grid(*self.input_size)
+        return find_grid(self, (3, *self.input_size))
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn an image into the model's input.

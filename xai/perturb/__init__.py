@@ -4,6 +4,7 @@ An operator is a frozen dataclass under `@register` and a line below: `PixelOper
 take those of a baseline image (`prepare` makes it), `Operator` where the model is asked in another way.
 """
 
+from xai.attention import evaluation_mode as evaluation_mode
 from xai.attention.running import without_graph as without_graph
 from xai.core.score import SCORES as SCORES
 from xai.perturb.blur import Blur as Blur
@@ -27,5 +28,4 @@ from xai.perturb.road import Road as Road
 from xai.perturb.states import Request as Request
 from xai.perturb.states import States as States
 from xai.perturb.stream import Stream as Stream
-from xai.perturb.stream import evaluation_mode as evaluation_mode
 from xai.perturb.token import Token as Token

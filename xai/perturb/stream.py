@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai.attention import readout_layer, readout_only
+from xai.attention import evaluation_mode, readout_layer, readout_only
 from xai.attention.running import without_graph
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
 from xai.core.runtime import is_out_of_memory
@@ -190,19 +190,6 @@ class _Reader:
         logits, targets = logits.float(), self.targets.index_select(0, image)
         read = [SCORES[name](logits, targets, self.problem_type) for name in self.names]
         return torch.stack(read, dim=1)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, each in its own mode again afterwards."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _check(pixels: Tensor, targets: Tensor, requests: Sequence[Request]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai.attention import probe
+from xai.attention import evaluation_mode, probe
 from xai.attr import LAYER_PRESETS, GradientWeightedAttention, attribute_many
 from xai.attr.layers import HEAD_FUSIONS
 from xai.bench.config.reading import read_benchmark
@@ -21,7 +21,6 @@ from xai.core import DataError, UsageError, derive_seed, nearest
 from xai.metrics import evaluate
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
-from xai.perturb.stream import evaluation_mode
 from xai.stats import Comparison, compare_paired, phrase_comparison, to_json
 
 METHOD = "gradient_weighted_attention"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from xai.attention import evaluation_mode
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
@@ -17,7 +18,6 @@ from xai.bench.run.plan import Plan, make_plan, metrics_of
 from xai.bench.run.precision import decide_precision, first_image
 from xai.metrics import evaluate, greedy_forwards
 from xai.models import Classifier
-from xai.perturb.stream import evaluation_mode
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from time import perf_counter, process_time
 
 import torch
 
+from xai.attention import evaluation_mode
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, read_inputs
@@ -15,7 +16,6 @@ from xai.bench.run.store import Store, read_run
 from xai.core import ConfigError, DataError
 from xai.metrics import evaluate
 from xai.perturb import Stream
-from xai.perturb.stream import evaluation_mode
 
 Tried = Callable[[Callable[[RunContext], "PrecisionChoice"], RunContext], "PrecisionChoice"]
 ROUNDS = 3  # by turns, after one to warm up

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from xai.attention import evaluation_mode
 from xai.bench.config.reading import read_benchmark
 from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.data.files import Folder, RemotePath, names_in, only_writer, remove_folder, write_json
@@ -24,7 +25,6 @@ from xai.core import ConfigError, DataError, UsageError, nearest
 from xai.core.runtime import version_of
 from xai.models import Classifier
 from xai.models.provenance import provenance
-from xai.perturb.stream import evaluation_mode
 from xai.stats import Exclusion
 
 SCHEMA = "xai.benchmark/1"

@@ -6,6 +6,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from xai.attention import evaluation_mode
 from xai.bench.config.method_configurations import digest, greedy_configuration
 from xai.bench.run.checks import check_records
 from xai.bench.run.context import RunContext
@@ -19,7 +20,6 @@ from xai.core import Record
 from xai.metrics import METRICS, evaluate, greedy_order
 from xai.metrics.protocol import Protocol
 from xai.perturb import Stream, tie_fraction
-from xai.perturb.stream import evaluation_mode
 from xai.stats import Exclusion
 
 
