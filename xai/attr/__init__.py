@@ -24,6 +24,8 @@ from xai.attr.attention_cam import AttentionGuidedCAM as AttentionGuidedCAM
 from xai.attr.attention_cam import GradECLIP as GradECLIP
 from xai.attr.base import MethodInfo as MethodInfo
 from xai.attr.base import PatchAttribution as PatchAttribution
+from xai.attr.capabilities import Capabilities as Capabilities
+from xai.attr.capabilities import find_capabilities as find_capabilities
 from xai.attr.chefer import Chefer as Chefer
 from xai.attr.feature_cams import GradCAM as GradCAM
 from xai.attr.feature_cams import GradCAMPlusPlus as GradCAMPlusPlus
@@ -59,6 +61,7 @@ from xai.attr.recorded_attention import RecordedAttribution as RecordedAttributi
 from xai.attr.recorded_attention import attribute_many as attribute_many
 from xai.attr.registry import COMPARED as COMPARED
 from xai.attr.registry import DEFAULT_PRESET as DEFAULT_PRESET
+from xai.attr.registry import DEFAULTS as DEFAULTS
 from xai.attr.registry import METHODS as METHODS
 from xai.attr.registry import OPTIONS_METHOD as OPTIONS_METHOD
 from xai.attr.registry import PRESETS as PRESETS

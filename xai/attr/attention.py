@@ -51,6 +51,7 @@ class RawAttention(_AttentionOnly):
         reference="Dosovitskiy et al. 2021, arXiv 2010.11929; baseline of Chefer et al., arXiv 2012.09838",
         summary="Attention of the row that the classifier reads; the same for every class.",
         layers=True,
+        needs="global_attention",
     )
 
     def __init__(
@@ -119,6 +120,7 @@ class AttentionRollout(_AttentionOnly):
         backwards=0,
         reference="Abnar and Zuidema 2020, arXiv 2005.00928, eq. 1",
         summary="Attention multiplied through all layers and residual connections; the same for every class.",
+        needs="global_attention",
     )
 
     def __init__(self, forward_func: torch.nn.Module, head_fusion: str = "mean", discard_ratio: float = 0.0):

@@ -45,6 +45,7 @@ class AttentionAttribution(PatchAttribution):
         backwards=80,
         reference="Hao et al. 2021, arXiv 2004.11207",
         summary="Integrated gradients of attention, each layer's on its own, of the query that is read.",
+        needs="global_attention",
     )
 
     def __init__(

@@ -72,6 +72,7 @@ class AttentionGuidedCAM(_AttentionCAM):
         reference="Leem and Seo 2024, arXiv 2402.04563",
         summary="Positive gradient of attention times the sigmoid of its scores, summed over all layers.",
         layers=True,
+        needs="global_attention",
     )
 
     @property
@@ -123,6 +124,7 @@ class GradECLIP(_AttentionCAM):
         reference="Zhao et al. 2024, arXiv 2502.18816",
         summary="Values weighted by their channels' gradient and by the likeness of query and key.",
         layers=True,
+        needs="global_attention",
     )
 
     @property
@@ -171,6 +173,7 @@ class DAAM(_AttentionCAM):
         reference="Liao et al. 2025, arXiv 2503.14640",
         summary="Attention times values, weighted by positive gradient per channel, accumulated over layers.",
         layers=True,
+        needs="global_attention",
     )
 
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers", normalize: bool = True):

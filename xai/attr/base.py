@@ -26,6 +26,7 @@ from xai.attention import (
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.inputs import PatchMap, Pixels, differentiable, like_inputs, prepare
 from xai.attr.layers import LayerFusion
+from xai.attr.needs import check_differentiable
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
 from xai.core.score import read_target
@@ -193,6 +194,21 @@ class PatchAttribution(Attribution):
         state = self._state(pixels)
         if state not in self._plain and may_vary(self.model):
             self._plain[state] = check_repeatable(self.model, self._first(pixels, args), args)
+
+    def check_needs(self, inputs: Any, additional_forward_args: Any = None) -> None:
+        """Refuse a model that lacks what the method needs: a pass or two, of one image.
+
+        Raises:
+            ModelError: The model lacks it; why, and which methods work all the same.
+        """
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
+            self._check_needs(pixels, args)
+
+    def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
+        if self.info.needs == "gradients":
+            check_differentiable(self.model, pixels, args)
+        elif self.info.needs != "pixels":
+            self._probe(pixels, args)
 
     @contextmanager
     def _attributing(

@@ -38,6 +38,7 @@ class Chefer(RecordedAttribution):
         backwards=1,
         reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5 and 6",
         summary="Attention times its gradient, clamped and multiplied through all layers and residuals.",
+        needs="global_attention",
     )
 
     @property

@@ -50,6 +50,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         reference="Sundararajan et al. 2017, arXiv 1703.01365, eq. 1",
         summary="Gradient times input, averaged along the path from a baseline; sums to the score's change.",
         complete=True,
+        needs="gradients",
     )
 
     def __init__(
@@ -195,6 +196,7 @@ class IntegratedGradientsBlur(IntegratedGradients):
         reference="Sundararajan et al. 2017, arXiv 1703.01365; blur as in Fong and Vedaldi, arXiv 1704.03296",
         summary="Integrated gradients along the path from a blurred copy of the image.",
         complete=True,
+        needs="gradients",
     )
 
     def __init__(

@@ -64,6 +64,7 @@ class GradientWeightedAttention(RecordedAttribution):
         reference="Chefer et al. 2021, arXiv 2103.15679, eq. 5, without rollout",
         summary="Attention times its gradient of the query that the classifier reads.",
         layers=True,
+        needs="attention",
     )
 
     def __init__(

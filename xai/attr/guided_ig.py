@@ -48,6 +48,7 @@ class GuidedIntegratedGradients(PixelGradient):
         reference="Kapishnikov et al. 2021, arXiv 2106.09788, algorithm 1 and section 3.3",
         summary="Integrated gradients along an adaptive path that avoids noisy, large gradients.",
         complete=True,
+        needs="gradients",
     )
 
     def __init__(

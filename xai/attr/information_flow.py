@@ -129,6 +129,7 @@ class TransitionAttentionMaps(IntegratedFlow):
         reference="Yuan et al. 2021, Explaining Information Flow Inside Vision Transformers Using Markov "
         "Chain, openreview.net/forum?id=TT-cf6QSDaQ",
         summary="Attention as a Markov chain down the layers, times the last attention's path gradient.",
+        needs="global_attention",
     )
     _start_of_12 = 4
 
@@ -193,6 +194,7 @@ class BTHead(BeyondIntuition):
         reference="Chen et al. 2023, Beyond Intuition: Rethinking Token Attributions inside Transformers, "
         "openreview.net/forum?id=rm0zIzlhcX",
         summary="Attention rolled out with weighted heads, times the last attention's path gradient.",
+        needs="global_attention",
     )
     _start_of_12 = 3
 
@@ -230,6 +232,7 @@ class BTToken(BeyondIntuition, BlockAttribution):
         reference="Chen et al. 2023, Beyond Intuition: Rethinking Token Attributions inside Transformers, "
         "openreview.net/forum?id=rm0zIzlhcX",
         summary="Attention rolled out with weighted tokens, times the last attention's path gradient.",
+        needs="global_attention",
     )
     _start_of_12 = 5
 

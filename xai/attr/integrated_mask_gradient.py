@@ -96,6 +96,7 @@ class IntegratedMaskGradient(PatchAttribution):
         summary="Mask gradients from no patch to all; sums to y(x) − y(all patches masked).",
         layers=True,
         complete=True,
+        needs="read_out_token",
     )
 
     def __init__(
@@ -142,6 +143,9 @@ class IntegratedMaskGradient(PatchAttribution):
                 "Use mask_gradient, or integrated_gradients with a baseline image.",
             )
         return probe
+
+    def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
+        self._masked(pixels, args)
 
     @torch.no_grad()
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:

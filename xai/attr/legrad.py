@@ -45,6 +45,7 @@ class LeGrad(BlockAttribution):
         backwards=1,
         reference="Bousselham et al. 2024, arXiv 2404.03214",
         summary="Positive gradient of each layer's own score with respect to its attention, over all rows.",
+        needs="global_attention",
     )
 
     def __init__(self, forward_func: torch.nn.Module, layers: Layers = "all_layers", pooling: str = "mean"):

@@ -118,6 +118,7 @@ class AttnLRP(_LRP):
         backwards=1,
         reference="Achtibat et al. 2024, arXiv 2402.05602",
         summary="The score handed back layer by layer, through attention's values, queries and keys.",
+        needs="gradients",
     )
 
 
@@ -146,6 +147,7 @@ class CPLRP(_LRP):
         backwards=1,
         reference="Ali et al. 2022, arXiv 2202.07304; γ for ViT: arXiv 2402.05602",
         summary="The score handed back layer by layer, attention probabilities taken as constants.",
+        needs="gradients",
     )
 
 

@@ -43,6 +43,7 @@ class MaskGradient(RecordedAttribution):
         reference="this project; cf. head masks, arXiv 1905.10650, and patch masks, arXiv 2304.06391",
         summary="Gradient with respect to each patch's presence in attention, over all layers.",
         layers=True,
+        needs="global_attention",
     )
 
     @property

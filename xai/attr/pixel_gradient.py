@@ -70,6 +70,7 @@ class Saliency(PixelGradient):
         backwards=1,
         reference="Simonyan et al. 2014, arXiv 1312.6034, section 3",
         summary="Magnitude of the score's gradient: where a small change would matter.",
+        needs="gradients",
     )
 
     def __init__(self, forward_func: nn.Module, channels: str = "max"):
@@ -99,6 +100,7 @@ class InputXGradient(PixelGradient):
         backwards=1,
         reference="Shrikumar et al. 2016, arXiv 1605.01713",
         summary="Pixels times the score's gradient, summed over patches.",
+        needs="gradients",
     )
 
     @property

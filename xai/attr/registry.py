@@ -86,6 +86,18 @@ _CHOICES = (
         "Where a forged region lies: what speaks for the class in any head of the last four layers.",
     ),
     Preset(
+        "pixels",
+        "integrated_gradients",
+        {},
+        "The same question of a model without attention over all patches: of convolutions, windows, hybrids.",
+    ),
+    Preset(
+        "black_box",
+        "occlusion",
+        {},
+        "The same question of a model that gives no gradients.",
+    ),
+    Preset(
         "script",
         "gradient_weighted_attention",
         {"layers": "last_layer", "clamp": "fused"},
@@ -95,9 +107,9 @@ _CHOICES = (
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _CHOICES})
 """By name; measured in `reports/clip-forgery`."""
 DEFAULT_PRESET = PRESETS["faithful"]
-"""What explains where no method is named."""
-FALLBACK_PRESET = PRESETS["one_pass"]
-"""What explains then where the model has no class token: removing all patches would leave nothing."""
+"""What explains where no method is named, on a model that offers what it needs."""
+DEFAULTS = tuple(PRESETS[name] for name in ("faithful", "one_pass", "pixels", "black_box"))
+"""What explains where no method is named: the first that works on the model."""
 OPTIONS_METHOD = "gradient_weighted_attention"
 """Whose options layers, fusions and sign are where no method is named; it has a map per layer and head."""
 COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")

@@ -131,6 +131,7 @@ class SmoothGrad(_NoisyGradient):
         reference="Smilkov et al. 2017, arXiv 1706.03825",
         summary="Saliency of the gradient averaged over noisy copies of the image.",
         deterministic=False,
+        needs="gradients",
     )
 
     def __init__(
@@ -180,6 +181,7 @@ class VarGrad(_NoisyGradient):
         reference="Adebayo et al. 2018, arXiv 1810.03307",
         summary="Variance of the gradient over noisy copies of the image.",
         deterministic=False,
+        needs="gradients",
     )
 
     def __init__(
@@ -266,6 +268,7 @@ class ExpectedGradients(_Path):
         reference="Erion et al. 2021, arXiv 1906.10670, eq. 4",
         summary="Integrated gradients averaged over many reference images.",
         deterministic=False,
+        needs="gradients",
     )
 
     def __init__(
@@ -311,6 +314,7 @@ class GradientSHAP(_Path):
         reference="Lundberg and Lee 2017, arXiv 1705.07874; Captum's GradientShap",
         summary="Gradients on the way from a reference to noisy copies of the image.",
         deterministic=False,
+        needs="gradients",
     )
 
     def __init__(

@@ -49,6 +49,7 @@ class TransformerInputSampling(RemovalAttribution, BlockAttribution):
         backwards=0,
         reference="Englebert et al. 2023, Explaining through Transformer Input Sampling, ICCV workshops",
         summary="Subsets of tokens found by clustering the features, weighted by the probability they keep.",
+        needs="global_attention",
     )
 
     def __init__(

@@ -36,6 +36,7 @@ class TokenGradCAMPlusPlus(TokenGradCAM):
         backwards=1,
         reference="Chattopadhay et al. 2018, arXiv 1710.11063",
         summary="Channels of the tokens entering the last attention, weighted by positive gradients.",
+        needs="global_attention",
     )
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
@@ -64,6 +65,7 @@ class TokenHiResCAM(TokenGradCAM):
         backwards=1,
         reference="Draelos and Carin 2020, arXiv 2011.08891",
         summary="Tokens entering the last attention times their gradient, summed over channels.",
+        needs="global_attention",
     )
 
     def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = False):
@@ -92,6 +94,7 @@ class TokenLayerCAM(TokenGradCAM):
         backwards=1,
         reference="Jiang et al. 2021, LayerCAM, IEEE TIP 30, doi 10.1109/TIP.2021.3089943",
         summary="Tokens entering the last attention times their positive gradient, summed over channels.",
+        needs="global_attention",
     )
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:

@@ -46,6 +46,7 @@ class TokenGradCAM(PatchAttribution):
         backwards=1,
         reference="Selvaraju et al. 2017, arXiv 1610.02391, eq. 1-2",
         summary="Channels of the tokens entering the last attention, weighted by their mean gradient.",
+        needs="global_attention",
     )
 
     def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = True):

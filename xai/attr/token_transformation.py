@@ -48,6 +48,7 @@ class TokenTransformation(BlockAttribution):
         backwards=1,
         reference="Wu et al. 2024, TokenTM, arXiv 2403.14552",
         summary="Chefer's rule with attention weighted by how each token's length and direction change.",
+        needs="global_attention",
     )
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:

@@ -34,6 +34,9 @@ class BlockAttribution(PatchAttribution):
         super().__init__(forward_func)
         self._blocks: dict[tuple[int, ...], TransformerBlocks] = {}
 
+    def _check_needs(self, pixels: Tensor, args: tuple[Any, ...]) -> None:
+        self._find_blocks(pixels, args)
+
     def _find_blocks(self, pixels: Tensor, args: tuple[Any, ...]) -> TransformerBlocks:
         """Found out once per input size, as the probe is, and from the same image."""
         size, probe = tuple(pixels.shape[1:]), self._probe(pixels, args)

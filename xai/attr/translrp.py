@@ -57,6 +57,7 @@ class TransLRP(PatchAttribution):
         backwards=2,
         reference="Chefer et al. 2021, arXiv 2012.09838",
         summary="LRP relevance of attention times its gradient, clamped and rolled out.",
+        needs="global_attention",
     )
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:

@@ -59,6 +59,7 @@ class ViTCX(PatchAttribution):
         reference="Xie et al. 2023, arXiv 2211.03064",
         summary="Clustered feature maps of the tokens as masks, weighted by the probability they keep.",
         deterministic=False,
+        needs="global_attention",
     )
 
     def __init__(

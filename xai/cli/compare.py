@@ -50,7 +50,7 @@ def compare(
     """
     from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
-    from xai.explanation import choose_method, gather, write_comparison
+    from xai.explanation import choose_method, gather, options_of, write_comparison
     from xai.explanation import compare as compare_methods
 
     named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -60,8 +60,8 @@ def compare(
     options = {name: {key: given[key] for key in given if _takes(method_of[name], key)} for name in names}
     classifier = model.load()
     if methods is None:
-        name, chosen = choose_method(classifier, {})
-        options = {name: chosen} | options
+        chosen = choose_method(classifier, seed=seed)
+        options = {chosen.info.name: options_of(chosen)} | options
     comparison = compare_methods(
         classifier,
         options,

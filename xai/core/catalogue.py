@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Family = Literal["attention", "gradient", "perturbation", "control"]
+ModelNeed = Literal["pixels", "gradients", "feature_map", "attention", "global_attention", "read_out_token"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class MethodInfo:
         layers: Whether there are maps per attention layer and head, see `PatchAttribution.attribute_layers`.
         complete: Whether relevance sums to the change of the score from where the method starts, as
             `PatchAttribution.compute_convergence_delta` measures.
+        needs: What the model must offer: "pixels" (it can be called), "gradients" (of the logits with respect
+            to the pixels), "feature_map" (a last map of features with an extent), "attention" (over all
+            patches, or over windows), "global_attention" (over all patches), "read_out_token" (and a token
+            besides the patches, which stays where all patches are hidden).
     """
 
     name: str
@@ -45,6 +50,7 @@ class MethodInfo:
     deterministic: bool = True
     layers: bool = False
     complete: bool = False
+    needs: ModelNeed = "pixels"
 
     @property
     def needs_gradients(self) -> bool:

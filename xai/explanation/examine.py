@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from xai.attention import (
     Diagnosis,
@@ -16,7 +14,7 @@ from xai.attention import (
     is_traced,
     readout_layer,
 )
-from xai.core import ModelError
+from xai.explanation.explainer import noise
 from xai.models import Classifier
 
 
@@ -40,7 +38,7 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         ModelError: None of its attention can be recorded, no gradient reaches it, or the model is random or
             in training mode with dropout.
     """
-    pixels = _noise(classifier)[None].to(classifier.device)
+    pixels = noise(classifier)
     logits = check_repeatable(classifier, pixels)
     findings = classifier.describe() | {"running": _running(classifier)}
     gradient = _reaches_pixels(classifier, pixels)
@@ -118,14 +116,3 @@ def _batch_change(classifier: Classifier, pixels: torch.Tensor, logits: torch.Te
         return None
     beside = classifier(torch.cat([pixels, pixels.flip(-1)]))[:1]
     return float((beside - logits).abs().max() / logits.abs().max().clamp_min(1e-12))
-
-
-def _noise(classifier: Classifier) -> torch.Tensor:
-    random = np.random.default_rng(0)
-    if classifier.preprocessing is not None:
-        return classifier.preprocess(Image.fromarray(random.integers(0, 256, (480, 640, 3), np.uint8)))
-    if classifier.input_size is None:
-        raise ModelError(
-            f"{classifier.name} says neither its input size nor its preprocessing.", "Name them in the YAML."
-        )
-    return torch.from_numpy(random.standard_normal((3, *classifier.input_size)).astype(np.float32))

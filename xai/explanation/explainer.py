@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import fromarray
 from torch import Tensor
 
 from xai import attr
 from xai.attention.running import without_graph
-from xai.attr import registry
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
@@ -68,22 +68,18 @@ class Explainer:
     ):
         if batch_size < 1:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
-        if method is None:
-            method, options = choose_method(classifier, options)
-        if isinstance(method, str):
-            method = attr.METHODS.resolve(method, trusted=True)
-        method, options = attr.resolve_method(method, options)
-        takes = list(inspect.signature(attr.METHODS[method]).parameters)[1:]
-        if "seed" in takes:
-            options = {"seed": seed, **options}
         self.classifier = classifier
         self.targets = Targets.parse(target, classifier.labels, classifier.problem_type)
         self.batch_size = batch_size
         self.seed = seed
-        self.method_name = method
-        self.method = attr.create(method, classifier, **options)
-        self.options = {name: getattr(self.method, name) for name in takes}
-        self.preset = attr.preset_of(method, self.options)
+        if method is None:
+            with self.memory_errors():
+                self.method = choose_method(classifier, options, seed)
+        else:
+            self.method = _create(classifier, method, options, seed)
+        self.method_name = self.method.info.name
+        self.options = options_of(self.method)
+        self.preset = attr.preset_of(self.method_name, self.options)
         self.model_description = classifier.describe()
         self._answered = False
 
@@ -225,20 +221,73 @@ class Explainer:
         return maps.float().cpu().numpy(), () if layers is None else list(layers.float().cpu().numpy())
 
 
-def choose_method(classifier: Classifier, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def choose_method(
+    classifier: Classifier, options: dict[str, Any] | None = None, seed: int = 0
+) -> attr.PatchAttribution:
     """The method, with its options, where none was named.
 
     Options are those of gradient-weighted attention (`layers`, `head_fusion` …) and choose it; without any
-    the default preset explains. That one removes all patches, which a model without a class token does
-    not survive: such a model is explained with `FALLBACK_PRESET`, and a warning says so.
+    the first of `attr.DEFAULTS` explains that finds in the model what it needs, which is tried on an image
+    of noise. A warning says so, and why, where that is not the default preset.
+
+    Raises:
+        ModelError: The model does not answer, or not twice alike.
     """
     if options:
-        return registry.OPTIONS_METHOD, options
-    preset = registry.DEFAULT_PRESET
-    if not classifier.grid.prefix:
-        preset = registry.FALLBACK_PRESET
-        log.warning("%s has no class token: explained with %s.", classifier.name, preset.method)
-    return preset.method, dict(preset.options)
+        return _create(classifier, attr.OPTIONS_METHOD, options, seed)
+    pixels, why = noise(classifier), None
+    *candidates, last = (_create(classifier, one.method, dict(one.options), seed) for one in attr.DEFAULTS)
+    last.check_needs(pixels)  # a model that does not answer, or not twice alike, is no question of methods
+    for method in candidates:
+        try:
+            method.check_needs(pixels)
+        except ModelError as error:
+            why = why or error
+        else:
+            break
+    else:
+        method = last
+    if why is not None:
+        log.warning("%s is explained with %s: %s", classifier.name, method.info.name, why.message)
+    return method
+
+
+def _create(
+    classifier: Classifier, method: str | type[attr.PatchAttribution], options: dict[str, Any], seed: int
+) -> attr.PatchAttribution:
+    if isinstance(method, str):
+        method = attr.METHODS.resolve(method, trusted=True)
+    name, options = attr.resolve_method(method, options)
+    if "seed" in inspect.signature(attr.METHODS[name]).parameters:
+        options = {"seed": seed, **options}
+    return attr.create(name, classifier, **options)
+
+
+def options_of(method: attr.PatchAttribution) -> dict[str, Any]:
+    """All options of a method, as it was made."""
+    names = list(inspect.signature(attr.METHODS[method.info.name]).parameters)[1:]
+    return {name: getattr(method, name) for name in names}
+
+
+def noise(classifier: Classifier) -> Tensor:
+    """An input made of seeded noise, sent through the preprocessing, to try a model with.
+
+    Returns:
+        (1, 3, H, W) on the model's device.
+
+    Raises:
+        ModelError: Neither preprocessing nor an input size is known.
+    """
+    random = np.random.default_rng(0)
+    if classifier.preprocessing is not None:
+        image = fromarray(random.integers(0, 256, (480, 640, 3), np.uint8))
+        return classifier.preprocess(image)[None].to(classifier.device)
+    if classifier.input_size is None:
+        raise ModelError(
+            f"{classifier.name} says neither its input size nor its preprocessing.", "Name them in the YAML."
+        )
+    values = random.standard_normal((1, 3, *classifier.input_size)).astype(np.float32)
+    return torch.from_numpy(values).to(classifier.device)
 
 
 def prepare(classifier: Classifier, sample: Sample) -> ModelInput:
