@@ -200,8 +200,8 @@ def test_a_model_that_cannot_be_explained_is_one_error_not_one_per_image():
 
     model = classifier()
     model.module = NoAttention()
-    with pytest.raises(ModelError):
-        list(Explainer(model).explain(samples(3)))
+    with pytest.raises(ModelError, match="has no attention"):
+        list(Explainer(model, GWA).explain(samples(3)))
 
 
 def test_maps_that_are_not_finite_are_failures(monkeypatch):
@@ -272,7 +272,7 @@ def test_a_model_without_a_class_token_is_explained_in_one_pass_and_told_so(capl
     explainer = Explainer(load(zoo.build("siglip"), labels=list("abc"), grid=(4, 4)))
     assert explainer.method_name == PRESETS["one_pass"].method
     assert explainer.options.items() >= PRESETS["one_pass"].options.items()
-    assert "has no class token" in caplog.text
+    assert "no token besides the patches" in caplog.text
 
 
 @pytest.mark.parametrize("given", [torch.zeros(1, 3, 32, 32), [np.zeros((32, 32, 3))], None, 3])

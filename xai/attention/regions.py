@@ -115,7 +115,7 @@ def _find_grid(model: nn.Module, shape: tuple[int, ...]) -> PatchGrid:
     except Exception:
         # it takes more than pixels, or is broken: the pass that is asked for will tell
         return stated or default_grid(height, width)
-    if stated is not None and stated.tokens in seen.counts:
+    if stated is not None and stated.tokens in seen.keys:
         return stated
     return _fitting(seen, prefix_tokens(model), height, width) or default_grid(height, width)
 
@@ -128,8 +128,15 @@ def default_grid(height: int, width: int) -> PatchGrid:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Attention over as many tokens as there are queries, by that number; and how many calls there were."""
+    """Attention calls of one pass, softmaxes that may be attention among them.
 
+    Args:
+        keys: Over how many keys of the whole image.
+        counts: Of these the ones with as many queries, by that number.
+        calls: All calls.
+    """
+
+    keys: set[int]
     counts: Counter[int]
     calls: int
 
@@ -139,6 +146,7 @@ class _Counting(AttentionInterceptor):
 
     def __init__(self) -> None:
         super().__init__()
+        self.keys: set[int] = set()
         self.counts: Counter[int] = Counter()
         self.calls = 0
 
@@ -160,8 +168,10 @@ class _Counting(AttentionInterceptor):
 
     def _count(self, batch: int, queries: int, keys: int) -> None:
         self.calls += 1
-        if batch == 1 and queries == keys:  # else windows, pooled keys, a pooling head
-            self.counts[keys] += 1
+        if batch == 1:  # else windows
+            self.keys.add(keys)
+            if queries == keys:  # else pooled keys, class attention, a pooling head
+                self.counts[keys] += 1
 
 
 def _token_counts(model: nn.Module, shape: tuple[int, ...]) -> _Seen:
@@ -173,7 +183,7 @@ def _token_counts(model: nn.Module, shape: tuple[int, ...]) -> _Seen:
     counting = _Counting()
     with evaluation_mode(model), without_graph(), as_written(model), counting:
         model(image)
-    return _Seen(counting.counts, counting.calls)
+    return _Seen(counting.keys, counting.counts, counting.calls)
 
 
 def _fitting(seen: _Seen, prefix: int, height: int, width: int) -> PatchGrid | None:

@@ -86,18 +86,6 @@ _CHOICES = (
         "Where a forged region lies: what speaks for the class in any head of the last four layers.",
     ),
     Preset(
-        "pixels",
-        "integrated_gradients",
-        {},
-        "The same question of a model without attention over all patches: of convolutions, windows, hybrids.",
-    ),
-    Preset(
-        "black_box",
-        "occlusion",
-        {},
-        "The same question of a model that gives no gradients.",
-    ),
-    Preset(
         "script",
         "gradient_weighted_attention",
         {"layers": "last_layer", "clamp": "fused"},
@@ -108,8 +96,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 """By name; measured in `reports/clip-forgery`."""
 DEFAULT_PRESET = PRESETS["faithful"]
 """What explains where no method is named, on a model that offers what it needs."""
-DEFAULTS = tuple(PRESETS[name] for name in ("faithful", "one_pass", "pixels", "black_box"))
-"""What explains where no method is named: the first that works on the model."""
+DEFAULTS: tuple[tuple[str, Options], ...] = (
+    *((PRESETS[name].method, PRESETS[name].options) for name in ("faithful", "one_pass")),
+    ("integrated_gradients", {}),
+    ("occlusion", {}),
+)
+"""Methods with options; where none is named, the first explains that finds in the model what it needs."""
 OPTIONS_METHOD = "gradient_weighted_attention"
 """Whose options layers, fusions and sign are where no method is named; it has a map per layer and head."""
 COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")

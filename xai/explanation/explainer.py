@@ -73,8 +73,7 @@ class Explainer:
         self.batch_size = batch_size
         self.seed = seed
         if method is None:
-            with self.memory_errors():
-                self.method = choose_method(classifier, options, seed)
+            self.method = choose_method(classifier, options, seed)
         else:
             self.method = _create(classifier, method, options, seed)
         self.method_name = self.method.info.name
@@ -236,13 +235,17 @@ def choose_method(
     if options:
         return _create(classifier, attr.OPTIONS_METHOD, options, seed)
     pixels, why = noise(classifier), None
-    *candidates, last = (_create(classifier, one.method, dict(one.options), seed) for one in attr.DEFAULTS)
+    *candidates, last = (_create(classifier, name, dict(chosen), seed) for name, chosen in attr.DEFAULTS)
     last.check_needs(pixels)  # a model that does not answer, or not twice alike, is no question of methods
     for method in candidates:
         try:
             method.check_needs(pixels)
         except ModelError as error:
             why = why or error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break  # each image will tell
         else:
             break
     else:
