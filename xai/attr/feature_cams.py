@@ -76,6 +76,9 @@ class FeatureCAM(PatchAttribution):
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             return self._feature_map(pixels, args)
 
+    def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
+        self._feature_map(pixels, args)
+
     def _feature_map(self, pixels: Pixels, args: tuple[Any, ...]) -> FeatureMap:
         state = self._state(pixels)
         if state not in self._maps:
@@ -149,6 +152,7 @@ class GradCAM(GradientFeatureCAM):
         backwards=1,
         reference="Selvaraju et al. 2017, arXiv 1610.02391, eq. 1-2",
         summary="Channels of the last feature map, weighted by their mean gradient.",
+        needs="feature_map",
     )
 
     def __init__(self, forward_func: nn.Module, layer: str | None = None, relu: bool = True):
@@ -180,6 +184,7 @@ class HiResCAM(GradientFeatureCAM):
         backwards=1,
         reference="Draelos and Carin 2020, arXiv 2011.08891",
         summary="The last feature map times its gradient, summed over channels.",
+        needs="feature_map",
     )
 
     def __init__(self, forward_func: nn.Module, layer: str | None = None, relu: bool = False):
@@ -208,6 +213,7 @@ class LayerCAM(GradientFeatureCAM):
         backwards=1,
         reference="Jiang et al. 2021, LayerCAM, IEEE TIP 30, doi 10.1109/TIP.2021.3089943",
         summary="The last feature map times its positive gradient, summed over channels.",
+        needs="feature_map",
     )
 
     def __init__(self, forward_func: nn.Module, layer: str | None = None, relu: bool = True):
@@ -242,6 +248,7 @@ class GradCAMPlusPlus(GradientFeatureCAM):
         backwards=1,
         reference="Chattopadhay et al. 2018, arXiv 1710.11063, eq. 19",
         summary="Channels of the last feature map, weighted by shares of their positive gradients.",
+        needs="feature_map",
     )
 
     def __init__(self, forward_func: nn.Module, layer: str | None = None, relu: bool = True):

@@ -47,6 +47,7 @@ class ScoreCAM(FeatureCAM):
         backwards=0,
         reference="Wang et al. 2020, arXiv 1910.01279, eq. 7-9",
         summary="Channels of the last feature map, weighted by the score of what each shows of the image.",
+        needs="feature_map",
     )
 
     def __init__(
@@ -105,6 +106,7 @@ class EigenCAM(FeatureCAM):
         backwards=0,
         reference="Muhammad and Yeasin 2020, arXiv 2008.00299",
         summary="The first principal component of the last feature map, whatever the class.",
+        needs="feature_map",
     )
 
     def __init__(
