@@ -240,24 +240,3 @@ def test_presets_name_the_layers_they_say() -> None:
 def test_unknown_options_name_the_nearest(option: dict) -> None:
     with pytest.raises(UsageError, match="Did you mean|Valid"):
         GradientWeightedAttention(build("clip"), **option)
-
-
-def test_swin_is_refused_with_what_was_seen() -> None:
-    import transformers as hf
-
-    swin = hf.SwinForImageClassification(
-        hf.SwinConfig(
-            image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4
-        )
-    ).eval()
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = swin
-
-        def forward(self, x):
-            return self.model(pixel_values=x).logits
-
-    with pytest.raises(ModelError, match="attention"):
-        GradientWeightedAttention(Wrapped()).attribute_patches(pixels(), 0)

@@ -3,6 +3,7 @@
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
+from xai.attention.mapping import map_attention
 from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
 from xai.attention.probe import Probe, probe
 from xai.attention.record import (
@@ -38,10 +39,13 @@ from xai.attention.running import (
     refuse_inference,
     uncompiled,
 )
+from xai.attention.windows import MappedLayer, MappedProbe
 
 __all__ = [
     "AttentionCall",
     "Diagnosis",
+    "MappedLayer",
+    "MappedProbe",
     "Probe",
     "ReadoutLayer",
     "Recording",
@@ -66,6 +70,7 @@ __all__ = [
     "is_checkpointing",
     "is_compiled",
     "is_traced",
+    "map_attention",
     "mask_patches",
     "may_vary",
     "prefix_tokens",

@@ -101,7 +101,7 @@ class Census(TorchFunctionMode):
             leaf = leaves.get(id(getattr(node, "variable", None)))
             if leaf is not None:
                 reached.add(leaf)
-            one = _attention_of(node, images)
+            one = attention_of(node, images)
             if one is not None and not (after and _is_head(one, grid, images)):
                 found.append(one)
             inputs = self.inputs.get(node) or [following for following, _ in node.next_functions]
@@ -134,7 +134,7 @@ class Census(TorchFunctionMode):
         return True
 
 
-def _attention_of(node: Any, images: int) -> Unseen | None:
+def attention_of(node: Any, images: int) -> Unseen | None:
     """What a node of the graph attends to, None when it is no attention."""
     name = str(node.name())
     if "ScaledDotProduct" in name:

@@ -56,6 +56,11 @@ class UnseenAttentionError(ModelError):
         return type(self), (self.message, self.recorded, self.layers, self.hint)
 
 
+def refuse_dropped(share: float) -> None:
+    """Raise the error of a model in which a share of the attention is dropped at random."""
+    raise ModelError(f"The model drops attention at random (dropout_p={share}).", "Call model.eval() first.")
+
+
 class AttentionInterceptor(TorchFunctionMode, ABC):
     """Hands every attention call inside the `with` block to `attend`."""
 
@@ -82,16 +87,17 @@ class AttentionInterceptor(TorchFunctionMode, ABC):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         if options.get("dropout_p"):
-            raise ModelError(
-                f"The model drops attention at random (dropout_p={options['dropout_p']}).",
-                "Call model.eval() first.",
-            )
+            refuse_dropped(options["dropout_p"])
+        self.check_axes(query)
+        return self.attend(query, key, value, **options)
+
+    def check_axes(self, query: Tensor) -> None:
+        """Refuse calls of other axes than `attend` takes."""
         if query.dim() != 4:
             raise UnseenAttentionError(
                 f"An attention call has shape {tuple(query.shape)}; "
                 "(batch, heads, tokens, channels) is expected."
             )
-        return self.attend(query, key, value, **options)
 
     def _multi_head(self, **call: Any) -> tuple[Tensor, Tensor | None]:
         """`nn.MultiheadAttention` in sequence-first layout: project, attend, project back."""

@@ -86,7 +86,7 @@ def readout_layer(
         A finding that `readout_only` takes; it says why where the block has to be computed whole.
     """
     known = _KNOWN.setdefault(model, {})
-    version = _version(model)
+    version = version_of(model)
     kind = (pixels.shape[1:], pixels.dtype, *((type(a), getattr(a, "shape", None)) for a in args))
     if kind in known and known[kind][0] == version:
         return known[kind][1]
@@ -109,7 +109,7 @@ def _whole(reason: str) -> ReadoutLayer:
     return ReadoutLayer(None, reason=reason)
 
 
-def _version(model: nn.Module) -> int:
+def version_of(model: nn.Module) -> int:
     """Changes when modules or their modes do, or weights are replaced or written to in place."""
     modules = [(id(module), module.training) for module in model.modules()]
     weights = [(id(p), p.device, p.dtype, 0 if p.is_inference() else p._version) for p in model.parameters()]

@@ -25,7 +25,7 @@ Rows = slice | list[int]
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """One recorded attention call.
+    """One recorded attention call. In windowed models windows may have an axis of their own beside the heads.
 
     Args:
         query: (B, H, N, d), detached.
@@ -35,15 +35,18 @@ class AttentionCall:
         mask: Additive float or bool (True = attends), broadcastable to (B, H, N, M), or None.
         scale: Factor of Q·Kᵀ.
         is_causal: Whether query i sees keys up to i only.
+        weights: (B, H, N, M) A itself, detached, where the model computes it in the open; None where it is to
+            be rebuilt. Query and key then stand for nothing but their numbers.
     """
 
-    query: Float[Tensor, "b h n d"]
-    key: Float[Tensor, "b h_kv m d"]
-    value: Float[Tensor, "b h_kv m e"]
-    output: Float[Tensor, "b h n e"]
+    query: Float[Tensor, "*b h n d"]
+    key: Float[Tensor, "*b h_kv m d"]
+    value: Float[Tensor, "*b h_kv m e"]
+    output: Float[Tensor, "*b h n e"]
     mask: Tensor | None
     scale: float
     is_causal: bool
+    weights: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -206,12 +209,14 @@ def advice(model: nn.Module) -> str | None:
     return None
 
 
-def attention_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
+def attention_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "*b h r m"]:
     """Rows of `A = softmax(scale·Q·Kᵀ + mask)`: (B, H, R, M), at least in float32."""
+    if call.weights is not None:
+        return _accurate(call.weights[..., rows, :])
     return torch.softmax(score_rows(call, rows), dim=-1)
 
 
-def score_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "b h r m"]:
+def score_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "*b h r m"]:
     """Rows of `scale·Q·Kᵀ + mask`, what the softmax gets; −∞ where a query does not see a key."""
     query = _accurate(call.query[..., rows, :]) * call.scale
     scores = query @ _per_head(_accurate(call.key), query).transpose(-2, -1)

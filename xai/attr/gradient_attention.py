@@ -1,10 +1,21 @@
 """Gradient-weighted attention: where the model looked, weighted by how much it mattered to the class."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Rows, attention_rows, gradient_rows
+from xai.attention import (
+    AttentionCall,
+    MappedProbe,
+    Probe,
+    Rows,
+    UnseenAttentionError,
+    attention_rows,
+    gradient_rows,
+    map_attention,
+)
 from xai.attr.base import MethodInfo
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
 from xai.attr.recorded_attention import (
@@ -67,6 +78,8 @@ class GradientWeightedAttention(RecordedAttribution):
         needs="attention",
     )
 
+    maps_windows = True
+
     def __init__(
         self,
         forward_func: torch.nn.Module,
@@ -102,6 +115,15 @@ class GradientWeightedAttention(RecordedAttribution):
         """The layers used, counted from 0, in a model of `depth` attention layers."""
         return resolve_layers(self.layers, depth)
 
+    def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
+        try:
+            return super()._probe(pixels, args)
+        except UnseenAttentionError:
+            first = self._first(pixels, args)
+            mapped = map_attention(self.model, first, args, self._grid(pixels))
+            self._probes[self._state(pixels)] = mapped
+            return mapped
+
     def _tokens(self, record: RecordedPass) -> TokenMaps:
         fuse_heads, fuse_layers = HEAD_FUSIONS[self.head_fusion], LAYER_FUSIONS[self.layer_fusion]
         products = self._products(record, clamp=self.clamp == "heads")
@@ -115,14 +137,23 @@ class GradientWeightedAttention(RecordedAttribution):
         """Per chosen layer."""
         maps = []
         for layer in self.layer_indices(record.probe.layers):
-            rows = slice(None) if self.rows == "all" else record.probe.rows_of(layer)
-            maps.append(read_out(record.calls[layer], record.gradients[layer], rows, clamp))
+            call, gradients = record.calls[layer], record.gradients[layer]
+            if isinstance(record.probe, MappedProbe):
+                mapped = record.probe.of_layers[layer]
+                rows = slice(None) if self.rows == "all" or mapped.rows is None else list(mapped.rows)
+                of_keys = read_out(call, gradients, rows, clamp)
+                if mapped.rows is None:  # a mean over the rows of all windows, those of padding left out
+                    of_keys = of_keys * (call.output.shape[-2] / mapped.queries)
+                maps.append(mapped.to_regions(of_keys))
+            else:
+                rows = slice(None) if self.rows == "all" else record.probe.rows_of(layer)
+                maps.append(read_out(call, gradients, rows, clamp))
         return maps
 
 
 def read_out(
-    call: AttentionCall, gradients: Float[Tensor, "targets b h n e"], rows: Rows, clamp: bool
-) -> Float[Tensor, "targets b h m"]:
+    call: AttentionCall, gradients: Float[Tensor, "targets *b n e"], rows: Rows, clamp: bool
+) -> Float[Tensor, "targets *b m"]:
     """Mean over `rows` of `A ⊙ ∂y/∂A`, each entry clamped at 0 first if asked.
 
     Args:

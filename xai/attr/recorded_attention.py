@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xai.attention import AttentionCall, Probe, Rows, row_chunks
+from xai.attention import AttentionCall, MappedProbe, Probe, Rows, row_chunks
 from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels
 from xai.core import ModelError, UsageError
 from xai.core.score import score
@@ -44,6 +44,8 @@ class RecordedAttribution(PatchAttribution):
     """
 
     needs_gradients: ClassVar[bool] = True
+    # whether it has a meaning for windows, pooled keys and stages, layer by layer: `_probe` then maps them
+    maps_windows: ClassVar[bool] = False
 
     @property
     def every_row(self) -> bool:
@@ -81,12 +83,18 @@ def record_pass(
     methods: Sequence[RecordedAttribution], pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
 ) -> RecordedPass:
     """One forward pass, and one backward pass per target if any method needs it, for all the methods."""
-    first = methods[0]
+    # one that needs global attention says so; else windows may do
+    first = next((method for method in methods if not method.maps_windows), methods[0])
     probe = first._probe(pixels, args)
     layers = sorted({layer for method in methods for layer in method.layer_indices(probe.layers)})
     needs = any(method.needs_gradients for method in methods)
     every_row = any(method.every_row for method in methods)
-    logits, calls = first._record(probe, pixels, args, layers, gradients=needs, every_row=every_row)
+    if isinstance(probe, MappedProbe):
+        with probe.recording(first.model, layers) as recorded:
+            logits = first.model(pixels, *args)
+        calls = [recorded[i] for i in layers]
+    else:
+        logits, calls = first._record(probe, pixels, args, layers, gradients=needs, every_row=every_row)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
     wanted = [score(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
@@ -140,13 +148,24 @@ def attribute_many(
 
 
 def per_head(maps: Sequence[Float[Tensor, "targets b heads tokens"]]) -> HeadMaps:
-    """Stack the maps of layers."""
+    """Stack the maps of layers.
+
+    Raises:
+        UsageError: They have unlike numbers of heads, as the stages of a hierarchical model do.
+    """
+    heads = [one.shape[2] for one in maps]
+    if len(set(heads)) > 1:
+        raise UsageError(
+            f"The layers have unlike numbers of heads ({', '.join(map(str, heads))}), so there is no one "
+            "array of maps per layer and head.",
+            "Ask for layers of one stage, e.g. layers='last_layer'.",
+        )
     return torch.stack(list(maps), dim=2)
 
 
 def output_gradients(
     scores: Sequence[Tensor], calls: Sequence[AttentionCall]
-) -> list[Float[Tensor, "targets b h n e"]]:
+) -> list[Float[Tensor, "targets *b n e"]]:
     """∂y/∂O of each call for each target: a list over calls of (targets, B, H, N, e).
 
     Args:
@@ -167,7 +186,7 @@ def output_gradients(
 
 def mean_of_rows(
     call: AttentionCall, rows: Rows, targets: int, relevance: Callable[[list[int]], Tensor]
-) -> Float[Tensor, "targets b heads tokens"]:
+) -> Float[Tensor, "targets *b tokens"]:
     """Mean over `rows` of what `relevance` gives for some of them, (targets, B, H, R, M); in chunks."""
     total, count = None, 0
     for chunk in row_chunks(call, rows, copies=targets):
