@@ -53,5 +53,25 @@ class TinyViT(nn.Module):
         return self.head(x[:, 0])
 
 
+class Pyramid(TinyViT):
+    """Two stages: 17 tokens, then 5 after pooling; as many layers are of one size as of the other."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.later = nn.ModuleList(Block() for _ in range(2))
+        self.eval()
+
+    def forward(self, pixels):
+        x = self.patches(pixels).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1)
+        for block in self.blocks:
+            x = block(x)
+        maps = F.avg_pool2d(x[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), 2)
+        x = torch.cat([x[:, :1], maps.flatten(2).transpose(1, 2)], 1)
+        for block in self.later:
+            x = block(x)
+        return self.head(x[:, 0])
+
+
 def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(5))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as hf
-from plain_vit import DEPTH, WIDTH, Block, TinyViT, images
+from plain_vit import DEPTH, WIDTH, Block, Pyramid, TinyViT, images
 from torch import nn
 
 import xai
@@ -18,26 +18,6 @@ from xai.explanation import examine
 
 GRID = PatchGrid(4, 4, 1)
 LABELS = ["real", "fake"]
-
-
-class Pyramid(TinyViT):
-    """Two stages: 17 tokens, then 5 after pooling; as many layers are of one size as of the other."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.later = nn.ModuleList(Block() for _ in range(2))
-        self.eval()
-
-    def forward(self, pixels):
-        x = self.patches(pixels).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1)
-        for block in self.blocks:
-            x = block(x)
-        maps = F.avg_pool2d(x[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), 2)
-        x = torch.cat([x[:, :1], maps.flatten(2).transpose(1, 2)], 1)
-        for block in self.later:
-            x = block(x)
-        return self.head(x[:, 0])
 
 
 def mixed() -> TinyViT:
@@ -55,9 +35,7 @@ def mixed() -> TinyViT:
         (lambda: TinyViT(eager=True), GRID, "no call of scaled_dot_product_attention.*3 attention layers"),
     ],
 )
-@pytest.mark.parametrize(
-    "method", ["raw_attention", "gradient_weighted_attention", "integrated_mask_gradient"]
-)
+@pytest.mark.parametrize("method", ["raw_attention", "attention_rollout", "integrated_mask_gradient"])
 def test_attention_that_is_not_recorded_is_counted(make, grid, said, method) -> None:
     classifier = xai.load(make(), LABELS, grid=grid)
     with pytest.raises(UnseenAttentionError, match=said) as caught:
@@ -90,8 +68,8 @@ def test_windows_in_the_batch_are_no_images() -> None:
         image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=2, num_labels=2
     )
     classifier = xai.load(hf.SwinForImageClassification(config).eval(), LABELS, grid=(2, 2))
-    for layers in ("last_layer", "all_layers"):
-        method = attr.GradientWeightedAttention(classifier, layers=layers)
+    for name in ("raw_attention", "attention_rollout"):
+        method = attr.create(name, classifier)
         with pytest.raises(UnseenAttentionError, match=r"none of the 2 attention calls .* 1 image"):
             method.attribute_patches(images(3), target=1)
     with pytest.raises(ModelError, match="none of the 2"), record_attention(classifier, tokens=4, images=3):
@@ -141,7 +119,7 @@ class ClassAttention(Pooled):
 
 
 def test_layers_of_class_attention_are_refused() -> None:
-    for name in ("raw_attention", "chefer", "attention_rollout", "gradient_weighted_attention"):
+    for name in ("raw_attention", "chefer", "attention_rollout"):
         method = attr.create(name, xai.load(ClassAttention("fused all"), LABELS))
         with pytest.raises(UnseenAttentionError, match="2 attention layers .* other queries"):
             method.attribute_patches(images(), target=1)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from vit_zoo import PlainViT, build, pixels
 
 import xai
-from xai.attr import GradientWeightedAttention
+from xai.attr import GradientWeightedAttention, RawAttention
 from xai.core import ModelError, PatchGrid
 
 
@@ -39,7 +39,7 @@ def test_a_given_grid_is_used_with_the_tokens_before_it() -> None:
 def test_a_wrong_grid_is_told_with_what_was_seen() -> None:
     classifier = xai.load(Nameless().eval(), labels=["a", "b", "c"], grid=(5, 5))
     with pytest.raises(ModelError, match=r"grid has 26 tokens.*17×17"):
-        GradientWeightedAttention(classifier).attribute_patches(pixels(), 1)
+        RawAttention(classifier).attribute_patches(pixels(), 1)
 
 
 def test_attention_says_the_grid_where_the_module_does_not() -> None:

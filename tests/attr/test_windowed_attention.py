@@ -8,35 +8,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers as hf
 from torch import Tensor, nn
 from transformers.models.hiera.modeling_hiera import unroll
+from windowed import GRID, LABELS, Logits, given, randomised, to_regions
 
 import xai
-from xai.attention import MappedProbe, UnseenAttentionError
+from xai.attention import UnseenAttentionError
 from xai.attr import GradientWeightedAttention, attribute_many, create
 from xai.core import ModelError, UsageError
-
-GRID, LABELS = (4, 4), ["real", "fake"]
-
-
-class Logits(nn.Module):
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.model(pixel_values=pixels).logits
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" not in name and "logit_scale" not in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    return model.eval()
 
 
 def swin(size: int | tuple[int, int], window: int = 4, shape: tuple[int, int] = (2, 2)) -> nn.Module:
@@ -121,21 +101,6 @@ def through_partition(block: nn.Module, height: int, width: int, channels: int) 
     block.layernorm_before = norm
     hook.remove()
     return seen[0][..., 0].round().long() - 1
-
-
-def to_regions(tokens: Tensor, height: int, width: int, cell: int, size: tuple[int, int]) -> Tensor:
-    """(…, height·width) → (…, regions): each token spread over its pixels that are in the image."""
-    pixels = tokens.reshape(-1, height, width).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    rows = torch.full((height,), cell)
-    cols = torch.full((width,), cell)
-    rows[-1] -= height * cell - size[0]
-    cols[-1] -= width * cell - size[1]
-    area = (rows[:, None] * cols).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
-    pixels = (pixels / area)[:, : size[0], : size[1]]
-    row, col = (torch.arange(n) * g // n for n, g in zip(size, GRID, strict=True))
-    out = torch.zeros(len(pixels), GRID[0] * GRID[1], dtype=tokens.dtype)
-    out.index_add_(1, (row[:, None] * GRID[1] + col).flatten(), pixels.flatten(1))
-    return out.view(*tokens.shape[:-1], -1)
 
 
 def eager_maps(model: nn.Module, x: Tensor, target: int) -> list[tuple[Tensor, Tensor]]:
@@ -225,10 +190,6 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable, tuple[int, int]]] = {
 }
 
 
-def given(size: tuple[int, int]) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_autograd_through_the_models_own_attention(name: str) -> None:
     make, oracle, size = MODELS[name]
@@ -312,82 +273,3 @@ def test_a_model_without_attention_is_refused() -> None:
     ).eval()
     with pytest.raises(UnseenAttentionError, match="no attention"):
         GradientWeightedAttention(xai.load(model, LABELS, grid=GRID)).attribute_patches(given((64, 64)), 1)
-
-
-class Channels(nn.Module):
-    """Attention over channels, as in XCiT and in every other block of DaViT."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv, self.proj = nn.Linear(16, 48), nn.Linear(16, 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 4, 1)
-        weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)).softmax(-1)
-        return x + self.proj((weights @ v).permute(0, 3, 1, 2).flatten(2))
-
-
-class Windows(nn.Module):
-    """Attention over windows of four rows, by an einsum, or channels before tokens."""
-
-    def __init__(self, notation: str):
-        super().__init__()
-        self.notation = notation
-        self.qkv, self.proj = nn.Linear(16, 48), nn.Linear(16, 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(1, (4, -1)).unflatten(-1, (3, 2, 8)).permute(3, 0, 1, 4, 2, 5)
-        weights = (q @ k.transpose(-2, -1)).softmax(-1)
-        if self.notation == "einsum":
-            out = torch.einsum("bwhij,bwhjd->bwihd", weights, v)
-        elif self.notation == "transposed":
-            out = (v.mT @ weights.mT).mT.transpose(2, 3)
-        else:  # heads mixed after the softmax
-            mixed = weights.permute(0, 1, 3, 4, 2) @ torch.tensor([[0.75, 0.25], [-0.5, 1.0]])
-            out = (mixed.permute(0, 1, 4, 2, 3) @ v).transpose(2, 3)
-        return x + self.proj(out.flatten(3).flatten(1, 2))
-
-
-class Stack(nn.Module):
-    def __init__(self, *blocks: nn.Module):
-        super().__init__()
-        self.stem, self.blocks, self.head = nn.Conv2d(3, 16, 4, 4), nn.Sequential(*blocks), nn.Linear(16, 2)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.blocks(self.stem(pixels).flatten(2).mT).square().mean(1))
-
-
-def stacked(*blocks: nn.Module) -> nn.Module:
-    return xai.load(randomised(Stack(*blocks)), LABELS, grid=GRID)
-
-
-@pytest.mark.parametrize("notation", ["einsum", "transposed", "mixed heads"])
-def test_products_with_values_in_every_notation(notation: str) -> None:
-    """The sum over all rows of A ⊙ ∂y/∂A is v · ∂y/∂v, which needs no attention to be seen."""
-    classifier = stacked(Windows(notation))
-    x = given((64, 64))
-    values: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        values.append(output[..., 32:].detach().requires_grad_())
-        return torch.cat([output[..., :32].detach(), values[-1]], -1)
-
-    block = classifier.module.blocks[0]
-    hook = block.qkv.register_forward_hook(keep)
-    (gradient,) = torch.autograd.grad(classifier(x)[:, 1].sum(), values)
-    hook.remove()
-    per_head = (values[0] * gradient).detach().double().unflatten(-1, (2, 8)).sum(-1)
-    expected = to_regions(per_head.mean(-1) / 256, 16, 16, 4, (64, 64))
-    got = GradientWeightedAttention(classifier).attribute_patches(x, 1).double().flatten(1)
-    assert float((got - expected).abs().max()) <= 1e-5 * float(per_head.abs().max())
-
-
-def test_attention_over_channels_takes_no_part_and_may_not_be_most_of_it() -> None:
-    x = given((64, 64))
-    method = GradientWeightedAttention(stacked(Windows("einsum"), Channels()))
-    probed = method._probe(x, ())
-    assert isinstance(probed, MappedProbe)
-    assert (probed.layers, probed.others, probed.calls) == (1, 1, 2)
-    assert float(method.attribute_patches(x, 1).abs().max()) > 0
-    with pytest.raises(UnseenAttentionError, match="1 of the 3"):
-        GradientWeightedAttention(stacked(Windows("einsum"), Channels(), Channels())).attribute_patches(x, 1)

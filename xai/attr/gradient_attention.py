@@ -118,9 +118,12 @@ class GradientWeightedAttention(RecordedAttribution):
     def _probe(self, pixels: Tensor, args: tuple[Any, ...]) -> Probe:
         try:
             return super()._probe(pixels, args)
-        except UnseenAttentionError:
+        except UnseenAttentionError as error:
             first = self._first(pixels, args)
-            mapped = map_attention(self.model, first, args, self._grid(pixels))
+            try:
+                mapped = map_attention(self.model, first, args, self._grid(pixels))
+            except UnseenAttentionError as unmapped:
+                raise unmapped if unmapped.recorded else error from None
             self._probes[self._state(pixels)] = mapped
             return mapped
 
