@@ -29,6 +29,11 @@ class CellLayout:
     start: int = 0
     by_column: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is (B, C, h, w), as convolutions have it."""
+        return self.axes == (0, 2, 3, 1)
+
     def cells(self, x: Tensor) -> Float[Tensor, "b cells d"]:
         """The cells of a tensor, row by row."""
         x = x.permute(self.axes)
@@ -66,7 +71,7 @@ def layouts_of(shape: Sequence[int], images: int, size: tuple[int, int]) -> list
     """The layouts that fit an output's shape, for so many images of `size` (height, width) in pixels."""
     if len(shape) == 4:
         return list(_of_maps(tuple(shape), images, size)) if shape[0] == images else []
-    if len(shape) != 3:
+    if len(shape) != 3 or shape[2] < 2:  # one number a token is no feature: channels that were pooled
         return []
     found = []
     for batch, tokens in ((0, 1), (1, 0)):
@@ -112,4 +117,6 @@ def _is_map(rows: int, cols: int, size: tuple[int, int]) -> bool:
 def _one_stride(rows: int, cols: int, size: tuple[int, int]) -> bool:
     """Whether cells can be squares of one size, give or take one at the border."""
     height, width = size
+    if height == width:
+        return rows == cols
     return height / (rows + 1) < width / (cols - 1) and width / (cols + 1) < height / (rows - 1)

@@ -184,9 +184,11 @@ class _Trial:
             (down, right), (up, left) = (layout.centre(plain, one) for one in changed)
             certain[layout] = min(right, -down, up, -left)
         best = max(layouts, key=lambda one: certain[one])
-        if not certain[best] > _CERTAIN:
-            return "its cells do not follow the places of the image row by row"
-        return best
+        if certain[best] > _CERTAIN:
+            return best
+        if all(one.axes[-1] == 1 for one in layouts):  # convolutions that see most of the image in each cell
+            return next(one for one in layouts if one.plain)
+        return "its cells do not follow the places of the image row by row"
 
     def norm_behind(self, output: Output, outputs: Sequence[Output]) -> Output | None:
         """What a norm makes of an output, through which alone gradient reaches the output's cells."""

@@ -25,13 +25,12 @@ def edges_on_every_path(output: Tensor, leaf: Tensor) -> dict[Edge | None, int]:
             reaching[node] = None
     order = list(reversed(reaching))
     place = {node: i for i, node in enumerate(order)}
-    used: dict[Any, set[int]] = {}
+    used: dict[Any, set[int]] = {output.grad_fn: {output.output_nr}}
     found: dict[Edge | None, int] = {}
     farthest = 0
     for i, node in enumerate(order):
-        numbers = used.get(node, set())
-        if farthest <= i and len(numbers) == 1:
-            found[node, next(iter(numbers))] = i
+        if farthest <= i and len(used[node]) == 1:
+            found[node, min(used[node])] = i
         for following, number in node.next_functions:
             if following in place:
                 used.setdefault(following, set()).add(number)
