@@ -12,7 +12,8 @@ from PIL import Image
 import xai
 from xai.core import DataError, ModelError
 from xai.models import Preprocessing
-from xai.models.processor import read_preprocessing
+from xai.models.measured import Measured, UnmeasurableError, measure
+from xai.models.processor import _steps, read_preprocessing
 
 SIZES = {
     "wide": (151, 64),
@@ -193,24 +194,71 @@ def test_a_strip_that_would_fill_the_memory_is_refused():
         Preprocessing(shortest_edge=224, crop=(224, 224))(Image.new("RGB", (100_000, 1)))
 
 
-def test_processor_with_a_step_of_its_own(tmp_path):
-    """Both sides rounded down: not what we know, so it is refused, not skipped."""
-    hf.GLPNImageProcessorPil(size_divisor=16).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"GLPNImageProcessorPil .* does not only resize") as caught:
-        read_preprocessing(str(tmp_path))
-    assert "makes 48×32 (height × width) of an image of 50×37, where these give 50×37" in str(caught.value)
-    assert "size_divisor=16" in str(caught.value)
-    assert f"{tmp_path}/preprocessor_config.json" in str(caught.value)
+MEASURED = {
+    "longest edge": lambda: hf.DetrImageProcessorPil(size={"shortest_edge": 40, "longest_edge": 90}),
+    "sides rounded down": lambda: hf.GLPNImageProcessorPil(size_divisor=16),
+    "padded": lambda: hf.ViTImageProcessorPil(do_pad=True, pad_size={"height": 256, "width": 260}),
+    "thumbnail in the middle": lambda: hf.DonutImageProcessorPil(size={"height": 64, "width": 48}),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_processor_with_steps_of_its_own_is_run_and_measured(tmp_path, name):
+    theirs = MEASURED[name]()
+    theirs.save_pretrained(tmp_path)
+    ours = read_preprocessing(str(tmp_path))
+    assert isinstance(ours, Measured)
+    for size in ((151, 64), (50, 133), (160, 160)):
+        expected = torch.as_tensor(np.asarray(theirs(noise(size), return_tensors="np")["pixel_values"]))[0]
+        torch.testing.assert_close(ours(noise(size)), expected.float(), rtol=0, atol=0)
+    assert ours.describe()["backend"] == f"{type(theirs).__name__} of transformers"
+    assert read_preprocessing(str(tmp_path)) == ours
+
+
+@pytest.mark.parametrize("name", [*PROCESSORS, "thumbnail"])
+def test_what_is_measured_is_where_the_steps_look(name):
+    """Of processors whose steps are known, the two must agree to a pixel of the model's input."""
+    theirs = (
+        hf.DonutImageProcessorPil(size={"height": 64, "width": 64})
+        if name == "thumbnail"
+        else PROCESSORS[name]()
+    )
+    measured = measure(theirs, ((224, 224), (37, 50)))
+    for size in ((151, 64), (50, 133), (1201, 803)):
+        if name == "thumbnail":
+            long = max(size)
+            spare = (long - size[0]) / 2, (long - size[1]) / 2
+            expected, step = (-spare[0], -spare[1], long - spare[0], long - spare[1]), (long / 64, long / 64)
+        else:
+            steps = _steps(theirs, "x")
+            expected = steps.geometry(size).box
+            high, wide = steps(noise(size)).shape[1:]
+            step = (expected[2] - expected[0]) / wide, (expected[3] - expected[1]) / high
+        got = measured.geometry(size).box
+        assert np.abs(np.array(got) - expected).max() < max(*step, 1.0)
+
+
+def test_what_is_not_shown_upright_is_refused(tmp_path):
+    class Turned(hf.ViTImageProcessorPil):
+        def resize(self, image, size, *further, **options):
+            return super().resize(image, size, *further, **options)[:, ::-1]
+
+    with pytest.raises(UnmeasurableError, match="upright"):
+        measure(Turned(size=32), ((60, 60),))
+
+
+@pytest.mark.parametrize("size", [(3, 9), (5, 400)])
+def test_an_image_too_small_or_long_to_measure_is_refused(size):
+    measured = measure(hf.GLPNImageProcessorPil(size_divisor=1), ((64, 64),))
+    with pytest.raises(DataError, match=f"GLPNImageProcessorPil looks in an image of {size[0]}×{size[1]}"):
+        measured.geometry(size)
+    with pytest.raises(DataError, match="GLPNImageProcessorPil looks"):
+        measured(noise(size))
 
 
 GPT = {"clusters": [[0, 0, 0], [1, 1, 1]]}
-PADDED = {"do_pad": True, "pad_size": {"height": 256, "width": 256}}
 REFUSED = {
     "colour clusters": (lambda: hf.ImageGPTImageProcessorPil(**GPT), "gives input_ids"),
-    "thumbnail": (hf.DonutImageProcessorPil, "does not only resize"),
-    "longest edge": (hf.DetrImageProcessorPil, "resizes by longest_edge, shortest_edge"),
-    "size divisor": (hf.GLPNImageProcessorPil, "makes 32×32"),
-    "padding": (lambda: hf.ViTImageProcessorPil(**PADDED), "do_pad=True"),
     "naflex": (hf.Siglip2ImageProcessorPil, r"shape \(256, 768\), not one image"),
     "pairs": (hf.SuperGlueImageProcessorPil, "cannot prepare an image alone"),
     "no steps": (hf.Pix2StructImageProcessorPil, "cannot be read"),

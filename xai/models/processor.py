@@ -13,11 +13,12 @@ from transformers import AutoImageProcessor
 from transformers.processing_utils import ImagesKwargs
 
 from xai.core import ModelError, XaiError
+from xai.models.measured import measure
 from xai.models.preprocessing import Preprocessing
 from xai.models.pretrained import from_hub
 
 # (width, height): odd and even, wide and tall, tiny and large; what the two disagree on shows
-_PROBES = ((37, 50), (601, 317), (317, 600), (5, 4), (224, 224))
+_PROBES = ((37, 50), (601, 317), (317, 600), (224, 224), (5, 4))
 _TOLERANCE = 2e-6  # of values in [0, 1], before they are divided by the deviation; single precision has 6e-8
 _CONVNEXT_WARPS_FROM = 384
 
@@ -30,19 +31,27 @@ def read_preprocessing(place: str, trust_remote_code: bool = False, reads: Reads
     """The preprocessing of the processor at `place` (folder or hub name), on the PIL backend.
 
     It is compared with the processor itself on five images, so a step that we do not know is not skipped
-    silently.
+    silently: then the processor itself is run, and where it looks is measured.
+
+    Args:
+        place: Folder or hub name.
+        trust_remote_code: Whether to run code from the model's repository.
+        reads: What the model reads.
 
     Raises:
-        ModelError: When there is no processor, it cannot be run, or it does something else than what
-            `Preprocessing` has steps for.
+        ModelError: When there is no processor, it cannot be run, or what it does is neither what
+            `Preprocessing` has steps for nor one upright view of the image.
     """
     processor = _load(place, trust_remote_code)
     try:
         preprocessing = _translate(processor, place)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _unlike(processor, place, f"says steps that cannot be read ({_brief(error)})") from error
-    for size in _PROBES:
-        _compare(processor, preprocessing, place, size, reads)
+        for size in _PROBES:
+            _compare(processor, preprocessing, place, size, reads)
+    except ModelError as unlike:
+        try:
+            return measure(processor, _PROBES[:-1])  # nothing can be measured in the tiny one
+        except Exception:  # of foreign code, or for what it makes of an image
+            raise unlike from None
     return preprocessing
 
 
@@ -81,6 +90,13 @@ def _load(place: str, trust_remote_code: bool) -> Any:
 
 
 def _translate(processor: Any, place: str) -> Preprocessing:
+    try:
+        return _steps(processor, place)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _unlike(processor, place, f"says steps that cannot be read ({_brief(error)})") from error
+
+
+def _steps(processor: Any, place: str) -> Preprocessing:
     if hasattr(processor, "data_config"):  # timm's own transform, in transformers' clothes
         from xai.models.libraries import read_data_config
 
