@@ -1,12 +1,17 @@
 """Folders as transformers writes them: image classifiers, and CLIP and SigLIP with texts as classes."""
 
+import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
 import transformers as hf
+from architectures import ARCHITECTURES
+from architectures.architecture import LABELS
+from PIL import Image
 from torch import nn
 
 import xai
+from xai import attr
 from xai.core import ModelError, PatchGrid, UsageError
 
 TEXTS = ["a photo of a real face", "a fake"]
@@ -96,6 +101,32 @@ def test_prompts_for_a_model_without_texts(tmp_path):
     spec = tiny.save_pretrained(tmp_path, classifier_model("vit"))
     with pytest.raises(UsageError, match="reads no texts"):
         xai.load(spec, prompts=TEXTS)
+
+
+def test_imagegpt_reads_each_pixel_as_the_nearest_colour(tmp_path):
+    """Its logits are cut off from the pixels, so that gradients are refused and removal explains."""
+    one = ARCHITECTURES["huggingface/imagegpt"]
+    classifier = one.load(tmp_path)
+    processor = hf.ImageGPTImageProcessorPil.from_pretrained(tmp_path)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+    with torch.no_grad():
+        expected = one.build()(**processor(image, return_tensors="pt")).logits
+        torch.testing.assert_close(classifier(classifier.preprocess(image)[None]), expected)
+    with pytest.raises(ModelError, match=r"cut off from the pixels[\s\S]*occlusion"):
+        attr.create("integrated_gradients", classifier).attribute(one.pixels(), target=1)
+    (found,) = xai.explain(image, classifier)
+    assert all(np.std(one) > 0 for one in found.maps.values())
+
+
+def test_logits_that_are_called_a_state(tmp_path):
+    one = ARCHITECTURES["huggingface/pp_lcnet"]
+    model = one.build()
+    spec = tiny.save_pretrained(tmp_path, model, size={"shortest_edge": 64}, crop_size=64)
+    classifier = xai.load(spec)
+    with torch.no_grad():
+        expected = model(one.pixels()).last_hidden_state
+        torch.testing.assert_close(classifier(one.pixels()), expected)
+    assert classifier.labels == LABELS
 
 
 def test_a_head_that_would_be_random_is_refused(tmp_path):

@@ -132,6 +132,8 @@ def test_naflex_sees_an_image_in_its_own_shape(tmp_path: Path, size: tuple[int, 
         torch.testing.assert_close(classifier(pixels[None]), expected, rtol=1e-5, atol=1e-5)
     assert classifier.problem_type is ProblemType.MULTI_LABEL
     assert classifier.geometry(size).box == (0, 0, *size)
+    (found,) = xai.explain(noise(size), classifier, method="gradient_weighted_attention")
+    assert next(iter(found.maps.values())).shape == (rows, cols)
 
 
 def test_naflex_classifier(tmp_path: Path) -> None:

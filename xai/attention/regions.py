@@ -79,13 +79,11 @@ def grid_of(model: nn.Module, pixels: Tensor) -> PatchGrid:
         ModelError: The grid that was given is too fine for this input.
     """
     size, height, width = getattr(model, "input_size", None), *pixels.shape[-2:]
-    if size is None or tuple(size) == (height, width):
-        try:
-            grid = getattr(model, "grid", None)
-        except ModelError:  # it knows no standard size; this input's size may do
-            grid = None
-        if isinstance(grid, PatchGrid):
-            return check_grid(grid, height, width)
+    standard = (
+        getattr(model, "given_grid", None) is not None if size is None else tuple(size) == (height, width)
+    )
+    if standard and isinstance(grid := getattr(model, "grid", None), PatchGrid):
+        return check_grid(grid, height, width)
     return find_grid(model, tuple(pixels.shape[1:]))
 
 

@@ -17,6 +17,7 @@ from xai.attr.base import (
 from xai.attr.captum_classes import GradientAttribution, log_usage
 from xai.attr.captum_classes import IntegratedGradients as CaptumIntegratedGradients
 from xai.attr.inputs import like_inputs
+from xai.attr.needs import check_differentiable
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts
@@ -160,15 +161,19 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
                 return margins.index(one)
             return one + len(margins) if margins else one
 
-        return CaptumIntegratedGradients(forward).attribute(
-            pixels,
-            baselines=self._baseline(pixels) if baselines is None else baselines,
-            target=[column(one) for one in each] if isinstance(target, list) else column(target),
-            additional_forward_args=args or None,
-            n_steps=n_steps or self.n_steps,
-            method=method,
-            internal_batch_size=max(internal_batch_size or self.internal_batch_size, len(pixels)),
-        )
+        try:
+            return CaptumIntegratedGradients(forward).attribute(
+                pixels,
+                baselines=self._baseline(pixels) if baselines is None else baselines,
+                target=[column(one) for one in each] if isinstance(target, list) else column(target),
+                additional_forward_args=args or None,
+                n_steps=n_steps or self.n_steps,
+                method=method,
+                internal_batch_size=max(internal_batch_size or self.internal_batch_size, len(pixels)),
+            )
+        except RuntimeError:
+            check_differentiable(self.model, pixels, args)  # says so where that is the reason
+            raise
 
 
 @register

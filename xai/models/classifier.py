@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor, nn
 
 from xai.attention import find_grid, is_traced, prefix_tokens
@@ -28,6 +29,8 @@ class Classifier(nn.Module):
 
     A module with one logit z (a sigmoid head) becomes two classes with logits (−z/2, +z/2): the same
     probability and the same margin, and neither class's map is blank.
+
+    `given_grid` is the grid that the caller gave, as it was given, None where none was.
 
     `problem_type` says what the logits mean: exactly one class is true (softmax), or each label by itself
     (sigmoid). It is read from the module's transformers configuration where that says it, see
@@ -67,7 +70,7 @@ class Classifier(nn.Module):
         self.module = module
         self.labels = tuple(labels)
         self.name = name
-        self._given_grid = parse_grid(grid) if isinstance(grid, str) else grid
+        self.given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing
         self._description = dict(description or {})
         self._fingerprint: tuple[object, str] | None = None
@@ -143,15 +146,19 @@ class Classifier(nn.Module):
     def grid(self) -> PatchGrid:
         """The regions that maps lie on, at the standard input size: see `xai.attention.find_grid`.
 
+        Where the input's size depends on the image, it is that of a square image.
+
         Raises:
-            ModelError: When neither a grid nor the input size is known.
+            ModelError: When neither a grid, the input size nor preprocessing is known.
         """
-        if self._given_grid is not None:
-            given = self._given_grid
+        if self.given_grid is not None:
+            given = self.given_grid
             return given if isinstance(given, PatchGrid) else PatchGrid(*given, prefix_tokens(self.module))
-        if self.input_size is None:
+        if self.input_size is not None:
+            return find_grid(self, (3, *self.input_size))
+        if self.preprocessing is None:
             raise ModelError(f"{self.name} does not say its input size.", f"Say a grid: {GRID_HINT}.")
-        return find_grid(self, (3, *self.input_size))
+        return find_grid(self, tuple(self.preprocess(new_image("RGB", (480, 480))).shape))
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn an image into the model's input.
