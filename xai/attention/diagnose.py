@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai.attention.intercept import ImageInterceptor
+from xai.attention.intercept import ImageInterceptor, attention_weights
 from xai.attention.probe import Probe, probe
 from xai.attention.record import attention_rows, gradient_rows, record_attention
 from xai.attention.regions import grid_of
@@ -45,14 +45,7 @@ class ExplicitAttention(ImageInterceptor):
     def attend_image(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-        scale = options.get("scale")
-        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        mask = options.get("attn_mask")
-        if options.get("is_causal"):
-            mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        attention = scores.softmax(-1)
+        attention = attention_weights(query, key, **options)
         torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
         attention = attention if attention.requires_grad else attention.detach().requires_grad_()
         self.maps.append(attention)

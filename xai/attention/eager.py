@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from xai.attention.intercept import AttentionInterceptor, refuse_dropped
+from xai.attention.intercept import AttentionInterceptor, attention_weights, refuse_dropped
 from xai.attention.record import AttentionCall
 
 _SOFTMAX = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
@@ -36,6 +36,7 @@ class Attending:
         record: What to keep of it, given the output.
         inputs: What it is computed from, in the graph: query, key and value, or A and value.
         weights: (…, N, M) A, in the graph, where the model computes it in the open.
+        in_the_open: Computes A and the output by plain operations, where the call is a fused one.
     """
 
     value: Tensor
@@ -43,6 +44,7 @@ class Attending:
     record: Callable[[Tensor], AttentionCall]
     inputs: tuple[Tensor, ...]
     weights: Tensor | None = None
+    in_the_open: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 class EveryAttention(AttentionInterceptor):
@@ -73,7 +75,13 @@ class EveryAttention(AttentionInterceptor):
         def output(values: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(query, key, values, **options)
 
-        return self.meet(Attending(value, output, record, (query, key, value)))
+        def in_the_open(values: Tensor) -> tuple[Tensor, Tensor]:
+            weights = attention_weights(query, key, **options)
+            return weights, weights @ values
+
+        grouped = key.shape[:-2] != query.shape[:-2] or value.shape[:-2] != query.shape[:-2]
+        plainly = None if grouped else in_the_open
+        return self.meet(Attending(value, output, record, (query, key, value), in_the_open=plainly))
 
     def check_axes(self, query: Tensor) -> None:
         """Any number of axes will do."""

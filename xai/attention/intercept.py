@@ -61,6 +61,17 @@ def refuse_dropped(share: float) -> None:
     raise ModelError(f"The model drops attention at random (dropout_p={share}).", "Call model.eval() first.")
 
 
+def attention_weights(query: Tensor, key: Tensor, **options: Any) -> Tensor:
+    """A = softmax(scale·Q·Kᵀ + mask) of one fused call, (…, N, M), by plain operations and in their graph."""
+    scale, mask = options.get("scale"), options.get("attn_mask")
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
+    if options.get("is_causal"):
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1)
+
+
 class AttentionInterceptor(TorchFunctionMode, ABC):
     """Hands every attention call inside the `with` block to `attend`."""
 

@@ -93,29 +93,37 @@ class Coding:
             return None
         return found.where(live, -1)
 
-    def lies_on(self, grid: PatchGrid, places: Sequence[int]) -> bool:
-        """Whether slots, one axis of `grid.tokens`, follow the places in rows and columns.
+    def lies_on(self, grid: PatchGrid, places: Sequence[int], base: PatchGrid) -> bool:
+        """Whether slots, one axis of `grid.tokens`, follow the places, in rows and columns as `base` says.
 
         For tokens that overlap (convolutions): every place then feeds several slots, but their mean lies
-        where the place does. Tokens before the first patch must read no place.
+        where the place does. Tokens before the first patch must read no patch.
         """
         index = torch.arange(grid.patches, device=self.values.device)
         before = index.new_zeros(grid.prefix)
-        if grid.prefix and self.weighted(torch.cat([before + 1, index * 0])[:, None]).any():
-            return False
-        reduced = [i for i in range(1, self.source.dim()) if i not in places]
-        for code, count, axis in ((index // grid.cols, grid.rows, 0), (index % grid.cols, grid.cols, 1)):
+        if grid.prefix:
+            special = self.weighted(torch.cat([before + 1, index * 0])[:, None])
+            if self._on(special, special, places, base).any():
+                return False
+        for code, count, axis in ((index // grid.cols, grid.rows, -2), (index % grid.cols, grid.cols, -1)):
             if count == 1:
                 continue
             gradient = self.weighted(torch.cat([before, code - (count - 1) / 2])[:, None])
-            of_both = torch.stack([(gradient * self.plain).sum(reduced), self.plain.square().sum(reduced)])
+            of_both = torch.stack([self._on(x, self.plain, places, base) for x in (gradient, self.plain)])
             pooled = F.adaptive_avg_pool2d(of_both, (grid.rows, grid.cols))
-            ratio = (pooled[0] / pooled[1].clamp_min(1e-30)).movedim(axis + 1, 1).flatten(2)
-            place = torch.arange(count, device=ratio.device).float()[:, None].expand_as(ratio)
-            both = torch.stack([ratio.flatten(), place.flatten()])
+            ratio = pooled[0] / pooled[1].clamp_min(1e-30)
+            place = torch.arange(count, device=ratio.device).float()
+            place = place[:, None] if axis == -2 else place
+            both = torch.stack([ratio.flatten(), place.expand_as(ratio).flatten()])
             if not torch.corrcoef(both)[0, 1] > _ALIKE:
                 return False
         return True
+
+    def _on(self, one: Tensor, other: Tensor, places: Sequence[int], base: PatchGrid) -> Tensor:
+        """(B, rows, cols) inner product of two gradients at the patches of the source."""
+        reduced = [i for i in range(1, self.source.dim()) if i not in places]
+        product = (one * other).sum(reduced).flatten(1)[:, base.prefix :]
+        return product.unflatten(1, (base.rows, base.cols))
 
 
 def _digits(index: Tensor, size: int, base: int) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ and every stage has tokens of its own. `mapping` finds out, once, where each lay
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -20,6 +20,8 @@ from xai.attention.probe import Probe
 from xai.attention.record import AttentionCall
 from xai.attention.running import as_written, refuse_inference, refuse_recomputation
 from xai.core import ModelError
+
+_FEW_KEYS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ class MappedProbe(Probe):
         """Record one forward pass, run inside the block, of layers counted among `of_layers`.
 
         As in `record_attention`: parameters are frozen meanwhile, compiled parts run eagerly, and the lowest
-        layer's output is where the graph begins.
+        layer is where the graph begins. The values of a call are in the graph too. Over few keys attention is
+        computed in the open, whose backward pass is faster.
 
         Raises:
             ModelError: After the block, when the pass did not attend as it did in the trial.
@@ -101,15 +104,26 @@ class _Recorder(EveryAttention):
         refuse_recomputation()
         layer = self.chosen.get(self.met)
         self.met += 1
-        output = attending.output(attending.value)
         if layer is None:
-            return output
+            return attending.output(attending.value)
         # the model may run its backbone under no_grad: what follows must be in the graph all the same
         torch.set_grad_enabled(True)
-        if not output.requires_grad:
-            output = output.detach().requires_grad_()
-        self.calls[layer] = attending.record(output)
+        value = attending.value
+        # an alias: its gradient is what comes by way of this attention alone
+        value = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
+        if attending.in_the_open is not None and _is_small(value):
+            weights, output = attending.in_the_open(value)
+            call = replace(attending.record(output), weights=weights.detach())
+        else:
+            output = attending.output(value)
+            call = attending.record(output)
+        self.calls[layer] = replace(call, value=value)
         return output
+
+
+def _is_small(value: Tensor) -> bool:
+    """Whether a kernel for long sequences is slower, backwards, than plain operations: of windows it is."""
+    return value.shape[-2] <= _FEW_KEYS and value.dtype in (torch.float32, torch.float64)
 
 
 @contextmanager

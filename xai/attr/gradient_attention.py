@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai.attention import (
     AttentionCall,
+    MappedLayer,
     MappedProbe,
     Probe,
     Rows,
@@ -140,18 +141,29 @@ class GradientWeightedAttention(RecordedAttribution):
         """Per chosen layer."""
         maps = []
         for layer in self.layer_indices(record.probe.layers):
-            call, gradients = record.calls[layer], record.gradients[layer]
             if isinstance(record.probe, MappedProbe):
-                mapped = record.probe.of_layers[layer]
-                rows = slice(None) if self.rows == "all" or mapped.rows is None else list(mapped.rows)
-                of_keys = read_out(call, gradients, rows, clamp)
-                if mapped.rows is None:  # a mean over the rows of all windows, those of padding left out
-                    of_keys = of_keys * (call.output.shape[-2] / mapped.queries)
-                maps.append(mapped.to_regions(of_keys))
+                maps.append(self._mapped(record, record.probe.of_layers[layer], layer, clamp))
             else:
                 rows = slice(None) if self.rows == "all" else record.probe.rows_of(layer)
-                maps.append(read_out(call, gradients, rows, clamp))
+                maps.append(read_out(record.calls[layer], record.gradients[layer], rows, clamp))
         return maps
+
+    def reads_rows(self, probe: MappedProbe, layer: int) -> bool:
+        return self.clamp == "heads" or (self.rows != "all" and probe.of_layers[layer].rows is not None)
+
+    def _mapped(
+        self, record: RecordedPass, mapped: MappedLayer, layer: int, clamp: bool
+    ) -> Float[Tensor, "targets b heads regions"]:
+        """The same on the grid of regions: a mean over the rows of all windows, those of padding left out."""
+        call = record.calls[layer]
+        queries = call.output.shape[-2]
+        if layer in record.value_gradients:
+            # as O = A·V, the sum of A ⊙ ∂y/∂A over all rows is V ⊙ ∂y/∂V, summed over channels
+            total = (call.value.detach() * record.value_gradients[layer]).sum(-1)
+            return mapped.to_regions(total / (queries if mapped.rows is not None else mapped.queries))
+        rows = slice(None) if self.rows == "all" or mapped.rows is None else list(mapped.rows)
+        mean = read_out(call, record.gradients[layer], rows, clamp)
+        return mapped.to_regions(mean if mapped.rows is not None else mean * (queries / mapped.queries))
 
 
 def read_out(

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -28,12 +28,15 @@ class RecordedPass:
         targets: Number of targets.
         calls: Recorded attention by layer.
         gradients: ∂y/∂O by layer, (targets, B, H, N, e); empty where nobody asked for gradients.
+        value_gradients: ∂y/∂V instead, by way of this attention, of layers of a `MappedProbe` whose rows
+            nobody reads one by one.
     """
 
     probe: Probe
     targets: int
     calls: Mapping[int, AttentionCall]
     gradients: Mapping[int, Tensor]
+    value_gradients: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 class RecordedAttribution(PatchAttribution):
@@ -53,6 +56,10 @@ class RecordedAttribution(PatchAttribution):
 
         False says that keys, values and `probe.rows` will do, and that layer is computed for these alone.
         """
+        return True
+
+    def reads_rows(self, probe: MappedProbe, layer: int) -> bool:
+        """Whether rows of A are read one by one, rather than the signed sum over all of them."""
         return True
 
     def layer_indices(self, depth: int) -> list[int]:
@@ -90,11 +97,8 @@ def record_pass(
     needs = any(method.needs_gradients for method in methods)
     every_row = any(method.every_row for method in methods)
     if isinstance(probe, MappedProbe):
-        with probe.recording(first.model, layers) as recorded:
-            logits = first.model(pixels, *args)
-        calls = [recorded[i] for i in layers]
-    else:
-        logits, calls = first._record(probe, pixels, args, layers, gradients=needs, every_row=every_row)
+        return _record_mapped(probe, methods, pixels, targets, args, layers)
+    logits, calls = first._record(probe, pixels, args, layers, gradients=needs, every_row=every_row)
     # a method that ignores the class takes no target, but a wrong one is an error all the same
     wanted = [score(logits, t) for t in first._normalised(targets) if needs or t is not None]
     gradients = output_gradients(wanted, calls) if needs else []
@@ -103,6 +107,31 @@ def record_pass(
         targets=len(targets),
         calls=dict(zip(layers, calls, strict=True)),
         gradients=dict(zip(layers, gradients, strict=bool(gradients))),
+    )
+
+
+def _record_mapped(
+    probe: MappedProbe,
+    methods: Sequence[RecordedAttribution],
+    pixels: Pixels,
+    targets: Sequence[Target],
+    args: tuple[Any, ...],
+    layers: Sequence[int],
+) -> RecordedPass:
+    model = methods[0].model
+    with probe.recording(model, layers) as calls:
+        logits = model(pixels, *args)
+    wanted = [score(logits, t) for t in methods[0]._normalised(targets)]
+    by_rows = {i for i in layers if any(method.reads_rows(probe, i) for method in methods)}
+    by_rows |= {i for i in layers if calls[i].value.shape[:-2] != calls[i].output.shape[:-2]}
+    read = [calls[i].output if i in by_rows else calls[i].value for i in layers]
+    found = dict(zip(layers, gradients_of(wanted, read), strict=True))
+    return RecordedPass(
+        probe=probe,
+        targets=len(targets),
+        calls=calls,
+        gradients={i: found[i] for i in layers if i in by_rows},
+        value_gradients={i: found[i] for i in layers if i not in by_rows},
     )
 
 
@@ -175,13 +204,17 @@ def output_gradients(
     Raises:
         ModelError: When no gradient can pass from the scores to the calls.
     """
-    outputs = [call.output for call in calls]
+    return gradients_of(scores, [call.output for call in calls])
+
+
+def gradients_of(scores: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """∂y/∂x of each tensor for each target, targets first; see `output_gradients`."""
     gradients: list[tuple[Tensor, ...]] = []
     for left, y in zip(reversed(range(len(scores))), scores, strict=True):
         if not y.requires_grad:
             raise ModelError("The scores are cut off from the attention layers: no gradient can pass.")
-        gradients.append(torch.autograd.grad(y.sum(), outputs, retain_graph=left > 0, materialize_grads=True))
-    return [torch.stack(of_call) for of_call in zip(*gradients, strict=True)]
+        gradients.append(torch.autograd.grad(y.sum(), tensors, retain_graph=left > 0, materialize_grads=True))
+    return [torch.stack(of_one) for of_one in zip(*gradients, strict=True)]
 
 
 def mean_of_rows(
