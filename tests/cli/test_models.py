@@ -114,16 +114,28 @@ def test_doctor_refuses_maps_that_are_wrong(xai_command, detector, monkeypatch):
     assert "off by 5.0e-01" in run.stderr
 
 
-def test_a_model_without_attention_to_record(tmp_path, xai_command):
-    sizes = {"image_size": 32, "patch_size": 4, "window_size": 4, "embed_dim": 16}
-    config = hf.SwinConfig(depths=[1, 1], num_heads=[1, 1], **sizes)
-    spec = save_pretrained(tmp_path / "swin", hf.SwinForImageClassification(config))
+def test_a_model_without_attention_over_patches(tmp_path, xai_command):
+    config = hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    torch.manual_seed(0)
+    spec = save_pretrained(tmp_path / "resnet", hf.ResNetForImageClassification(config))
     (path,) = write_photos(tmp_path / "in", 1)
-    for command in (["doctor", spec], ["explain", path, "--model", spec]):
-        run = xai_command(*command)
-        assert (run.code, run.stdout) == (3, "")
-        assert run.stderr.startswith("Error: ")
-        assert "Traceback" not in run.stderr
+    run = xai_command("doctor", spec, "--json")
+    assert run.code == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["grid"] == {"rows": 8, "cols": 8, "prefix": 0}
+    assert found["methods"] == {
+        "attention": False, "global_attention": False, "read_out_token": False, "feature_map": True,
+        "pixel_gradients": True, "perturbation": True,
+    }  # fmt: skip
+    assert {"grad_cam", "integrated_gradients", "occlusion"} <= set(found["working_methods"])
+    assert not {"chefer", "attention_rollout", "integrated_mask_gradient"} & set(found["working_methods"])
+    run = xai_command("explain", path, "--model", spec, "--json", "--out", tmp_path / "out")
+    assert run.code == 0, run.stderr
+    assert f"is explained with {found['default_method']}" in run.stderr
+    assert json.loads(run.stdout)["explanations"][0]["method"]["name"] == found["default_method"]
+    run = xai_command("explain", path, "--model", spec, "--method", "chefer", "--out", tmp_path / "out")
+    assert (run.code, run.stdout) == (3, "")
+    assert "integrated_gradients" in run.stderr and "Traceback" not in run.stderr
 
 
 class Payload:

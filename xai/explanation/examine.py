@@ -1,12 +1,11 @@
 """Check a model before its maps are trusted."""
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from xai.attention import (
     Diagnosis,
-    UnseenAttentionError,
     check_repeatable,
     diagnose,
     is_checkpointing,
@@ -14,12 +13,15 @@ from xai.attention import (
     is_traced,
     readout_layer,
 )
-from xai.explanation.explainer import noise
+from xai.attr import find_capabilities
+from xai.core import ModelError
+from xai.core.catalogue import ModelNeed
+from xai.explanation.explainer import choose_method, noise
 from xai.models import Classifier
 
 
 def examine(classifier: Classifier) -> dict[str, Any]:
-    """Describe a model and compare its recorded attention with attention computed in the open.
+    """Describe a model, try what it offers to methods, and compare its attention with attention in the open.
 
     On one image of seeded noise, sent through the model's own preprocessing. Relative errors: recorded
     attention maps, their gradients, and the logits with and without recording; 0 is perfect.
@@ -32,48 +34,55 @@ def examine(classifier: Classifier) -> dict[str, Any]:
         `methods`, the kinds that work. `attention_seen` counts layers, "6 of 12" where a part of it
         cannot be recorded: then `attention_refused` says why, and `parity` and `gradient_norms` are empty.
         `last_layer_for_the_read_out_only` is "yes" where that saves most of the last layer, "no: …" with the
-        reason where it is computed whole.
+        reason where it is computed whole. `working_methods` are all that work, `refused` says by what they
+        need why the others do not, and `default_method` explains where no method is named.
 
     Raises:
-        ModelError: None of its attention can be recorded, no gradient reaches it, or the model is random or
-            in training mode with dropout.
+        ModelError: The model does not answer, or is random or in training mode with dropout.
     """
     pixels = noise(classifier)
     logits = check_repeatable(classifier, pixels)
     findings = classifier.describe() | {"running": _running(classifier)}
-    gradient = _reaches_pixels(classifier, pixels)
+    capabilities = find_capabilities(classifier, pixels)
     try:
-        diagnosis = diagnose(classifier, pixels)
-    except UnseenAttentionError as error:
-        if not error.recorded:
-            raise
-        attention: dict[str, Any] = {
-            "layers": error.recorded,
-            "heads": [],
-            "tokens": classifier.grid.tokens,
-            "read_out": None,
-        }
-        found: dict[str, Any] = {
-            "attention": attention,
-            "attention_seen": f"{error.recorded} of {error.layers}",
+        found = _found(diagnose(classifier, pixels))
+    except ModelError as error:
+        recorded, layers = getattr(error, "recorded", 0), getattr(error, "layers", 0)
+        found = {
+            "attention": {
+                "layers": recorded,
+                "heads": [],
+                "tokens": classifier.grid.tokens,
+                "read_out": None,
+            },
+            "attention_seen": f"{recorded} of {layers}",
             "attention_refused": f"{error.message} {error.hint or ''}".strip(),
             "gradient_norms": [],
             "parity": {},
         }
-    else:
-        found = _found(diagnosis)
-    last = readout_layer(classifier, pixels)
+    refused = {need: capabilities.refusal(need) for need in get_args(ModelNeed)}
     return {
         **findings,
         **found,
-        "last_layer_for_the_read_out_only": f"no: {last.reason}" if last.block is None else "yes",
+        "last_layer_for_the_read_out_only": _last_layer(classifier, pixels) if found["parity"] else "no",
         "batch": _batch_change(classifier, pixels, logits),
         "methods": {
-            "attention": bool(found["parity"]),
-            "pixel_gradients": gradient,
+            "attention": refused["attention"] is None,
+            "global_attention": bool(found["parity"]),
+            "read_out_token": refused["read_out_token"] is None,
+            "feature_map": refused["feature_map"] is None,
+            "pixel_gradients": refused["gradients"] is None,
             "perturbation": True,
         },
+        "default_method": choose_method(classifier).info.name,
+        "working_methods": list(capabilities.methods),
+        "refused": {need: error.message for need, error in refused.items() if error is not None},
     }
+
+
+def _last_layer(classifier: Classifier, pixels: torch.Tensor) -> str:
+    last = readout_layer(classifier, pixels)
+    return f"no: {last.reason}" if last.block is None else "yes"
 
 
 def _found(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -103,11 +112,6 @@ def _running(classifier: Classifier) -> dict[str, Any]:
         "graph": is_traced(module),
         "repeatable": True,  # else it was refused
     }
-
-
-def _reaches_pixels(classifier: Classifier, pixels: torch.Tensor) -> bool:
-    with torch.enable_grad():
-        return classifier(pixels.clone().requires_grad_()).requires_grad
 
 
 @torch.no_grad()
