@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from xai.cli import options as opt
 from xai.cli.guard import guarded
-from xai.cli.options import Json, imported
 from xai.cli.output import say_next, show, show_json, show_table
 
 OWN = "xai"  # the package of the methods that come with this program
@@ -21,13 +21,22 @@ def methods(
     name: Annotated[
         str | None, typer.Argument(help="Show this one, a method or a preset, with its options.")
     ] = None,
-    as_json: Json = False,
+    *,
+    options: Annotated[opt.ModelOptions, opt.Without(["batch_size"])],
+    as_json: opt.Json = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all of them as a document (docs/methods.md).")
     ] = False,
 ) -> None:
-    """List the attribution methods: what they tell apart, what they cost, where they come from."""
+    """List the attribution methods: what they tell apart, what they cost, where they come from.
+
+    With --model or --config: which of them work on that model, found by trial, and why the others do not.
+    """
     from xai.attr import METHODS, PRESETS, full_options, list_methods, resolve_method
+
+    if (options.model or options.config) and not (name or markdown):
+        _of_model(options, as_json)
+        return
 
     if markdown:
         from xai.attr.catalogue import to_markdown
@@ -35,7 +44,7 @@ def methods(
         show(to_markdown().rstrip())
         return
     preset = PRESETS.get(name) if name else None
-    method, chosen_options = resolve_method(imported(name), {}) if name else ("", {})
+    method, chosen_options = resolve_method(opt.imported(name), {}) if name else ("", {})
     chosen = [METHODS[method].info] if name else list_methods()
     if as_json:
         found = [
@@ -71,12 +80,45 @@ def methods(
             [[field.replace("_", " "), str(getattr(info, field))] for field in FIELDS[1:]]
             + [["package", _package(info.name)]],
         )
-        options = full_options(method, chosen_options)
-        if options:
+        own = full_options(method, chosen_options)
+        if own:
             show("")
             heading = "default" if preset is None else f"preset {preset.name}"
-            show_table(["option", heading], [[option, repr(value)] for option, value in options.items()])
+            show_table(["option", heading], [[option, repr(value)] for option, value in own.items()])
         say_next(f"xai explain IMAGE --{'method' if preset is None else 'preset'} {name}")
+
+
+def _of_model(options: opt.ModelOptions, as_json: bool) -> None:
+    from xai.attr import METHODS, find_capabilities
+    from xai.explanation import choose_method, noise
+
+    classifier = options.load()
+    refusals = find_capabilities(classifier, noise(classifier)).refusals
+    default = choose_method(classifier).info.name
+    if as_json:
+        show_json([
+            {
+                "name": name,
+                "needs": METHODS[name].info.needs,
+                "works": error is None,
+                "why_not": None if error is None else error.message,
+                "default": name == default,
+            }
+            for name, error in refusals.items()
+        ])  # fmt: skip
+        return
+    working = [METHODS[name].info for name, error in refusals.items() if error is None]
+    rows = [[one.name, one.family, f"{one.forwards}+{one.backwards}", one.reference] for one in working]
+    show_table(["method", "family", "passes", "reference"], rows)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, error in refusals.items():
+        if error is not None:
+            reasons.setdefault((METHODS[name].info.needs, error.message), []).append(name)
+    if reasons:
+        show("")
+        rows = [[", ".join(names), need, why] for (need, why), names in reasons.items()]
+        show_table(["does not work", "needs", "why"], rows)
+    say_next(f"xai explain IMAGE with the same model options; without --method, {default} explains.")
 
 
 def _package(method: str) -> str:

@@ -11,7 +11,7 @@ from xai.core import Explanation, OutputError
 from xai.explanation.compare import MethodComparison, compare, write_comparison
 from xai.explanation.examine import examine
 from xai.explanation.explain import Explained, boxes_for, explain, explain_each
-from xai.explanation.explainer import Explainer, choose_method, name_of, options_of
+from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
 
@@ -36,6 +36,7 @@ __all__ = [
     "explain_each",
     "gather",
     "name_of",
+    "noise",
     "options_of",
     "page_of_comparison",
     "read_method_file",
