@@ -238,13 +238,22 @@ def test_what_is_measured_is_where_the_steps_look(name):
         assert np.abs(np.array(got) - expected).max() < max(*step, 1.0)
 
 
-def test_what_is_not_shown_upright_is_refused(tmp_path):
+def test_what_is_not_one_upright_view_is_not_measured():
     class Turned(hf.ViTImageProcessorPil):
         def resize(self, image, size, *further, **options):
             return super().resize(image, size, *further, **options)[:, ::-1]
 
+    class Augmenting(hf.ViTImageProcessorPil):
+        def resize(self, image, size, *further, **options):
+            resized = super().resize(image, size, *further, **options)
+            return resized + np.random.default_rng().normal(size=resized.shape)
+
     with pytest.raises(UnmeasurableError, match="upright"):
         measure(Turned(size=32), ((60, 60),))
+    with pytest.raises(UnmeasurableError, match="each time"):
+        measure(Augmenting(size=32), ((60, 60),))
+    with pytest.raises(UnmeasurableError, match="makes 3000×2900 of it"):
+        measure(hf.ViTImageProcessorPil(size={"height": 2900, "width": 3000}), ((60, 60),))
 
 
 @pytest.mark.parametrize("size", [(3, 9), (5, 400)])
