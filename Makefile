@@ -65,7 +65,7 @@ test-interop: .venv-interop/.installed
 
 .venv-interop/.installed: pyproject.toml constraints-interop.txt
 	$(PYTHON) -m venv .venv-interop
-	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-interop.txt torchvision -e '.[dev,timm,open-clip]'
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-interop.txt torchvision grad-cam torchcam -e '.[dev,timm,open-clip]'
 	touch $@
 
 bench: install  ## cost of each attribution against one inference forward

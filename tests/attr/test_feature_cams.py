@@ -301,6 +301,26 @@ def test_logits_cut_off_from_the_pixels_ask_for_a_named_layer() -> None:
     assert GradCAM(model, layer="conv").attribute_native(pixels(), 1).shape == (2, 8, 8)
 
 
+def test_a_backbone_under_inference_mode_is_told() -> None:
+    class Barred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.inference_mode():
+                features = self.conv(x).mean((2, 3))
+            return self.head(features.clone())
+
+    model = Barred()
+    with pytest.raises(ModelError, match=r"cut off from the pixels"):
+        GradCAM(model).attribute_native(pixels(), 1)
+    with pytest.raises(ModelError, match=r"conv under torch.inference_mode(.|\n)*occlusion"):
+        GradCAM(model, layer="conv").attribute_native(pixels(), 1)
+    assert not model.conv._forward_hooks
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_logits_in_a_container_are_told() -> None:
     with pytest.raises(UsageError, match="not a tensor of logits"):
         GradCAM(classifier("resnet").module).attribute_native(images(), 1)

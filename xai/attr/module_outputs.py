@@ -48,6 +48,11 @@ class Place:
         leaves: list[Tensor] = []
 
         def cut(tensor: Tensor) -> Tensor:
+            if tensor.is_inference():
+                raise ModelError(
+                    f"The model computes {self.name} under torch.inference_mode(), which bars all gradients.",
+                    "Use torch.no_grad() there, or a method without gradients: occlusion, rise or lime.",
+                )
             torch.set_grad_enabled(True)  # also inside a model that runs its backbone under no_grad
             leaves.append(tensor.detach().requires_grad_())
             return leaves[0].clone()  # a leaf itself must not be written over

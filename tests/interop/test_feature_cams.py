@@ -1,0 +1,149 @@
+"""Class activation maps beside grad-cam's and torchcam's own raw values, on the layers that they document."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from open_attention import relative
+from torch import Tensor, nn
+
+from xai.attr import GradCAM, ScoreCAM, create
+
+pytestmark = pytest.mark.interop
+
+WHERE = "runs in an environment of its own: make test-interop"
+torchvision = pytest.importorskip("torchvision", reason=WHERE)
+timm = pytest.importorskip("timm", reason=WHERE)
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason=WHERE)
+torchcam = pytest.importorskip("torchcam.methods", reason=WHERE)
+
+TARGET = 1
+TV = torchvision.models
+SMALL = {"pretrained": False, "num_classes": 3}
+
+
+def last(x: Tensor) -> Tensor:
+    """(B, h, w, C) → (B, C, h, w)."""
+    return x.permute(0, 3, 1, 2)
+
+
+def tokens(prefix: int) -> Callable[[Tensor], Tensor]:
+    def reshape(x: Tensor) -> Tensor:
+        side = round((x.shape[1] - prefix) ** 0.5)
+        return x[:, prefix:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+
+    return reshape
+
+
+# model, the layer that pytorch-grad-cam's documents name for it, its reshape_transform
+MODELS = {
+    "torchvision ResNet-18": (lambda: TV.resnet18(num_classes=3), "layer4.1", None),
+    "torchvision ResNet-50": (lambda: TV.resnet50(num_classes=3), "layer4.2", None),
+    "torchvision DenseNet-121": (lambda: TV.densenet121(num_classes=3), "features.norm5", None),
+    "torchvision Swin-T": (lambda: TV.swin_t(num_classes=3), "norm", last),
+    "timm ConvNeXt": (lambda: timm.create_model("convnext_atto", **SMALL), "stages.3.blocks.1", None),
+    "timm Swin-T": (lambda: timm.create_model("swin_tiny_patch4_window7_224", **SMALL), "norm", last),
+    "timm ViT-Ti": (lambda: timm.create_model("vit_tiny_patch16_224", **SMALL), "blocks.11.norm1", tokens(1)),
+}
+GRAD_CAM = {
+    "grad_cam": pytorch_grad_cam.GradCAM,
+    "hires_cam": pytorch_grad_cam.HiResCAM,
+    "layer_cam": pytorch_grad_cam.LayerCAM,
+    "grad_cam_plus_plus": pytorch_grad_cam.GradCAMPlusPlus,
+    "eigen_cam": pytorch_grad_cam.EigenCAM,
+    "score_cam": pytorch_grad_cam.ScoreCAM,
+}
+TORCHCAM = {
+    "grad_cam": torchcam.GradCAM,
+    "layer_cam": torchcam.LayerCAM,  # its Grad-CAM++ divides a copy of α, so that nothing is divided
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request: pytest.FixtureRequest) -> tuple[nn.Module, nn.Module, Callable | None, Tensor]:
+    make, layer, reshape = MODELS[request.param]
+    torch.manual_seed(0)
+    model = make().eval()
+    for parameter in model.parameters():
+        if (parameter == 0).all():
+            nn.init.normal_(parameter, std=0.02)
+    with torch.no_grad():
+        list(model.parameters())[-2].mul_(1e6)  # so that what grad-cam adds to a denominator does not count
+    return model.double(), model.get_submodule(layer), reshape, torch.randn(2, 3, 224, 224).double()
+
+
+def raw_of_grad_cam(
+    peer: type, model: nn.Module, layer: nn.Module, reshape: Callable | None, x: Tensor
+) -> Tensor:
+    """What it computes before its ReLU, its scaling to 0 … 1 and its enlargement."""
+    targets = [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(TARGET)] * len(x)
+    with peer(model, [layer], reshape_transform=reshape) as cam:
+        logits = cam.activations_and_grads(x)
+        logits[:, TARGET].sum().backward()
+        record = cam.activations_and_grads
+        features, gradients = record.activations[0].numpy(), record.gradients[0].numpy()
+        raw = cam.get_cam_image(x, layer, targets, features, gradients, False)
+    model.zero_grad()
+    return torch.as_tensor(raw)
+
+
+@pytest.mark.parametrize("name", [name for name in GRAD_CAM if name != "score_cam"])
+def test_as_grad_cam_has_it(case, name: str) -> None:
+    model, layer, reshape, x = case
+    theirs = raw_of_grad_cam(GRAD_CAM[name], model, layer, reshape, x)
+    ours = create(name, model, relu=False).attribute_native(x, TARGET)
+    if name == "eigen_cam":  # whose sign the peer leaves to LAPACK
+        theirs = theirs * (theirs * ours).sum((1, 2), keepdim=True).sign()
+    assert relative(ours, theirs) <= 1e-5
+
+
+@pytest.mark.parametrize("name", TORCHCAM)
+def test_as_torchcam_has_it(case, name: str) -> None:
+    model, layer, reshape, x = case
+    extractor = TORCHCAM[name](model, layer, **({"reshape_transform": reshape} if reshape else {}))
+    try:
+        (theirs,) = extractor(TARGET, model(x), normalized=False)
+    finally:
+        extractor.remove_hooks()
+    model.zero_grad()
+    ours = create(name, model).attribute_native(x, TARGET)
+    if not theirs.any():
+        assert not ours.any()
+    else:
+        assert relative(ours, theirs.detach()) <= 1e-5
+
+
+def test_score_cam_as_grad_cam_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the corners that its enlargement aligns: half a cell's shift of every mask."""
+    torch.manual_seed(0)
+    model = timm.create_model("convnext_atto", pretrained=False, num_classes=3).eval()
+    nn.init.normal_(model.head.fc.weight)
+    x = torch.randn(1, 3, 64, 64)
+    monkeypatch.setattr(nn, "UpsamplingBilinear2d", lambda size: nn.Upsample(size, mode="bilinear"))
+    theirs = raw_of_grad_cam(GRAD_CAM["score_cam"], model, model.stages, None, x)
+    ours = ScoreCAM(model, relu=False).attribute_native(x, TARGET)
+    assert relative(ours, theirs) <= 1e-5
+
+
+def test_layers_of_many_families() -> None:
+    """The module found, of families whose last maps have every shape."""
+    expected = {
+        "coatnet_nano_rw_224": ("norm", 7),
+        "davit_tiny": ("stages", 7),
+        "hiera_tiny_224": ("blocks.11", 7),
+        "mixer_s32_224": ("norm", 7),
+        "poolformer_s12": ("stages", 7),
+        "pvt_v2_b0": ("stages", 7),
+        "cait_xxs24_224": ("blocks_token_only.0.norm1", 14),
+    }
+    found = {}
+    for name in expected:
+        torch.manual_seed(0)
+        model = timm.create_model(name, pretrained=False, num_classes=3).eval()
+        for parameter in model.parameters():
+            if (parameter == 0).all():
+                nn.init.normal_(parameter, std=0.02)
+        one = GradCAM(model).feature_map(torch.randn(1, 3, 224, 224))
+        assert one.size[0] == one.size[1]
+        found[name] = (one.name, one.size[0])
+    assert found == expected
