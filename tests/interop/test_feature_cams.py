@@ -14,8 +14,8 @@ pytestmark = pytest.mark.interop
 WHERE = "runs in an environment of its own: make test-interop"
 torchvision = pytest.importorskip("torchvision", reason=WHERE)
 timm = pytest.importorskip("timm", reason=WHERE)
-pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason=WHERE)
-torchcam = pytest.importorskip("torchcam.methods", reason=WHERE)
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason=WHERE, exc_type=ImportError)
+torchcam = pytest.importorskip("torchcam.methods", reason=WHERE, exc_type=ImportError)
 
 TARGET = 1
 TV = torchvision.models
