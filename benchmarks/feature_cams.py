@@ -16,7 +16,7 @@ import turns
 from measure import spread
 from torch import Tensor, nn
 
-from xai.attr import create
+from xai.attr import GradCAM
 
 TARGET = 1
 Map = Callable[[Tensor], Tensor]
@@ -34,15 +34,15 @@ TEXT = (
 
 
 def ours(model: nn.Module) -> Map:
-    method = create("grad_cam", model, layer="layer4", relu=False)
+    method = GradCAM(model, layer="layer4", relu=False)
     return lambda pixels: method.attribute_native(pixels, TARGET)
 
 
 def grad_cam(model: nn.Module) -> Map:
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from pytorch_grad_cam import GradCAM as PeerGradCAM  # pyright: ignore[reportMissingImports]
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # pyright: ignore[reportMissingImports]
 
-    class Raw(GradCAM):
+    class Raw(PeerGradCAM):
         """The map before it is scaled and enlarged, which would be timed as well."""
 
         def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
@@ -58,9 +58,9 @@ def grad_cam(model: nn.Module) -> Map:
 
 
 def torchcam(model: nn.Module) -> Map:
-    from torchcam.methods import GradCAM
+    from torchcam.methods import GradCAM as TorchcamGradCAM  # pyright: ignore[reportMissingImports]
 
-    peer = GradCAM(model, "layer4")
+    peer = TorchcamGradCAM(model, "layer4")
     peer._relu = False
 
     def theirs(pixels: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ SIDES: dict[str, Callable[[nn.Module], Map]] = {"ours": ours, "grad-cam": grad_c
 
 
 def resnet50(frozen: bool) -> nn.Module:
-    from torchvision.models import get_model
+    from torchvision.models import get_model  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     model = get_model("resnet50", weights=None).eval()
