@@ -156,6 +156,8 @@ class _Mapping:
             digits: dict[int, list[Tensor]] = {}
             for places in self._layouts(source):
                 slot = self._slot_of_place(coding, digits, places)
+                if slot is None and source is sources[0]:
+                    self._where(source, places)  # the way to those behind a convolution
                 if slot is None or coding.mixes_images():
                     continue
                 known = self._where(source, places)

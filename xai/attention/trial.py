@@ -17,6 +17,8 @@ from xai.attention.running import as_written, nodes_of, same_random_state
 from xai.attention.watch import RunningModules
 from xai.attention.windows import frozen
 
+_NEAREST, _RECENT = 2, 8  # tensors that modules around a call were given, and that modules before it made
+
 
 @dataclass(eq=False)
 class Met:
@@ -42,8 +44,12 @@ class _Cutting(EveryAttention):
         return super().__torch_function__(func, types, args, kwargs)
 
     def meet(self, attending: Attending) -> Tensor:
-        around = reversed(self.running.now)
-        sources = self._of_images([x for module in around for x in (*module.args, *module.kwargs.values())])
+        around = self._of_images(
+            [x for module in reversed(self.running.now) for x in (*module.args, *module.kwargs.values())]
+        )
+        # what was last made lies between them and the call: behind a convolution that positions are told by
+        made = self._of_images(self.running.tensors[: -_RECENT - 1 : -1])
+        sources = self._of_images([*around[:_NEAREST], *made, *around[_NEAREST:]])
         if not self.met:
             self.stems = self._of_images(self.running.tensors)
         leaf = attending.output(attending.value).detach().requires_grad_()

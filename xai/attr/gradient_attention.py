@@ -41,6 +41,11 @@ class GradientWeightedAttention(RecordedAttribution):
     `clamp="heads"`, `head_fusion="mean"` and one layer this is the rule of Chefer et al.
     (arXiv 2103.15679, eq. 5) without the rollout.
 
+    Where attention is not global (windows, pooled keys, stages), each layer is read by itself: the mean of
+    `A ⊙ ∂y/∂A` over its read-out row, or over all its rows, lies on its keys, which are found in the image;
+    every key's relevance is spread evenly over its pixels and summed in regions, so that layers of unlike
+    resolution keep their sums; heads and layers are fused there (`docs/windowed-attention.md`).
+
     All layers with their sign, the default, on real weights: `reports/clip-forgery`. The last four alone cost
     two thirds of that.
 
