@@ -28,7 +28,9 @@ def classifier() -> Any:
     import xai
 
     torch.manual_seed(0)
-    return xai.load(SwinForImageClassification(SwinConfig(num_labels=2)).eval(), labels=["real", "fake"])
+    return xai.load(
+        SwinForImageClassification(SwinConfig(**{"num_labels": 2})).eval(), labels=["real", "fake"]
+    )
 
 
 def seconds(run: Callable[[], Any]) -> float:
