@@ -28,9 +28,9 @@ def classifier() -> Any:
     import xai
 
     torch.manual_seed(0)
-    return xai.load(
-        SwinForImageClassification(SwinConfig(**{"num_labels": 2})).eval(), labels=["real", "fake"]
-    )
+    options: dict[str, Any] = {"num_labels": 2}
+    model = SwinForImageClassification(SwinConfig(**options)).eval()
+    return xai.load(model, labels=["real", "fake"])
 
 
 def seconds(run: Callable[[], Any]) -> float:
