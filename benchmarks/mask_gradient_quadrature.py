@@ -30,7 +30,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 import xai
 from xai.attention import mask_patches
 from xai.attr import IntegratedMaskGradient, create
-from xai.attr.integrated_mask_gradient import presence_path
+from xai.attr.integration_paths import presence_path
 from xai.core import Margin
 from xai.data import shipped_samples
 

@@ -13,7 +13,8 @@ from vit_zoo import CLASSES, HEADS, HUGGING_FACE, LAYERS, ZOO, build, pixels
 
 from xai.attention import find_layout, mask_patches
 from xai.attr import IntegratedMaskGradient, MaskGradient
-from xai.attr.integrated_mask_gradient import PATHS, PATHS_OVER, RULES, presence_path
+from xai.attr.integrated_mask_gradient import PATHS_OVER
+from xai.attr.integration_paths import PATHS, RULES, presence_path
 from xai.core import Margin, ModelError, UsageError
 
 WITH_PREFIX = [name for name in ZOO if "siglip" not in name]

@@ -20,6 +20,7 @@ from xai.attr import (
     VarGrad,
     create,
 )
+from xai.attr.integration_paths import presence_path
 from xai.core import UsageError
 from xai.perturb import image_seeds, make_operator
 
@@ -140,6 +141,35 @@ def test_a_path_cannot_start_from_masked_tokens() -> None:
     for name in ("integrated_gradients", "guided_integrated_gradients"):
         with pytest.raises(UsageError, match="paints nothing"):
             create(name, build("clip"), baseline="token").attribute_patches(pixels(), 1)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "path"),
+    [("constant", "uniform"), ("mean", "s^3"), ("region_mean", "logarithmic"), ("region_mean", "uniform")],
+)
+def test_integrated_gradients_are_shares_of_the_presence_of_regions(baseline: str, path: str) -> None:
+    """∂y/∂m through autograd, all 16 regions fading in from the baseline together, at the path's points."""
+    model, x, steps = build("clip").double(), pixels().double(), 3
+    start = make_operator(baseline).prepare(model, x, [0, 0])
+    assert start is not None
+    expected = torch.zeros(2, 4, 4, dtype=x.dtype)
+    for alpha, weight in presence_path(steps, path, "gauss_legendre"):
+        presence = torch.full((2, 4, 4), alpha, dtype=x.dtype, requires_grad=True)
+        whole = presence.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+        y = model(start + whole * (x - start))[:, 1].sum()
+        expected += weight * torch.autograd.grad(y, presence)[0]
+    got = IntegratedGradients(model, steps, baseline, path=path).attribute_patches(x, 1)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["logarithmic", "s^2"])
+def test_a_path_places_points_and_changes_no_integral(path: str) -> None:
+    model, x = build("vit").double(), pixels(1).double()
+    uniform = IntegratedGradients(model, 60, "mean").attribute_patches(x, 1)
+    got = IntegratedGradients(model, 60, "mean", path=path)
+    torch.testing.assert_close(got.attribute_patches(x, 1), uniform, rtol=1e-3, atol=1e-3)
+    _, delta = got.attribute(x, target=1, return_convergence_delta=True)
+    assert delta.abs().max() < 1e-3
 
 
 def test_the_default_baseline_is_zero() -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from vit_zoo import build, pixels
 
-from xai.core import ModelError, UsageError
+from xai.core import ModelError, PatchGrid, UsageError
+from xai.models import Classifier
 from xai.perturb import OPERATORS, Operator, make_operator, on_pixels
 from xai.perturb.blur import reflected_gaussian
 
@@ -164,6 +165,18 @@ def test_blur_is_a_sampled_gaussian_between_mirrors(kernel: int, sigma: float) -
     )
     baseline = make_operator("blur", kernel=kernel, sigma=sigma).prepare(nn.Identity(), x, [0, 1])
     np.testing.assert_allclose(baseline, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [(4, 4), (5, 3), (7, 32)])
+def test_regions_take_their_own_mean_colour(cells: tuple[int, int]) -> None:
+    model, x = Classifier(PatchMeans(), ["a", "b"], name="means", grid=PatchGrid(*cells)), pixels(2)
+    row, col = (np.arange(32) * n // 32 for n in cells)
+    expected = x.numpy().copy()
+    for region in np.ndindex(cells):
+        inside = np.ix_([0, 1], [0, 1, 2], row == region[0], col == region[1])
+        expected[inside] = x.numpy()[inside].mean((2, 3), keepdims=True)
+    got = make_operator("region_mean").prepare(model, x, [0, 1])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_noise_belongs_to_the_image() -> None:

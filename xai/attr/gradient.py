@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,11 @@ from xai.attr.base import (
 from xai.attr.captum_classes import GradientAttribution, log_usage
 from xai.attr.captum_classes import IntegratedGradients as CaptumIntegratedGradients
 from xai.attr.inputs import like_inputs
+from xai.attr.integration_paths import PATHS
 from xai.attr.needs import check_differentiable
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
-from xai.core.options import check_counts
+from xai.core.options import check_counts, check_option
 from xai.core.score import score
 from xai.core.target import Target
 from xai.perturb import AnyOperator, baseline_images, operator_of
@@ -31,12 +33,17 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
     """Integrated gradients, by Captum, summed over the pixels and channels of each patch.
 
     `IG_i = (x_i − x'_i) · ∫₀¹ ∂y/∂x_i(x' + α(x − x')) dα`. Complete: relevance sums to y(x) − y(x').
+    Summed over a region it is `∫₀¹ ∂y/∂m_j(α, …, α) dα`, the share of the region's presence m_j while all
+    regions fade together into the image: what `IntegratedMaskGradient` asks of attention, for any model.
 
     Args:
         forward_func: See `PatchAttribution`.
         n_steps: Points of the path.
         baseline: Where the path starts: an operator of `xai.perturb` that paints the whole image, by name, a
-            mapping with its name and parameters, or itself. Default 0, the mean colour in normalised pixels.
+            mapping with its name and parameters, or itself. Default 0, the mean colour in normalised pixels;
+            `mean`, `blur` and `region_mean` start nearer to the image.
+        path: Where the points are: `uniform`, `logarithmic`, `s^2`, `s^3`, `s^4` or `s^8`, the last ones
+            closer to the baseline. What is integrated stays the same.
         seed: For a baseline that draws noise.
         internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
     """
@@ -61,13 +68,16 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         baseline: AnyOperator = "constant",
         seed: int = 0,
         internal_batch_size: int = 32,
+        path: str = "uniform",
     ):
         super().__init__(forward_func)
+        check_option("path", path, PATHS)
         check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         self.gradient_func = GradientAttribution(forward_func).gradient_func
         self._start = operator_of(baseline)
         self.n_steps, self.baseline, self.seed = n_steps, self._start.describe(), seed
         self.internal_batch_size = internal_batch_size
+        self.path = path
 
     def compute_convergence_delta(
         self,
@@ -106,7 +116,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             target: Any of Captum's forms, or `xai.core.Margin`.
             additional_forward_args: Passed to the model after the pixels.
             n_steps: Overrides the constructor's.
-            method: Captum's quadrature rule.
+            method: Captum's quadrature rule, along the path.
             internal_batch_size: Overrides the constructor's.
             return_convergence_delta: Also return (B,) sum of relevance − (y(x) − y(x')).
         """
@@ -162,7 +172,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             return one + len(margins) if margins else one
 
         try:
-            return CaptumIntegratedGradients(forward).attribute(
+            return _AlongPath(forward, self.path).attribute(
                 pixels,
                 baselines=self._baseline(pixels) if baselines is None else baselines,
                 target=[column(one) for one in each] if isinstance(target, list) else column(target),
@@ -174,6 +184,19 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         except RuntimeError:
             check_differentiable(self.model, pixels, args)  # says so where that is the reason
             raise
+
+
+class _AlongPath(CaptumIntegratedGradients):
+    """Captum's, with its points and weights substituted: `∫ f(α) dα = ∫ f(α(s)) α'(s) ds`."""
+
+    def __init__(self, forward_func: Any, path: str):
+        super().__init__(forward_func)
+        self.curve, self.slope = PATHS[path]
+
+    def _attribute(self, *args: Any, step_sizes_and_alphas: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        weights, points = (np.asarray(part, dtype=float) for part in step_sizes_and_alphas)
+        substituted = (weights * self.slope(points)).tolist(), self.curve(points).tolist()
+        return super()._attribute(*args, step_sizes_and_alphas=substituted, **kwargs)
 
 
 @register

@@ -24,6 +24,7 @@ from xai.perturb.replace import Constant as Constant
 from xai.perturb.replace import Mean as Mean
 from xai.perturb.replace import Minimum as Minimum
 from xai.perturb.replace import Noise as Noise
+from xai.perturb.replace import RegionMean as RegionMean
 from xai.perturb.road import Road as Road
 from xai.perturb.states import Request as Request
 from xai.perturb.states import States as States

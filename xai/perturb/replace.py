@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xai.attention import grid_of
 from xai.core import UsageError, nearest
 from xai.perturb.operator import PixelOperator, register
 
@@ -22,6 +24,24 @@ class Mean(PixelOperator):
 
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
         return pixels.mean(dim=(2, 3), keepdim=True).expand_as(pixels)
+
+
+@register
+@dataclass(frozen=True)
+class RegionMean(PixelOperator):
+    """Each region's own mean colour, on the grid that maps lie on: what is finer than a region is gone."""
+
+    name: ClassVar[str] = "region_mean"
+
+    def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
+        grid = grid_of(classifier, pixels)
+        rows, cols = (
+            torch.arange(side, device=pixels.device) * cells // side
+            for side, cells in zip(pixels.shape[2:], (grid.rows, grid.cols), strict=True)
+        )
+        rows, cols = (F.one_hot(cell).to(pixels.dtype) for cell in (rows, cols))  # (pixels, cells)
+        means = (rows / rows.sum(0)).T @ pixels @ (cols / cols.sum(0))
+        return rows @ means @ cols.T
 
 
 @register

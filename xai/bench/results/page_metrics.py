@@ -26,6 +26,7 @@ PAINTED = {
 NOT_REDRAWN = {
     "blur": gettext_noop("for the model, removed patches were blurred"),
     "rise_blur": gettext_noop("for the model, removed patches were blurred"),
+    "region_mean": gettext_noop("for the model, removed patches had their own mean colour"),
     "noise": gettext_noop("for the model, removed patches were other noise"),
     "road": gettext_noop("for the model, removed patches were filled in from their neighbours"),
 }
