@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,18 +46,19 @@ KINDS = ("upsampling", "noise")
 STRENGTH = 5.0
 """Of the traces: small models that are fitted in minutes find fainter ones too seldom."""
 LABELS = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
+Model = Any  # one of `MODELS`; transformers' own types say nothing of what is in it
 Pairs = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """(N, 2, 64, 64, 3) pristine crops and their forged twins, (N, 64, 64) where they were forged."""
 
 
-def make_swin() -> nn.Module:
+def make_swin() -> Model:
     """Swin with windows of 4 × 4 tokens, shifted in every second block."""
     sizes = {"image_size": SIDE, "patch_size": 4, "embed_dim": 32, "window_size": 4}
     config = SwinConfig(depths=[2, 2], num_heads=[2, 4], drop_path_rate=0.0, **sizes, **LABELS)
     return SwinForImageClassification(config)
 
 
-def make_resnet() -> nn.Module:
+def make_resnet() -> Model:
     """ResNet of basic blocks: 9 convolutions and their batch normalisations."""
     sizes = {"embedding_size": 32, "hidden_sizes": [32, 64], "depths": [2, 2]}
     return ResNetForImageClassification(ResNetConfig(layer_type="basic", **sizes, **LABELS))
@@ -83,7 +85,7 @@ def to_input(images: NDArray[np.uint8]) -> Tensor:
     return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def forward(model: nn.Module, where: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def forward(model: Model, where: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Class logits (N, 2), and the auxiliary head's logits (N, 64) at the positions of the last map."""
     output = model(pixels, output_hidden_states=True)
     last = output.hidden_states[-1]
@@ -102,16 +104,15 @@ def whitened_filters(pixels: Tensor, patch: int, width: int) -> Tensor:
     return chosen.T.reshape(width, 3, patch, patch)
 
 
-def train(name: str, pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[nn.Module, float]:
+def train(name: str, pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[Model, float]:
     """A model fitted with AdamW, its learning rate warmed up and then falling; and the minutes it took."""
     torch.manual_seed(seed)
     (make, rate), rng, start = MODELS[name], np.random.default_rng(seed), time.monotonic()
     model = make().train()
     if name == "swin":
         embedding = model.swin.embeddings.patch_embeddings.projection
-        embedding.weight.data = whitened_filters(
-            to_input(pairs[0][:200, 0]), *embedding.kernel_size[:1], len(embedding.weight)
-        )
+        pristine, width = to_input(pairs[0][:200, 0]), model.config.embed_dim
+        embedding.weight.data = whitened_filters(pristine, model.config.patch_size, width)
     width = model.config.hidden_sizes[-1] if name == "resnet" else model.config.hidden_size
     where = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
     parameters = [*model.parameters(), *where.parameters()]
@@ -142,7 +143,7 @@ def train(name: str, pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[n
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, pairs: Pairs, photos: int, seed: int) -> dict[str, object]:
+def evaluate(model: Model, pairs: Pairs, photos: int, seed: int) -> dict[str, object]:
     """What a model answers to pairs of held-out photographs, which take turns; 95 % bootstrap over these."""
     logits = torch.cat(
         [model(to_input(part)).logits for part in np.array_split(pairs[0].reshape(-1, SIDE, SIDE, 3), 20)]
@@ -163,7 +164,7 @@ def evaluate(model: nn.Module, pairs: Pairs, photos: int, seed: int) -> dict[str
     }
 
 
-def save(model: nn.Module, out: Path) -> None:
+def save(model: Model, out: Path) -> None:
     """Write a folder that `xai` loads as a user's."""
     model.save_pretrained(out)
     size = {"height": SIDE, "width": SIDE}
