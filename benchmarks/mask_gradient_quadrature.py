@@ -17,7 +17,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ def margin(model: nn.Module, pixels: Tensor, presence: float) -> Tensor:
 class Profile:
     """∂y/∂log m along the path, of every patch of every image of a set."""
 
-    def __init__(self, sets: list[tuple[nn.Module, Tensor]]):
+    def __init__(self, sets: Sequence[tuple[nn.Module, Tensor]]):
         slopes, rises, checks = [], [], []
         for model, pixels in sets:
             method = IntegratedMaskGradient(model, n_steps=48, internal_batch_size=32)
@@ -129,7 +129,7 @@ class Profile:
         }
 
 
-def errors(sets: list[tuple[nn.Module, Tensor]], steps: list[int]) -> dict:
+def errors(sets: Sequence[tuple[nn.Module, Tensor]], steps: list[int]) -> dict:
     """One row per rule and number of steps, over all images of a set."""
     profile, rows = Profile(sets), []
     for path, rule in RULES:
@@ -187,7 +187,7 @@ def markdown(report: dict) -> str:
     header, lines = report["header"], ["# Quadrature of the integrated mask gradient", ""]
     lines += [
         "Written by `python benchmarks/mask_gradient_quadrature.py`; raw figures beside it in JSON. "
-        + " ".join(__doc__.split("\n\n")[2].split()),
+        + " ".join((__doc__ or "").split("\n\n")[2].split()),
         "",
         ", ".join(f"{k} {v}" for k, v in header.items()) + ".",
     ]
