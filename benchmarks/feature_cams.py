@@ -8,6 +8,7 @@ round is one plain inference pass, ours and the peers', in an order that alterna
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -25,8 +26,9 @@ TEXT = (
     "Each call gives one raw Grad-CAM map per image of one class, on ResNet-50 shapes (random weights, "
     "224×224 pixels, `layer4`, 7×7 cells), in float32. CPU seconds, medians; ratios round by round, with the "
     "5th and 95th percentile: first to one plain inference pass of the same images, then the peer's to ours.",
-    "*As used* leaves the model's weights trainable, as both peers' documents do, so that they compute the "
-    "gradient of every weight. *Frozen* is the least that lets them work: only the last norm of the layer is "
+    "*As used* leaves the model's weights trainable, as both peers' documents do: grad-cam then computes the "
+    "gradient of every weight, torchcam keeps the graph of the whole model. "
+    "*Frozen* is the least that lets them work: only the last norm of the layer is "
     "left trainable, so that their graph begins there. Ours freezes weights by itself, and puts them back. "
     "The layer is named to all; to find it by trial takes ours about five passes of one image, once per "
     "model and size.",
@@ -129,8 +131,10 @@ def main() -> None:
                 )
                 print(" | ".join(rows[-1]), flush=True)
     header = ["weights", "images", "side", "CPU s", "× one pass", "peer ÷ ours"]
-    machine = f"{options.threads} thread, {options.rounds} rounds, torch {torch.__version__}, " + ", ".join(
-        f"{name} {version}" for name, version in versions().items()
+    load = f"load average {os.getloadavg()[0]:.0f}"
+    machine = (
+        f"{options.threads} thread, {options.rounds} rounds, {load}, torch {torch.__version__}, "
+        + ", ".join(f"{name} {version}" for name, version in versions().items())
     )
     print(turns.publish("feature_cams", "Grad-CAM beside its peers", [*TEXT, f"{machine}."], header, rows))
 

@@ -35,11 +35,11 @@ def tokens(prefix: int) -> Callable[[Tensor], Tensor]:
     return reshape
 
 
-# model, the layer that pytorch-grad-cam's documents name for it, its reshape_transform
+# model, the layer that pytorch-grad-cam's documents name for it, its reshape_transform. No DenseNet: a ReLU
+# in place writes over what both peers keep of its last norm
 MODELS = {
     "torchvision ResNet-18": (lambda: TV.resnet18(num_classes=3), "layer4.1", None),
     "torchvision ResNet-50": (lambda: TV.resnet50(num_classes=3), "layer4.2", None),
-    "torchvision DenseNet-121": (lambda: TV.densenet121(num_classes=3), "features.norm5", None),
     "torchvision Swin-T": (lambda: TV.swin_t(num_classes=3), "norm", last),
     "timm ConvNeXt": (lambda: timm.create_model("convnext_atto", **SMALL), "stages.3.blocks.1", None),
     "timm Swin-T": (lambda: timm.create_model("swin_tiny_patch4_window7_224", **SMALL), "norm", last),
