@@ -49,7 +49,7 @@ class _Cutting(EveryAttention):
         )
         # what was last made lies between them and the call: behind a convolution that positions are told by
         made = self._of_images(self.running.tensors[: -_RECENT - 1 : -1])
-        sources = self._of_images([*around[:_NEAREST], *made, *around[_NEAREST:]])
+        sources = self._of_images([*around[:_NEAREST], *made])
         if not self.met:
             self.stems = self._of_images(self.running.tensors)
         leaf = attending.output(attending.value).detach().requires_grad_()
