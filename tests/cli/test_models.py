@@ -114,7 +114,7 @@ def test_doctor_refuses_maps_that_are_wrong(xai_command, detector, monkeypatch):
     assert "off by 5.0e-01" in run.stderr
 
 
-def test_a_model_without_attention_over_patches(tmp_path, xai_command):
+def test_a_model_without_attention_over_patches(tmp_path, xai_command, caplog):
     config = hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     torch.manual_seed(0)
     spec = save_pretrained(tmp_path / "resnet", hf.ResNetForImageClassification(config))
@@ -131,8 +131,14 @@ def test_a_model_without_attention_over_patches(tmp_path, xai_command):
     assert not {"chefer", "attention_rollout", "integrated_mask_gradient"} & set(found["working_methods"])
     run = xai_command("explain", path, "--model", spec, "--json", "--out", tmp_path / "out")
     assert run.code == 0, run.stderr
-    assert f"is explained with {found['default_method']}" in run.stderr
+    assert f"is explained with {found['default_method']}" in caplog.text
     assert json.loads(run.stdout)["explanations"][0]["method"]["name"] == found["default_method"]
+    run = xai_command("methods", "--model", spec, "--json")
+    assert run.code == 0, run.stderr
+    listed = {one["name"]: one for one in json.loads(run.stdout)}
+    assert [name for name, one in listed.items() if one["works"]] == found["working_methods"]
+    assert listed["chefer"]["needs"] == "global_attention" and "attention" in listed["chefer"]["why_not"]
+    assert [name for name, one in listed.items() if one["default"]] == [found["default_method"]]
     run = xai_command("explain", path, "--model", spec, "--method", "chefer", "--out", tmp_path / "out")
     assert (run.code, run.stdout) == (3, "")
     assert "integrated_gradients" in run.stderr and "Traceback" not in run.stderr
