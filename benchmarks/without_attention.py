@@ -46,7 +46,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
     *({"method": name} for name in ("eigen_cam", "score_cam", "occlusion")),
     {"method": "rise", "options": {"n_masks": 300}},
     {"method": "lime", "options": {"n_samples": 300}},
-    {"method": "smoothgrad", "options": {"n_samples": STEPS}},
+    {"method": "smoothgrad", "options": {"nt_samples": STEPS}},
     {"method": "expected_gradients", "options": {"n_samples": STEPS}},
     *({"method": name} for name in ("saliency", "input_x_gradient", "gradient_weighted_attention")),
 )
