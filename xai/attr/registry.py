@@ -98,7 +98,7 @@ DEFAULT_PRESET = PRESETS["faithful"]
 """What explains where no method is named, on a model that offers what it needs."""
 DEFAULTS: tuple[tuple[str, Options], ...] = (
     *((PRESETS[name].method, PRESETS[name].options) for name in ("faithful", "one_pass")),
-    ("integrated_gradients", {}),
+    ("integrated_gradients", {"baseline": "mean", "n_steps": 16}),  # reports/without-attention
     ("occlusion", {}),
 )
 """Methods with options; where none is named, the first explains that finds in the model what it needs."""
