@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --jobs=2
 
 .PHONY: demo example test suite test-browser test-interop check check-style check-types check-imports check-docs \
-  format docs translations install bench peers fuzz kills robustness clean
+  format docs translations matrix install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -62,6 +62,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # timm, open_clip and torchvision need another torch build: an environment of their own
 test-interop: .venv-interop/.installed
 	.venv-interop/bin/python -m pytest -m interop tests/interop
+
+matrix: .venv-interop/.installed  ## docs/models.md; OPTIONS="--only 'timm/swin*'" tries some again
+	PYTHONPATH=tests .venv-interop/bin/python -m benchmarks.matrix $(OPTIONS)
 
 .venv-interop/.installed: pyproject.toml constraints-interop.txt
 	$(PYTHON) -m venv .venv-interop

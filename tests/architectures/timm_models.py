@@ -70,7 +70,7 @@ TIMM: dict[str, tuple[str, dict[str, Any], int]] = {
         {"embed_dim": (24, 48), "depth": ((1, 2, 0),), "num_heads": (2, 4)},
         240,
     ),
-    "vit_hybrid": ("vit_tiny_r_s16_p8_224", VIT, SIDE),
+    "vit_hybrid": ("vit_tiny_r_s16_p8_224", {**VIT, "img_size": 128}, 128),
     "pit_distilled": (
         "pit_ti_distilled_224",
         {"base_dims": (8, 8, 8), "depth": (1, 1, 1), "img_size": SIDE},

@@ -1,4 +1,4 @@
-"""torchvision's models, tiny, given as modules: torchvision saves no more than weights."""
+"""torchvision's models, tiny, given as modules with their preprocessing: torchvision saves weights alone."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from architectures.architecture import LABELS, SIDE, Architecture
+from xai.models import Classifier
+from xai.models.preprocessing import Preprocessing
 
 TORCHVISION: dict[str, Callable[[Any], nn.Module]] = {
     "vit_b_32": lambda tv: tv.VisionTransformer(SIDE, 16, 3, 4, 48, 96, num_classes=3),
@@ -41,7 +43,15 @@ def make(name: str) -> nn.Module:
 
 
 def save(model: nn.Module, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return model, {"labels": LABELS}
+    seen_as = Preprocessing(
+        shortest_edge=SIDE,
+        crop=(SIDE, SIDE),
+        interpolation="bilinear",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        torchvision_crop=True,
+    )
+    return Classifier(model, LABELS, name=type(model).__name__, preprocessing=seen_as), {}
 
 
 def architectures() -> list[Architecture]:

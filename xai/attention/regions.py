@@ -26,6 +26,7 @@ CELLS = 14
 """Of the default grid along the shorter side."""
 _CELL_SIDE = 4  # least pixels along a cell of the default grid
 _MOST_PREFIX = 8  # tokens before the patches where nothing says how many
+_FEWEST = 16  # patches that tokens are taken for where nothing says so: fewer are a late stage's, or latents
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 
 # learned tokens that stand before the patches, by the names model libraries give them
@@ -194,7 +195,8 @@ def _fitting(seen: _Seen, prefix: int, height: int, width: int) -> PatchGrid | N
             rows = round((max(patches, 0) * height / width) ** 0.5)
             cols = round(rows * width / height)
             if rows and rows * cols == patches and rows * width == cols * height:
-                return PatchGrid(rows, cols, before) if 4 * patches <= height * width else None
+                fine = _FEWEST <= patches <= height * width / 4
+                return PatchGrid(rows, cols, before) if fine else None
     return None
 
 

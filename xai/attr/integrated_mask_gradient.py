@@ -105,9 +105,16 @@ class IntegratedMaskGradient(PatchAttribution):
 
     def attribute_with_layers(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
-    ) -> tuple[PatchMaps, LayerMaps]:
-        layers = self.attribute_target_layers(inputs, targets, additional_forward_args)
-        return self.fusion.fuse(layers), layers
+    ) -> tuple[PatchMaps, LayerMaps | None]:
+        with self._attributing(inputs, additional_forward_args) as (pixels, args):
+            shares = [
+                share.detach().to(pixels.dtype)
+                for share in self._patch_layers(pixels, self._normalised(targets), args)
+            ]
+        alike = (
+            len({share.shape[2] for share in shares}) == 1
+        )  # a pooling head may have heads of its own number
+        return self.fusion.fuse_each(shares), torch.stack(shares, dim=2) if alike else None
 
     def _masked(self, pixels: Pixels, args: tuple[Any, ...]) -> Probe:
         """The probe of a model in which something remains when all patches are masked."""
@@ -132,15 +139,20 @@ class IntegratedMaskGradient(PatchAttribution):
             return present - score(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        return self.fusion.fuse(self._layer_maps(pixels, targets, args))
+        return self.fusion.fuse_each(self._patch_layers(pixels, targets, args))
 
     def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
+        return per_head(self._patch_layers(pixels, targets, args))
+
+    def _patch_layers(
+        self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> list[Float[Tensor, "targets b _ rows cols"]]:
         probe = self._masked(pixels, args)
-        return probe.grid.to_patches(per_head(self._layers(probe, pixels, targets, args)))
+        return [probe.grid.to_patches(share) for share in self._layers(probe, pixels, targets, args)]
 
     def _layers(
         self, probe: Probe, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
-    ) -> list[Float[Tensor, "targets b heads tokens"]]:
+    ) -> list[Float[Tensor, "targets b _ tokens"]]:
         """The share of every layer's heads."""
         warn_of_direct_reading(probe)
         device = next((p.device for p in self.model.parameters()), pixels.device)

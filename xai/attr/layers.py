@@ -88,7 +88,14 @@ class LayerFusion:
 
     def fuse(self, maps: Float[Tensor, "*batch layers heads rows cols"]) -> Float[Tensor, "*batch rows cols"]:
         """The map that some layers make, whichever they are."""
-        maps = maps.clamp_min(0) if self.clamp == "heads" else maps
-        by_layer = (HEAD_FUSIONS | {"sum": torch.sum})[self.head_fusion](maps, -3)
+        return self.fuse_each(maps.unbind(-4))
+
+    def fuse_each(
+        self, maps: Sequence[Float[Tensor, "*batch _ rows cols"]]
+    ) -> Float[Tensor, "*batch rows cols"]:
+        """`fuse` of layers that may have unlike numbers of heads."""
+        clamped = [one.clamp_min(0) if self.clamp == "heads" else one for one in maps]
+        fuse_heads = (HEAD_FUSIONS | {"sum": torch.sum})[self.head_fusion]
+        by_layer = torch.stack([fuse_heads(one, -3) for one in clamped], dim=-3)
         fused = LAYER_FUSIONS[self.layer_fusion](by_layer, -3)
         return fused.clamp_min(0) if self.clamp == "fused" else fused

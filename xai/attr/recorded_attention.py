@@ -176,7 +176,9 @@ def attribute_many(
     }
 
 
-def per_head(maps: Sequence[Float[Tensor, "targets b heads tokens"]]) -> HeadMaps:
+def per_head(
+    maps: Sequence[Float[Tensor, "targets b _ *of"]],
+) -> Float[Tensor, "targets b layers heads *of"]:
     """Stack the maps of layers.
 
     Raises:
