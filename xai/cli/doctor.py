@@ -55,7 +55,7 @@ def doctor(
         names = findings["working_methods"]
         say(f"{len(names)} methods work on this model, without a choice {findings['default_method']}.")
     say_next("xai explain IMAGE with the same model options.")
-    if findings["attention"]["layers"] and not findings["parity"]:
+    if findings["attention"]["layers"] and not findings["methods"]["attention"]:
         raise typer.Exit(MISSING)  # a part of its attention cannot be recorded
 
 
