@@ -25,6 +25,7 @@ from xai.attr.attention_cam import GradECLIP as GradECLIP
 from xai.attr.base import MethodInfo as MethodInfo
 from xai.attr.base import PatchAttribution as PatchAttribution
 from xai.attr.capabilities import Capabilities as Capabilities
+from xai.attr.capabilities import check_need as check_need
 from xai.attr.capabilities import find_capabilities as find_capabilities
 from xai.attr.chefer import Chefer as Chefer
 from xai.attr.feature_cams import GradCAM as GradCAM

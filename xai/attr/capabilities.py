@@ -56,3 +56,13 @@ def find_capabilities(model: nn.Module, pixels: Tensor, args: Any = None) -> Cap
                 answers[question] = error
         refusals[info.name] = answers[question]
     return Capabilities(refusals)
+
+
+def check_need(model: nn.Module, need: ModelNeed, pixels: Tensor) -> None:
+    """Try whether a model offers this, with the first method that needs just that.
+
+    Raises:
+        ModelError: It does not.
+    """
+    name = next(info.name for info in list_methods() if info.needs == need)
+    create(name, model).check_needs(pixels)

@@ -12,7 +12,7 @@ from torch import nn
 
 from xai.attr.base import MethodInfo, PatchAttribution
 from xai.core import ConfigError, Registry, UsageError, is_import_path, nearest
-from xai.core.catalogue import Family
+from xai.core.catalogue import Family, ModelNeed
 from xai.core.options import checked
 from xai.core.yaml_models import read_model
 
@@ -96,12 +96,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset
 """By name; measured in `reports/clip-forgery`."""
 DEFAULT_PRESET = PRESETS["faithful"]
 """What explains where no method is named, on a model that offers what it needs."""
-DEFAULTS: tuple[tuple[str, Options], ...] = (
-    *((PRESETS[name].method, PRESETS[name].options) for name in ("faithful", "one_pass")),
-    ("integrated_gradients", {"baseline": "mean", "n_steps": 16}),  # reports/without-attention
-    ("occlusion", {}),
+DEFAULTS: tuple[tuple[str, Options, ModelNeed], ...] = (
+    ("integrated_mask_gradient", PRESETS["faithful"].options, "read_out_token"),
+    ("gradient_weighted_attention", PRESETS["one_pass"].options, "global_attention"),
+    ("integrated_gradients", {"baseline": "mean", "n_steps": 16}, "gradients"),  # reports/without-attention
+    ("occlusion", {}, "pixels"),
 )
-"""Methods with options; where none is named, the first explains that finds in the model what it needs."""
+"""Methods with options, and what the model must offer for them to be chosen: where none is named, the first
+explains whose need is met. Gradient-weighted attention over windows works, but was not found to be faithful."""
 OPTIONS_METHOD = "gradient_weighted_attention"
 """Whose options layers, fusions and sign are where no method is named; it has a map per layer and head."""
 COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")

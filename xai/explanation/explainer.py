@@ -235,21 +235,22 @@ def choose_method(
     if options:
         return _create(classifier, attr.OPTIONS_METHOD, options, seed)
     pixels, why = noise(classifier), None
-    *candidates, last = (_create(classifier, name, dict(chosen), seed) for name, chosen in attr.DEFAULTS)
-    last.check_needs(pixels)  # a model that does not answer, or not twice alike, is no question of methods
-    for method in candidates:
+    methods = [_create(classifier, name, dict(chosen), seed) for name, chosen, _ in attr.DEFAULTS]
+    methods[-1].check_needs(pixels)  # a model that does not answer, or not twice alike, fails here
+    method = methods[-1]
+    for candidate, (_, _, need) in zip(methods[:-1], attr.DEFAULTS, strict=False):
         try:
-            method.check_needs(pixels)
+            if need != candidate.info.needs:
+                attr.check_need(classifier, need, pixels)
+            candidate.check_needs(pixels)
         except ModelError as error:
             why = why or error
+            continue
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            break  # each image will tell
-        else:
-            break
-    else:
-        method = last
+        method = candidate  # where memory ran out, each image will tell
+        break
     if why is not None:
         log.warning("%s is explained with %s: %s", classifier.name, method.info.name, why.message)
     return method
