@@ -261,4 +261,5 @@ def test_token_masking_is_checked_once_per_model_and_size() -> None:
     with torch.inference_mode():
         for _ in range(3):
             assert operator.prepare(model, pixels(1), [0]) is None
-    assert len(calls) == 6  # two to see that patches can be masked, four that they can be dropped
+    # one to find the grid, two to see that patches can be masked, four that they can be dropped
+    assert len(calls) == 7

@@ -25,6 +25,7 @@ from xai.core.explanation import GRID_HINT
 CELLS = 14
 """Of the default grid along the shorter side."""
 _CELL_SIDE = 4  # least pixels along a cell of the default grid
+_PATCH_SIDE = 8  # and along a patch that is believed where no attention says otherwise: a stem's are smaller
 _MOST_PREFIX = 8  # tokens before the patches where nothing says how many
 _FEWEST = 16  # patches that tokens are taken for where nothing says so: fewer are a late stage's, or latents
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
@@ -114,8 +115,10 @@ def _find_grid(model: nn.Module, shape: tuple[int, ...]) -> PatchGrid:
     except Exception:
         # it takes more than pixels, or is broken: the pass that is asked for will tell
         return stated or default_grid(height, width)
-    if stated is not None and stated.tokens in seen.keys:
-        return stated
+    if stated is not None:
+        coarse = stated.rows * _PATCH_SIDE <= height and stated.cols * _PATCH_SIDE <= width
+        if stated.tokens in seen.keys or (coarse and not seen.calls):  # a mixer of patches, say
+            return stated
     return _fitting(seen, prefix_tokens(model), height, width) or default_grid(height, width)
 
 

@@ -102,8 +102,8 @@ DEFAULTS: tuple[tuple[str, Options, ModelNeed], ...] = (
     ("integrated_gradients", {"baseline": "mean", "n_steps": 16}, "gradients"),  # reports/without-attention
     ("occlusion", {}, "pixels"),
 )
-"""Methods with options, and what the model must offer for them to be chosen: where none is named, the first
-explains whose need is met. Gradient-weighted attention over windows works, but was not found to be faithful."""
+"""Methods with options, and what a model must offer for them to be chosen; without a name the first explains
+whose need is met. Over windows gradient-weighted attention works, but was not found to be faithful."""
 OPTIONS_METHOD = "gradient_weighted_attention"
 """Whose options layers, fusions and sign are where no method is named; it has a map per layer and head."""
 COMPARED = ("gradient_weighted_attention", "attention_rollout", "integrated_gradients")
