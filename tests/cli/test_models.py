@@ -131,7 +131,7 @@ def test_a_model_without_attention_over_patches(tmp_path, xai_command, caplog):
     assert not {"chefer", "attention_rollout", "integrated_mask_gradient"} & set(found["working_methods"])
     run = xai_command("explain", path, "--model", spec, "--json", "--out", tmp_path / "out")
     assert run.code == 0, run.stderr
-    assert f"is explained with {found['default_method']}" in caplog.text
+    assert f"Explained with {found['default_method']} instead of the default" in caplog.text
     assert json.loads(run.stdout)["explanations"][0]["method"]["name"] == found["default_method"]
     run = xai_command("methods", "--model", spec, "--json")
     assert run.code == 0, run.stderr

@@ -170,8 +170,9 @@ def check_recording(recording: Recording, layers: Collection[int] | None, model:
     """
     if not recording.shapes:
         raise ModelError(
-            f"{type(model).__name__} made no call of scaled_dot_product_attention or "
-            "multi_head_attention_forward: it has no attention, or computes it in another way.",
+            f"{getattr(model, 'name', None) or type(model).__name__} made no call of "
+            "scaled_dot_product_attention or multi_head_attention_forward: it has no attention, or computes "
+            "it in another way.",
             advice(model) or ALTERNATIVES,
         )
     if not recording.layers:

@@ -252,7 +252,7 @@ def choose_method(
         method = candidate  # where memory ran out, each image will tell
         break
     if why is not None:
-        log.warning("%s is explained with %s: %s", classifier.name, method.info.name, why.message)
+        log.warning("Explained with %s instead of the default. %s", method.info.name, why.message)
     return method
 
 
