@@ -49,7 +49,12 @@ def test_attention_that_is_not_recorded_is_counted(make, grid, said, method) -> 
 def test_examine_says_how_much_it_saw() -> None:
     found = examine(xai.load(Pyramid(), LABELS))
     assert found["attention_seen"] == "3 of 5"
-    assert found["methods"] == {"attention": False, "pixel_gradients": True, "perturbation": True}
+    kinds = found["methods"]
+    assert kinds["pixel_gradients"] and kinds["perturbation"]
+    assert not kinds["global_attention"] and not kinds["read_out_token"]
+    assert (
+        "3 of 5" in found["refused"]["global_attention"] and found["default_method"] not in found["refused"]
+    )
     assert found["parity"] == {}
     assert found["last_layer_for_the_read_out_only"].startswith("no: Only 3 of 5 attention layers")
     assert json.dumps(found)

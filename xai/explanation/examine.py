@@ -64,7 +64,7 @@ def examine(classifier: Classifier) -> dict[str, Any]:
     return {
         **findings,
         **found,
-        "last_layer_for_the_read_out_only": _last_layer(classifier, pixels) if found["parity"] else "no",
+        "last_layer_for_the_read_out_only": _last_layer(classifier, pixels),
         "batch": _batch_change(classifier, pixels, logits),
         "methods": {
             "attention": refused["attention"] is None,
