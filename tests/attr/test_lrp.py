@@ -10,6 +10,7 @@ from lrp_oracle import Rules, read_out
 from torch import Tensor, nn
 from vit_zoo import COMMON, HEADS, HUGGING_FACE, LABELS, WIDTH, ZOO, Logits, build, pixels
 
+from xai.attention import grid_of
 from xai.attr import CPLRP, AttnLRP, InputXGradient
 from xai.attr.lrp_gradient import GradientRules
 from xai.attr.lrp_rules import followed
@@ -204,6 +205,7 @@ def test_the_forward_pass_is_the_models_own(name: str, method: type) -> None:
 @METHODS
 def test_targets_share_one_forward_pass(method: type) -> None:
     model, x, calls = build("clip"), pixels(), []
+    grid_of(model, x)  # which takes a pass of its own, once
     model.register_forward_hook(lambda *_: calls.append(1))
     targets = [0, 1, Margin(1)]
     together = method(model).attribute_targets(x, targets)

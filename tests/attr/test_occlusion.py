@@ -128,7 +128,7 @@ def test_the_batch_does_not_matter(operator: str) -> None:
 def test_cost_is_one_pass_a_window_and_one_for_the_whole_image() -> None:
     model = PatchSum()
     Occlusion(model, 2, internal_batch_size=5).attribute_targets(pixels(3), [0, 1])
-    assert model.images == 3 * (1 + 3 * 3)
+    assert model.images == 1 + 3 * (1 + 3 * 3)  # one to find the grid
     assert model.largest_batch == 5
 
 

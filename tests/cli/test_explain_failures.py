@@ -30,14 +30,14 @@ def test_memory_that_runs_out_halves_the_batch_or_fails_the_image(
     tmp_path, xai_command, detector, monkeypatch
 ):
     write_photos(tmp_path / "in", 3)
-    whole, limit = Default.attribute_target_layers, 1
+    whole, limit = Default.attribute_with_layers, 1
 
-    def attribute_target_layers(self, pixels, *args):
+    def attribute_with_layers(self, pixels, *args):
         if len(pixels) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(self, pixels, *args)
 
-    monkeypatch.setattr(Default, "attribute_target_layers", attribute_target_layers)
+    monkeypatch.setattr(Default, "attribute_with_layers", attribute_with_layers)
     command = ["explain", "in", "--config", detector]
     run = xai_command(*command)
     assert run.code == 0, run.stderr
@@ -105,7 +105,7 @@ def test_a_bug_is_a_short_message_and_a_traceback_only_with_debug(
     def bug(self, *args):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Default, "attribute_target_layers", bug)
+    monkeypatch.setattr(Default, "attribute_with_layers", bug)
     run = xai_command("explain", path, "--config", detector)
     assert (run.code, run.stdout) == (1, "")
     assert "Internal error: ZeroDivisionError: a bug" in run.stderr

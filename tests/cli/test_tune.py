@@ -91,7 +91,7 @@ def test_tune_without_enough_images_says_so(tmp_path, xai_command, config):
 )
 def test_a_grid_is_taken_as_by_other_commands(tmp_path, xai_command, config, grid, code, message):
     model = "--config", tmp_path / "detector/tiny.yaml", "--out", tmp_path / "out"
-    for command in (["tune", config], ["explain", tmp_path / "in", "--preset", "one_pass", *model]):
+    for command in (["tune", config], ["explain", tmp_path / "in", "--method", "chefer", *model]):
         run = xai_command(*command, "--grid", grid)
         assert run.code == code
         assert message in run.stderr

@@ -213,8 +213,8 @@ def test_predicting_leaves_the_model_as_it_was():
     model.train()
     metrics.deletion(model, white(), torch.rand(1, 4, 4))
     assert model.training
-    # one forward to predict, one to look for its last layer, then 14 steps and the clean image
-    assert model.seen == 1 + 1 + 15
+    # one forward to find the grid, one to predict, one to look for its last layer, then 15 of the curve
+    assert model.seen == 1 + 1 + 1 + 15
 
 
 @pytest.mark.parametrize(
