@@ -196,7 +196,12 @@ def _other_grid(recording: Recording) -> str:
             "The grid fits, but the model attends over another batch: it gives its tower copies, crops or "
             f"frames of an image at once, or one image after the other. {ALTERNATIVES}"
         )
-    return f"If another grid fits the model and this input size, say it: {GRID_HINT}. {ALTERNATIVES}"
+    return (
+        "Where layers attend over windows or stages there is no one set of tokens, so rollout, Chefer's "
+        "rules and their kin have no published meaning; gradient_weighted_attention reads each layer by "
+        "itself. "
+        f"If another grid fits the model and this input size, say it: {GRID_HINT}. {ALTERNATIVES}"
+    )
 
 
 def advice(model: nn.Module) -> str | None:
