@@ -148,19 +148,19 @@ class Store:
         return checked(PartNotes, content, path, AGAIN), footer.num_rows
 
     def table(self, columns: Sequence[str] | None = None, exact: bool = False) -> Any:
-        """All records as one Arrow table, in the order of the plan; see `tables`."""
+        """All records as one Arrow table, in the order of the plan.
+
+        Args:
+            columns: Fields of `Record`; None takes all.
+            exact: Instead, the records in full precision of some images of a run that has a lower one.
+        """
         pa, schema = arrow(), _columns(columns)
         parts = (self._records(key, schema) for key in self.done(exact))
         return pa.concat_tables([schema.empty_table(), *parts])
 
-    def tables(self, columns: Sequence[str], exact: bool = False) -> Iterator[Any]:
-        """The records of one part after the other, as Arrow tables with texts as dictionaries.
-
-        Args:
-            columns: Fields of `Record`.
-            exact: Instead, the records in full precision of some images of a run that has a lower one.
-        """
-        return (self.records_of(key, columns) for key in self.done(exact))
+    def tables(self, columns: Sequence[str]) -> Iterator[Any]:
+        """These fields of the records of one part after the other; in Arrow tables, texts as dictionaries."""
+        return (self.records_of(key, columns) for key in self.done())
 
     def records_of(self, key: str, columns: Sequence[str]) -> Any:
         """The records of one part, as `tables` gives them."""
