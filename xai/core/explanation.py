@@ -3,17 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from xai.core.errors import ModelError, UsageError, nearest
 from xai.core.language import DEFAULT, Language
+from xai.core.sample import Sample
 from xai.core.target import ProblemType
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 GRID_HINT = (
     "--grid 14x14+1 (rows x columns + tokens before them) on the command line, the same after grid: in a "
@@ -162,32 +159,6 @@ def _interpolation(pixels: int, start: float, stop: float, extent: int, patches:
     matrix[index, high] += weight
     matrix[~inside] = np.nan
     return matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """An image with what is known about it.
-
-    Args:
-        id: Unique within a run; also the stem of the files written for it.
-        image: RGB, upright, at its own resolution.
-        path: Where it was read, if from a file.
-        label: True class name, if known.
-        mask: (H, W) bool, True where the image was tampered with, if known.
-        box: (x, y, width, height) in pixels of `image`: the crop the classifier sees, None for all of it.
-        group: What the image is a frame or crop of (video, identity, photograph), if known; images of one
-            group are not independent.
-        kind: How it was manipulated (`splice`, `Deepfakes` …) or `pristine`, if known.
-    """
-
-    id: str
-    image: "Image"
-    path: Path | None = None
-    label: str | None = None
-    mask: "np.ndarray | None" = None
-    box: tuple[float, float, float, float] | None = None
-    group: str | None = None
-    kind: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
