@@ -7,6 +7,8 @@ import tiny_models as tiny
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import SwinConfig, SwinForImageClassification
+from windowed import Logits, randomised
 
 from xai.models import Classifier, Preprocessing
 
@@ -29,6 +31,15 @@ def classifier(labels=("real", "fake"), layers: int = 4, **preprocessing) -> Cla
     return Classifier(
         Pooled(len(labels), layers).eval(), labels, name="tiny", preprocessing=Preprocessing(**steps)
     )
+
+
+def hierarchical() -> Classifier:
+    """A Swin of 32 × 32 pixels whose second stage has twice as many heads as its first."""
+    sizes = {"image_size": 32, "patch_size": 2, "embed_dim": 16, "window_size": 4}
+    config = SwinConfig(depths=[2, 2], num_heads=[2, 4], num_labels=2, **sizes)
+    model = Logits(randomised(SwinForImageClassification(config)))
+    preprocessing = Preprocessing(shortest_edge=32, crop=(32, 32))
+    return Classifier(model.eval(), ("real", "fake"), name="swin", preprocessing=preprocessing)
 
 
 def write_detector(folder: Path, layers: int = 4) -> Path:

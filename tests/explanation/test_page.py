@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_detector import classifier, photo
+from tiny_detector import classifier, hierarchical, photo
 
 import xai.explanation.page as glue
 from xai.attr import GradientWeightedAttention
@@ -129,15 +129,23 @@ def test_layers_and_heads_stay_out_of_large_pages_and_of_other_methods(monkeypat
 
 
 def test_without_memory_for_all_layers_the_page_goes_without(monkeypatch):
-    def attribute_layers(self, *arguments):
+    def attribute_each_layer(self, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(GradientWeightedAttention, "attribute_layers", attribute_layers)
+    monkeypatch.setattr(GradientWeightedAttention, "attribute_each_layer", attribute_each_layer)
     page = built(Explainer(classifier(), GWA))
     assert page.fusion is None
     for image in page.images:
         assert any("Layers and heads are left out" in said for said in image.caveats)
         assert image.removals and not image.products
+
+
+def test_a_page_of_layers_with_unlike_numbers_of_heads_goes_without_them():
+    page = built(Explainer(hierarchical(), GWA))
+    assert page.fusion is None
+    for image in page.images:
+        assert set(image.maps[GWA]) == {"real", "fake"} and not image.products
+        assert any("layers differ in their number of heads" in said for said in image.caveats)
 
 
 def test_a_check_that_cannot_be_made_is_said(monkeypatch):

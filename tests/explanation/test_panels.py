@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_detector import classifier, photo
+from tiny_detector import classifier, hierarchical, photo
 
 from xai.core import Sample, UsageError
 from xai.explanation import Explainer, explain_each
@@ -33,6 +33,28 @@ def test_presets_deeper_than_the_model_are_left_out():
     (explanation,) = explainer.explain([SAMPLE])
     maps = fused_by_layers(explainer.layer_maps(explanation, "fake"), explainer.method.fusion)
     assert list(maps) == ["last_layer", "last_2_layers", "all_layers", "layer 0", "layer 1"]
+
+
+def test_layers_of_a_hierarchical_model_fuse_to_the_map_of_the_preset(tmp_path):
+    explainer = Explainer(hierarchical(), "gradient_weighted_attention", "fake")
+    (explanation,) = explainer.explain([SAMPLE])
+    each = explainer.each_layer_map(explanation, "fake")
+    assert [len(one) for one in each] == [2, 2, 4, 4]
+    maps = fused_by_layers(each, explainer.method.fusion)
+    expected = explanation.maps["fake"]
+    np.testing.assert_allclose(maps["all_layers"], expected, atol=1e-5 * np.abs(expected).max())
+    for title in ("last_2_layers", "layer 0"):
+        layers = [0] if title == "layer 0" else title
+        one = Explainer(explainer.classifier, "gradient_weighted_attention", "fake", layers=layers)
+        (alone,) = one.explain([SAMPLE])
+        np.testing.assert_allclose(maps[title], alone.maps["fake"], atol=1e-5 * np.abs(expected).max())
+    with pytest.raises(UsageError, match=r"unlike numbers of heads \(2, 2, 4, 4\)"):
+        explainer.layer_maps(explanation, "fake")
+    list(explain_each(explainer, [SAMPLE], tmp_path, layers_panel=True, heads_panel=True))
+    assert {path.name for path in tmp_path.glob("*comparison.png")} == {
+        "layer_comparison.png",
+        "head_comparison.png",
+    }
 
 
 def test_panels_show_the_predicted_class_or_what_was_explained(monkeypatch):

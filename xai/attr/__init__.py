@@ -42,6 +42,7 @@ from xai.attr.information_flow import TransitionAttentionMaps as TransitionAtten
 from xai.attr.integrated_mask_gradient import IntegratedMaskGradient as IntegratedMaskGradient
 from xai.attr.layers import LAYER_PRESETS as LAYER_PRESETS
 from xai.attr.layers import resolve_layers as resolve_layers
+from xai.attr.layers import stack_layers as stack_layers
 from xai.attr.legrad import LeGrad as LeGrad
 from xai.attr.lime_shap import LIME as LIME
 from xai.attr.lime_shap import KernelSHAP as KernelSHAP

@@ -91,11 +91,10 @@ class RawAttention(_AttentionOnly):
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
         probe = record.probe
-        maps = [
-            attention_rows(record.calls[i], probe.rows_of(i)).mean(-2)
+        return [
+            attention_rows(record.calls[i], probe.rows_of(i)).mean(-2).expand(record.targets, -1, -1, -1)
             for i in self.layer_indices(probe.layers)
         ]
-        return torch.stack(maps, dim=1).expand(record.targets, *([-1] * 4))
 
 
 @register

@@ -15,7 +15,6 @@ from xai.attr.recorded_attention import (
     RecordedPass,
     TokenMaps,
     mean_of_rows,
-    per_head,
 )
 from xai.attr.registry import register
 from xai.core import PatchGrid
@@ -42,7 +41,7 @@ class _AttentionCAM(RecordedAttribution):
         return resolve_layers(self.layers, depth)
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        return per_head([self._layer(record, i) for i in self.layer_indices(record.probe.layers)])
+        return [self._layer(record, i) for i in self.layer_indices(record.probe.layers)]
 
     @abstractmethod
     def _layer(self, record: RecordedPass, layer: int) -> LayerMaps:

@@ -25,7 +25,7 @@ from xai.attention import (
 )
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.inputs import PatchMap, Pixels, differentiable, like_inputs, prepare
-from xai.attr.layers import LayerFusion
+from xai.attr.layers import LayerFusion, stack_layers
 from xai.attr.needs import check_differentiable
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
@@ -150,7 +150,8 @@ class PatchAttribution(Attribution):
         """Maps per layer and head, signed, before any clamp or fusion: (B, layers, heads, rows, cols).
 
         Raises:
-            UsageError: The method has no such maps: its `info.layers` is False.
+            UsageError: The method has no such maps: its `info.layers` is False. Or its layers have unlike
+                numbers of heads; then `attribute_each_layer`.
         """
         return self.attribute_target_layers(inputs, [target], additional_forward_args)[0]
 
@@ -158,10 +159,26 @@ class PatchAttribution(Attribution):
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
     ) -> LayerMaps:
         """`attribute_layers` for several targets, sharing a forward pass where possible."""
+        return stack_layers(self._each_layer(inputs, targets, additional_forward_args))
+
+    def attribute_each_layer(
+        self, inputs: Any, target: Target = None, additional_forward_args: Any = None
+    ) -> list[Float[Tensor, "b _ rows cols"]]:
+        """`attribute_layers` as a list, (B, heads, rows, cols) each: layers may have unlike numbers of heads.
+
+        Raises:
+            UsageError: The method has no such maps.
+        """
+        return [maps[0] for maps in self._each_layer(inputs, [target], additional_forward_args)]
+
+    def _each_layer(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any
+    ) -> list[Float[Tensor, "targets b _ rows cols"]]:
         if not self.info.layers:
             raise UsageError(f"{self.info.name} has no maps per layer and head.")
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
-            return self._layer_maps(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
+            layers = self._layer_maps(pixels, self._normalised(targets), args)
+            return [one.detach().to(pixels.dtype) for one in layers]
 
     def attribute_with_layers(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
@@ -169,8 +186,10 @@ class PatchAttribution(Attribution):
         """`attribute_targets`, and `attribute_target_layers` of all layers where they cost nothing more."""
         return self.attribute_targets(inputs, targets, additional_forward_args), None
 
-    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
-        """(targets, B, layers, heads, rows, cols), of methods whose `info.layers` is True."""
+    def _layer_maps(
+        self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> list[Float[Tensor, "targets b _ rows cols"]]:
+        """Per layer (targets, B, heads, rows, cols), of methods whose `info.layers` is True."""
         raise NotImplementedError
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:

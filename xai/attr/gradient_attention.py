@@ -25,7 +25,6 @@ from xai.attr.recorded_attention import (
     RecordedPass,
     TokenMaps,
     mean_of_rows,
-    per_head,
 )
 from xai.attr.registry import register
 from xai.core.options import check_option
@@ -140,7 +139,7 @@ class GradientWeightedAttention(RecordedAttribution):
         return fused.clamp_min(0) if self.clamp == "fused" else fused
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        return per_head(self._products(record, clamp=False))
+        return self._products(record, clamp=False)
 
     def _products(self, record: RecordedPass, clamp: bool) -> list[Float[Tensor, "targets b heads tokens"]]:
         """Per chosen layer."""

@@ -13,7 +13,7 @@ from xai.attr.batching import arguments_of
 from xai.attr.integration_paths import presence_path
 from xai.attr.layers import LayerFusion
 from xai.attr.mask_gradient import presence_gradient, warn_of_direct_reading
-from xai.attr.recorded_attention import output_gradients, per_head
+from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.core import ModelError
 from xai.core.options import check_counts, check_option
@@ -109,7 +109,7 @@ class IntegratedMaskGradient(PatchAttribution):
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             shares = [
                 share.detach().to(pixels.dtype)
-                for share in self._patch_layers(pixels, self._normalised(targets), args)
+                for share in self._layer_maps(pixels, self._normalised(targets), args)
             ]
         alike = (
             len({share.shape[2] for share in shares}) == 1
@@ -139,12 +139,9 @@ class IntegratedMaskGradient(PatchAttribution):
             return present - score(self.model(pixels, *args), target)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
-        return self.fusion.fuse_each(self._patch_layers(pixels, targets, args))
+        return self.fusion.fuse_each(self._layer_maps(pixels, targets, args))
 
-    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
-        return per_head(self._patch_layers(pixels, targets, args))
-
-    def _patch_layers(
+    def _layer_maps(
         self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
     ) -> list[Float[Tensor, "targets b _ rows cols"]]:
         probe = self._masked(pixels, args)

@@ -69,6 +69,24 @@ def presets_of(depth: int) -> dict[str, list[int]]:
     }
 
 
+def stack_layers(
+    maps: Sequence[Float[Tensor, "*batch _ rows cols"]],
+) -> Float[Tensor, "*batch layers heads rows cols"]:
+    """The maps of layers as one array.
+
+    Raises:
+        UsageError: They have unlike numbers of heads, as the stages of a hierarchical model do.
+    """
+    heads = [one.shape[-3] for one in maps]
+    if len(set(heads)) > 1:
+        raise UsageError(
+            f"The layers have unlike numbers of heads ({', '.join(map(str, heads))}), so there is no one "
+            "array of maps per layer and head.",
+            "Ask for layers of one stage, e.g. layers='last_layer', or for a list: attribute_each_layer.",
+        )
+    return torch.stack(list(maps), dim=-4)
+
+
 @dataclass(frozen=True)
 class LayerFusion:
     """How maps per layer and head become one: heads are fused first, then layers.

@@ -9,7 +9,7 @@ from torch import Tensor
 from xai.attention import AttentionCall, Probe, attention_rows, row_chunks
 from xai.attr.base import MethodInfo
 from xai.attr.layers import LayerFusion
-from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps, per_head
+from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps
 from xai.attr.registry import register
 
 
@@ -55,12 +55,9 @@ class MaskGradient(RecordedAttribution):
         return LayerFusion()
 
     def _tokens(self, record: RecordedPass) -> TokenMaps:
-        return sum(maps.sum(2) for maps in self._layers(record))  # type: ignore[return-value]  # ≥ 1 layer
+        return sum(maps.sum(2) for maps in self._heads(record))  # type: ignore[return-value]  # ≥ 1 layer
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        return per_head(self._layers(record))
-
-    def _layers(self, record: RecordedPass) -> list[Float[Tensor, "targets b heads tokens"]]:
         warn_of_direct_reading(record.probe)
         layers = range(record.probe.layers)
         return [presence_gradient(record.calls[i], record.gradients[i]) for i in layers]

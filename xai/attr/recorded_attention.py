@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, MappedProbe, Probe, Rows, row_chunks
-from xai.attr.base import LayerMaps, PatchAttribution, PatchMaps, Pixels
+from xai.attr.base import PatchAttribution, PatchMaps, Pixels
 from xai.core import ModelError, UsageError
 from xai.core.score import score
 from xai.core.target import Target
 
 TokenMaps = Float[Tensor, "targets b tokens"]
-HeadMaps = Float[Tensor, "targets b layers heads tokens"]
+HeadMaps = list[Float[Tensor, "targets b _ tokens"]]
+"""Per layer; layers may have unlike numbers of heads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,11 @@ class RecordedAttribution(PatchAttribution):
         """The map (targets, B, rows, cols) from a record that holds at least this method's layers."""
         return record.probe.grid.to_patches(self._tokens(record))
 
-    def _layer_maps(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> LayerMaps:
+    def _layer_maps(
+        self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
+    ) -> list[Float[Tensor, "targets b _ rows cols"]]:
         record = record_pass([self], pixels, targets, args)
-        return record.probe.grid.to_patches(self._heads(record))
+        return [record.probe.grid.to_patches(one) for one in self._heads(record)]
 
     @abstractmethod
     def _tokens(self, record: RecordedPass) -> TokenMaps:
@@ -174,24 +177,6 @@ def attribute_many(
         else method.attribute_targets(inputs, targets, additional_forward_args)
         for name, method in methods.items()
     }
-
-
-def per_head(
-    maps: Sequence[Float[Tensor, "targets b _ *of"]],
-) -> Float[Tensor, "targets b layers heads *of"]:
-    """Stack the maps of layers.
-
-    Raises:
-        UsageError: They have unlike numbers of heads, as the stages of a hierarchical model do.
-    """
-    heads = [one.shape[2] for one in maps]
-    if len(set(heads)) > 1:
-        raise UsageError(
-            f"The layers have unlike numbers of heads ({', '.join(map(str, heads))}), so there is no one "
-            "array of maps per layer and head.",
-            "Ask for layers of one stage, e.g. layers='last_layer'.",
-        )
-    return torch.stack(list(maps), dim=2)
 
 
 def output_gradients(

@@ -203,7 +203,7 @@ def panels_of(
     if not (layers or heads):
         return {}
     fusion, name = require_fusion(explainer), explanation.followed
-    maps = explainer.layer_maps(explanation, name)
+    maps = explainer.each_layer_map(explanation, name)
     panels: dict[str, Callable[[], Picture]] = {}
     if layers:
         fused = {title: values.numpy() for title, values in fused_by_layers(maps, fusion).items()}
@@ -211,15 +211,17 @@ def panels_of(
         panels["layer_comparison"] = partial(report.draw_layers, by_layer, name)
     if heads:
         titles = [f"layer {index}" for index in range(len(maps))]
-        panels["head_comparison"] = partial(report.draw_heads, explanation, maps.numpy(), titles, name)
+        panels["head_comparison"] = partial(
+            report.draw_heads, explanation, [one.numpy() for one in maps], titles, name
+        )
     return panels
 
 
-def fused_by_layers(maps: Tensor, fusion: LayerFusion) -> dict[str, Tensor]:
+def fused_by_layers(maps: Sequence[Tensor], fusion: LayerFusion) -> dict[str, Tensor]:
     """One (rows, cols) map per preset that the model is deep enough for, then one per layer."""
     depth = len(maps)
     chosen = presets_of(depth) | {f"layer {index}": [index] for index in range(depth)}
-    return {title: fusion.fuse(maps[indices]) for title, indices in chosen.items()}
+    return {title: fusion.fuse_each([maps[i] for i in indices]) for title, indices in chosen.items()}
 
 
 def boxes_for(

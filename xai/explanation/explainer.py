@@ -116,15 +116,24 @@ class Explainer:
             (layers, heads, rows, cols), as `PatchAttribution.attribute_layers` gives them.
 
         Raises:
+            UsageError: The method has no such maps, or its layers have unlike numbers of heads.
+            OutOfMemoryError: All layers of one image do not fit into memory.
+        """
+        return attr.stack_layers(self.each_layer_map(explanation, name))
+
+    def each_layer_map(self, explanation: Explanation, name: str) -> list[Tensor]:
+        """`layer_maps` as a list, (heads, rows, cols) each: layers may have unlike numbers of heads.
+
+        Raises:
             UsageError: The method has no such maps.
             OutOfMemoryError: All layers of one image do not fit into memory.
         """
         if name in explanation.layers:
-            return torch.from_numpy(explanation.layers[name])
+            return list(torch.from_numpy(explanation.layers[name]))
         pixels = self.prepare(explanation.sample).pixels[None].to(self.classifier.device)
         with self.memory_errors():
-            maps = self._of_all_layers.attribute_layers(pixels, self.targets.target_of(name))
-            return maps[0].float().cpu()
+            maps = self._of_all_layers.attribute_each_layer(pixels, self.targets.target_of(name))
+            return [one[0].float().cpu() for one in maps]
 
     @cached_property
     def _of_all_layers(self) -> attr.PatchAttribution:

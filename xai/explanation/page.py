@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xai.attr import METHODS
 from xai.attr.layers import presets_of, resolve_layers
-from xai.core import Explanation, Margin
+from xai.core import Explanation, Margin, UsageError
 from xai.core.language import gettext
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
@@ -57,6 +57,10 @@ class PageBuilder:
             except OutOfMemoryError:
                 caveats.append(
                     gettext("Layers and heads are left out: all of them at once do not fit into memory.")
+                )
+            except UsageError:
+                caveats.append(
+                    gettext("Layers and heads are left out: layers differ in their number of heads.")
                 )
         followed = explanation.followed
         target = class_of(explainer.targets.target_of(followed))

@@ -192,24 +192,30 @@ def draw_layers(explanations: Mapping[str, Explanation], label: str) -> Picture:
 
 
 @drawable_language()
-def draw_heads(explanation: Explanation, maps: np.ndarray, layer_names: Sequence[str], label: str) -> Picture:
+def draw_heads(
+    explanation: Explanation, maps: Sequence[np.ndarray], layer_names: Sequence[str], label: str
+) -> Picture:
     """One overlay for every attention head, a row for every layer, all on one scale.
 
     Args:
         explanation: The image, and what it was explained with.
-        maps: (layers, heads, rows, cols) relevance before any fusion.
+        maps: Per layer (heads, rows, cols) relevance before any fusion.
         layer_names: One for each layer.
         label: The class whose maps are drawn.
     """
     scale = ColourScale.of(maps)
-    tile = min(max(PIXELS // maps.shape[1], TILES[0]), TILES[1])
+    most = max(map(len, maps))
+    tile = min(max(PIXELS // most, TILES[0]), TILES[1])
     image = DrawnImage(explanation, close_view(explanation), tile)
-    last = maps.shape[1] - 1
     rows = [
         [
             Panel(
-                gettext("{layer}: heads 0 to {last} from left to right", layer=words.short(name), last=last),
-                strip_layer(image, layer, scale),
+                gettext(
+                    "{layer}: heads 0 to {last} from left to right",
+                    layer=words.short(name),
+                    last=len(layer) - 1,
+                ),
+                strip_layer(image, layer, scale, most),
             )
         ]
         for name, layer in zip(layer_names, maps, strict=True)
@@ -318,21 +324,23 @@ def overlay_layer(image: DrawnImage, values: np.ndarray, scale: ColourScale) -> 
     return Layer(image.size, lambda size: image.at(size).overlay(values, scale))
 
 
-def strip_layer(image: DrawnImage, maps: np.ndarray, scale: ColourScale) -> Layer:
+def strip_layer(image: DrawnImage, maps: np.ndarray, scale: ColourScale, most: int) -> Layer:
     """Several maps over the grey image, side by side with a white gap.
 
     Args:
         image: One of them.
         maps: (maps, rows, cols).
         scale: Of all.
+        most: Maps that the strip has room for.
     """
     width, height = image.size
     step = width + TILE_GAP
+    long = step * most - TILE_GAP
 
     def draw(size: Size) -> np.ndarray:
-        strip = np.full((height, step * len(maps) - TILE_GAP, 3), 255, np.uint8)
+        strip = np.full((height, long, 3), 255, np.uint8)
         for place, values in enumerate(maps):
             strip[:, place * step : place * step + width] = image.overlay(values, scale)
         return Layer.of(strip).draw(size)
 
-    return Layer((step * len(maps) - TILE_GAP, height), draw)
+    return Layer((long, height), draw)
