@@ -8,16 +8,16 @@ from torch import Tensor
 
 from xai.attr import METHODS
 from xai.attr.layers import presets_of, resolve_layers
-from xai.core import Explanation, Margin, UsageError
+from xai.core import Explanation, UsageError
 from xai.core.language import gettext
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
-from xai.explanation.removal import RemovalCheck
+from xai.explanation.removal import RemovalCheck, class_of
 from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.report.about import card_of, model_description, without_folders
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
-from xai.report.payload import Card, Fusion, Image, Page, PageMethod
+from xai.report.payload import Card, FaceEvidence, Fusion, Image, Page, PageMethod
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 
@@ -40,8 +40,8 @@ class PageBuilder:
         self._depth: int | None = None
         self._check = RemovalCheck(explainer.classifier, explainer.seed)
 
-    def add(self, explanation: Explanation) -> None:
-        """Turn an explanation into what the page holds of it.
+    def add(self, explanation: Explanation, evidence: FaceEvidence | None = None) -> None:
+        """Turn an explanation, and its evidence by parts of the face, into what the page holds of it.
 
         Raises:
             ModelError: The model cannot answer for this image any more.
@@ -72,6 +72,7 @@ class PageBuilder:
                 removals=removals,
                 input_hash=input_hash(pixels),
                 caveats=[*caveats, *failed],
+                face_parts=evidence,
             )
         )
 
@@ -190,11 +191,6 @@ def method_card(name: str) -> Card:
 def input_hash(pixels: Tensor) -> str:
     """Digest of the preprocessed pixels, as records of a benchmark hold it."""
     return sha256(pixels.numpy().tobytes()).hexdigest()[:16]
-
-
-def class_of(target: int | Margin) -> int:
-    """The class whose margin tells whether a map is about it; of a contrast the one that it speaks for."""
-    return target.positive if isinstance(target, Margin) else target
 
 
 def _control(name: str) -> bool:

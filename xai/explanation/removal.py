@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai.core import ModelError, derive_seed
+from xai.core import Margin, ModelError, derive_seed
 from xai.core.language import gettext
 from xai.models import Classifier
 from xai.perturb import Operator, Request, States, Stream, image_seeds, make_operator, rank_units
@@ -136,6 +136,11 @@ def removal_operator(classifier: Classifier, pixels: Tensor) -> Operator:
     except ModelError:
         return make_operator("mean")
     return token
+
+
+def class_of(target: int | Margin) -> int:
+    """The class whose margin tells whether a map is about it; of a contrast the one that it speaks for."""
+    return target.positive if isinstance(target, Margin) else target
 
 
 def _rankings(maps: Tensor, seed: int) -> Tensor:

@@ -20,7 +20,7 @@ from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
 from xai.report.overlay import close_view
 from xai.report.page import to_html
-from xai.report.payload import Box, Card, Fusion, Image, MapAgreement, Page, PageMethod, Removal
+from xai.report.payload import Box, Card, FaceEvidence, Fusion, Image, MapAgreement, Page, PageMethod, Removal
 from xai.report.pictures import in_order
 from xai.stats.agreement import disagreement, map_agreement
 
@@ -36,6 +36,7 @@ def image_of(
     removals: Sequence[Removal] = (),
     input_hash: str | None = None,
     caveats: Sequence[str] = (),
+    face_parts: FaceEvidence | None = None,
 ) -> Image:
     """What a page holds of one explained image, under the name of the method.
 
@@ -46,12 +47,21 @@ def image_of(
         removals: What happened when the most relevant patches were removed.
         input_hash: Digest of the preprocessed pixels.
         caveats: Sentences to be added to those that the explanation itself gives rise to.
+        face_parts: Evidence by parts of the face.
 
     Raises:
         DataError: A map holds NaN or infinity.
     """
     stacks = {label: encode_stack(values) for label, values in (products or {}).items()}
-    return _image({explanation.method: explanation}, removals, (), caveats, input_hash, products=stacks)
+    return _image(
+        {explanation.method: explanation},
+        removals,
+        (),
+        caveats,
+        input_hash,
+        products=stacks,
+        face_parts=face_parts,
+    )
 
 
 def compared_image(
