@@ -36,6 +36,7 @@ NEEDS = {
     "perturbation": "perturbed forward passes of the model, under a protocol",
     "map": "the map alone",
     "mask": "the map, and a mask of what it should find",
+    "clicks": "the map, and points where people saw what it should find",
     "class": "the maps of two classes",
     "method": "the method itself, called again",
 }

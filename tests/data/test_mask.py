@@ -197,3 +197,23 @@ def test_another_size_is_refused(tmp_path):
     grey(0, 255).save(tmp_path / "m.png")
     with pytest.raises(DataError, match=f"m.png has {WIDTH} × {HEIGHT} pixels, its image {HEIGHT} × {WIDTH}"):
         read_mask(tmp_path / "m.png", DisplaySize((HEIGHT, WIDTH)))
+
+
+def test_a_soft_edge_thresholded_channel_by_channel_is_inside_as_deepfakebench_saves_it(tmp_path):
+    """The edge is not quite grey, so that over a threshold of 1 some channels are full before the others."""
+    edge = np.asarray(soft(1.5)).astype(int)[..., None] + np.array([0, -2, 1])
+    saved = np.where(edge > 1, 255, 0).astype(np.uint8)
+    assert len(np.unique(saved.reshape(-1, 3), axis=0)) > 2
+    Image.fromarray(saved).save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", DisplaySize((WIDTH, HEIGHT)))
+    assert (found == saved.any(-1)).all() and found[SQUARE].all()
+
+
+@pytest.mark.parametrize("rows", [slice(10, 18), slice(17, 19)], ids=["half", "a stripe in the middle"])
+def test_a_label_map_of_full_colours_stays_refused(tmp_path, rows):
+    labels = np.array(coloured((0, 0, 0), (255, 255, 255)))
+    labels[rows, 12:32] = 255, 0, 0
+    labels[13:15, 18:26] = 255, 0, 0
+    Image.fromarray(np.kron(labels, np.ones((4, 4, 1), np.uint8))).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match="#ff0000"):
+        read_mask(tmp_path / "mask.png", DisplaySize((4 * WIDTH, 4 * HEIGHT)))

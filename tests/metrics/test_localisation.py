@@ -10,7 +10,14 @@ from torchmetrics.functional.classification import binary_average_precision, bin
 
 from xai.core import UsageError
 from xai.metrics import METRICS
-from xai.metrics.localisation import average_precision, iou, mass_accuracy, pointing_game, rank_accuracy
+from xai.metrics.localisation import (
+    average_precision,
+    iou,
+    mass_accuracy,
+    pointing_game,
+    pointing_game_clicks,
+    rank_accuracy,
+)
 
 ALL = [pointing_game, mass_accuracy, rank_accuracy, iou, average_precision]
 
@@ -204,3 +211,34 @@ def test_bad_inputs_are_told(metric, relevance: Tensor, mask: Tensor) -> None:
 def test_negative_tolerance_is_told() -> None:
     with pytest.raises(UsageError, match="tolerance"):
         pointing_game(torch.rand(1, 2, 2), box(8, 8, 0, 0, 4, 4), tolerance=-1)
+
+
+def clicked(side: int, *where: tuple[int, int]) -> Tensor:
+    mask = torch.zeros(1, side, side, dtype=torch.bool)
+    for y, x in where:
+        mask[:, y, x] = True
+    return mask
+
+
+def test_a_click_is_hit_within_fifteen_pixels_of_224() -> None:
+    """Patches of 16: the centre of patch (3, 5) is pixel (56, 88)."""
+    top = peak(14, 14, (3, 5))
+    assert pointing_game_clicks(top, clicked(224, (56, 88 + 15))).item() == 1.0
+    assert pointing_game_clicks(top, clicked(224, (56, 88 + 16))).item() == 0.0
+    assert pointing_game_clicks(top, clicked(224, (56 - 9, 88 - 12))).item() == 1.0, "9, 12, 15"
+    assert pointing_game_clicks(top, clicked(224, (56 - 11, 88 - 11))).item() == 0.0, "15.6 away"
+    assert pointing_game_clicks(top, clicked(224, (200, 10), (60, 90))).item() == 1.0, "any click counts"
+    assert pointing_game_clicks(peak(14, 14, (3, 5), (10, 1)), clicked(224, (56, 88))).item() == 0.5
+
+
+def test_the_tolerance_grows_with_the_model_s_input() -> None:
+    top = peak(14, 14, (3, 5))  # its centre is pixel (112, 176) of 448
+    assert pointing_game_clicks(top, clicked(448, (112, 176 + 30))).item() == 1.0
+    assert pointing_game_clicks(top, clicked(448, (112, 176 + 31))).item() == 0.0
+    assert pointing_game_clicks(top, clicked(448, (112, 176 + 10)), tolerance=0.02).item() == 0.0
+    with pytest.raises(UsageError, match="share"):
+        pointing_game_clicks(top, clicked(448, (0, 0)), tolerance=15)
+
+
+def test_without_a_click_there_is_nothing_to_find() -> None:
+    assert isnan(pointing_game_clicks(peak(14, 14, (3, 5)), clicked(224)).item())

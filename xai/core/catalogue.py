@@ -58,7 +58,7 @@ class MethodInfo:
         return self.backwards > 0
 
 
-Needs = Literal["perturbation", "map", "mask", "class", "method"]
+Needs = Literal["perturbation", "map", "mask", "clicks", "class", "method"]
 Bounds = tuple[float | None, float | None]
 
 
@@ -74,8 +74,9 @@ class MetricFacts:
         reference: Paper, with arXiv id.
         summary: One sentence.
         needs: What it is computed from: "perturbation" (perturbed forwards of the classifier, through the
-            stream), "map" (relevance alone), "mask" (relevance and a mask of the truth), "class" (maps of
-            two classes), "method" (a callable that explains).
+            stream), "map" (relevance alone), "mask" (relevance and a mask of the truth), "clicks"
+            (relevance and points of the truth), "class" (maps of two classes), "method" (a callable that
+            explains).
         against_random: Whether a random map's score is what a map must beat; False where a random map is
             extreme by construction, so that beating it says nothing.
     """

@@ -66,6 +66,8 @@ class Sample:
         origin: What `image` was cut from and turned upright, if it was; maps are drawn back on that too.
         landmarks: (5, 2), (68, 2) or (81, 2) points of the face in pixels of `image`, if known: five as in
             `Face`, more as dlib numbers them. Whole numbers are centres of pixels.
+        clicks: (N, 2) x and y in pixels of `image` where people saw that it was tampered with, if known.
+            Whole numbers are centres of pixels.
     """
 
     id: str
@@ -78,3 +80,4 @@ class Sample:
     kind: str | None = None
     origin: Origin | None = None
     landmarks: np.ndarray | None = None
+    clicks: np.ndarray | None = None

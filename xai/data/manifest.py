@@ -1,4 +1,4 @@
-"""A table of images and what is known of them: CSV or Parquet; columns path, label, mask, group, kind."""
+"""A table of images and what is known of them, CSV or Parquet: label, mask, group, kind, points."""
 
 import csv
 import importlib
@@ -9,14 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xai.core import ConfigError, DataError, Sample, UsageError
 from xai.core.files import expanded, fault_of, path_from_table, resolved, short_path
 from xai.data.image import read_turned, unique_ids
 from xai.data.mask import DisplaySize, read_mask
+from xai.data.points import check_inside, parse_clicks, read_landmarks
 from xai.data.samples import Entry, LazySamples
 from xai.data.table import LONGEST, TableRow, check_columns, read_csv, read_parquet
 
-COLUMNS = ("path", "label", "mask", "group", "kind")
+FILES = ("path", "mask", "landmarks")
+"""Columns that name files."""
+COLUMNS = ("path", "label", "mask", "group", "kind", "landmarks", "clicks")
 MAX_LISTED = 5
 """Rows that one message names; the others are counted."""
 Box = tuple[int, int, int, int]
@@ -36,6 +41,9 @@ class Row:
         kind: How the image was manipulated, or `pristine`, if given.
         where: File and line, for messages.
         fault: Why the row cannot be used, None if nothing is known against it.
+        landmarks: `.npy` with points of the face in pixels of the image as it is shown, if given; see
+            `xai.data.points`.
+        clicks: `x:y x:y` in the same pixels: where people saw that it was tampered with; empty: not given.
     """
 
     path: Path
@@ -45,13 +53,15 @@ class Row:
     kind: str | None = None
     where: str = ""
     fault: str | None = None
+    landmarks: Path | None = None
+    clicks: str = ""
 
     def load(self, id: str) -> Sample:
-        """Read the image and its mask.
+        """Read the image, its mask and its points.
 
         Raises:
-            DataError: The row has a fault, either file cannot be read, or the mask does not say what is
-                inside or differs in size.
+            DataError: The row has a fault, a file cannot be read, the mask does not say what is inside or
+                differs in size, the landmarks are no points of a face, or a click lies outside the image.
         """
         if self.fault is not None:
             raise DataError(f"{self.where}: {self.fault}.")
@@ -60,7 +70,22 @@ class Row:
         if self.mask is not None:
             name = f"{self.where}: the mask {short_path(self.mask)}".removeprefix(": ")
             mask = read_mask(self.mask, DisplaySize(image.size, orientation), name)
-        return Sample(id, image, self.path, self.label, mask, group=self.group, kind=self.kind)
+        landmarks = None if self.landmarks is None else read_landmarks(self.landmarks, self.where)
+        clicks = None
+        if self.clicks:
+            clicks = np.array(parse_clicks(self.clicks))
+            check_inside(clicks, image.size, self.where)
+        return Sample(
+            id,
+            image,
+            self.path,
+            self.label,
+            mask,
+            group=self.group,
+            kind=self.kind,
+            landmarks=landmarks,
+            clicks=clicks,
+        )
 
 
 def read_manifest(path: str | Path) -> list[Row]:
@@ -84,7 +109,7 @@ def read_manifest(path: str | Path) -> list[Row]:
     if path.suffix.lower() == ".csv":
         lines = read_csv(path, COLUMNS[:1], "the manifest")
     elif path.suffix.lower() == ".parquet":
-        lines = read_parquet(path, ("path", "mask"), "the manifest", _parquet(path))
+        lines = read_parquet(path, FILES, "the manifest", _parquet(path))
     else:
         raise ConfigError(
             f"{short_path(path)}: a manifest ends in .csv or .parquet.", f"Columns: {', '.join(COLUMNS)}."
@@ -118,10 +143,12 @@ def manifest_csv(rows: Sequence[Row], folder: Path) -> str:
     """CSV that `read_manifest` reads back once it lies in `folder`; paths below that are relative."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    used = [name for name in COLUMNS if name in COLUMNS[:5] or any(getattr(row, name) for row in rows)]
+    writer.writerow(used)
     for row in rows:
-        image, mask = ("" if path is None else _relative(path, folder) for path in (row.path, row.mask))
-        writer.writerow([image, row.label or "", mask, row.group or "", row.kind or ""])
+        cells = {name: getattr(row, name) or "" for name in used}
+        cells |= {name: _relative(cells[name], folder) for name in FILES if cells.get(name)}
+        writer.writerow(cells.values())
     return text.getvalue()
 
 
@@ -153,13 +180,22 @@ def _rows(path: Path, lines: Iterator[TableRow]) -> Iterator[Row]:
 def _row(manifest: Path, line: TableRow) -> Row:
     where, cells = f"{manifest}:{line.number}", line.cells
     label, group, kind = (cells.get(name, "").strip() or None for name in ("label", "group", "kind"))
-    image, mask = (cells.get(name, "").strip() for name in ("path", "mask"))
+    image, clicks = (cells.get(name, "").strip() for name in ("path", "clicks"))
     if not image and line.fault is None:
         raise ConfigError(f"{where}: no path.", "Each row names an image.")
     # nothing lies below a file: the name of a row without a path is no image's
     path = path_from_table(manifest.parent, image) if image else manifest / f"row-{line.number}"
-    over = path_from_table(manifest.parent, mask) if mask else None
-    faults = [line.fault] if line.fault else [*_faults("image", path, line), *_faults("mask", over, line)]
+    over, landmarks = (
+        path_from_table(manifest.parent, text) if (text := cells.get(name, "").strip()) else None
+        for name in ("mask", "landmarks")
+    )
+    named = {"image": path, "mask": over, "file of landmarks": landmarks}
+    faults = [fault for what, file in named.items() for fault in _faults(what, file, line)]
+    faults = [line.fault] if line.fault else faults
+    try:
+        parse_clicks(clicks)
+    except ValueError as error:
+        faults.append(str(error))
     for name, text in (("label", label), ("group", group), ("kind", kind)):
         if text is not None and len(text) > LONGEST:
             faults.append(f"{len(text)} characters in the column {name}, more than {LONGEST}")
@@ -167,7 +203,7 @@ def _row(manifest: Path, line: TableRow) -> Row:
         return Row(
             path, label and label[:LONGEST], None, group and group[:LONGEST], None, where, "; ".join(faults)
         )
-    return Row(path, label, over, group, kind, where)
+    return Row(path, label, over, group, kind, where, None, landmarks, clicks)
 
 
 def _faults(what: str, path: Path | None, line: TableRow) -> Iterator[str]:

@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 FULL = (1, 255, 65535)  # a mask of one of these values alone is inside everywhere
 END = 1 / 8  # of the scale at either end counts as black or white where a mask has soft edges
 NARROW, NARROW_LOSSY = 2, 8  # pixels from black to white across a soft edge; lossy formats ring over a block
+FRINGE = 1 / 4  # of the inside, at the most, has the colours of an edge thresholded channel by channel
 GRADUAL, SAME = 16, 1 / 4  # so many values between, and none with more than this share: no label map
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 MOST_LISTED = 6  # values in a message
@@ -62,9 +63,10 @@ def read_mask(source: Path | bytes, image: DisplaySize, name: str | None = None)
     """Read which pixels of an image are inside its mask.
 
     Two values: the one that is not 0 is inside (0/1, 0/255, 0/65535, False/True, any 0/x). One colour on
-    black, palettes by their colours: the colour is inside. Transparency: what is painted in one colour is
-    inside. More than two grey values: white is inside, from half on, if what lies between black and white is
-    nothing but soft edges. One value: nothing is inside at 0, all at 1, 255 or 65535.
+    black, also with a fringe of other full colours, palettes by their colours: the colour is inside.
+    Transparency: what is painted in one colour is inside. More than two grey values: white is inside, from
+    half on, if what lies between black and white is nothing but soft edges. One value: nothing is inside at
+    0, all at 1, 255 or 65535.
 
     A mask belongs to the image as it is shown, upright. One whose size fits only the pixels as they are
     stored is turned with them. Where both fit and make a difference, the mask's own EXIF orientation
@@ -163,9 +165,24 @@ def _of_colour(colour: np.ndarray, lossy: bool) -> Mask:
     if (colour == colour[..., :1]).all():
         return _of_grey(colour[..., 0], lossy)
     painted = np.asarray(colour.any(-1))
-    if _colours(colour[painted]) == 1 and not painted.all():
+    if not painted.all() and (_colours(colour[painted]) == 1 or _is_thresholded(colour, painted)):
         return painted
     raise DataError(f"the colours {_listed_colours(colour)} do not say what is inside.", HINT)
+
+
+def _is_thresholded(colour: np.ndarray, painted: Mask) -> bool:
+    """Whether it is one colour on black whose soft edge was made hard channel by channel, and so is coloured.
+
+    Pixels of other colours than the most frequent one are then few, and all lie between it and black.
+    """
+    if not np.isin(colour, (0, 255)).all():
+        return False
+    codes = _codes(colour).reshape(painted.shape)
+    found, counts = np.unique(codes[painted], return_counts=True)
+    main = codes == found[counts.argmax()]
+    fringe = painted & ~main
+    few = fringe.sum() <= FRINGE * main.sum()
+    return bool(few and (_near(main, NARROW_LOSSY) & _near(~painted, NARROW_LOSSY))[fringe].all())
 
 
 def _of_grey(values: np.ndarray, lossy: bool) -> Mask:

@@ -3,7 +3,7 @@
 A metric is a function or class and a line below. One that asks the model about perturbed images derives from
 `PerturbationMetric` (or `CurveMetric`, the area under one curve) and is entered by `value_function` or
 `curve_function`; it then shares the model's passes with all others. Any other is a function under
-`@register(MetricInfo(...))`: of a map (`sparsity`), a map and a mask (`localisation`), maps of two classes
+`@register(MetricInfo(...))`: of a map (`sparsity`), a map and the truth (`localisation`), maps of two classes
 (`similarity`) or a callable that explains (`captum_metrics`, `randomization`).
 """
 
@@ -30,6 +30,7 @@ from xai.metrics.localisation import average_precision as average_precision
 from xai.metrics.localisation import iou as iou
 from xai.metrics.localisation import mass_accuracy as mass_accuracy
 from xai.metrics.localisation import pointing_game as pointing_game
+from xai.metrics.localisation import pointing_game_clicks as pointing_game_clicks
 from xai.metrics.localisation import rank_accuracy as rank_accuracy
 from xai.metrics.presets import PROTOCOLS as PROTOCOLS
 from xai.metrics.protocol import Protocol as Protocol

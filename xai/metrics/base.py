@@ -30,7 +30,7 @@ class MetricInfo(MetricFacts):
         range: Smallest and largest possible value; None where unbounded.
         reference: Paper, with arXiv id.
         summary: One sentence.
-        needs: "perturbation", "map", "mask", "class" or "method".
+        needs: "perturbation", "map", "mask", "clicks", "class" or "method".
         against_random: Whether a random map's score is what a map must beat.
         forwards: (n_patches, protocol) → forward passes per image and map when it is computed alone.
         function: What computes it; set where it is registered.

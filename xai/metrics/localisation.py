@@ -18,6 +18,9 @@ from xai.metrics.base import MetricInfo
 from xai.metrics.maps import exact_maps
 from xai.metrics.registry import register
 
+TOLERANCE = 15 / 224
+"""Of the shorter side: so near to a click is a hit. Zhang et al. 2018 allow 15 pixels at about 224."""
+
 COVERED = 0.5
 """A patch is part of the target, where it must be or not be, if the mask covers this share of it."""
 
@@ -69,6 +72,34 @@ def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Ten
     flat = relevance.flatten(1)
     top = (flat == flat.amax(1, keepdim=True)).double()
     return _unless_empty((top * hits).sum(1) / top.sum(1), mask)
+
+
+@register(
+    MetricInfo(
+        name="pointing_game_clicks",
+        higher_is_better=True,
+        range=(0.0, 1.0),
+        reference="Zhang et al. 2018, arXiv 1608.00507; clicks as in ExDDV, arXiv 2503.14421",
+        summary="Whether the centre of the most relevant patch lies near a click on what was tampered with.",
+        needs="clicks",
+    )
+)
+def pointing_game_clicks(relevance: Tensor, clicks: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+    """1 where the map's maximum lies near a click, 0 where it does not; ties count by their share.
+
+    People click on one place of what they see, not on all of it, so nothing is said of the rest of the map.
+
+    Args:
+        relevance: (B, rows, cols).
+        clicks: (B, H, W) bool at the model's input resolution, True in the pixels that were clicked.
+        tolerance: Largest distance of the patch's centre from a click, as a share of the shorter side.
+
+    Returns:
+        (B,) float64 on the CPU, NaN where nothing was clicked, or only what the model does not see.
+    """
+    if not 0 <= tolerance < 1:
+        raise UsageError(f"tolerance={tolerance} must be a share of the image's side, from 0 to below 1.")
+    return pointing_game(relevance, clicks, tolerance=round(tolerance * min(clicks.shape[-2:])))
 
 
 @register(

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import isabstract
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from torch import Tensor, nn
 
 from xai.core import Registry, UsageError
+from xai.core.catalogue import Needs
 from xai.metrics.base import Curve, MetricInfo, PerturbationMetric, Scores, curve_of, measure
 from xai.metrics.context import AnyProtocol, Context, Target, as_stream, make_context
 from xai.perturb import Stream
@@ -144,7 +145,7 @@ def _score(
 
 def list_metrics() -> list[MetricInfo]:
     """What is registered: perturbation metrics first, then by what they need and by name."""
-    order = ["perturbation", "map", "mask", "class", "method"]
+    order = get_args(Needs)
     return sorted(METRICS.values(), key=lambda info: (order.index(info.needs), info.name))
 
 

@@ -104,7 +104,7 @@ class DataConfig(_Section):
 
     Args:
         images: Files, folders and globs.
-        manifest: CSV or Parquet table with the columns path, label, mask, group, kind.
+        manifest: CSV or Parquet table with the columns path, label, mask, group, kind, landmarks, clicks.
         shards: Files of many images: WebDataset `.tar`, and `.parquet` with the bytes in the column image;
             paths, folders, globs and URLs, in which `{000..123}` stands for each number.
         forgeries: See `ForgeriesConfig`.

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -12,12 +12,13 @@ from typing import Any
 from xai.bench.config.method_configurations import digest
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.data.parquet import arrow, extra
-from xai.data.manifest import Row, load_samples, read_manifest
+from xai.data.manifest import FILES, Row, load_samples, read_manifest
 from xai.data.samples import Entry
 
 TABLE = "images.parquet"
-TEXTS = ("id", "label", "group", "kind", "where", "fault", "digest")
-PATHS = ("path", "mask")  # as bytes: a file name need not be text
+TEXTS = ("id", "label", "group", "kind", "where", "fault", "digest", "clicks")
+PATHS = FILES  # as bytes: a file name need not be text
+RARE = ("landmarks", "clicks")  # only there where some image has them
 CHECKED_AT_ONCE = 4096  # files
 
 
@@ -62,7 +63,7 @@ class ManifestImages:
 
 
 def open_manifest(
-    path: Path, limit: int | None, run: Folder | None, content_of: Callable[[Entry, Path | None], str]
+    path: Path, limit: int | None, run: Folder | None, content_of: Callable[[Entry, Row], str]
 ) -> ManifestImages:
     """The images of a manifest; from the table in the run's folder as long as no file has changed since.
 
@@ -72,7 +73,7 @@ def open_manifest(
         path: Of the manifest.
         limit: At most so many images, the first ones.
         run: Folder of the run, if there is one.
-        content_of: What tells an image's content, from what is known of it and its mask.
+        content_of: What tells an image's content, from what is known of it.
 
     Raises:
         ConfigError: A malformed manifest.
@@ -98,32 +99,31 @@ def open_manifest(
     return ManifestImages(table, 0, len(table))
 
 
-def _read(path: Path, limit: int | None, content_of: Callable[[Entry, Path | None], str]) -> Any:
+def _read(path: Path, limit: int | None, content_of: Callable[[Entry, Row], str]) -> Any:
     """Read the manifest and every file that it names."""
     rows = read_manifest(path)
     columns: dict[str, list[Any]] = {name: [] for name in (*TEXTS, *PATHS, "stamps")}
     for entry, row in zip(load_samples(rows).entries[:limit], rows, strict=False):
         cells = {
-            "path": os.fsencode(row.path),
-            "mask": None if row.mask is None else os.fsencode(row.mask),
+            **{name: None if (file := getattr(row, name)) is None else os.fsencode(file) for name in PATHS},
             "id": entry.id,
             "label": row.label,
             "group": row.group,
             "kind": row.kind,
             "where": row.where,
             "fault": row.fault,
+            "clicks": row.clicks or None,
         }
-        cells["stamps"] = _stamps(
-            cells["path"], cells["mask"]
-        )  # before it is read: what changes meanwhile tells
-        cells["digest"] = (
-            content_of(entry, row.mask) if row.fault is None else digest([entry.id, row.fault], 16)
-        )
+        # before it is read: what changes meanwhile tells
+        cells["stamps"] = _stamps(cells[name] for name in PATHS)
+        cells["digest"] = content_of(entry, row) if row.fault is None else digest([entry.id, row.fault], 16)
         for name, cell in cells.items():
             columns[name].append(cell)
     pa = arrow()
     types = dict.fromkeys(TEXTS, pa.string()) | dict.fromkeys(PATHS, pa.binary()) | {"stamps": pa.string()}
-    return pa.table(columns, schema=pa.schema(types.items()))
+    unused = {name for name in RARE if not any(columns[name])}
+    types = {name: kind for name, kind in types.items() if name not in unused}
+    return pa.table({name: columns[name] for name in types}, schema=pa.schema(types.items()))
 
 
 def _stored(path: Folder, origin: dict[str, Any]) -> Any:
@@ -136,17 +136,18 @@ def _stored(path: Folder, origin: dict[str, Any]) -> Any:
         known = json.loads(table.schema.metadata[b"xai"])
     except Exception:  # pyarrow raises whatever the broken bytes make it
         return None
-    if known != origin or {*TEXTS, *PATHS, "stamps"} != {*table.column_names}:
+    if known != origin or {*TEXTS, *PATHS, "stamps"} != {*table.column_names, *RARE}:
         return None  # of other data, or of an older version
-    for batch in table.select([*PATHS, "stamps"]).to_batches(CHECKED_AT_ONCE):
+    there = [name for name in PATHS if name in table.column_names]
+    for batch in table.select([*there, "stamps"]).to_batches(CHECKED_AT_ONCE):
         files = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        if any(_stamps(image, mask) != stamps for image, mask, stamps in files):
+        if any(_stamps(paths) != stamps for *paths, stamps in files):
             return None
     return table.drop_columns(["stamps"]).replace_schema_metadata(None)
 
 
-def _stamps(image: bytes, mask: bytes | None) -> str:
-    return _stamp(image) if mask is None else f"{_stamp(image)}, {_stamp(mask)}"
+def _stamps(paths: Iterable[bytes | None]) -> str:
+    return ", ".join(_stamp(path) for path in paths if path is not None)
 
 
 def _stamp(path: bytes) -> str:
@@ -159,7 +160,9 @@ def _stamp(path: bytes) -> str:
 
 
 def _entry(cells: dict[str, Any]) -> Entry:
-    image, mask = (None if cells[name] is None else Path(os.fsdecode(cells[name])) for name in PATHS)
+    image, mask, landmarks = (
+        None if (file := cells.get(name)) is None else Path(os.fsdecode(file)) for name in PATHS
+    )
     texts = (cells[name] for name in ("group", "kind", "where", "fault"))
-    row = Row(Path(image or ""), cells["label"], mask, *texts)
+    row = Row(Path(image or ""), cells["label"], mask, *texts, landmarks, cells.get("clicks") or "")
     return Entry(cells["id"], partial(row.load, cells["id"]), row.path, row.label, row.group, row.kind)

@@ -16,6 +16,7 @@ from xai.core import DataError, Sample
 from xai.core.files import fault_of
 from xai.data import find_images, read_image, unique_ids
 from xai.data.forgeries import SIDE, forged_samples, shipped_photos
+from xai.data.manifest import Row
 from xai.data.samples import Entry
 
 MISSING = "missing"
@@ -151,8 +152,11 @@ def sha256_of(path: Path | None) -> str | None:
     return whole.hexdigest()
 
 
-def _content_digest(entry: Entry, mask: Path | None) -> str:
-    return digest([*_description(entry), sha256_of(entry.path), sha256_of(mask)], 16)
+def _content_digest(entry: Entry, row: Row | None) -> str:
+    mask, landmarks, clicks = (None, None, "") if row is None else (row.mask, row.landmarks, row.clicks)
+    # points only where there are any: runs of before there were points go on
+    points = [sha256_of(landmarks), clicks] if landmarks or clicks else []
+    return digest([*_description(entry), sha256_of(entry.path), sha256_of(mask), *points], 16)
 
 
 def _description(entry: Entry) -> list[str | None]:

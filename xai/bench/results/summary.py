@@ -23,6 +23,7 @@ from xai.stats.analysis import Scores, analyse_together
 from xai.stats.summary import Greedy, MethodConfiguration, MetricResult, Summary
 
 HEADLINE = "srg"
+TRUTH = ("mask", "clicks")  # what a metric needs that says where the relevance should lie
 
 
 def summarise(
@@ -89,7 +90,7 @@ def _results(
     )
     strata = _split(tables, [table.labels for table in tables], samples, settings)
     by_kind = [
-        table.kinds if table.metric == HEADLINE or metric_facts(table.metric).needs == "mask" else ()
+        table.kinds if table.metric == HEADLINE or metric_facts(table.metric).needs in TRUTH else ()
         for table in tables
     ]
     by_kinds = _split(tables, by_kind, samples, settings)

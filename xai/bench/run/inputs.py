@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import ImageSnapshot
-from xai.bench.run.masks import extent_of, input_mask
+from xai.bench.run.masks import extent_of, input_mask, input_points
 from xai.bench.run.snapshot_maker import SnapshotMaker
 from xai.core import DataError, ModelError, Sample, XaiError
 from xai.data.samples import Entry
@@ -34,6 +34,7 @@ class InputImage:
         logits: (classes,) the model's logits.
         view: What a page shows of it, if that was asked for.
         extent: Whether its mask is `empty`, `full` or marks a `part` of it; None without a mask.
+        clicks: (H, W) bool like the mask, True in the pixels where people saw that it was tampered with.
     """
 
     index: int
@@ -47,6 +48,7 @@ class InputImage:
     logits: Tensor
     view: ImageSnapshot | None = None
     extent: str | None = None
+    clicks: Tensor | None = None
 
     @property
     def hash(self) -> str:
@@ -121,6 +123,9 @@ def _view(
             raise DataError(f"the mask has another size than the image: {sample.mask.shape[::-1]}.")
         at_input = input_mask(sample.mask, geometry, (pixels.shape[1], pixels.shape[2]))
         mask, extent = torch.from_numpy(at_input), extent_of(sample.mask, at_input)
+    clicks = None
+    if sample.clicks is not None:
+        clicks = torch.from_numpy(input_points(sample.clicks, geometry, (pixels.shape[1], pixels.shape[2])))
     digest = sha256(pixels.numpy().tobytes()).hexdigest()
     return InputImage(
         index=index,
@@ -135,6 +140,7 @@ def _view(
         # now, while the image is at hand: a shard of photographs may not fit into memory
         view=None if take_snapshot is None else take_snapshot(index, entry, sample, geometry, pixels, digest),
         extent=extent,
+        clicks=clicks,
     )
 
 

@@ -33,6 +33,26 @@ def input_mask(mask: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> n
     return rows @ mask.astype(np.float64) @ cols.T >= COVERED - 1e-9
 
 
+def input_points(points: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
+    """Points of the original image at the model's input; what the input does not show is left out.
+
+    Args:
+        points: (N, 2) x and y in pixels of the original image, whole numbers in the middle of a pixel.
+        geometry: Which part of the original the input shows.
+        size: (height, width) of the input.
+
+    Returns:
+        (height, width) bool, True in the pixels that hold a point.
+    """
+    left, top, right, bottom = geometry.box
+    x = np.floor((points[:, 0] + 0.5 - left) / (right - left) * size[1]).astype(int)
+    y = np.floor((points[:, 1] + 0.5 - top) / (bottom - top) * size[0]).astype(int)
+    inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
+    shown = np.zeros(size, bool)
+    shown[y[inside], x[inside]] = True
+    return shown
+
+
 def extent_of(mask: np.ndarray, at_input: np.ndarray) -> str:
     """Whether a mask marks something: `empty`, `full` or `part`.
 

@@ -160,7 +160,7 @@ def make_plan(
     identity = _identity(config, classifier, protocols, configurations, source)
     common = {key: value for key, value in identity.items() if key not in ("data", "protocols")}
     names = {one.name: one.hash for one in protocols}
-    if metrics_of(config, "map", "mask"):
+    if metrics_of(config, *MAP_NEEDS):
         names[MAPS] = protocols[0].target
     if config.checks.metrics and config.checks.images:
         names[CHECKS] = protocols[0].target
@@ -187,6 +187,10 @@ def measured_images(images: int, seed: int) -> list[int]:
     parts = min(images, MEASURED)
     draw = np.random.default_rng(derive_seed(seed, PRECISION)).integers
     return [int(draw(part * images // parts, (part + 1) * images // parts)) for part in range(parts)]
+
+
+MAP_NEEDS = ("map", "mask", "clicks")
+"""What metrics look at that need no further pass of the model."""
 
 
 def metrics_of(config: BenchmarkConfig, *needs: str) -> list[str]:
@@ -256,7 +260,7 @@ def _forwards(
     if name == PRECISION:
         return sum(_forwards(config, classifier, protocols, one.name, maps, 0) for one in protocols)
     found = next((one for one in protocols if one.name == name), None)
-    needs = {MAPS: ("map", "mask"), CHECKS: ("class", "method")}.get(name, ("perturbation",))
+    needs = {MAPS: MAP_NEEDS, CHECKS: ("class", "method")}.get(name, ("perturbation",))
     patches = classifier.grid.patches
     metrics = metrics_of(config, *needs)
     each = sum(METRICS[metric].forwards(patches, found) for metric in metrics)

@@ -13,7 +13,7 @@ from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.bench.run.items import CHECKS, MAPS, PRECISION, WorkItem
 from xai.bench.run.masks import count_masks
-from xai.bench.run.plan import metrics_of
+from xai.bench.run.plan import MAP_NEEDS, metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.bench.run.store import WorkResult
 from xai.core import Record
@@ -135,20 +135,17 @@ def _map_records(
     """Metrics of the map alone, and of the map and the mask for images that have one."""
     records = []
     for m, configuration in enumerate(context.configurations):
-        for metric in metrics_of(context.config, "map", "mask"):
+        for metric in metrics_of(context.config, *MAP_NEEDS):
             function = METRICS[metric].function
             if function is None:
                 raise TypeError(f"metric {metric!r} has no function")
-            masked = METRICS[metric].needs == "mask"
-            places = [
-                i
-                for i, one in enumerate(template.images)
-                if usable[m, i] and not (masked and one.mask is None)
-            ]
+            truths = [_truth(one, METRICS[metric].needs) for one in template.images]
+            places = [i for i, truth in enumerate(truths) if usable[m, i] and truth is not None]
             if not places:
                 continue
             chosen = relevance[m, places]
-            values = function(chosen, _masks(template.images, places)) if masked else function(chosen)
+            known = [truth for i in places if (truth := truths[i]) is not None and truth.numel()]
+            values = function(chosen, torch.stack(known)) if known else function(chosen)
             ties = tie_fraction(chosen.flatten(1)).tolist()
             records += template.plain(metric, configuration, places, values.tolist(), ties=ties)
     return records
@@ -164,5 +161,6 @@ def _stack(images: Sequence[InputImage]) -> Tensor:
     return torch.stack([one.pixels for one in images])
 
 
-def _masks(images: Sequence[InputImage], places: Sequence[int]) -> Tensor:
-    return torch.stack([mask for i in places if (mask := images[i].mask) is not None])
+def _truth(image: InputImage, needs: str) -> Tensor | None:
+    """Where a metric should find the relevance; nothing for one that asks for no truth, None if not known."""
+    return {"mask": image.mask, "clicks": image.clicks}.get(needs, torch.empty(0))
