@@ -146,9 +146,8 @@ def manifest_csv(rows: Sequence[Row], folder: Path) -> str:
     used = [name for name in COLUMNS if name in COLUMNS[:5] or any(getattr(row, name) for row in rows)]
     writer.writerow(used)
     for row in rows:
-        cells = {name: getattr(row, name) or "" for name in used}
-        cells |= {name: _relative(cells[name], folder) for name in FILES if cells.get(name)}
-        writer.writerow(cells.values())
+        cells = [getattr(row, name) or "" for name in used]
+        writer.writerow([_relative(cell, folder) if isinstance(cell, Path) else cell for cell in cells])
     return text.getvalue()
 
 

@@ -163,6 +163,6 @@ def _entry(cells: dict[str, Any]) -> Entry:
     image, mask, landmarks = (
         None if (file := cells.get(name)) is None else Path(os.fsdecode(file)) for name in PATHS
     )
-    texts = (cells[name] for name in ("group", "kind", "where", "fault"))
-    row = Row(Path(image or ""), cells["label"], mask, *texts, landmarks, cells.get("clicks") or "")
+    texts = {name: cells[name] for name in ("label", "group", "kind", "where", "fault")}
+    row = Row(Path(image or ""), mask=mask, landmarks=landmarks, clicks=cells.get("clicks") or "", **texts)
     return Entry(cells["id"], partial(row.load, cells["id"]), row.path, row.label, row.group, row.kind)
