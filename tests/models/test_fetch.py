@@ -319,7 +319,7 @@ def test_where_the_cache_is(monkeypatch, variables, expected):
 
 def test_the_catalogue_says_what_its_cards_say():
     entries = list_fetchable()
-    assert [entry.name for entry in entries] == ["clip-vit-b16", "dinov2-small"]
+    assert [entry.name for entry in entries] == ["clip-vit-b16", "dinov2-small", "faces"]
     cards = Path(xai.models.__file__).parent / "cards"
     for entry in entries:
         card = (cards / f"{entry.name}.md").read_text("utf-8")

