@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xai.core.runtime import __version__ as __version__
     from xai.explanation import Explanation as Explanation
     from xai.explanation import explain as explain
+    from xai.explanation import explain_video as explain_video
     from xai.models import Classifier as Classifier
     from xai.models import load as load
 
@@ -21,11 +22,21 @@ _ROOMS = {
     "load": "xai.models",
     "Classifier": "xai.models",
     "explain": "xai.explanation",
+    "explain_video": "xai.explanation",
     "Explanation": "xai.explanation",
     "list_methods": "xai.attr",
 }
 
-__all__ = ["Classifier", "Explanation", "__version__", "explain", "language", "list_methods", "load"]
+__all__ = [
+    "Classifier",
+    "Explanation",
+    "__version__",
+    "explain",
+    "explain_video",
+    "language",
+    "list_methods",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

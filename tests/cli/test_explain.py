@@ -72,7 +72,7 @@ def test_pictures_maps_record_and_table(tmp_path, xai_command, detector):
 
 @pytest.mark.parametrize("held", [100, 1_000_000])
 def test_json_is_one_object_as_the_records_on_disk_say_it(tmp_path, xai_command, detector, monkeypatch, held):
-    monkeypatch.setattr("xai.cli.explain.HELD", held)  # characters, of records of some thousands
+    monkeypatch.setattr("xai.cli.explain_run.HELD", held)  # characters, of records of some thousands
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "1.png").write_bytes(b"")
     run = xai_command("explain", "in", "--config", detector, "--json", "--pictures", "none")

@@ -1,31 +1,23 @@
 """`xai explain` and `xai demo`: images in, pictures, maps and records out."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from textwrap import indent
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
-from xai.cli.output import progress, say, say_failures, say_next, show_json, show_table, write_page
-
-if TYPE_CHECKING:
-    from xai.core import XaiError
-    from xai.explanation import Explained, Failure, PageBuilder
-
-HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
+from xai.cli.explain_run import ExplainRun
+from xai.cli.guard import guarded
+from xai.cli.output import progress, say, show_table
+from xai.cli.video import videos_among, what_is_explained
 
 
 @guarded
 def explain(
-    images: opt.Images,
+    images: opt.ImagesAndVideos,
     *,
     model: opt.ModelOptions,
+    video: opt.VideoOptions,
     target: opt.Target = None,
     method: Annotated[
         str | None,
@@ -92,9 +84,10 @@ def explain(
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
 ) -> None:
-    """Draw where the evidence for each class lies in images.
+    """Draw where the evidence for each class lies in images, and in the frames of videos.
 
     Per image: a picture per class, the classes compared, the raw maps (safetensors) and a JSON record.
+    Per video, in a folder: a page, a timeline, a strip of frames, an annotated video, maps, table and record.
 
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
@@ -103,7 +96,9 @@ def explain(
     from xai.explanation import Explainer, explain_each, gather, writing
 
     crop = opt.parse_crop(box, boxes)
-    sources = gather(images, out)
+    found, sampling = gather(images, out), video.sampling()
+    videos = videos_among(found)
+    sources = [one for one in found if one not in videos]
     name, options = _method(method, method_config, preset, model.trust_code)
     if name is None and (layers_panel or heads_panel):
         name = OPTIONS_METHOD  # which has such maps
@@ -122,8 +117,10 @@ def explain(
         from xai.explanation import PageBuilder  # which needs much that pictures do not
 
         builder = PageBuilder(explainer, len(sources))
-    run = ExplainRun(total=len(sources), out=out, builder=builder, as_json=as_json)
-    with run.collecting(), progress(len(sources), gettext("Explaining")) as step:
+    run = ExplainRun(
+        total=len(found), out=out, builder=builder, as_json=as_json, what=what_is_explained(sources, videos)
+    )
+    with run.collecting(), progress(len(found), gettext("Explaining")) as step:
         for result in explain_each(
             explainer,
             sources,
@@ -136,6 +133,14 @@ def explain(
         ):
             run.add(result)
             step()
+        if videos:
+            from xai.explanation import explain_each_video  # which needs what reads videos
+
+            for result in explain_each_video(
+                explainer, videos, out, sampling, box_of=crop, pictures=pictures
+            ):
+                run.add(result)
+                step()
     run.write_page()
     run.show()
     run.finish(gettext("compare methods on one image: xai compare IMAGE"))
@@ -195,130 +200,3 @@ def demo(out: opt.Out = Path("attention_results/demo"), lang: opt.Lang = "en") -
     run.finish(
         gettext("open {page}, then try your own: xai explain IMAGE", page=out / "index.html"),
     )
-
-
-def _row(record: dict[str, Any]) -> list[str]:
-    from xai.core.language import gettext
-
-    predicted, image = record["predicted"], record["image"]
-    chance = f"{record['probabilities'][predicted]:.3f}"
-    return [image["path"] or image["id"], predicted, chance, gettext("; ").join(record["warnings"])]
-
-
-@dataclass
-class ExplainRun:
-    """What is shown of a run over many images, in order, and its exit code; of an image a line is kept.
-
-    Args:
-        total: Images asked for.
-        out: Where the results are.
-        builder: Makes the HTML page, if there is to be one; it keeps what the page holds of every image.
-        as_json: Whether all records are to be shown; they wait in a temporary file.
-        row: The line of a record in the table.
-    """
-
-    total: int
-    out: Path
-    builder: "PageBuilder | None" = None
-    as_json: bool = False
-    row: Callable[[dict[str, Any]], list[str]] = _row
-    rows: list[list[str]] = field(default_factory=list)
-    records: IO[str] | None = None
-    failures: list["Failure"] = field(default_factory=list)
-    interrupted: bool = False
-    stopped: "XaiError | None" = None
-
-    def __post_init__(self) -> None:
-        if self.as_json:
-            self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
-
-    def add(self, result: "Explained | Failure") -> None:
-        """Count one image and put it into the page, which goes on without one that it cannot take."""
-        from xai.core import DataError, ModelError
-        from xai.core.files import json_text
-        from xai.core.language import gettext
-        from xai.explanation import Failure
-
-        if isinstance(result, Failure):
-            self.failures.append(result)
-            return
-        if self.records is not None:
-            self.records.write(",\n" if self.rows else "")
-            self.records.write(indent(json_text(result.record).rstrip(), "    "))
-        self.rows.append(self.row(result.record))
-        if self.builder is None:
-            return
-        try:
-            self.builder.add(result.explanation)
-        except (DataError, ModelError) as error:
-            name = result.record["image"]["id"]
-            say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
-
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """A run that is interrupted or cannot write any more still shows what it finished."""
-        from xai.explanation import OutputError
-
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except OutputError as error:
-            self.stopped = error
-
-    def write_page(self, title: str | None = None) -> None:
-        """Write the HTML page of what was explained, if there is to be one and anything was."""
-        if self.builder is not None and self.builder.images:
-            with self.collecting():
-                write_page(self.builder.page(title), self.out)
-
-    def show(self) -> None:
-        """Print the results: a line per image, or everything as one JSON object."""
-        from xai.core.language import gettext
-
-        if self.records is not None:
-            failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
-            shown = {"out": str(self.out), "explanations": [], "failures": failures}
-            with self.records as records:
-                records.seek(0)
-                show_json(shown, "explanations", iter(lambda: records.read(HELD), ""))
-        elif self.rows:
-            header = [gettext("image"), gettext("predicted"), gettext("probability"), ""]
-            show_table(header, self.rows)
-
-    def finish(self, advice: str) -> None:
-        """Say how it went and what to do next; leave with the exit code that stands for it."""
-        from xai.core.language import gettext
-
-        done, failed = len(self.rows), len(self.failures)
-        say_failures(self.failures)
-        if self.stopped is not None:
-            say(f"Error: {self.stopped}")
-        elif self.interrupted:
-            say(gettext("Interrupted. What is listed as explained is complete on disk."))
-        missing = self.total - done - failed
-        counts = [gettext("{n} of {total} images explained", n=done, total=self.total)]
-        counts += [gettext("{n} failed", n=failed)] if failed else []
-        counts += [gettext("{n} not reached", n=missing)] if missing else []
-        line = gettext(", ").join(counts)
-        say(
-            gettext("{counts}. Results: {folder}/", counts=line, folder=self.out)
-            if done
-            else gettext("{counts}.", counts=line)
-        )
-        if self.interrupted or self.stopped is not None:
-            say_next(gettext("run the same command again; files that are there are replaced by the same."))
-        elif not done:
-            say_next(gettext("check the paths; xai demo shows a run that works."))
-        else:
-            say_next(advice)
-        code = self._exit_code()
-        if code:
-            raise typer.Exit(code)
-
-    def _exit_code(self) -> int:
-        if self.interrupted:
-            return interrupted()
-        if not self.rows:
-            return MISSING
-        return PARTLY if self.failures or self.stopped else 0

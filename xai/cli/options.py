@@ -11,10 +11,16 @@ import typer
 
 if TYPE_CHECKING:
     from xai.models import Classifier
+    from xai.video import Sampling
 
-MODEL, METHOD, OUTPUT = "Model", "Method", "Output"
+MODEL, METHOD, OUTPUT, VIDEO = "Model", "Method", "Output", "Video"
 
 Images = Annotated[list[str], typer.Argument(help="Image files, folders (searched below) and quoted globs.")]
+ImagesAndVideos = Annotated[
+    list[str],
+    typer.Argument(help="Image and video files, folders (searched below) and quoted globs. A folder stands "
+                   "for its images; one without images for its videos."),
+]  # fmt: skip
 Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="demo (default), hf:ORG/NAME, local:DIR …: xai models lists them.",
@@ -142,6 +148,28 @@ class ModelOptions:
             trust_code=self.trust_code,
             grid=self.grid,
         )
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """The options that say which frames of a video are looked at."""
+
+    every: Annotated[
+        str | None,
+        typer.Option("--every", help="Of videos, the frames shown at 0 s, 1 s, 2 s … (1s, 0.5s, 500ms), or "
+                     "every tenth frame (10f).", rich_help_panel=VIDEO),
+    ] = None  # fmt: skip
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", min=1, help="Of videos, so many frames, evenly spread; default 32.",
+                     rich_help_panel=VIDEO),
+    ] = None  # fmt: skip
+
+    def sampling(self) -> "Sampling":
+        """Which frames that is."""
+        from xai.video import parse_sampling
+
+        return parse_sampling(self.every, self.frames)
 
 
 class Without(tuple[str, ...]):

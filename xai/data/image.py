@@ -23,7 +23,7 @@ _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
 _AVIF = {b"avif", b"avis"}
 _AS_IMAGE = "Save it as PNG or JPEG"
 _AS_HEIC = f"{_AS_IMAGE}, for example with pip install pillow-heif and its heif-convert or PIL plugin."
-_FRAME = "Save the frame to be looked at as PNG."
+_FRAME = "xai explain and xai.explain_video read it, frame by frame; elsewhere save its frames as images."
 _RAW = "Develop it, and save it as PNG, TIFF or JPEG."
 
 # (offset, bytes, what it is, what to do)
@@ -49,6 +49,7 @@ _BEGINNINGS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\0\0\1\xba", "a video (MPEG)", _FRAME),
     (0, b"\0\0\1\xb3", "a video (MPEG)", _FRAME),
     (0, b"FLV", "a video (Flash)", _FRAME),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "a video (Windows Media)", _FRAME),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch it: git lfs pull"),
     (0, b"PK\x03\x04", "a ZIP archive", "Unpack it."),
     (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),

@@ -1,6 +1,6 @@
 """The use case: explain images with a model, in batches, and write the results.
 
-What makes pages loads on first use: few calls ask for one.
+What makes pages and what reads videos loads on first use: few calls ask for one.
 """
 
 from importlib import import_module
@@ -18,9 +18,21 @@ from xai.explanation.inputs import Failure, gather
 if TYPE_CHECKING:
     from xai.explanation.page import PageBuilder as PageBuilder
     from xai.explanation.page import page_of_comparison as page_of_comparison
+    from xai.explanation.videos import ExplainedVideo as ExplainedVideo
+    from xai.explanation.videos import explain_each_video as explain_each_video
+    from xai.explanation.videos import explain_video as explain_video
+
+_LATER = {
+    "PageBuilder": "xai.explanation.page",
+    "page_of_comparison": "xai.explanation.page",
+    "ExplainedVideo": "xai.explanation.videos",
+    "explain_each_video": "xai.explanation.videos",
+    "explain_video": "xai.explanation.videos",
+}
 
 __all__ = [
     "Explained",
+    "ExplainedVideo",
     "Explainer",
     "Explanation",
     "Failure",
@@ -34,6 +46,8 @@ __all__ = [
     "examine",
     "explain",
     "explain_each",
+    "explain_each_video",
+    "explain_video",
     "gather",
     "name_of",
     "noise",
@@ -47,6 +61,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("PageBuilder", "page_of_comparison"):
+    if name not in _LATER:
         raise AttributeError(f"module 'xai.explanation' has no attribute {name!r}")
-    return getattr(import_module("xai.explanation.page"), name)
+    return getattr(import_module(_LATER[name]), name)

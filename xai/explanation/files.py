@@ -1,7 +1,7 @@
 """Results on disk: whole files only, each image's own, never another's."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
@@ -122,7 +122,8 @@ def owner_of(out: Path, folders: bool = False) -> Callable[[str], Path | None]:
         if path is None:
             return None
         try:
-            return Path(_read(path)["image"]["path"])
+            content = _read(path)
+            return Path(content["video" if "video" in content else "image"]["path"])
         except (KeyError, TypeError):
             return path  # not a record of ours, so not ours to overwrite
 
@@ -138,6 +139,13 @@ def _is_of(record: Path, content: Mapping[str, Any]) -> bool:
     """Whether a record is there and about the same image as the content of another."""
     image = _read(record).get("image")
     return isinstance(image, dict) and image.get("path", record) == content["image"]["path"]
+
+
+def delete_old(folder: Path, record: str, kept: Collection[str]) -> None:
+    """Delete what an earlier run of the same video wrote into its folder and this one did not."""
+    stem = record.removesuffix("explanation.json")
+    before = {name for name in _files_of(folder / record) if name.startswith(stem) or name == "index.html"}
+    _delete(folder, before - set(kept))
 
 
 def _delete(folder: Path, names: Iterable[str]) -> None:

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
-from xai.core.files import resolved
+from xai.core.files import is_folder, resolved
 from xai.core.target import check_index
-from xai.data import check_box, find_images, read_image, unique_stems
+from xai.data import check_box, find_images, find_videos, read_image, unique_stems
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
@@ -52,13 +52,19 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | I
     sources: dict[Path | int, Path | Image.Image | Sample] = {}
     for source in several:
         if isinstance(source, str | Path):
-            for path in find_images([source], exclude=out):
+            for path in _found(source, out):
                 sources.setdefault(resolved(path), path)
         elif isinstance(source, Image.Image | Sample):
             sources[id(source)] = source
         else:
             raise _no_image(source)
     return list(sources.values())
+
+
+def _found(source: str | Path, out: Path | None) -> list[Path]:
+    """Images; a folder without any stands for its videos."""
+    found = find_images([source], exclude=out)
+    return [one for path in found for one in (is_folder(path) and find_videos(path, exclude=out)) or [path]]
 
 
 def _no_image(given: object) -> UsageError:

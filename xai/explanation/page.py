@@ -102,7 +102,7 @@ class PageBuilder:
             title=title
             or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
             model=model_description(explainer.model_description),
-            provenance=settings | self._check.describe() | _provenance(explainer.classifier),
+            provenance=settings | self._check.describe() | provenance_of(explainer.classifier),
             cards=[method_card(name)],
             fusion=self._fusion(),
             asked=self.total,
@@ -171,13 +171,13 @@ def page_of_comparison(
         title=title
         or gettext("{n} methods compared on {model}", n=len(methods), model=without_folders(classifier.name)),
         model=model_description(classifier.describe()),
-        provenance={"settings": settings} | check.describe() | _provenance(classifier),
+        provenance={"settings": settings} | check.describe() | provenance_of(classifier),
         cards=[method_card(name) for name in dict.fromkeys(one.method for one in methods)],
         asked=len(comparison.rows) + len(comparison.failures),
     )
 
 
-def _provenance(classifier: Classifier) -> dict[str, Any]:
+def provenance_of(classifier: Classifier) -> dict[str, Any]:
     """Versions, machine and preprocessing, JSON-ready."""
     steps = classifier.preprocessing
     return provenance(classifier) | {"preprocessing": None if steps is None else steps.describe()}

@@ -266,6 +266,51 @@ class PageMethod(_PageModel):
     )
 
 
+class TimelineFrame(_PageModel):
+    """One explained frame of a video."""
+
+    number: int = Field(description="Which of the video's frames, from 0.")
+    seconds: float = Field(description="When it is shown, from the first frame on.")
+    predicted: str
+    probabilities: dict[str, float]
+    margin: float = Field(description="Logit of the class followed minus the log-sum-exp of all others.")
+    change: float | None = Field(None, description="Of its probability, since the explained frame before.")
+    agreement: float | None = Field(
+        None, description="Spearman's rank correlation of its map with that of the frame before."
+    )
+    parts: dict[str, float] = Field({}, description="Face part → share of the evidence that lies there.")
+    image: int | None = Field(None, description="Its place in the page's images, if it is one of them.")
+
+
+class MapFlicker(_PageModel):
+    """Whether maps of neighbouring frames agree more than those of the same frames in random orders."""
+
+    pairs: int
+    mean: float | None = Field(description="Mean rank correlation of neighbours.")
+    control: float | None = Field(description="The same, mean over random orders.")
+    low: float | None = Field(description="2.5 % quantile over random orders.")
+    high: float | None = Field(description="97.5 % quantile.")
+    p: float | None = Field(description="Share of random orders that agree as much.")
+    orders: int
+    verdict: str = Field(description="In words.")
+
+
+class Timeline(_PageModel):
+    """A video over time: the page's images are some of its frames."""
+
+    video: str
+    seconds: float = Field(description="Where the last explained frame ends, about.")
+    label: str = Field(description="The class that is followed.")
+    frames: list[TimelineFrame]
+    predicted: str = Field(description="By the mean of the frames' probabilities.")
+    mean: dict[str, float] = Field(description="Probability of the video: mean over its frames.")
+    median: dict[str, float] = Field(description="The median of the frames' probabilities.")
+    certain: list[int] = Field(description="Places in `frames` with the largest margin, either way.")
+    changing: list[int] = Field(description="Places in `frames` where the probability changed most.")
+    flicker: MapFlicker | None = None
+    remarks: list[str] = []
+
+
 class PageMetric(_PageModel):
     """One metric under one protocol; its statistics stand in `summary.parts` at the same place."""
 
@@ -312,6 +357,7 @@ class Page(_PageModel):
     provenance: dict[str, Any]
     shown: tuple[int, int]
     images: list[Image]
+    timeline: Timeline | None = Field(default=None, description="Of a video, whose frames the images are.")
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 

@@ -1,0 +1,149 @@
+"""What a run over images and videos shows in the end, and its exit code."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from textwrap import indent
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from xai.cli.guard import MISSING, PARTLY, interrupted
+from xai.cli.output import say, say_failures, say_next, show_json, show_table, write_page
+
+if TYPE_CHECKING:
+    from xai.core import XaiError
+    from xai.explanation import Explained, ExplainedVideo, Failure, PageBuilder
+
+HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
+
+
+def _row(record: dict[str, Any]) -> list[str]:
+    from xai.core.language import gettext
+
+    predicted, image = record["predicted"], record["video" if "video" in record else "image"]
+    chance = f"{record['probabilities'][predicted]:.3f}"
+    return [image["path"] or image["id"], predicted, chance, gettext("; ").join(record["warnings"])]
+
+
+@dataclass
+class ExplainRun:
+    """What is shown of a run over many images, in order, and its exit code; of an image a line is kept.
+
+    Args:
+        total: Images asked for.
+        out: Where the results are.
+        builder: Makes the HTML page, if there is to be one; it keeps what the page holds of every image.
+        as_json: Whether all records are to be shown; they wait in a temporary file.
+        row: The line of a record in the table.
+        what: Images, videos, or both, in the sentence that counts them.
+    """
+
+    total: int
+    out: Path
+    builder: "PageBuilder | None" = None
+    as_json: bool = False
+    row: Callable[[dict[str, Any]], list[str]] = _row
+    what: str = "{n} of {total} images explained"
+    rows: list[list[str]] = field(default_factory=list)
+    records: IO[str] | None = None
+    failures: list["Failure"] = field(default_factory=list)
+    interrupted: bool = False
+    stopped: "XaiError | None" = None
+
+    def __post_init__(self) -> None:
+        if self.as_json:
+            self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
+
+    def add(self, result: "Explained | ExplainedVideo | Failure") -> None:
+        """Count one result; an image is put into the page, which goes on without one that it cannot take."""
+        from xai.core import DataError, ModelError
+        from xai.core.files import json_text
+        from xai.core.language import gettext
+        from xai.explanation import Explained, Failure
+
+        if isinstance(result, Failure):
+            self.failures.append(result)
+            return
+        if self.records is not None:
+            self.records.write(",\n" if self.rows else "")
+            self.records.write(indent(json_text(result.record).rstrip(), "    "))
+        self.rows.append(self.row(result.record))
+        if self.builder is None or not isinstance(result, Explained):
+            return
+        try:
+            self.builder.add(result.explanation)
+        except (DataError, ModelError) as error:
+            name = result.record["image"]["id"]
+            say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """A run that is interrupted or cannot write any more still shows what it finished."""
+        from xai.explanation import OutputError
+
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except OutputError as error:
+            self.stopped = error
+
+    def write_page(self, title: str | None = None) -> None:
+        """Write the HTML page of what was explained, if there is to be one and anything was."""
+        if self.builder is not None and self.builder.images:
+            with self.collecting():
+                write_page(self.builder.page(title), self.out)
+
+    def show(self) -> None:
+        """Print the results: a line per image, or everything as one JSON object."""
+        from xai.core.language import gettext
+
+        if self.records is not None:
+            failures = [{"image": one.name, "error": str(one.error)} for one in self.failures]
+            shown = {"out": str(self.out), "explanations": [], "failures": failures}
+            with self.records as records:
+                records.seek(0)
+                show_json(shown, "explanations", iter(lambda: records.read(HELD), ""))
+        elif self.rows:
+            header = [gettext("image"), gettext("predicted"), gettext("probability"), ""]
+            show_table(header, self.rows)
+
+    def finish(self, advice: str) -> None:
+        """Say how it went and what to do next; leave with the exit code that stands for it."""
+        from xai.core.language import gettext
+
+        done, failed = len(self.rows), len(self.failures)
+        say_failures(self.failures)
+        if self.stopped is not None:
+            say(f"Error: {self.stopped}")
+        elif self.interrupted:
+            say(gettext("Interrupted. What is listed as explained is complete on disk."))
+        missing = self.total - done - failed
+        counts = [gettext(self.what, n=done, total=self.total)]
+        counts += [gettext("{n} failed", n=failed)] if failed else []
+        counts += [gettext("{n} not reached", n=missing)] if missing else []
+        line = gettext(", ").join(counts)
+        say(
+            gettext("{counts}. Results: {folder}/", counts=line, folder=self.out)
+            if done
+            else gettext("{counts}.", counts=line)
+        )
+        if self.interrupted or self.stopped is not None:
+            say_next(gettext("run the same command again; files that are there are replaced by the same."))
+        elif not done:
+            say_next(gettext("check the paths; xai demo shows a run that works."))
+        else:
+            say_next(advice)
+        code = self._exit_code()
+        if code:
+            raise typer.Exit(code)
+
+    def _exit_code(self) -> int:
+        if self.interrupted:
+            return interrupted()
+        if not self.rows:
+            return MISSING
+        return PARTLY if self.failures or self.stopped else 0

@@ -1,0 +1,151 @@
+"""The library call and the run over several videos: each explained, then written as a whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from xai.attr import PatchAttribution
+from xai.core import OutputError, XaiError
+from xai.core.language import language
+from xai.core.options import check_option
+from xai.data import unique_stems
+from xai.explanation.explain import boxes_for
+from xai.explanation.explainer import Explainer
+from xai.explanation.files import PICTURES, owner_of
+from xai.explanation.inputs import BoxOf, Failure, Wanted
+from xai.explanation.video import VideoExplanation, explain_frames
+from xai.explanation.video_files import FrameStore, VideoResults, video_record, write_video
+from xai.explanation.video_page import video_page
+from xai.models import load
+from xai.video import DEFAULT_SAMPLING, Sampling, parse_sampling, require_av
+
+
+@dataclass(frozen=True)
+class ExplainedVideo:
+    """An explained video and what was written about it (no `files` if nothing was)."""
+
+    explanation: VideoExplanation
+    record: dict[str, Any]
+
+
+def explain_video(
+    video: str | Path,
+    model: str | nn.Module = "demo",
+    *,
+    every: str | float | None = None,
+    frames: int | None = None,
+    method: str | type[PatchAttribution] | None = None,
+    target: Wanted = None,
+    out: str | Path | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    batch_size: int = 8,
+    seed: int = 0,
+    pictures: str = "all",
+    lang: str | None = None,
+    **options: Any,
+) -> VideoExplanation:
+    """Explain frames of a video, one relevance map per class and frame, in one pass and flat memory.
+
+    Args:
+        video: Path of the file.
+        model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
+        every: "1s", "500ms", "10f" (every tenth frame) or seconds: the frames shown at these times.
+        frames: So many, evenly spread; default 32, if `every` is not given.
+        method: As of `xai.explain`.
+        target: As of `xai.explain`; of a model with more than two classes by default the two most probable
+            of the first frame.
+        out: Folder; the files lie in a folder of the video's name in it. None writes nothing.
+        box: (x, y, width, height) in pixels of a frame turned upright: explain this crop of each.
+        batch_size: Most frames at once; halved when memory runs out.
+        seed: Of methods that draw random numbers, and of the control of the flicker.
+        pictures: "all" or "comparison": filmstrip, timeline, annotated video and page; "none": table, maps
+            and record only.
+        lang: Language of what is written, "en" or "zh"; None: the one of the surrounding `xai.language`.
+        options: The method's own.
+
+    Returns:
+        Answers and maps of all explained frames, without their pictures.
+
+    Raises:
+        UsageError: The extra `video` is not installed, or a wrong name or option.
+        DataError: The video cannot be read, or a file not be written.
+        ModelError: The model cannot be explained.
+    """
+    require_av()
+    with language(lang):
+        sampling = parse_sampling(every, frames)
+        explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
+        folder, path = None if out is None else Path(out), Path(video)
+        for result in explain_each_video(
+            explainer, [path], folder, sampling, box_of=boxes_for(box), pictures=pictures
+        ):
+            if isinstance(result, ExplainedVideo):
+                return result.explanation
+            raise result.error
+    raise AssertionError("one video gives one result")
+
+
+def explain_each_video(
+    explainer: Explainer,
+    paths: Sequence[Path],
+    out: Path | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    *,
+    box_of: BoxOf | None = None,
+    pictures: str = "all",
+    step: Callable[[], None] = lambda: None,
+) -> Iterator[ExplainedVideo | Failure]:
+    """Explain one video after the other; what was yielded is on disk as a whole.
+
+    Args:
+        explainer: Model, method and targets.
+        paths: Of the videos.
+        out: Folder, in which each video has one of its own; None writes nothing.
+        sampling: Which frames.
+        box_of: Says which crop of the frames to explain.
+        pictures: Which are drawn: "all", "comparison" (the same here) or "none".
+        step: Called after each frame.
+
+    Raises:
+        OutputError: A file cannot be written.
+        ModelError: The model cannot be explained.
+        UsageError: The extra `video` is not installed, or unknown pictures.
+    """
+    check_option("pictures", pictures, PICTURES)
+    require_av()
+    stems = unique_stems(paths, owner_of(out, folders=True)) if out else unique_stems(paths)
+    for path in paths:
+        try:
+            yield _explained(explainer, path, stems[path], out, sampling, box_of, pictures != "none", step)
+        except OutputError:
+            raise
+        except XaiError as error:
+            if error.exit_code != 3:
+                raise
+            yield Failure(str(path), error)
+
+
+def _explained(
+    explainer: Explainer,
+    path: Path,
+    name: str,
+    out: Path | None,
+    sampling: Sampling,
+    box_of: BoxOf | None,
+    drawn: bool,
+    step: Callable[[], None],
+) -> ExplainedVideo:
+    if out is None:
+        found = explain_frames(explainer, path, name, sampling, box_of=box_of, step=step)
+        return ExplainedVideo(found, video_record(VideoResults(found)))
+    store = FrameStore(out) if drawn else None
+    try:
+        found = explain_frames(explainer, path, name, sampling, box_of=box_of, keeper=store, step=step)
+        page = None if store is None else video_page(VideoResults(found), store, explainer)
+        return ExplainedVideo(found, write_video(found, out, store, page))
+    finally:
+        if store is not None:
+            store.close()

@@ -1,0 +1,94 @@
+"""What is said of a video: which class is followed, when a frame is shown, whether the maps flicker."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+from xai.core.language import gettext, pgettext
+from xai.report.payload import Timeline
+from xai.report.text import percent
+from xai.stats import Flicker
+
+ALIKE = 0.7  # rank correlation of random pairs from which on all maps of a video are about the same
+
+
+def followed_class(names: Sequence[str], labels: Sequence[str], predicted: str) -> str:
+    """The map that is shown where one has to do.
+
+    The one class called fake, if there is one; else the class predicted for the video; else the first map.
+
+    Args:
+        names: Of the maps.
+        labels: All class names.
+        predicted: Of the video.
+    """
+    fake = [name for name in names if name in labels and "fake" in name.casefold()]
+    if len(fake) == 1:
+        return fake[0]
+    return predicted if predicted in names else names[0]
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, to the hundredth: 0:03.20, 61:00.00."""
+    hundredths = round(seconds * 100)
+    return f"{hundredths // 6000}:{hundredths // 100 % 60:02}.{hundredths % 100:02}"
+
+
+def frame_name(seconds: float, number: int) -> str:
+    """Time and number of a frame, as a heading."""
+    return gettext("{time} · frame {number}", time=clock(seconds), number=number)
+
+
+def chance(label: str, probability: float) -> str:
+    """Such as P(fake) 97.3%."""
+    return f"P({label}) {percent(probability)}"
+
+
+def video_verdict(timeline: Timeline) -> str:
+    """What the model says of the video, and how that follows from its frames."""
+    label = timeline.predicted
+    return gettext(
+        "predicted: {label} ({mean}, mean of {n} frames; median {median})",
+        label=label,
+        mean=percent(timeline.mean[label]),
+        n=len(timeline.frames),
+        median=percent(timeline.median[label]),
+    )
+
+
+def flicker_verdict(found: Flicker) -> str:
+    """Whether the maps follow the video, in words."""
+    if not isfinite(found.mean):
+        return gettext("No two neighbouring frames have maps that can be compared.")
+    numbers = gettext("rank correlation of neighbouring maps {mean}", mean=_hundredths(found.mean))
+    if found.steadier_than_chance is None:
+        return gettext("{numbers}; too few frames to compare it with chance.", numbers=_sentence(numbers))
+    numbers = gettext(
+        "{numbers}; frames in random order {control} (95 % of orders: {low} to {high})",
+        numbers=_sentence(numbers),
+        control=_hundredths(found.control),
+        low=_hundredths(found.low),
+        high=_hundredths(found.high),
+    )
+    if found.steadier_than_chance:
+        meaning = gettext("Neighbours agree more than frames at random: the maps follow the video.")
+    elif found.control >= ALIKE:
+        meaning = gettext("All maps of the video are nearly alike, so their order says nothing.")
+    else:
+        meaning = gettext(
+            "Neighbours agree no more than frames at random: the maps flicker, so do not argue from one "
+            "frame."
+        )
+    return gettext("{numbers}. {meaning}", numbers=numbers, meaning=meaning)
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def part_name(part: str) -> str:
+    """A face part as it is said."""
+    return pgettext("face part", part)
