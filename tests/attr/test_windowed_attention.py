@@ -15,6 +15,7 @@ from windowed import GRID, LABELS, Logits, given, randomised, to_regions
 
 import xai
 from xai.attention import UnseenAttentionError
+from xai.attention.intercept import attention_weights, leaves_traces
 from xai.attr import GradientWeightedAttention, attribute_many, create
 from xai.core import ModelError, UsageError
 
@@ -254,6 +255,20 @@ def test_attention_in_the_open_equals_fused_attention() -> None:
         classifier = xai.load(Logits(model).eval(), LABELS, grid=GRID)
         maps.append(GradientWeightedAttention(classifier).attribute_patches(x, 1))
     torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-6 * float(maps[1].abs().max()))
+
+
+def test_what_a_mask_hides_is_exactly_nothing_and_all_else_as_computed() -> None:
+    query, key = (torch.randn(2, 4, 9, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    mask = torch.zeros(2, 1, 9, 9)
+    mask[1, :, :4, 4:] = mask[1, :, 4:, :4] = -100.0
+    exact = ((query.double() * 8**-0.5) @ key.double().transpose(-2, -1) + mask.double()).softmax(-1)
+    got = attention_weights(query, key, attn_mask=mask)
+    torch.testing.assert_close(got.double(), exact, rtol=1e-5, atol=1e-34)
+    tiny = torch.finfo(torch.float32).tiny
+    assert not ((got > 0) & (got < tiny)).any() and ((exact > 0) & (exact < tiny)).any()
+    assert leaves_traces(mask)
+    for other in (None, mask < 0, mask.where(mask == 0, -torch.inf), mask * 1e36, mask / 2, mask.double()):
+        assert not leaves_traces(other)
 
 
 def test_other_attention_methods_say_that_they_cannot() -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from xai.attention.intercept import AttentionInterceptor, attention_weights, refuse_dropped
+from xai.attention.intercept import AttentionInterceptor, attention_weights, leaves_traces, refuse_dropped
 from xai.attention.record import AttentionCall
 
 _SOFTMAX = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
@@ -36,7 +36,7 @@ class Attending:
         record: What to keep of it, given the output.
         inputs: What it is computed from, in the graph: query, key and value, or A and value.
         weights: (…, N, M) A, in the graph, where the model computes it in the open.
-        in_the_open: Computes A and the output by plain operations, where the call is a fused one.
+        in_the_open: Computes A and the output by plain operations, where a fused call is slower.
     """
 
     value: Tensor
@@ -80,7 +80,7 @@ class EveryAttention(AttentionInterceptor):
             return weights, weights @ values
 
         grouped = key.shape[:-2] != query.shape[:-2] or value.shape[:-2] != query.shape[:-2]
-        plainly = None if grouped else in_the_open
+        plainly = in_the_open if leaves_traces(options.get("attn_mask")) and not grouped else None
         return self.meet(Attending(value, output, record, (query, key, value), in_the_open=plainly))
 
     def check_axes(self, query: Tensor) -> None:

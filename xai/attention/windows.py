@@ -76,8 +76,8 @@ class MappedProbe(Probe):
         """Record one forward pass, run inside the block, of layers counted among `of_layers`.
 
         As in `record_attention`: parameters are frozen meanwhile, compiled parts run eagerly, and the lowest
-        layer is where the graph begins. The values of a call are in the graph too. Over few keys attention is
-        computed in the open, whose backward pass is faster.
+        layer is where the graph begins. The values of a call are in the graph too. Over few keys, behind a
+        mask that leaves subnormal numbers, attention is computed in the open, without them.
 
         Raises:
             ModelError: After the block, when the pass did not attend as it did in the trial.
@@ -111,7 +111,7 @@ class _Recorder(EveryAttention):
         value = attending.value
         # an alias: its gradient is what comes by way of this attention alone
         value = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
-        if attending.in_the_open is not None and _is_small(value):
+        if attending.in_the_open is not None and value.shape[-2] <= _FEW_KEYS:
             weights, output = attending.in_the_open(value)
             call = replace(attending.record(output), weights=weights.detach())
         else:
@@ -119,11 +119,6 @@ class _Recorder(EveryAttention):
             call = attending.record(output)
         self.calls[layer] = replace(call, value=value)
         return output
-
-
-def _is_small(value: Tensor) -> bool:
-    """Whether a kernel for long sequences is slower, backwards, than plain operations: of windows it is."""
-    return value.shape[-2] <= _FEW_KEYS and value.dtype in (torch.float32, torch.float64)
 
 
 @contextmanager
