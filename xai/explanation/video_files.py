@@ -31,6 +31,7 @@ from xai.video import write_mp4
 
 SCHEMA = "xai.video/1"
 MATTER = 3  # frames named as those that matter most, of each kind
+FULL = 0.99  # quantile of the sizes of relevance, of all patches of all frames
 LONGEST_HELD = 1.0  # seconds that the last frame of the annotated video is shown, at the most
 
 
@@ -115,8 +116,10 @@ class VideoResults:
 
     @cached_property
     def scale(self) -> ColourScale:
-        """Of all maps of all frames."""
-        return ColourScale.of(self.explanation.maps(name) for name in self.explanation.names)
+        """Of all maps of all frames: full colour from `FULL` of their sizes on: one patch pales no other."""
+        maps = np.stack([self.explanation.maps(name) for name in self.explanation.names])
+        whole = ColourScale.of(maps)
+        return replace(whole, limit=float(np.quantile(np.abs(maps), FULL)) or whole.limit)
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -141,6 +144,8 @@ class VideoResults:
             video=printable(one.path.name),
             seconds=max(one.seconds, one.frames[-1].seconds),
             label=one.followed,
+            limit=self.scale.limit,
+            signed=self.scale.signed,
             frames=frames,
             predicted=one.predicted,
             mean=one.probabilities,

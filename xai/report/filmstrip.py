@@ -26,7 +26,7 @@ from xai.report.video_words import chance, clock, video_verdict
 SHOWN, COLUMNS = 12, 6  # frames of a strip, and side by side
 GAP, STRIP, TEXT = 8, 84, 17  # pixels of an annotated picture: between the two, below them, letters
 MARGIN = 12
-LEAST_WIDTH = 300
+LEAST_WIDTH, LONGEST = 300, 360
 INK, FAINT, LINE = (26, 26, 26), (150, 150, 150), (193, 68, 5)
 
 
@@ -65,7 +65,7 @@ def draw_filmstrip(
     label, rows = timeline.label, []
     for start in range(0, len(frames), COLUMNS):
         some = frames[start : start + COLUMNS]
-        drawn = [DrawnImage(explanation, longest=640) for _, explanation in some]
+        drawn = [DrawnImage(explanation, longest=LONGEST) for _, explanation in some]
         rows.append(
             [
                 Panel(clock(seconds), original_layer(image), _answer(explanation, label))
@@ -81,12 +81,12 @@ def draw_filmstrip(
         )
     some = frames[0][1]
     shared = gettext(
-        "All frames of the video share one scale: equal colours mean equal relevance, "
-        "a pale map is weak evidence."
+        "All frames of the video share one scale: equal colours mean equal relevance, a pale map is weak "
+        "evidence. The strongest 1 % of all patches are stronger than the scale's ends, and drawn like them."
     )
     caption = [
         joined([shared, words.colours(scale, words.short(label))]),
-        joined([*timeline.remarks, *words.conditions(some, DrawnImage(some, longest=640))]),
+        joined([*timeline.remarks, *words.conditions(some, DrawnImage(some, longest=LONGEST))]),
         gettext(words.LIMITS),
         words.made_by(some),
     ]

@@ -26,8 +26,9 @@ from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
 from xai.report.text import number, percent
+from xai.report.video_words import video_of
 
-STYLES = ("page", "benchmark", "sheet", "frame")
+STYLES = ("page", "benchmark", "timeline", "sheet", "frame")
 
 TEMPLATES = Environment(
     loader=PackageLoader("xai.report"),
@@ -81,6 +82,7 @@ def _to_html(page: Page, framed: bool) -> str:
         charts=charts,
         findings=findings_of(page),
         cards=cards_of(page),
+        video=video_of(page),
         provenance=provenance_of(page),
         policy=_policy(scripts, digest(style)),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
@@ -131,7 +133,7 @@ SCRIPTS = (
     *("language", "data", "colour", "state", "maps", "paint"),
     *("tables", "charts"),
     *("toolbar", "gallery", "panels", "viewer"),
-    *("elements", "evidence", "curve", "explorer", "paper", "sheet"),
+    *("elements", "evidence", "curve", "explorer", "timeline", "paper", "sheet"),
     "main",
 )
 LITERAL = r'"(?:[^"\\\n]|\\.)*"'

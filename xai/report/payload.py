@@ -301,6 +301,8 @@ class Timeline(_PageModel):
     video: str
     seconds: float = Field(description="Where the last explained frame ends, about.")
     label: str = Field(description="The class that is followed.")
+    limit: float = Field(description="Largest absolute relevance of all maps: the one scale of all frames.")
+    signed: bool = Field(description="Whether the maps hold evidence against a class, too.")
     frames: list[TimelineFrame]
     predicted: str = Field(description="By the mean of the frames' probabilities.")
     mean: dict[str, float] = Field(description="Probability of the video: mean over its frames.")

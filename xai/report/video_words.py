@@ -1,11 +1,13 @@
 """What is said of a video: which class is followed, when a frame is shown, whether the maps flicker."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 
-from xai.core.language import gettext, pgettext
-from xai.report.payload import Timeline
-from xai.report.text import percent
+from xai.core.language import gettext
+from xai.report.payload import Page, Timeline
+from xai.report.tables import Cell, Column, Table, line, numeric, table
+from xai.report.text import number, percent
 from xai.stats import Flicker
 
 ALIKE = 0.7  # rank correlation of random pairs from which on all maps of a video are about the same
@@ -89,6 +91,53 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def part_name(part: str) -> str:
-    """A face part as it is said."""
-    return pgettext("face part", part)
+@dataclass(frozen=True)
+class VideoView:
+    """A video as a page tells it without its script.
+
+    Args:
+        verdict: What the model says of it.
+        frames: Those that matter most, and why.
+    """
+
+    verdict: str
+    frames: Table
+
+
+def video_of(page: Page) -> VideoView | None:
+    """What a page says of its video; None for other pages."""
+    timeline = page.timeline
+    if timeline is None:
+        return None
+    label = timeline.label if timeline.label in timeline.mean else timeline.predicted
+    why = {place: gettext("most certain") for place in timeline.certain}
+    for place in timeline.changing:
+        changing = gettext("changes most")
+        why[place] = f"{why[place]}{gettext(', ')}{changing}" if place in why else changing
+    lines = [
+        line(
+            [
+                Cell(clock(frame.seconds), frame.seconds),
+                numeric(float(frame.number), lambda number: f"{number:.0f}"),
+                numeric(frame.probabilities[label], percent),
+                Cell("") if frame.change is None else numeric(100 * frame.change, _points),
+                numeric(frame.margin, number),
+                Cell(why[place]),
+            ]
+        )
+        for place, frame in ((place, timeline.frames[place]) for place in sorted(why))
+    ]
+    caption = gettext("Where the model is most certain, either way, and where its answer changes most")
+    columns = [
+        gettext("time"),
+        Column(gettext("frame")),
+        Column(f"P({label})"),
+        Column(gettext("change"), note=gettext("Since the explained frame before, in percentage points.")),
+        Column(gettext("margin"), note=gettext("Logit of the class minus the log-sum-exp of all others.")),
+        Column(gettext("why"), number=False),
+    ]
+    return VideoView(video_verdict(timeline), table(caption, columns, lines))
+
+
+def _points(change: float) -> str:
+    return f"{change:+.1f}".replace("-", "−")

@@ -58,7 +58,7 @@ function familyOf(detail, row, chosen) {
   const families = known.get(detail);
   if (!families.has(key)) {
     const maps = again ? fusedMaps(detail, chosen) : decodedMaps(detail, row);
-    families.set(key, maps && { maps, range: rangeOf(Object.values(maps)) });
+    families.set(key, maps && { maps, range: sharedRange() ?? rangeOf(Object.values(maps)) });
   }
   return families.get(key);
 }
@@ -66,6 +66,13 @@ function familyOf(detail, row, chosen) {
 function decodedMaps(detail, row) {
   const grids = detail.maps[row];
   return grids ? mapValues(grids, decodeGrid) : null;
+}
+
+/** All frames of a video share one scale, as their pictures do. */
+function sharedRange() {
+  if (!page.timeline) return null;
+  const { limit, signed } = page.timeline;
+  return { limit, signed, scale: limit };
 }
 
 function rangeOf(maps) {

@@ -1,0 +1,272 @@
+// A video over time: what the model answers, how alike its maps are. A point of time shows its frame.
+
+const TIME = { width: 960, left: 50, right: 16, top: 22, tall: 170, low: 84, gap: 34, bottom: 24 };
+const TILES = 14; // frames of the strip
+const DOTTED_TIME = 160; // frames up to which each has a dot
+const moment = { place: 0, turn: 0 };
+
+function startTimeline() {
+  const { timeline } = page;
+  if (!timeline) return;
+  const shown = timeline.frames.map((_, place) => place).filter((place) => timeline.frames[place].image !== null);
+  const plot = timePlot(timeline);
+  const slider = timeSlider(timeline);
+  const now = { said: build("p", { role: "status" }), pictures: timePictures(), link: build("a", {}) };
+  const film = filmTiles(timeline, shown);
+  const go = (place) => {
+    if (place === moment.place && now.said.textContent) return;
+    moment.place = place;
+    plot.mark(place);
+    slider.value = place;
+    slider.setAttribute("aria-valuetext", clockText(timeline.frames[place].seconds));
+    for (const { button, at } of film) button.setAttribute("aria-pressed", String(at === place));
+    showMoment(timeline, place, shown, now);
+  };
+  slider.addEventListener("input", () => go(Number(slider.value)));
+  plot.svg.addEventListener("pointermove", (event) => go(plot.at(event)));
+  plot.svg.addEventListener("click", (event) => {
+    go(plot.at(event));
+    leadTo(timeline, nearestShown(moment.place, shown));
+  });
+  for (const { button, at } of film) button.addEventListener("click", () => go(at));
+  document.getElementById("time-plot").replaceChildren(plot.svg, slider);
+  document.getElementById("time-now").replaceChildren(now.said, now.pictures.root, now.link);
+  document.getElementById("film").replaceChildren(...film.map(({ button }) => button));
+  paintFilm(timeline, film);
+  listen(() => {
+    paintMoment(timeline, nearestShown(moment.place, shown), now.pictures);
+    paintFilm(timeline, film);
+  });
+  go(timeline.certain[0] ?? 0);
+}
+
+/** 0:03.20 */
+function clockText(seconds) {
+  const hundredths = Math.round(seconds * 100);
+  const two = (number) => String(number % 100).padStart(2, "0");
+  return `${Math.floor(hundredths / 6000)}:${two(Math.floor(hundredths / 100) % 60)}.${two(hundredths)}`;
+}
+
+/** What is drawn, from the top: {title, low, series: [{name, colour, read}], flicker}. */
+function timePanels({ frames, label, mean, predicted, flicker }) {
+  const name = Object.hasOwn(mean, label) ? label : predicted;
+  const panels = [
+    {
+      title: gettext("P({label}); hover to see a frame, click to go to its maps", { label: readable(name) }),
+      low: 0,
+      tall: TIME.tall,
+      series: [{ name, colour: 2, read: (frame) => frame.probabilities[name] }],
+      first: true,
+    },
+  ];
+  if (frames.some(({ agreement }) => agreement !== null)) {
+    panels.push({
+      title: gettext("Agreement of each map with the one before it (rank correlation)"),
+      low: -1,
+      tall: TIME.low,
+      series: [{ name: "", colour: 3, read: ({ agreement }) => agreement }],
+      flicker,
+    });
+  }
+  const parts = [...new Set(frames.flatMap((frame) => Object.keys(frame.parts)))];
+  if (parts.length) {
+    panels.push({
+      title: gettext("Share of the evidence for {label} by part of the face", { label: readable(label) }),
+      low: 0,
+      tall: TIME.tall,
+      series: parts.map((part, i) => ({ name: part, colour: (i % 8) + 1, read: (frame) => frame.parts[part] ?? null })),
+      named: true,
+    });
+  }
+  return panels;
+}
+
+function timePlot(timeline) {
+  const { frames, seconds } = timeline;
+  const inner = TIME.width - TIME.left - TIME.right;
+  const x = (time) => TIME.left + (inner * time) / (seconds || 1);
+  const panels = timePanels(timeline);
+  const parts = [];
+  let top = TIME.top;
+  for (const panel of panels) {
+    parts.push(...timePanel(timeline, panel, top, x));
+    top += panel.tall + TIME.gap;
+  }
+  const bottom = top - TIME.gap;
+  for (const tick of niceTicks(0, seconds).filter((time) => time >= 0 && time <= seconds)) {
+    const anchor = x(tick) > TIME.width - 40 ? "end" : "middle";
+    parts.push(buildSvg("text", { x: x(tick), y: bottom + 16, "text-anchor": anchor }, clockText(tick)));
+  }
+  const cursor = buildSvg("line", { class: "cursor", y1: TIME.top, y2: bottom });
+  const svg = buildSvg(
+    "svg",
+    { viewBox: `0 0 ${TIME.width} ${bottom + TIME.bottom}`, role: "img", "aria-label": timeWords(timeline) },
+    ...parts,
+    cursor,
+  );
+  const at = (event) => {
+    const { left, width } = svg.getBoundingClientRect();
+    const time = ((((event.clientX - left) / width) * TIME.width - TIME.left) / inner) * seconds;
+    return nearestFrame(frames, time);
+  };
+  const mark = (place) => {
+    cursor.setAttribute("x1", x(frames[place].seconds));
+    cursor.setAttribute("x2", x(frames[place].seconds));
+  };
+  return { svg, at, mark };
+}
+
+function timePanel({ frames, certain, changing }, panel, top, x) {
+  const { low, tall } = panel;
+  const y = (value) => top + ((1 - value) / (1 - low)) * tall;
+  const [from, to] = [TIME.left, TIME.width - TIME.right];
+  const across = [low, (low + 1) / 2, 1].flatMap((value) => [
+    buildSvg("line", { class: value === low ? "axis" : "grid", x1: from, x2: to, y1: y(value), y2: y(value) }),
+    buildSvg("text", { x: from - 6, y: y(value) + 4, "text-anchor": "end" }, low ? numberText(value) : `${100 * value}%`),
+  ]);
+  const marks = [buildSvg("text", { x: from, y: top - 8 }, panel.title)];
+  if (panel.flicker && panel.flicker.low !== null) {
+    const { low: least, high, mean } = panel.flicker;
+    across.unshift(
+      buildSvg("rect", { class: "band", x: from, width: to - from, y: y(high), height: Math.max(2, y(least) - y(high)) }),
+    );
+    marks.push(buildSvg("line", { class: "mean", x1: from, x2: to, y1: y(mean), y2: y(mean) }));
+  }
+  if (panel.first) {
+    for (const place of changing) {
+      const at = x(frames[place].seconds);
+      marks.push(buildSvg("line", { class: "change", x1: at, x2: at, y1: top, y2: top + tall }));
+    }
+  }
+  const lines = panel.series.flatMap((one) => timeSeries(frames, one, x, y, panel.first ? certain : []));
+  return [...across, ...marks, ...lines, ...(panel.named ? seriesNames(frames, panel.series, y) : [])];
+}
+
+/** A line, broken where a frame has no value, with dots. */
+function timeSeries(frames, { name, colour, read }, x, y, certain) {
+  const ink = `var(--chart-${colour})`;
+  const runs = [[]];
+  const dots = [];
+  frames.forEach((frame, place) => {
+    const value = read(frame);
+    if (value === null || value === undefined) {
+      if (runs.at(-1).length) runs.push([]);
+      return;
+    }
+    const [cx, cy] = [x(frame.seconds), y(value)];
+    runs.at(-1).push(`${cx.toFixed(1)},${cy.toFixed(1)}`);
+    const large = certain.includes(place);
+    if (large || frames.length <= DOTTED_TIME) dots.push(buildSvg("circle", { cx, cy, r: large ? 5 : 2.2, fill: ink }));
+  });
+  const lines = runs.map((points) => buildSvg("polyline", { class: "series", points: points.join(" "), stroke: ink }));
+  return [buildSvg("g", { "data-series": name }, ...lines, ...dots)];
+}
+
+/** Names of the lines at the right end, apart from each other. */
+function seriesNames(frames, series, y) {
+  const lasts = series.map((one) => ({ ...one, value: [...frames].reverse().map(one.read).find((v) => v !== null) ?? 0 }));
+  lasts.sort((a, b) => b.value - a.value);
+  let last = -Infinity;
+  return lasts.map(({ name, colour, value }) => {
+    last = Math.max(y(value) + 4, last + 12);
+    const place = { x: TIME.width - TIME.right - 4, y: last, "text-anchor": "end", style: null };
+    const text = buildSvg("text", place, readable(name));
+    text.style.fill = `var(--chart-${colour})`;
+    return text;
+  });
+}
+
+function timeWords({ video, frames, label, mean, predicted }) {
+  const name = Object.hasOwn(mean, label) ? label : predicted;
+  const values = frames.map((frame) => frame.probabilities[name]);
+  return gettext("{video} over time: P({label}) of {n} frames, from {low} to {high}, mean {mean}", {
+    ...{ video: readable(video), label: readable(name), n: frames.length, mean: percentText(mean[name]) },
+    ...{ low: percentText(Math.min(...values)), high: percentText(Math.max(...values)) },
+  });
+}
+
+function timeSlider({ frames }) {
+  const label = gettext("Frame, in the order of time");
+  return build("input", { type: "range", min: 0, max: frames.length - 1, step: 1, "aria-label": label });
+}
+
+/** The frame whose time is nearest. */
+function nearestFrame(frames, time) {
+  let [low, high] = [0, frames.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (frames[middle].seconds <= time) low = middle;
+    else high = middle;
+  }
+  return time - frames[low].seconds <= frames[high].seconds - time ? low : high;
+}
+
+/** Of the frames that the page shows, the nearest one. */
+function nearestShown(place, shown) {
+  return shown.reduce((best, one) => (Math.abs(one - place) < Math.abs(best - place) ? one : best), shown[0]);
+}
+
+function timePictures() {
+  const [photo, map] = [build("canvas"), build("canvas")];
+  photo.setAttribute("aria-label", gettext("the frame"));
+  map.setAttribute("aria-label", gettext("its map"));
+  for (const canvas of [photo, map]) canvas.setAttribute("role", "img");
+  return { root: build("div", { class: "time-pictures" }, photo, map), photo, map };
+}
+
+function showMoment(timeline, place, shown, now) {
+  const frame = timeline.frames[place];
+  const known = nearestShown(place, shown);
+  const name = Object.hasOwn(timeline.mean, timeline.label) ? timeline.label : timeline.predicted;
+  const words = [
+    gettext("{time}, frame {number}", { time: clockText(frame.seconds), number: frame.number }),
+    gettext("P({label}) {share}", { label: readable(name), share: percentText(frame.probabilities[name]) }),
+  ];
+  if (frame.agreement !== null) words.push(gettext("agreement {value}", { value: hundredths(frame.agreement) }));
+  if (known !== place) {
+    const time = clockText(timeline.frames[known].seconds);
+    words.push(gettext("the page holds no picture of it; shown: {time}", { time }));
+  }
+  now.said.textContent = words.join(" · ");
+  now.link.href = `#image-${timeline.frames[known].image}`;
+  now.link.textContent = gettext("All maps and the evidence sheet of this frame");
+  paintMoment(timeline, known, now.pictures);
+}
+
+async function paintMoment(timeline, place, { photo, map }) {
+  const turn = ++moment.turn;
+  const found = await borrowed(timeline.frames[place].image);
+  if (turn !== moment.turn) return;
+  paintPhoto(photo, found, { width: Math.min(LONGEST, 400) });
+  paintMap(map, found, mapFor(found, look.rowA, timeline.label), look, { width: Math.min(LONGEST, 400) });
+}
+
+/** The data of an image, which is given back unless the list holds it. */
+async function borrowed(place) {
+  const found = await detail(place);
+  if (!views.has(place)) details.delete(place);
+  return found;
+}
+
+function leadTo(timeline, place) {
+  document.getElementById(`image-${timeline.frames[place].image}`).scrollIntoView();
+}
+
+/** Evenly spread frames of the page: [{button, at, canvas}]. */
+function filmTiles({ frames, label, mean, predicted }, shown) {
+  const count = Math.min(TILES, shown.length);
+  const name = Object.hasOwn(mean, label) ? label : predicted;
+  const chosen = Array.from({ length: count }, (_, i) => shown[Math.round((i * (shown.length - 1)) / Math.max(1, count - 1))]);
+  return [...new Set(chosen)].map((at) => {
+    const canvas = build("canvas", { "aria-hidden": "true" });
+    const words = `${clockText(frames[at].seconds)} · ${percentText(frames[at].probabilities[name])}`;
+    return { at, canvas, button: build("button", { type: "button", "aria-pressed": "false" }, canvas, words) };
+  });
+}
+
+async function paintFilm(timeline, film) {
+  for (const { at, canvas } of film) {
+    const found = await borrowed(timeline.frames[at].image);
+    paintMap(canvas, found, mapFor(found, look.rowA, timeline.label), look, { width: 220 });
+  }
+}
