@@ -13,6 +13,7 @@ from xai.cli import (
     doctor,
     explain,
     forge,
+    manifest,
     methods,
     models,
     report,
@@ -64,6 +65,7 @@ app.command()(methods.methods)
 app.command()(doctor.doctor)
 app.command()(tune.tune)
 app.command()(forge.forge)
+app.command()(manifest.manifest)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
 
