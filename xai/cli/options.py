@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 MODEL, METHOD, OUTPUT, VIDEO = "Model", "Method", "Output", "Video"
 
-Images = Annotated[list[str], typer.Argument(help="Image files, folders (searched below) and quoted globs.")]
+Images = Annotated[
+    list[str], typer.Argument(help="Image files, folders (searched below), quoted globs, manifests (.csv).")
+]
 ImagesAndVideos = Annotated[
     list[str],
-    typer.Argument(help="Image and video files, folders (searched below) and quoted globs. A folder stands "
-                   "for its images; one without images for its videos."),
+    typer.Argument(help="Image and video files, folders (searched below), quoted globs, manifests (.csv). A "
+                   "folder stands for its images; one without images for its videos."),
 ]  # fmt: skip
 Model = Annotated[
     str | None,

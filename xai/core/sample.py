@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+CLICK_TOLERANCE = 15 / 224
+"""Of the shorter side: so near to a click is a hit. Zhang et al. 2018 allow 15 pixels at about 224."""
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """A face in a photograph.

@@ -22,6 +22,7 @@ from xai.data.table import LONGEST, TableRow, check_columns, read_csv, read_parq
 FILES = ("path", "mask", "landmarks")
 """Columns that name files."""
 COLUMNS = ("path", "label", "mask", "group", "kind", "landmarks", "clicks")
+SUFFIXES = (".csv", ".parquet")
 MAX_LISTED = 5
 """Rows that one message names; the others are counted."""
 Box = tuple[int, int, int, int]
@@ -125,6 +126,12 @@ def read_manifest(path: str | Path) -> list[Row]:
             "\n".join(faults[:MAX_LISTED]) + more, "Paths are relative to the folder of the manifest."
         )
     return rows
+
+
+def is_manifest(path: str | Path) -> bool:
+    """Whether a path leads to a file that ends as manifests do."""
+    found = expanded(path)
+    return found.suffix.lower() in SUFFIXES and fault_of(found) is None
 
 
 def load_samples(rows: Sequence[Row]) -> LazySamples:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
@@ -13,7 +12,7 @@ from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
 from xai.explanation.explainer import Explainer, logits_of, name_of
 from xai.explanation.files import record_of, writing
-from xai.explanation.inputs import BoxOf, Failure, read_samples
+from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
 from xai.models import Classifier
 
 MOST_IMAGES = 50  # of one picture; all of them are held in memory
@@ -41,7 +40,7 @@ class MethodComparison:
 def compare(
     classifier: Classifier,
     methods: Mapping[str, Mapping[str, Any]],
-    sources: Sequence[Path | Image | Sample],
+    sources: Sequence[Found],
     target: str | int | None = None,
     *,
     box_of: BoxOf | None = None,

@@ -6,20 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
 from torch import Tensor, nn
 
 from xai import report
 from xai.attr import OPTIONS_METHOD, PatchAttribution
 from xai.attr.layers import LayerFusion, presets_of
-from xai.core import Explanation, Sample, UsageError
+from xai.core import Explanation, UsageError
 from xai.core.language import current_language, language
 from xai.core.options import check_option
 from xai.data import read_boxes
 from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
-from xai.explanation.inputs import BoxOf, Failure, Source, Wanted, gather, read_samples
+from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, read_samples
 from xai.models import load
 from xai.report.picture import Picture
 
@@ -46,8 +45,9 @@ def explain(
     """Explain images, one relevance map per class.
 
     Args:
-        images: Paths, folders, globs, PIL images or samples, one or several. An iterable is read to its end
-            before the first image is explained: give paths rather than images where there are many.
+        images: Paths, folders, globs, manifests, PIL images or samples, one or several. An iterable is read
+            to its end before the first image is explained: give paths rather than images where there are
+            many.
         model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
         method: Registry name, see `xai.list_methods()`, a preset's name, a class of your own, or
             `"package.module:Class"`, which is imported. Default: gradient-weighted attention if options of
@@ -110,7 +110,7 @@ class Explained:
 
 def explain_each(
     explainer: Explainer,
-    sources: Sequence[Path | Image | Sample],
+    sources: Sequence[Found],
     out: Path | None = None,
     box_of: BoxOf | None = None,
     *,

@@ -16,6 +16,7 @@ from xai.core import Explanation
 from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
+from xai.core.sample import CLICK_TOLERANCE
 from xai.report import words
 from xai.report.picture import Picture
 from xai.report.pictures import ExplanationPictures
@@ -212,7 +213,8 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
     """Size, range and strongest patch of a map, in the units of the method.
 
     Where the sample's true mask is known, `points_into_mask` says whether the strongest relevance lies in it
-    (the pointing game of Zhang et al. 2018, arXiv 1608.00507, without tolerance).
+    (the pointing game of Zhang et al. 2018, arXiv 1608.00507, without tolerance), and where people clicked on
+    it, `points_near_click` whether the centre of the strongest patch lies near a click (with theirs).
     """
     values = explanation.maps[name]
     row, col = np.unravel_index(values.argmax(), values.shape)
@@ -228,6 +230,12 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
     if explanation.sample.mask is not None:
         place = np.nanargmax(explanation.geometry.project(values))
         found["points_into_mask"] = bool(explanation.sample.mask.ravel()[place])
+    if explanation.sample.clicks is not None:
+        left, top, right, bottom = explanation.geometry.box
+        width, height = right - left, bottom - top
+        centre = left + (col + 0.5) / values.shape[1] * width, top + (row + 0.5) / values.shape[0] * height
+        near = np.hypot(*(explanation.sample.clicks + 0.5 - centre).T) <= CLICK_TOLERANCE * min(width, height)
+        found["points_near_click"] = bool(near.any())
     return found
 
 

@@ -1,7 +1,7 @@
 """What a person asks for: images and boxes as samples, broken ones as failures; targets as class indices."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from torch import Tensor
 from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
 from xai.core.files import is_folder, resolved
 from xai.core.target import check_index
-from xai.data import check_box, find_images, find_videos, read_image, unique_stems
+from xai.data import Row, check_box, find_images, find_videos, read_image, read_manifest, unique_stems
+from xai.data.manifest import is_manifest
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
+Found = Path | Image.Image | Sample | Row
+"""One image to be explained; rows are those of a manifest, with what it knows of them."""
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
@@ -40,8 +43,8 @@ def forget_frames(error: BaseException) -> None:
     error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
-def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | Image.Image | Sample]:
-    """Expand folders and globs into files, each once; leave pictures and samples as they are.
+def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
+    """Expand folders, globs and manifests into images, each once; leave pictures and samples as they are.
 
     Raises:
         UsageError: For anything else, such as tensors.
@@ -49,9 +52,12 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Path | I
     several = [images] if isinstance(images, str | Path | Image.Image | Sample) else images
     if not isinstance(several, Iterable):
         raise _no_image(images)
-    sources: dict[Path | int, Path | Image.Image | Sample] = {}
+    sources: dict[Path | int, Found] = {}
     for source in several:
-        if isinstance(source, str | Path):
+        if isinstance(source, str | Path) and is_manifest(source):
+            for row in read_manifest(source):
+                sources.setdefault(resolved(row.path), row)
+        elif isinstance(source, str | Path):
             for path in _found(source, out):
                 sources.setdefault(resolved(path), path)
         elif isinstance(source, Image.Image | Sample):
@@ -76,7 +82,7 @@ def _no_image(given: object) -> UsageError:
 
 
 def read_samples(
-    sources: Sequence[Path | Image.Image | Sample],
+    sources: Sequence[Found],
     out: Path | None,
     box_of: BoxOf | None = None,
     folders: bool = False,
@@ -85,20 +91,25 @@ def read_samples(
 
     With `folders` the id is also the name of a folder there.
     """
-    paths = [source for source in sources if isinstance(source, Path)]
+    paths = [path for source in sources if (path := _path_of(source)) is not None]
     stems = unique_stems(paths, owner_of(out, folders)) if out else unique_stems(paths)
     for number, source in enumerate(sources, 1):
         try:
             yield _read(source, stems, number, box_of)
         except XaiError as error:
-            yield Failure(str(source), error)
+            yield Failure(str(_path_of(source) or source), error)
 
 
-def _read(
-    source: Path | Image.Image | Sample, stems: dict[Path, str], number: int, box_of: BoxOf | None
-) -> Sample:
+def _path_of(source: Found) -> Path | None:
+    return source.path if isinstance(source, Row) else source if isinstance(source, Path) else None
+
+
+def _read(source: Found, stems: dict[Path, str], number: int, box_of: BoxOf | None) -> Sample:
     if isinstance(source, Sample):
         sample = source
+    elif isinstance(source, Row):
+        sample = source.load(stems[source.path])
+        sample = replace(sample, box=box_of(source.path)) if box_of else sample
     elif isinstance(source, Path):
         image = read_image(source)
         sample = Sample(stems[source], image, source, box=box_of(source) if box_of else None)

@@ -74,6 +74,7 @@ def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale
         group=sample.group or sample.id,
         origin=replace(before, image=sample.image, to_crop=matrix, face=face, number=number),
         landmarks=landmarks,
+        clicks=None if sample.clicks is None else sample.clicks @ matrix[:, :2].T + matrix[:, 2],
     )
 
 

@@ -14,12 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai.core import UsageError
+from xai.core.sample import CLICK_TOLERANCE
 from xai.metrics.base import MetricInfo
 from xai.metrics.maps import exact_maps
 from xai.metrics.registry import register
-
-TOLERANCE = 15 / 224
-"""Of the shorter side: so near to a click is a hit. Zhang et al. 2018 allow 15 pixels at about 224."""
 
 COVERED = 0.5
 """A patch is part of the target, where it must be or not be, if the mask covers this share of it."""
@@ -84,7 +82,7 @@ def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Ten
         needs="clicks",
     )
 )
-def pointing_game_clicks(relevance: Tensor, clicks: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+def pointing_game_clicks(relevance: Tensor, clicks: Tensor, *, tolerance: float = CLICK_TOLERANCE) -> Tensor:
     """1 where the map's maximum lies near a click, 0 where it does not; ties count by their share.
 
     People click on one place of what they see, not on all of it, so nothing is said of the rest of the map.
