@@ -41,13 +41,17 @@ class FaceExaminer:
     def __call__(self, explanation: Explanation) -> FaceEvidence | None:
         """The evidence of an explanation whose sample has landmarks; without them None.
 
-        Raises:
-            DataError: The landmarks are of no face.
+        Of landmarks that are of no face there is a caveat alone.
         """
         points = explanation.sample.landmarks
         if points is None:
             return None
-        found = face_evidence(explanation, self.explainer.seed)
+        try:
+            found = face_evidence(explanation, self.explainer.seed)
+        except DataError as error:
+            rows, cols = next(iter(explanation.maps.values())).shape
+            reason = gettext("Nothing is said of parts of the face. {reason}", reason=error.message)
+            return FaceEvidence(points=0, draws=0, grid=(rows, cols), parts=[], caveats=[reason])
         if not self.removal:
             return found
         classifier = self.explainer.classifier

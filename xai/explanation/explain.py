@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -21,6 +21,10 @@ from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, read_samples
 from xai.models import load
 from xai.report.picture import Picture
+
+if TYPE_CHECKING:
+    from xai.explanation.evidence import FaceExaminer
+    from xai.report.payload import FaceEvidence
 
 MOST_TOGETHER = 20  # images whose files lie side by side where nothing else is said
 
@@ -102,10 +106,17 @@ def explain(
 
 @dataclass(frozen=True)
 class Explained:
-    """An explained image and what was written about it (no `files` if nothing was)."""
+    """An explained image and what was written about it (no `files` if nothing was).
+
+    Args:
+        explanation: The maps.
+        record: What the JSON file holds.
+        evidence: By parts of the face, where the sample has landmarks.
+    """
 
     explanation: Explanation
     record: dict[str, Any]
+    evidence: "FaceEvidence | None" = None
 
 
 def explain_each(
@@ -118,6 +129,7 @@ def explain_each(
     folders: bool | None = None,
     layers_panel: bool = False,
     heads_panel: bool = False,
+    part_removal: bool | None = None,
 ) -> Iterator[Explained | Failure]:
     """Explain images one after the other; a thread writes them while the next batch is explained.
 
@@ -132,6 +144,8 @@ def explain_each(
         folders: Whether each image's files lie in a folder of its own; None: see `explain`.
         layers_panel: Also draw one map per preset and layer (needs `out`).
         heads_panel: Also draw one map per head (needs `out`).
+        part_removal: Whether the parts of a face, where its landmarks are known, are removed one by one: up
+            to 181 forward passes of an image. None: if there are at most 20 images.
 
     Raises:
         OutputError: A file cannot be written.
@@ -143,21 +157,26 @@ def explain_each(
         require_fusion(explainer)
     many = len(sources) > MOST_TOGETHER
     results = explainer.explain(read_samples(sources, out, box_of, folders=many or bool(folders)))
+    examine = face_examiner(explainer, not many if part_removal is None else part_removal)
     if out is None:
         for result in results:
-            yield (
-                result
-                if isinstance(result, Failure)
-                else Explained(result, record_of(result, explainer.seed))
-            )
+            if isinstance(result, Failure):
+                yield result
+            else:
+                evidence = examine(result)
+                yield Explained(result, record_of(result, explainer.seed, evidence), evidence)
         return
     alone, folders = len(sources) == 1, many or None if folders is None else folders
 
-    def written(explanation: Explanation, panels: Panels) -> Explained:
+    def written(explanation: Explanation, panels: Panels, evidence: "FaceEvidence | None") -> Explained:
         record = write_explanation(
-            explanation, out, explainer.seed, panels, alone=alone, pictures=pictures, folders=folders
+            *(explanation, out, explainer.seed, panels),
+            alone=alone,
+            pictures=pictures,
+            folders=folders,
+            evidence=evidence,
         )
-        return Explained(explanation, record)
+        return Explained(explanation, record, evidence)
 
     def jobs() -> Iterator[Callable[[], Explained] | Failure]:
         for result in results:
@@ -169,9 +188,25 @@ def explain_each(
             except OutOfMemoryError as error:
                 yield Failure(name_of(result.sample), error)
             else:
-                yield partial(written, result, panels)
+                yield partial(written, result, panels, examine(result))
 
     yield from in_background(jobs(), ahead=explainer.batch_size)
+
+
+def face_examiner(explainer: Explainer, removal: bool) -> Callable[[Explanation], "FaceEvidence | None"]:
+    """Finds the evidence by parts of the face of explanations; of those without landmarks None."""
+    examiner: list[FaceExaminer] = []
+
+    def examine(explanation: Explanation) -> "FaceEvidence | None":
+        if explanation.sample.landmarks is None:
+            return None
+        if not examiner:
+            from xai.explanation.evidence import FaceExaminer  # which few calls need
+
+            examiner.append(FaceExaminer(explainer, removal))
+        return examiner[0](explanation)
+
+    return examine
 
 
 def require_fusion(explainer: Explainer) -> LayerFusion:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
@@ -20,6 +20,9 @@ from xai.core.sample import CLICK_TOLERANCE
 from xai.report import words
 from xai.report.picture import Picture
 from xai.report.pictures import ExplanationPictures
+
+if TYPE_CHECKING:
+    from xai.report.payload import FaceEvidence
 
 SCHEMA = "xai.explanation/1"
 Panels = Mapping[str, Callable[[], Picture]]
@@ -36,10 +39,12 @@ def write_explanation(
     alone: bool = False,
     pictures: str = "all",
     folders: bool | None = None,
+    evidence: "FaceEvidence | None" = None,
 ) -> dict[str, Any]:
     """Write pictures, raw maps and, last of all, the record.
 
     `{stem}_{class}_attention.png` per map, `{stem}_comparison.png` of the first two,
+    `{stem}_face_parts.png` where there is evidence by parts of the face,
     `{stem}_maps.safetensors` (one float32 tensor (rows, cols) per map), `{stem}_explanation.json`.
 
     An image has its files in one place of `out`. What an earlier run wrote for it under the names of now is
@@ -56,6 +61,7 @@ def write_explanation(
             "none" neither. Panels are drawn as they are given.
         folders: Whether the files lie in `out/{stem}` rather than in `out`; None: where the image has them
             from an earlier run, else in `out`.
+        evidence: By parts of the face; drawn with all pictures.
 
     Returns:
         What the JSON file holds; its `files` are relative to `out`.
@@ -64,12 +70,16 @@ def write_explanation(
         OutputError: A file cannot be written. Files written before it are whole.
     """
     stem = explanation.sample.id
-    content = record_of(explanation, seed)
+    content = record_of(explanation, seed, evidence)
     record = f"{stem}_explanation.json"
     folder = _is_of(out / stem / record, content) if folders is None else folders
     here, there = (out / stem, out) if folder else (out, out / stem)
     drawn = _pictures(explanation)
     wanted = {"all": list(drawn), "comparison": list(drawn)[-1:], "none": []}[pictures]
+    parts = f"{stem}_face_parts.png"
+    if pictures == "all" and evidence is not None and evidence.parts:
+        drawn["face_parts"] = parts, partial(report.draw_face_parts, explanation, evidence)
+        wanted.append("face_parts")
     files = {kind: drawn[kind][0] for kind in wanted}
     with writing(here):
         for kind, name in files.items():
@@ -82,7 +92,7 @@ def write_explanation(
         files["maps"] = f"{stem}_maps.safetensors"
         write_bytes(here / files["maps"], safetensors_bytes(dict(explanation.maps)))
         files["record"] = record
-        current = {*files.values(), *(name for name, _ in drawn.values())}
+        current = {parts, *files.values(), *(name for name, _ in drawn.values())}
         _delete(here, (current & before) - set(files.values()))
         content["files"] = {kind: f"{stem}/{name}" if folder else name for kind, name in files.items()}
         write_json(here / record, content)
@@ -179,7 +189,9 @@ def writing(out: Path) -> Iterator[None]:
         yield
 
 
-def record_of(explanation: Explanation, seed: int = 0) -> dict[str, Any]:
+def record_of(
+    explanation: Explanation, seed: int = 0, evidence: "FaceEvidence | None" = None
+) -> dict[str, Any]:
     """Everything but the pictures and the raw maps, JSON-ready."""
     sample = explanation.sample
     return {
@@ -204,6 +216,7 @@ def record_of(explanation: Explanation, seed: int = 0) -> dict[str, Any]:
         "preset": explanation.preset,
         "seed": seed,
         "model": dict(explanation.model),
+        "face_parts": None if evidence is None else evidence.model_dump(mode="json"),
         "warnings": warnings_of(explanation),
         "versions": versions(),
     }

@@ -71,7 +71,7 @@ class PageBuilder:
                 products=products,
                 removals=removals,
                 input_hash=input_hash(pixels),
-                caveats=[*caveats, *failed],
+                caveats=[*caveats, *failed, *(evidence.caveats if evidence else ())],
                 face_parts=evidence,
             )
         )

@@ -30,6 +30,7 @@ _LATER = {
     "draw_agreement": "xai.report.render",
     "draw_critical_difference": "xai.report.render",
     "draw_curves": "xai.report.render",
+    "draw_face_parts": "xai.report.face_parts",
     "draw_forest": "xai.report.render",
     "draw_rank_table": "xai.report.render",
 }
@@ -41,6 +42,7 @@ __all__ = [
     "draw_comparison",
     "draw_critical_difference",
     "draw_curves",
+    "draw_face_parts",
     "draw_forest",
     "draw_heads",
     "draw_layers",

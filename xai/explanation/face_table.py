@@ -1,0 +1,182 @@
+"""Evidence by parts of the face over the images of a run: a table of all, and means with intervals."""
+
+import csv
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+import numpy as np
+
+from xai.core import Explanation, derive_seed
+from xai.core.files import replacing, write_json
+from xai.data.face_parts import PARTS
+from xai.report.payload import FaceEvidence, FacePart
+from xai.stats.bootstrap import resampled_means
+
+HELD = 1_000_000  # characters of the table in memory; more are on disk
+RESAMPLES = 2000
+ALPHA = 0.05
+SCHEMA = "xai.face_parts/1"
+COLUMNS = (
+    *("image", "path", "group", "true_class", "predicted", "class", "part"),
+    *("area", "area_low", "area_high"),
+    *("positive", "positive_low", "positive_high", "negative", "negative_low", "negative_high"),
+    *("cells", "removed_of", "operator", "clean", "without", "random_low", "random_high", "p"),
+)
+MEANS = ("area", "positive", "negative", "change", "random_change")
+"""What is averaged over images. Changes are of the value of the class that was followed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """Of one image and class: (parts, means) numbers, NaN where there is none."""
+
+    kind: str
+    group: str
+    label: str
+    values: np.ndarray
+
+
+@dataclass
+class FaceTable:
+    """Collects the evidence of a run's images.
+
+    Args:
+        seed: Of the bootstrap.
+    """
+
+    seed: int = 0
+    labels: tuple[str, ...] = ()
+    images: int = 0
+    _rows: IO[str] = field(init=False)
+    _values: list[_Values] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed by write
+
+    def add(self, explanation: Explanation, evidence: FaceEvidence) -> None:
+        """Count one image; one whose landmarks were of no face is left out."""
+        if not evidence.parts:
+            return
+        self.images += 1
+        self.labels = explanation.labels
+        writer = csv.writer(self._rows)
+        if self.images == 1:
+            writer.writerow(COLUMNS)
+        writer.writerows(_rows_of(explanation, evidence))
+        sample = explanation.sample
+        for label in explanation.maps:
+            values = np.array([_means_of(part, evidence, label) for part in evidence.parts], float)
+            kind = sample.label or explanation.predicted
+            self._values.append(_Values(kind, sample.group or f"\0{self.images}", label, values))
+
+    def write(self, out: Path) -> list[dict[str, Any]]:
+        """Write `face_parts.csv` and `face_parts.json`; without any image nothing.
+
+        Returns:
+            The means, as the JSON file holds them under `means`.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        with self._rows as rows:
+            if not self.images:
+                return []
+            rows.seek(0)
+            with replacing(out / "face_parts.csv") as file:
+                text = TextIOWrapper(file, "utf-8", newline="")
+                shutil.copyfileobj(rows, text)
+                text.detach()
+        means = list(self.means())
+        write_json(out / "face_parts.json", {"schema": SCHEMA, "images": self.images, "means": means})
+        return means
+
+    def means(self) -> Iterator[dict[str, Any]]:
+        """Means over images: of all, and by true class (the predicted one where unknown), with intervals.
+
+        Intervals are the middle 95 % of 2000 means of groups drawn with replacement, a group (a video, a
+        person) with all its images; of one group there is none. Fake comes before real.
+        """
+        order = list(self.labels[::-1] if len(self.labels) == 2 else self.labels)
+        for kind in (None, *order):
+            for label in dict.fromkeys([*order, *(one.label for one in self._values)]):
+                chosen = [one for one in self._values if one.label == label and kind in (None, one.kind)]
+                if chosen:
+                    yield from self._means_of(kind, label, chosen)
+
+    def _means_of(self, kind: str | None, label: str, chosen: Sequence[_Values]) -> Iterator[dict[str, Any]]:
+        values = np.stack([one.values for one in chosen]).reshape(len(chosen), -1)
+        groups, of_group = np.unique([one.group for one in chosen], return_inverse=True)
+        mean, low, high = (np.full(values.shape[1], np.nan) for _ in range(3))
+        # images that lack a number lack it in whole columns, of which there are few kinds
+        known = np.isfinite(values)
+        for pattern in np.unique(known, axis=1).T:
+            columns = np.flatnonzero((known == pattern[:, None]).all(0))
+            if not pattern.any():
+                continue
+            inside = of_group[pattern]
+            weights = np.bincount(inside, minlength=len(groups)).astype(float)
+            sums = np.zeros((len(groups), len(columns)))
+            np.add.at(sums, inside, values[pattern][:, columns])
+            there = weights > 0
+            blocks, weights = sums[there] / weights[there, None], weights[there]
+            mean[columns] = weights @ blocks / weights.sum()
+            if len(blocks) > 1:
+                rng = np.random.default_rng(derive_seed(self.seed, "face parts"))
+                resampled = resampled_means(blocks, weights, RESAMPLES, rng)
+                low[columns], high[columns] = np.quantile(resampled, (ALPHA / 2, 1 - ALPHA / 2), axis=0)
+        shape = len(PARTS), len(MEANS)
+        for part, *numbers in zip(PARTS, *(x.reshape(shape) for x in (mean, low, high)), strict=True):
+            yield {
+                "images_of": kind,
+                "class": label,
+                "part": part,
+                "images": len(chosen),
+                "groups": len(groups),
+                **{
+                    name: {"mean": _known(a), "interval": None if np.isnan(b) else [float(b), float(c)]}
+                    for name, a, b, c in zip(MEANS, *numbers, strict=True)
+                },
+            }
+
+
+def _rows_of(explanation: Explanation, evidence: FaceEvidence) -> Iterator[Sequence[Any]]:
+    sample, removals = explanation.sample, evidence.removals
+    known = [sample.id, sample.path, sample.group, sample.label, explanation.predicted]
+    removed = [None] * 3 if removals is None else [removals.target, removals.operator, removals.clean]
+    for label in explanation.maps:
+        for part in evidence.parts:
+            found = part.relevance[label]
+            random = (min(part.random), max(part.random)) if part.random else (None, None)
+            yield [
+                *known,
+                *(label, part.part, part.area, *part.area_interval),
+                *(found.positive, *(found.positive_interval or (None, None))),
+                *(found.negative, *(found.negative_interval or (None, None))),
+                *(part.cells, *removed, part.without, *random, part.p),
+            ]
+
+
+def _means_of(part: FacePart, evidence: FaceEvidence, label: str) -> Sequence[float | None]:
+    """In the order of `MEANS`."""
+    found, removals = part.relevance[label], evidence.removals
+    change = random = None
+    if removals is not None and part.without is not None:
+        change = part.without - removals.clean
+        random = float(np.mean(part.random)) - removals.clean if part.random else None
+    return part.area, found.positive, found.negative, change, random
+
+
+def means_by_part(
+    means: Sequence[Mapping[str, Any]], kind: str | None, label: str
+) -> list[Mapping[str, Any]]:
+    """Of images of one kind and maps of one class, a mapping per part."""
+    return [one for one in means if (one["images_of"], one["class"]) == (kind, label)]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
