@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -13,8 +14,12 @@ import numpy as np
 
 from xai.core import Explanation, derive_seed
 from xai.core.files import replacing, write_json
+from xai.core.language import gettext
 from xai.data.face_parts import PARTS
+from xai.explanation.explain import Explained
+from xai.report.face_parts import part_name
 from xai.report.payload import FaceEvidence, FacePart
+from xai.report.text import percent
 from xai.stats.bootstrap import resampled_means
 
 HELD = 1_000_000  # characters of the table in memory; more are on disk
@@ -58,9 +63,10 @@ class FaceTable:
     def __post_init__(self) -> None:
         self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed by write
 
-    def add(self, explanation: Explanation, evidence: FaceEvidence) -> None:
-        """Count one image; one whose landmarks were of no face is left out."""
-        if not evidence.parts:
+    def add(self, result: Explained) -> None:
+        """Count one image; one without evidence by parts of the face is left out."""
+        explanation, evidence = result.explanation, result.evidence
+        if evidence is None or not evidence.parts:
             return
         self.images += 1
         self.labels = explanation.labels
@@ -74,41 +80,72 @@ class FaceTable:
             kind = sample.label or explanation.predicted
             self._values.append(_Values(kind, sample.group or f"\0{self.images}", label, values))
 
-    def write(self, out: Path) -> list[dict[str, Any]]:
+    def write(self, out: Path) -> None:
         """Write `face_parts.csv` and `face_parts.json`; without any image nothing.
-
-        Returns:
-            The means, as the JSON file holds them under `means`.
 
         Raises:
             OutputError: A file cannot be written.
         """
         with self._rows as rows:
             if not self.images:
-                return []
+                return
             rows.seek(0)
             with replacing(out / "face_parts.csv") as file:
                 text = TextIOWrapper(file, "utf-8", newline="")
                 shutil.copyfileobj(rows, text)
                 text.detach()
-        means = list(self.means())
-        write_json(out / "face_parts.json", {"schema": SCHEMA, "images": self.images, "means": means})
-        return means
+        content = {"schema": SCHEMA, "images": self.images, "means": self.means}
+        write_json(out / "face_parts.json", content)
 
-    def means(self) -> Iterator[dict[str, Any]]:
+    def shown(self) -> tuple[list[str], list[list[str]]]:
+        """A table for people: header and rows, a part each, fake before real.
+
+        In a column, images of one class and the map for that same class: the mean share of the positive
+        relevance with its interval, and how many times the part's share of the area that is.
+        """
+        kinds = [kind for kind in self._order if self._chosen(kind, kind)]
+        found = {(one["images_of"], one["class"], one["part"]): one for one in self.means}
+        header = [gettext("part of the face"), gettext("area")]
+        header += [
+            gettext("evidence for {label} ({n} images)", label=kind, n=len(self._chosen(kind, kind)))
+            for kind in kinds
+        ]
+        rows = [
+            [
+                part_name(part),
+                percent(found[kinds[0], kinds[0], part]["area"]["mean"]),
+                *(_in_words(found[kind, kind, part]) for kind in kinds),
+            ]
+            for part in PARTS
+            if kinds
+        ]
+        return header, rows
+
+    @cached_property
+    def means(self) -> list[dict[str, Any]]:
         """Means over images: of all, and by true class (the predicted one where unknown), with intervals.
 
         Intervals are the middle 95 % of 2000 means of groups drawn with replacement, a group (a video, a
         person) with all its images; of one group there is none. Fake comes before real.
         """
-        order = list(self.labels[::-1] if len(self.labels) == 2 else self.labels)
-        for kind in (None, *order):
-            for label in dict.fromkeys([*order, *(one.label for one in self._values)]):
-                chosen = [one for one in self._values if one.label == label and kind in (None, one.kind)]
-                if chosen:
-                    yield from self._means_of(kind, label, chosen)
+        labels = dict.fromkeys([*self._order, *(one.label for one in self._values)])
+        return [
+            means
+            for kind in (None, *self._order)
+            for label in labels
+            for means in self._means_of(kind, label, self._chosen(kind, label))
+        ]
+
+    @property
+    def _order(self) -> list[str]:
+        return list(self.labels[::-1] if len(self.labels) == 2 else self.labels)
+
+    def _chosen(self, kind: str | None, label: str) -> list[_Values]:
+        return [one for one in self._values if one.label == label and kind in (None, one.kind)]
 
     def _means_of(self, kind: str | None, label: str, chosen: Sequence[_Values]) -> Iterator[dict[str, Any]]:
+        if not chosen:
+            return
         values = np.stack([one.values for one in chosen]).reshape(len(chosen), -1)
         groups, of_group = np.unique([one.group for one in chosen], return_inverse=True)
         mean, low, high = (np.full(values.shape[1], np.nan) for _ in range(3))
@@ -171,11 +208,12 @@ def _means_of(part: FacePart, evidence: FaceEvidence, label: str) -> Sequence[fl
     return part.area, found.positive, found.negative, change, random
 
 
-def means_by_part(
-    means: Sequence[Mapping[str, Any]], kind: str | None, label: str
-) -> list[Mapping[str, Any]]:
-    """Of images of one kind and maps of one class, a mapping per part."""
-    return [one for one in means if (one["images_of"], one["class"]) == (kind, label)]
+def _in_words(means: Mapping[str, Any]) -> str:
+    share, interval, area = means["positive"]["mean"], means["positive"]["interval"], means["area"]["mean"]
+    if share is None:
+        return "–"
+    text = f"{percent(share)} ({share / area:.2f}×)" if area > 0 else percent(share)
+    return text if interval is None else f"{text} [{percent(interval[0])}, {percent(interval[1])}]"
 
 
 def _known(value: float) -> float | None:
