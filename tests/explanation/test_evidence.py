@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from linear_model import two_classes, white
+from small_face import FIVE
 from tiny_detector import classifier, photo
 
 from xai.attention import mask_patches
@@ -22,8 +23,6 @@ from xai.explanation.evidence import (
 )
 from xai.perturb import Stream, make_operator
 
-# a face that fills 32 × 32 pixels, so that parts own some of 4 × 4 patches
-FIVE = np.array([(9.0, 11.0), (23.0, 11.0), (16.0, 18.0), (10.5, 25.0), (21.5, 25.0)])
 ZERO = make_operator("constant", value=0.0, space="normalised")
 
 

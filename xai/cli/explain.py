@@ -75,6 +75,15 @@ def explain(
     heads_panel: Annotated[
         bool, typer.Option("--heads-panel", help="Also one map per head.", rich_help_panel=opt.OUTPUT)
     ] = False,
+    part_removal: Annotated[
+        bool | None,
+        typer.Option(
+            "--part-removal/--no-part-removal",
+            help="Where a face's landmarks are known: watch the answer without each of its parts, up to 181 "
+            "forward passes an image; default up to 20 images.",
+            rich_help_panel="Face",
+        ),
+    ] = None,
     report: Annotated[
         bool,
         typer.Option(
@@ -130,6 +139,7 @@ def explain(
             folders=folders,
             layers_panel=layers_panel,
             heads_panel=heads_panel,
+            part_removal=part_removal,
         ):
             run.add(result)
             step()
@@ -143,6 +153,7 @@ def explain(
                 step()
     run.write_page()
     run.show()
+    run.write_face_table()
     run.finish(gettext("compare methods on one image: xai compare IMAGE"))
 
 

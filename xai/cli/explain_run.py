@@ -16,6 +16,7 @@ from xai.cli.output import say, say_failures, say_next, show_json, show_table, w
 if TYPE_CHECKING:
     from xai.core import XaiError
     from xai.explanation import Explained, ExplainedVideo, Failure, PageBuilder
+    from xai.explanation.face_table import FaceTable
 
 HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
 
@@ -50,6 +51,7 @@ class ExplainRun:
     rows: list[list[str]] = field(default_factory=list)
     records: IO[str] | None = None
     failures: list["Failure"] = field(default_factory=list)
+    faces: "FaceTable | None" = None
     interrupted: bool = False
     stopped: "XaiError | None" = None
 
@@ -71,13 +73,32 @@ class ExplainRun:
             self.records.write(",\n" if self.rows else "")
             self.records.write(indent(json_text(result.record).rstrip(), "    "))
         self.rows.append(self.row(result.record))
-        if self.builder is None or not isinstance(result, Explained):
+        if not isinstance(result, Explained):
+            return
+        if result.evidence is not None:
+            self._count_face(result)
+        if self.builder is None:
             return
         try:
-            self.builder.add(result.explanation)
+            self.builder.add(result.explanation, result.evidence)
         except (DataError, ModelError) as error:
             name = result.record["image"]["id"]
             say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
+
+    def _count_face(self, result: "Explained") -> None:
+        from xai.explanation.face_table import FaceTable
+
+        self.faces = self.faces or FaceTable()
+        self.faces.add(result)
+
+    def write_face_table(self) -> None:
+        """Write what was found by parts of faces over all images; of several images show the means."""
+        if self.faces is None:
+            return
+        with self.collecting():
+            self.faces.write(self.out)
+            if not self.as_json and self.faces.images > 1:
+                show_table(*self.faces.shown())
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
