@@ -38,6 +38,8 @@ def compare(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
+    face: opt.Face = None,
+    whole_image: opt.WholeImage = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also one interactive HTML page.", rich_help_panel=opt.OUTPUT)
     ] = False,
@@ -50,7 +52,7 @@ def compare(
     """
     from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
-    from xai.explanation import choose_method, gather, options_of, write_comparison
+    from xai.explanation import choose_method, face_finder, gather, options_of, write_comparison
     from xai.explanation import compare as compare_methods
 
     named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -62,12 +64,15 @@ def compare(
     if methods is None:
         chosen = choose_method(classifier, seed=seed)
         options = {chosen.info.name: options_of(chosen)} | options
+    crop = opt.parse_crop(box, boxes)
+    faces = face_finder(classifier, face, whole_image=whole_image, box_of=crop)
     comparison = compare_methods(
         classifier,
         options,
         gather(images, out),
         target,
-        box_of=opt.parse_crop(box, boxes),
+        box_of=crop,
+        faces=faces,
         batch_size=model.batch_size,
         seed=seed,
     )
@@ -96,6 +101,8 @@ def compare(
         ]
         header = [gettext("image"), gettext("map"), gettext("preset"), gettext("method")]
         show_table([*header, gettext("strongest row"), gettext("column"), ""], rows)
+    if faces is not None and (found := faces.found()):
+        say(found)
     say_failures(comparison.failures)
     counts = [
         ngettext("{n} image", "{n} images", len(comparison.rows)),

@@ -52,6 +52,8 @@ def explain(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
+    face: opt.Face = None,
+    whole_image: opt.WholeImage = False,
     pictures: Annotated[
         str,
         typer.Option(
@@ -102,7 +104,7 @@ def explain(
     """
     from xai.attr import OPTIONS_METHOD
     from xai.core.language import gettext
-    from xai.explanation import Explainer, explain_each, gather, writing
+    from xai.explanation import Explainer, explain_each, face_finder, gather, writing
 
     crop = opt.parse_crop(box, boxes)
     found, sampling = gather(images, out), video.sampling()
@@ -119,6 +121,7 @@ def explain(
         seed=seed,
         **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
+    faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=crop)
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
     builder = None
@@ -135,6 +138,7 @@ def explain(
             sources,
             out,
             crop,
+            faces=faces,
             pictures=pictures,
             folders=folders,
             layers_panel=layers_panel,
@@ -154,6 +158,8 @@ def explain(
     run.write_page()
     run.show()
     run.write_face_table()
+    if faces is not None and (told := faces.found()):
+        say(told)
     run.finish(gettext("compare methods on one image: xai compare IMAGE"))
 
 

@@ -26,7 +26,10 @@ def _row(record: dict[str, Any]) -> list[str]:
 
     predicted, image = record["predicted"], record["video" if "video" in record else "image"]
     chance = f"{record['probabilities'][predicted]:.3f}"
-    return [image["path"] or image["id"], predicted, chance, gettext("; ").join(record["warnings"])]
+    name, origin = image["path"] or image["id"], image.get("origin") or {}
+    if origin.get("face"):
+        name = gettext("{name}, face {number}", name=name, number=origin["number"])
+    return [name, predicted, chance, gettext("; ").join(record["warnings"])]
 
 
 @dataclass
@@ -49,6 +52,7 @@ class ExplainRun:
     row: Callable[[dict[str, Any]], list[str]] = _row
     what: str = "{n} of {total} images explained"
     rows: list[list[str]] = field(default_factory=list)
+    done: int = 0
     records: IO[str] | None = None
     failures: list["Failure"] = field(default_factory=list)
     faces: "FaceTable | None" = None
@@ -56,6 +60,7 @@ class ExplainRun:
     stopped: "XaiError | None" = None
 
     def __post_init__(self) -> None:
+        self._whole: object = None  # the photograph that the last face was cut from
         if self.as_json:
             self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
 
@@ -73,6 +78,7 @@ class ExplainRun:
             self.records.write(",\n" if self.rows else "")
             self.records.write(indent(json_text(result.record).rstrip(), "    "))
         self.rows.append(self.row(result.record))
+        self._count(result)
         if not isinstance(result, Explained):
             return
         if result.evidence is not None:
@@ -99,6 +105,14 @@ class ExplainRun:
             self.faces.write(self.out)
             if not self.as_json and self.faces.images > 1:
                 show_table(*self.faces.shown())
+
+    def _count(self, result: "Explained | ExplainedVideo") -> None:
+        """An image or video that is done; the faces of one photograph come one after the other."""
+        from xai.explanation import Explained
+
+        origin = result.explanation.sample.origin if isinstance(result, Explained) else None
+        self.done += origin is None or origin.image is not self._whole
+        self._whole = origin and origin.image
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -136,13 +150,13 @@ class ExplainRun:
         """Say how it went and what to do next; leave with the exit code that stands for it."""
         from xai.core.language import gettext
 
-        done, failed = len(self.rows), len(self.failures)
+        done, failed = self.done, len(self.failures)
         say_failures(self.failures)
         if self.stopped is not None:
             say(f"Error: {self.stopped}")
         elif self.interrupted:
             say(gettext("Interrupted. What is listed as explained is complete on disk."))
-        missing = self.total - done - failed
+        missing = max(0, self.total - done - failed)  # one face of a photograph may fail alone
         counts = [gettext(self.what, n=done, total=self.total)]
         counts += [gettext("{n} failed", n=failed)] if failed else []
         counts += [gettext("{n} not reached", n=missing)] if missing else []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xai.models import Classifier
     from xai.video import Sampling
 
-MODEL, METHOD, OUTPUT, VIDEO = "Model", "Method", "Output", "Video"
+MODEL, METHOD, OUTPUT, FACE, VIDEO = "Model", "Method", "Output", "Face", "Video"
 
 Images = Annotated[
     list[str], typer.Argument(help="Image files, folders (searched below), quoted globs, manifests (.csv).")
@@ -106,6 +106,14 @@ Boxes = Annotated[
     Path | None,
     typer.Option("--boxes", help="CSV file with a box per image: image,x,y,w,h", rich_help_panel=OUTPUT),
 ]
+Face = Annotated[
+    str | None,
+    typer.Option("--face", help="Explain faces found in photographs, cut out upright: all, largest, or "
+                 "a number from 0, the largest first. Default: all, if the detector's YAML says "
+                 "faces: aligned.",
+                 rich_help_panel=FACE),
+]  # fmt: skip
+WholeImage = Annotated[bool, typer.Option("--whole-image", help="Look for no faces.", rich_help_panel=FACE)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Lang = Annotated[str, typer.Option("--lang", help="Language of pages and summaries: en or zh.")]

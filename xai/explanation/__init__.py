@@ -12,6 +12,7 @@ from xai.explanation.compare import MethodComparison, compare, write_comparison
 from xai.explanation.examine import examine
 from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of
+from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
 
@@ -35,6 +36,7 @@ __all__ = [
     "ExplainedVideo",
     "Explainer",
     "Explanation",
+    "FaceFinder",
     "Failure",
     "MethodComparison",
     "MethodFile",
@@ -48,6 +50,7 @@ __all__ = [
     "explain_each",
     "explain_each_video",
     "explain_video",
+    "face_finder",
     "gather",
     "name_of",
     "noise",

@@ -11,6 +11,7 @@ from xai import report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
 from xai.explanation.explainer import Explainer, logits_of, name_of
+from xai.explanation.faces import FaceFinder
 from xai.explanation.files import record_of, writing
 from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
 from xai.models import Classifier
@@ -44,6 +45,7 @@ def compare(
     target: str | int | None = None,
     *,
     box_of: BoxOf | None = None,
+    faces: FaceFinder | None = None,
     batch_size: int = 8,
     seed: int = 0,
 ) -> MethodComparison:
@@ -55,6 +57,7 @@ def compare(
         sources: At most 50 images.
         target: One class or contrast; default the class predicted for the first image that can be read.
         box_of: Says which crop of an image to explain.
+        faces: Cuts out the faces to explain.
         batch_size: Most images at once.
         seed: Of methods that draw random numbers.
 
@@ -62,11 +65,7 @@ def compare(
         UsageError: An unknown method, option or class, or too many images.
         DataError: No image can be read.
     """
-    if len(sources) > MOST_IMAGES:
-        raise UsageError(
-            f"{len(sources)} images are too many for one picture; at most {MOST_IMAGES}.",
-            "Choose some, or use xai explain with one method at a time.",
-        )
+    _check_number(len(sources))
     if not methods:
         raise UsageError("There is no method to compare.", "xai methods lists those that there are.")
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
@@ -74,8 +73,10 @@ def compare(
     explainers = {
         name: Explainer(classifier, name, target, **settings, **options) for name, options in methods.items()
     }
-    read = list(read_samples(sources, None, box_of))
+    found = read_samples(sources, None, box_of, faces=faces is not None)
+    read = list(found if faces is None else faces(found))
     samples = [one for one in read if isinstance(one, Sample)]
+    _check_number(len(samples))
     failures = {one.name: one for one in read if isinstance(one, Failure)}
     if not samples:
         raise DataError("\n".join(str(failure.error) for failure in failures.values()) or "No images.")
@@ -96,6 +97,14 @@ def compare(
     complete = [explanations for image, explanations in by_image.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
     return MethodComparison(label, complete, list(failures.values()), seed, wanted)
+
+
+def _check_number(images: int) -> None:
+    if images > MOST_IMAGES:
+        raise UsageError(
+            f"{images} images are too many for one picture; at most {MOST_IMAGES}.",
+            "Choose some, or use xai explain with one method at a time.",
+        )
 
 
 def write_comparison(comparison: MethodComparison, out: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from xai.core.options import check_option
 from xai.data import read_boxes
 from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
+from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, read_samples
 from xai.models import load
@@ -38,6 +39,8 @@ def explain(
     out: str | Path | None = None,
     box: tuple[float, float, float, float] | None = None,
     boxes: str | Path | None = None,
+    face: str | int | None = None,
+    whole_image: bool = False,
     batch_size: int = 8,
     seed: int = 0,
     pictures: str = "all",
@@ -61,6 +64,9 @@ def explain(
         out: Folder for pictures, maps and JSON; None writes nothing.
         box: (x, y, width, height) in pixels: explain this crop of each image, drawn on the whole image.
         boxes: CSV file with one box per image, columns image,x,y,w,h.
+        face: Explain faces found in each photograph, cut out upright: "all", "largest", or a number from 0,
+            the largest first. Default: all, if the detector's YAML says `faces: aligned` and no box is given.
+        whole_image: Look for no faces.
         batch_size: Most images at once; halved when memory runs out.
         seed: Of methods that draw random numbers.
         pictures: Which pictures are drawn: "all"; "comparison", the classes compared, or the one class that
@@ -94,7 +100,10 @@ def explain(
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder = None if out is None else Path(out)
         sources, box_of = gather(images, folder), boxes_for(box, boxes)
-        for result in explain_each(explainer, sources, folder, box_of, pictures=pictures, folders=folders):
+        faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=box_of)
+        for result in explain_each(
+            explainer, sources, folder, box_of, faces=faces, pictures=pictures, folders=folders
+        ):
             if isinstance(result, Explained):
                 explanations.append(replace(result.explanation, lang=current_language()))
             elif failures is None:
@@ -125,6 +134,7 @@ def explain_each(
     out: Path | None = None,
     box_of: BoxOf | None = None,
     *,
+    faces: FaceFinder | None = None,
     pictures: str = "all",
     folders: bool | None = None,
     layers_panel: bool = False,
@@ -140,6 +150,7 @@ def explain_each(
         sources: As `gather` lists them.
         out: Folder for pictures, maps and JSON; None writes nothing.
         box_of: Says which crop of an image to explain.
+        faces: Cuts out the faces to explain.
         pictures: Which are drawn: "all", "comparison" or "none".
         folders: Whether each image's files lie in a folder of its own; None: see `explain`.
         layers_panel: Also draw one map per preset and layer (needs `out`).
@@ -156,7 +167,9 @@ def explain_each(
     if layers_panel or heads_panel:
         require_fusion(explainer)
     many = len(sources) > MOST_TOGETHER
-    results = explainer.explain(read_samples(sources, out, box_of, folders=many or bool(folders)))
+    together = many or bool(folders)
+    samples = read_samples(sources, out, box_of, folders=together, faces=faces is not None)
+    results = explainer.explain(samples if faces is None else faces(samples))
     examine = face_examiner(explainer, not many if part_removal is None else part_removal)
     if out is None:
         for result in results:

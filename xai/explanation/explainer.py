@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import fromarray
+from PIL.Image import Image, fromarray
 from torch import Tensor
 
 from xai import attr
 from xai.attention.running import without_graph
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
+from xai.core.language import gettext
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
 from xai.explanation.inputs import Failure, Targets, Wanted, forget_frames
@@ -161,7 +162,7 @@ class Explainer:
             return Failure(name_of(sample), error)
 
     def _fits(self, batch: list[ModelInput], new: ModelInput) -> bool:
-        images = [one.sample.image for one in [*batch, new]]
+        images = {id(image): image for one in [*batch, new] for image in _images(one.sample)}.values()
         return (
             len(batch) < self.batch_size
             and new.pixels.shape == batch[0].pixels.shape
@@ -331,7 +332,15 @@ def _checked(explanation: Explanation) -> Explanation | Failure:
 
 def name_of(sample: Sample) -> str:
     """What a person knows the image by."""
-    return str(sample.path or sample.id)
+    name = str(sample.path or sample.id)
+    if sample.origin is None or sample.origin.face is None:
+        return name
+    return gettext("{name}, face {number}", name=name, number=sample.origin.number)
+
+
+def _images(sample: Sample) -> list[Image]:
+    """All that a sample holds in memory; several faces may hold one photograph."""
+    return [sample.image] if sample.origin is None else [sample.image, sample.origin.image]
 
 
 def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:

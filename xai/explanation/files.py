@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
-from xai.core import Explanation
+from xai.core import Explanation, Origin
 from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
@@ -204,6 +204,8 @@ def record_of(
             "height": sample.image.height,
             "box": None if sample.box is None else list(sample.box),
             "label": sample.label,
+            **({} if sample.origin is None else {"origin": _origin(sample.origin)}),
+            **({} if sample.landmarks is None else {"landmarks": sample.landmarks.tolist()}),
         },
         "problem_type": explanation.problem_type.value,
         "predicted": explanation.predicted,
@@ -219,6 +221,22 @@ def record_of(
         "face_parts": None if evidence is None else evidence.model_dump(mode="json"),
         "warnings": warnings_of(explanation),
         "versions": versions(),
+    }
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    """The photograph or frame that an image was cut from, JSON-ready; points in pixels of it."""
+    face = origin.face
+    return {
+        "width": origin.image.width,
+        "height": origin.image.height,
+        "to_crop": origin.to_crop.tolist(),
+        "face": None
+        if face is None
+        else {"points": face.points.tolist(), "box": list(face.box), "score": face.score},
+        "number": origin.number,
+        "frame": origin.frame,
+        "seconds": origin.seconds,
     }
 
 

@@ -86,13 +86,15 @@ def read_samples(
     out: Path | None,
     box_of: BoxOf | None = None,
     folders: bool = False,
+    faces: bool = False,
 ) -> Iterator[Sample | Failure]:
     """Read one image after the other; each gets an id of its own, the stem of its files in `out`.
 
-    With `folders` the id is also the name of a folder there.
+    With `folders` the id is also the name of a folder there, with `faces` the beginning of `{id}_face0` …
     """
     paths = [path for source in sources if (path := _path_of(source)) is not None]
-    stems = unique_stems(paths, owner_of(out, folders)) if out else unique_stems(paths)
+    owner = owner_of(out, folders) if out else lambda stem: None
+    stems = unique_stems(paths, _owner_of_faces(owner, paths) if faces else owner)
     for number, source in enumerate(sources, 1):
         try:
             yield _read(source, stems, number, box_of)
@@ -102,6 +104,21 @@ def read_samples(
 
 def _path_of(source: Found) -> Path | None:
     return source.path if isinstance(source, Row) else source if isinstance(source, Path) else None
+
+
+def _owner_of_faces(
+    owner: Callable[[str], Path | None], paths: Sequence[Path]
+) -> Callable[[str], Path | None]:
+    """The same where the files of a stem are those of its faces; `x_face1` belongs to an image `x`."""
+    stems = {path.stem.casefold() for path in paths}
+
+    def of_faces(stem: str) -> Path | None:
+        photograph, _, number = stem.rpartition("_face")
+        if number.isdecimal() and photograph.casefold() in stems:
+            return Path()
+        return owner(stem) or owner(f"{stem}_face0")
+
+    return of_faces
 
 
 def _read(source: Found, stems: dict[Path, str], number: int, box_of: BoxOf | None) -> Sample:

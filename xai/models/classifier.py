@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL.Image import Image
@@ -46,6 +46,7 @@ class Classifier(nn.Module):
         description: What the loader knows beyond the module (family, notes …), JSON-ready, for `describe`.
         problem_type: "single_label_classification" or "multi_label_classification", where the module does not
             say it, or says "regression" of one output that is a logit in fact.
+        faces: "aligned" where it was trained on upright crops of faces.
 
     Raises:
         ModelError: When weights are quantised, offloaded, not initialised, NaN or infinite, or the head is a
@@ -63,6 +64,7 @@ class Classifier(nn.Module):
         preprocessing: Preprocessing | None = None,
         description: Mapping[str, object] | None = None,
         problem_type: str | None = None,
+        faces: Literal["aligned"] | None = None,
     ):
         super().__init__()
         if not isinstance(module, nn.Module):  # a function, such as torch.compile makes of a compiled module
@@ -72,6 +74,7 @@ class Classifier(nn.Module):
         self.name = name
         self.given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing
+        self.faces = faces
         self._description = dict(description or {})
         self._fingerprint: tuple[object, str] | None = None
         self.training = module.training  # of the module; constructing must not look like a change of mode
@@ -224,6 +227,7 @@ class Classifier(nn.Module):
             "preprocessing": None if self.preprocessing is None else self.preprocessing.describe(),
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
+            **({} if self.faces is None else {"faces": self.faces}),
             **({"dtypes": types} if (types := mixed_types(self.module)) else {}),
             **self._description,
         }
@@ -241,6 +245,7 @@ class LoadOptions:
     problem_type: str | None = None
     trust_remote_code: bool = False
     trust_code: bool = False
+    faces: Literal["aligned"] | None = None
 
     def classifier(
         self,
@@ -258,6 +263,7 @@ class LoadOptions:
             preprocessing=preprocessing,
             description=description,
             problem_type=self.problem_type,
+            faces=self.faces,
         )
 
 

@@ -69,6 +69,8 @@ class DetectorConfig(BaseModel):
         head_activation: Activation between the layers of an MLP head.
         num_attention_heads: Default width / 64.
         hidden_act: Activation of the tower's MLPs; default quick_gelu (CLIP), gelu (DINO).
+        faces: "aligned" where it was trained on faces that were cut out and turned upright as DeepfakeBench
+            does: `xai explain` then does the same with photographs.
         grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
         ignore_keys: Beginnings of weight names that are not part of the forward pass (training heads …).
     """
@@ -98,6 +100,7 @@ class DetectorConfig(BaseModel):
     head_activation: str | None = None
     num_attention_heads: int | None = Field(default=None, gt=0)
     hidden_act: str | None = None
+    faces: Literal["aligned"] | None = None
     grid: str | None = Field(default=None, pattern=GRID_PATTERN)
     ignore_keys: tuple[str, ...] = ()
 

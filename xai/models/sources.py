@@ -231,7 +231,10 @@ def _load_yaml(place: str, options: LoadOptions) -> nn.Module:
             "Say it once, in the file.",
         )
     options = replace(
-        options, grid=options.grid or config.grid, problem_type=options.problem_type or config.problem_type
+        options,
+        grid=options.grid or config.grid,
+        problem_type=options.problem_type or config.problem_type,
+        faces=config.faces,
     )
     weights = options.weights or config.weights
     source: dict[str, object] = {"config": str(path), "ignored_config_keys": ignored}

@@ -1,0 +1,147 @@
+"""Photographs in, their faces as samples out: found, chosen and cut before anything is explained."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from xai.core import DataError, Face, Sample, UsageError
+from xai.core.language import gettext, ngettext
+from xai.explanation.inputs import BoxOf, Failure
+from xai.models import Classifier
+
+AT_ONCE = 8  # photographs in which faces are looked for together
+PIXELS = 30_000_000  # of them: 90 MB
+EVERY, LARGEST = "all", "largest"
+
+
+class FaceFinder:
+    """Cuts the faces out of photographs, and counts them.
+
+    A sample with a box, or cut from a photograph already, is handed through. So is an image that is an
+    aligned crop of a face as it is, with the face's points.
+
+    Args:
+        which: "all", "largest", or a number from 0, the largest first.
+
+    Raises:
+        UsageError: Something else.
+        ModelError: The weights are not here.
+    """
+
+    def __init__(self, which: str | int = EVERY):
+        from xai.faces import find  # few runs need it
+
+        self.which = _parse(which)
+        self.photographs = self.faces = self.crops = 0
+        self._find = find
+        find([])  # missing weights show before the work
+
+    def __call__(self, samples: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
+        """Faces in the order of the photographs, the largest first; an image without one is a failure."""
+        waiting: list[Sample | Failure] = []
+        held = 0
+        for sample in samples:
+            waiting.append(sample)
+            held += 0 if isinstance(sample, Failure) else sample.image.width * sample.image.height
+            if len(waiting) >= AT_ONCE or held > PIXELS:
+                yield from self._flush(waiting)
+                waiting, held = [], 0
+        yield from self._flush(waiting)
+
+    def found(self) -> str:
+        """What was done, in words; empty if nothing was."""
+        parts = []
+        if self.photographs:
+            faces = ngettext("{n} face", "{n} faces", self.faces)
+            photographs = ngettext("{n} photograph", "{n} photographs", self.photographs)
+            parts.append(gettext("{faces} explained of {photographs}", faces=faces, photographs=photographs))
+        if self.crops:
+            images = ngettext("{n} image", "{n} images", self.crops)
+            parts.append(gettext("{images} taken whole, as aligned crops of a face already", images=images))
+        return gettext("Faces: {parts}.", parts=gettext("; ").join(parts)) if parts else ""
+
+    def _flush(self, waiting: list[Sample | Failure]) -> Iterator[Sample | Failure]:
+        wanted = [one for one in waiting if isinstance(one, Sample) and _is_whole(one)]
+        faces = dict(zip(map(id, wanted), self._find([one.image for one in wanted]), strict=True))
+        for one in waiting:
+            if isinstance(one, Sample) and id(one) in faces:
+                yield from self._cut(one, faces[id(one)])
+            else:
+                yield one
+
+    def _cut(self, sample: Sample, faces: list[Face]) -> Iterator[Sample | Failure]:
+        from xai.faces import crop, is_crop
+
+        name = str(sample.path or sample.id)
+        if not faces:
+            yield Failure(
+                name,
+                DataError(
+                    gettext("{name}: no face found.", name=name),
+                    gettext(
+                        "Say where it is: --box X,Y,W,H; or explain all of the image: --whole-image "
+                        "(in Python box=, whole_image=True)."
+                    ),
+                ),
+            )
+        elif is_crop(sample.image, faces[0]):
+            self.crops += 1
+            yield sample if sample.landmarks is not None else replace(sample, landmarks=faces[0].points)
+        elif isinstance(self.which, int) and self.which >= len(faces):
+            yield Failure(name, _no_such_face(name, self.which, len(faces)))
+        else:
+            self.photographs += 1
+            for number, face in enumerate(faces):
+                if self.which in (EVERY, number) or (self.which == LARGEST and number == 0):
+                    self.faces += 1
+                    yield crop(sample, face, number)
+
+
+def face_finder(
+    classifier: Classifier,
+    face: str | int | None = None,
+    *,
+    whole_image: bool = False,
+    box_of: BoxOf | None = None,
+) -> FaceFinder | None:
+    """What cuts out faces, if it is to be done.
+
+    Args:
+        classifier: Where its YAML says `faces: aligned`, faces are looked for without being asked.
+        face: Which are explained: "all", "largest", a number; None: all, if any are looked for.
+        whole_image: Look for none.
+        box_of: Says where to look, so none are looked for.
+
+    Raises:
+        UsageError: Two of these contradict each other.
+        ModelError: The weights of the face finder are not here.
+    """
+    if face is not None and whole_image:
+        raise UsageError("--face and --whole-image contradict each other.", "Give one of them.")
+    if face is not None and box_of is not None:
+        raise UsageError("--face and a box both say what to cut out.", "Give one of them.")
+    if whole_image or box_of is not None or (face is None and classifier.faces is None):
+        return None
+    return FaceFinder(EVERY if face is None else face)
+
+
+def _is_whole(sample: Sample) -> bool:
+    """Whether it is a photograph or a frame of which nothing says where to look."""
+    return sample.box is None and (sample.origin is None or sample.origin.face is None)
+
+
+def _parse(which: str | int) -> str | int:
+    if isinstance(which, str) and which.isdecimal():
+        return int(which)
+    if which in (EVERY, LARGEST) or (isinstance(which, int) and not isinstance(which, bool) and which >= 0):
+        return which
+    raise UsageError(
+        f"There is no face {which!r}.", "Give all, largest, or a number from 0, the largest first."
+    )
+
+
+def _no_such_face(name: str, number: int, faces: int) -> DataError:
+    found = ngettext("{n} face was found", "{n} faces were found", faces)
+    return DataError(
+        gettext("{name}: there is no face {number}; {found}.", name=name, number=number, found=found),
+        gettext("Faces are numbered from 0, the largest first: --face all explains each."),
+    )
