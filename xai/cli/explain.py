@@ -9,7 +9,7 @@ from xai.cli import options as opt
 from xai.cli.explain_run import ExplainRun
 from xai.cli.guard import guarded
 from xai.cli.output import progress, say, show_table
-from xai.cli.video import videos_among, what_is_explained
+from xai.cli.video import demo_video, videos_among, what_is_explained
 
 
 @guarded
@@ -186,11 +186,23 @@ def _method(
 
 
 @guarded
-def demo(out: opt.Out = Path("attention_results/demo"), lang: opt.Lang = "en") -> None:
+def demo(
+    out: opt.Out = Path("attention_results/demo"),
+    video: Annotated[
+        bool,
+        typer.Option(
+            "--video", help="A clip instead, made of a shipped photograph, in which a forged region moves."
+        ),
+    ] = False,
+    lang: opt.Lang = "en",
+) -> None:
     """Explain the shipped images, pristine and forged, with the shipped detector.
 
     Needs no network and no files of yours. The forged region is outlined where it is known.
     """
+    if video:
+        demo_video(out)
+        return
     from xai.core.language import gettext
     from xai.data import shipped_samples
     from xai.explanation import Explainer, PageBuilder, explain_each

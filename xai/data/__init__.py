@@ -3,14 +3,17 @@
 from xai.data.forgeries import forged_samples, shipped_photos
 from xai.data.image import find_images, read_image, unique_ids, unique_stems
 from xai.data.manifest import Row, check_box, load_samples, parse_box, read_boxes, read_manifest
+from xai.data.moving_forgery import ClipFrame, demo_clip
 from xai.data.samples import Entry, LazySamples, shipped_samples
 from xai.data.video_files import find_videos, is_video
 
 __all__ = [
+    "ClipFrame",
     "Entry",
     "LazySamples",
     "Row",
     "check_box",
+    "demo_clip",
     "find_images",
     "find_videos",
     "forged_samples",

@@ -26,7 +26,7 @@ from xai.report.video_words import chance, clock, video_verdict
 SHOWN, COLUMNS = 12, 6  # frames of a strip, and side by side
 GAP, STRIP, TEXT = 8, 84, 17  # pixels of an annotated picture: between the two, below them, letters
 MARGIN = 12
-LEAST_WIDTH, LONGEST = 300, 360
+LEAST_WIDTH, LONGEST = 300, 240
 INK, FAINT, LINE = (26, 26, 26), (150, 150, 150), (193, 68, 5)
 
 
