@@ -143,6 +143,6 @@ def test_parts_that_some_images_lack_count_where_they_are(run):
 def test_shown_to_people(run):
     _, _, table = run
     header, rows = table.shown()
-    assert header[2:] == ["evidence for fake (2 images)", "evidence for real (1 images)"]
+    assert header[2:] == ["evidence for fake (n = 2)", "evidence for real (n = 1)"]
     assert [row[0] for row in rows][:3] == ["eyes", "brows", "nose"]
     assert all("×" in row[2] for row in rows)

@@ -107,7 +107,7 @@ class FaceTable:
         found = {(one["images_of"], one["class"], one["part"]): one for one in self.means}
         header = [gettext("part of the face"), gettext("area")]
         header += [
-            gettext("evidence for {label} ({n} images)", label=kind, n=len(self._chosen(kind, kind)))
+            gettext("evidence for {label} (n = {n})", label=kind, n=len(self._chosen(kind, kind)))
             for kind in kinds
         ]
         rows = [

@@ -18,6 +18,7 @@ from xai.report import words
 from xai.report.about import model_description
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
+from xai.report.face_parts import painted_face
 from xai.report.overlay import close_view
 from xai.report.page import to_html
 from xai.report.payload import Box, Card, FaceEvidence, Fusion, Image, MapAgreement, Page, PageMethod, Removal
@@ -25,6 +26,7 @@ from xai.report.pictures import in_order
 from xai.stats.agreement import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels
+FACE = 320  # the same of a face with its parts
 LISTED = 5  # classes with their probabilities
 FRAME_HEIGHT = 760  # pixels, in a notebook
 
@@ -60,7 +62,7 @@ def image_of(
         caveats,
         input_hash,
         products=stacks,
-        face_parts=face_parts,
+        face_parts=_with_picture(face_parts, explanation),
     )
 
 
@@ -188,6 +190,13 @@ def comparison_page(
         shown=(len(images), len(images) if asked is None else asked),
         images=list(images),
     )
+
+
+def _with_picture(evidence: FaceEvidence | None, explanation: Explanation) -> FaceEvidence | None:
+    if evidence is None or not evidence.parts:
+        return evidence
+    picture = encode_picture(painted_face(explanation, FACE), FACE)
+    return evidence.model_copy(update={"picture": picture})
 
 
 def now() -> str:

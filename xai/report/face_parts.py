@@ -20,7 +20,17 @@ from xai.report.picture import GREY, Layer, Picture, Size
 from xai.report.pictures import in_order
 from xai.report.text import drawable, drawable_language, height, number, percent, wrap
 
-COLOURS = ("#e69f00", "#d55e00", "#f0e442", "#cc79a7", "#56b4e9", "#009e73", "#0072b2", "#8b5e3c", "#999999")
+PART_COLOURS = (
+    "#e69f00",
+    "#d55e00",
+    "#f0e442",
+    "#cc79a7",
+    "#56b4e9",
+    "#009e73",
+    "#0072b2",
+    "#8b5e3c",
+    "#999999",
+)
 """Of the parts, in the order of `PARTS`: those of Okabe and Ito (2008), with brown and grey."""
 TINT = 0.3  # of a part's colour over the photograph
 AROUND = 0.45  # of the face's size, shown around it
@@ -71,6 +81,20 @@ def part_name(part: str) -> str:
         "hair": gettext("hair and ears"),
         "background": gettext("background"),
     }[part]
+
+
+def painted_face(explanation: Explanation, longest: int) -> Image.Image:
+    """The face with its parts in their colours, as tables name them.
+
+    Args:
+        explanation: Of a sample with landmarks.
+        longest: Longest side in pixels.
+    """
+    landmarks = complete_landmarks(np.asarray(explanation.sample.landmarks, float))
+    photo = DrawnImage(explanation, _view(landmarks, explanation))
+    width, tall = photo.size
+    factor = longest / max(width, tall)
+    return Image.fromarray(_painted(photo.at((round(width * factor), round(tall * factor))), landmarks))
 
 
 @drawable_language()
@@ -141,7 +165,7 @@ def _draw_table(builder: PictureBuilder, explanation: Explanation, evidence: Fac
     top = builder.y + max(height(len(lines), TITLE) for lines in titles) + 0.05
     for place, part in enumerate(evidence.parts):
         middle = top + (place + 0.5) * ROW
-        swatch = np.full((8, 8, 3), _rgb(COLOURS[PARTS.index(part.part)]), np.uint8)
+        swatch = np.full((8, 8, 3), _rgb(PART_COLOURS[PARTS.index(part.part)]), np.uint8)
         builder.picture(Layer.of(swatch), left, middle - 0.06, 0.12, 0.12)
         name = wrap(drawable(part_name(part.part)), NAMES - 0.3, TITLE)
         builder.write(name, left + 0.2, middle - height(len(name), TITLE) / 2, TITLE, align="left")
@@ -294,7 +318,7 @@ def _edges(labels: np.ndarray, width: int) -> np.ndarray:
 
 def _painted(image: DrawnImage, landmarks: np.ndarray) -> np.ndarray:
     labels = _labels(image, landmarks)
-    colours = np.array([_rgb(colour) for colour in COLOURS], float)[labels]
+    colours = np.array([_rgb(colour) for colour in PART_COLOURS], float)[labels]
     picture = (image.original * (1 - TINT) + colours * TINT + 0.5).astype(np.uint8)
     edge = _edges(labels, max(1, round(max(image.size) / 300)))
     picture[edge] = colours[edge].astype(np.uint8)

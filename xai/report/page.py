@@ -17,11 +17,13 @@ from markupsafe import Markup
 from xai.core.errors import printable
 from xai.core.files import write_bytes
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
+from xai.data.face_parts import PARTS
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
 from xai.report.chart_library import chart_library
 from xai.report.colours import COLOURS, ColourMap
 from xai.report.encode import digest, inline, pack
+from xai.report.face_parts import PART_COLOURS
 from xai.report.findings import findings_of
 from xai.report.payload import HEAVY, Page
 from xai.report.render import charts_of
@@ -107,7 +109,8 @@ def _script(code: str) -> str:
 
 @cache
 def _style() -> str:
-    return "\n".join(TEMPLATES.get_template(f"{name}.css").render() for name in STYLES)
+    colours = dict(zip(PARTS, PART_COLOURS, strict=True))
+    return "\n".join(TEMPLATES.get_template(f"{name}.css").render(part_colours=colours) for name in STYLES)
 
 
 def _table(colours: ColourMap) -> str:
@@ -133,7 +136,7 @@ SCRIPTS = (
     *("language", "data", "colour", "state", "maps", "paint"),
     *("tables", "charts"),
     *("toolbar", "gallery", "panels", "viewer"),
-    *("elements", "evidence", "curve", "explorer", "timeline", "paper", "sheet"),
+    *("elements", "evidence", "faceparts", "curve", "explorer", "timeline", "paper", "sheet"),
     "main",
 )
 LITERAL = r'"(?:[^"\\\n]|\\.)*"'

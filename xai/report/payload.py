@@ -160,6 +160,7 @@ class FaceEvidence(_PageModel):
     parts: list[FacePart]
     removals: PartRemovals | None = None
     caveats: list[str] = []
+    picture: Picture | None = Field(default=None, description="The face, its parts in colours; in pages.")
 
 
 class MapAgreement(_PageModel):

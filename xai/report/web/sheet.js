@@ -107,6 +107,7 @@ function sheetParts(found) {
     ),
     localisationSection(found),
     removalSection(found),
+    facePartsSection(found),
     startExplorer(explorer, found) ? explorer : null,
     agreementSection(found),
     scoreSection(found),
