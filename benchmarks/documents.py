@@ -4,8 +4,8 @@
     python benchmarks/documents.py --check   # names stale files, exit code 1; part of make check
 
 From the registries: docs/methods.md, docs/metrics.md, xai/core/catalogue.json. From the models:
-docs/report.schema.json, configs/benchmark.schema.json. And a method that no benchmark of all methods names is
-entered in one, with its default options.
+docs/report.schema.json, configs/benchmark.schema.json, configs/survey.schema.json. And a method that no
+benchmark of all methods names is entered in one, with its default options.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import yaml
 from xai.attr import METHODS, PRESETS, MethodInfo, full_options
 from xai.attr.catalogue import to_markdown as methods_document
 from xai.bench import json_schema as benchmark_schema
+from xai.bench import survey_json_schema
 from xai.core.catalogue import FILE as CATALOGUE
 from xai.core.catalogue import MetricFacts
 from xai.metrics import METRICS, PROTOCOLS, MetricInfo, Protocol, list_metrics
@@ -63,6 +64,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "metrics.md", metrics_document()
     yield ROOT / "docs" / "report.schema.json", json.dumps(report_schema(), indent=1) + "\n"
     yield ROOT / "configs" / "benchmark.schema.json", benchmark_schema()
+    yield ROOT / "configs" / "survey.schema.json", survey_json_schema()
     yield from benchmarks_of_all_methods(
         ROOT / "configs" / "methods.yaml",
         ROOT / "configs" / "methods_costly.yaml",

@@ -1,18 +1,17 @@
 """`xai benchmark`: which attribution methods can be trusted on this model and these images."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import PARTLY, guarded, interrupted
+from xai.cli.guard import PARTLY, guarded
 from xai.cli.options import Json, Lang, TrustCode, import_code_of
-from xai.cli.output import live_line, say, say_next, show, show_json, show_table
+from xai.cli.output import say, say_next, show, show_json, show_table
+from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_partial
 
 if TYPE_CHECKING:
-    from xai.bench import Progress, Summary
+    from xai.bench import Summary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,41 +19,13 @@ app = typer.Typer(
 )
 
 Run = Annotated[str, typer.Argument(help="Folder of a run: a path, or a URL that fsspec knows.")]
-RESULTS = Path("attention_results")
-MAX_LISTED = 5  # failed work items, images that cannot be used; the others are counted
 
 
 @app.command()
 @guarded
 def run(
     config: Annotated[Path, typer.Argument(help="YAML file: xai benchmark init writes one.")],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out", "-o", help="Folder of the run, a path or a URL (s3://…); default attention_results/NAME."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would cost, measured on one batch; write nothing.")
-    ] = False,
-    engine: Annotated[
-        str, typer.Option("--engine", help="Who works: local, this process; ray, workers of a Ray cluster.")
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option("--ray-address", help="A running cluster, auto for this machine's; default: start one."),
-    ] = None,
-    ray_workers: Annotated[
-        int | None,
-        typer.Option("--ray-workers", help="How many at most; default: as many as there is room for."),
-    ] = None,
-    ray_gpus: Annotated[
-        float | None,
-        typer.Option("--ray-gpus", help="GPUs of each worker; default: 1 with device: cuda, else 0."),
-    ] = None,
-    ray_retries: Annotated[
-        int, typer.Option("--ray-retries", help="How often a shard is tried again whose worker died.")
-    ] = 2,
+    options: RunOptions,
     trust_code: TrustCode = False,
     lang: Lang = "en",
     as_json: Json = False,
@@ -64,41 +35,15 @@ def run(
     Every finished work item is a file of its own: a killed run loses at most the item at work, and the same
     command goes on after it.
     """
-    from xai.bench import RayOptions, read_benchmark, run_benchmark
-    from xai.bench.data.files import folder_of
-    from xai.core.language import gettext
+    from xai.bench import read_benchmark
 
     settings = read_benchmark(config, trust_code=trust_code)
-    if dry_run:
+    if options.dry_run:
         _show_estimate(config, as_json, trust_code)
         return
-    folder = folder_of(out or RESULTS / settings.name)
-    options = {"address": ray_address, "workers": ray_workers, "gpus": ray_gpus}
-    ray = None
-    if engine == "ray" or any(one is not None for one in options.values()):
-        ray = RayOptions(**options, retries=ray_retries)
-    try:
-        with _progress() as tell:
-            result = run_benchmark(
-                settings, folder, progress=tell, engine=engine, ray=ray, trust_code=trust_code
-            )
-    except KeyboardInterrupt:
-        say(gettext("Interrupted. Finished work is kept in {folder}/.", folder=folder))
-        say_next(gettext("run the same command again; it goes on where it stopped."))
-        raise typer.Exit(interrupted()) from None
-    say(f"{result.work_items} work items ({result.resumed} were done before), "
-        f"{result.forwards} forward passes, {result.seconds:.0f} s.")  # fmt: skip
-    unused = {one.image for one in result.exclusions if one.method == one.protocol == "*"}
-    if unused:
-        say(f"{len(unused)} of {result.images} images could not be used; {folder / 'summary.md'} says why.")
-    for one in result.failed[:MAX_LISTED]:
-        say(f"Work item {one.item.key} (images {one.item.start} to {one.item.stop - 1}, {one.item.protocol}) "
-            f"{one.failure}")  # fmt: skip
-    if result.failed:
-        say(f"{len(result.failed)} of {result.work_items} work items failed; "
-            "the same command tries them again.")  # fmt: skip
-    _summarise(str(folder), as_json)
-    if unused or result.failed:
+    result = carried_out(settings, options, trust_code)
+    _summarise(str(result.folder), as_json)
+    if is_partial(result):
         raise typer.Exit(PARTLY)
 
 
@@ -131,10 +76,10 @@ def status(run: Run, as_json: Json = False) -> None:
         return
     rows = [[name, f"{done} of {units}"] for name, (done, units) in found.protocols.items()]
     show_table(["protocol", "work items done"], rows)
-    left = "" if found.seconds_left is None else f", about {_duration(found.seconds_left)} left"
+    left = "" if found.seconds_left is None else f", about {duration(found.seconds_left)} left"
     state = "finished" if found.done == found.units else "running" if found.running else "stopped"
     say(f"{found.name}: {state}; {found.done} of {found.units} work items, {found.records} records, "
-        f"{found.exclusions} exclusions, {_duration(found.seconds)} of work{left}.")  # fmt: skip
+        f"{found.exclusions} exclusions, {duration(found.seconds)} of work{left}.")  # fmt: skip
 
 
 @app.command()
@@ -243,7 +188,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         ["forward passes of perturbed images", str(cost.forwards)],
         ["time of one, in full batches", f"{1000 * cost.seconds_per_forward:.2f} ms"],
         ["device", cost.device],
-        ["estimated time, checks not counted", _duration(cost.seconds)],
+        ["estimated time, checks not counted", duration(cost.seconds)],
     ])  # fmt: skip
     for name, reason in cost.unusable[:MAX_LISTED]:
         say(f"{name} cannot be used: {reason}.")
@@ -307,32 +252,6 @@ def _show_verdicts(found: "Summary") -> None:
         ]
         header = [gettext("method"), gettext("mean"), gettext("95 % interval"), gettext("mean rank")]
         show_table([*header, gettext("against random")], rows)
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[Progress], None]]":
-    """Rate and time left."""
-    with live_line() as say_meanwhile:
-
-        def tell(state: "Progress") -> None:
-            text = f"{state.done} of {state.total} work items"
-            if state.workers != 1:
-                text += f", {state.workers} workers"
-            if state.failed:
-                text += f", {state.failed} failed"
-            if state.seconds_left is not None:
-                text += f", {state.rate:.0f} forward passes/s, {_duration(state.seconds_left)} left"
-            say_meanwhile(text)
-
-        yield tell
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _range(limits: tuple[float | None, float | None]) -> str:

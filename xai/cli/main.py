@@ -17,6 +17,7 @@ from xai.cli import (
     methods,
     models,
     report,
+    survey,
     tune,
 )
 from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK, catch_signals, interrupted, received
@@ -68,6 +69,7 @@ app.command()(forge.forge)
 app.command()(manifest.manifest)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(survey.app, name="survey")
 
 
 def main() -> None:

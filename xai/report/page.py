@@ -67,7 +67,7 @@ def to_html(page: Page, framed: bool = False) -> str:
 
 def _to_html(page: Page, framed: bool) -> str:
     charts = charts_of(page)
-    script, style = _script(page.lang), _style()
+    script, style = _script(page.lang), page_style()
     library = chart_library() if charts else None
     blocks = {"page": pack(_head(page) | {"charts": charts})}
     scripts = [digest(script)]
@@ -86,7 +86,7 @@ def _to_html(page: Page, framed: bool) -> str:
         cards=cards_of(page),
         video=video_of(page),
         provenance=provenance_of(page),
-        policy=_policy(scripts, digest(style)),
+        policy=content_policy(scripts, digest(style)),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
         script=Markup(script),  # noqa: S704 - likewise
         blocks=blocks,
@@ -108,7 +108,8 @@ def _script(code: str) -> str:
 
 
 @cache
-def _style() -> str:
+def page_style() -> str:
+    """The style of all pages."""
     colours = dict(zip(PARTS, PART_COLOURS, strict=True))
     return "\n".join(TEMPLATES.get_template(f"{name}.css").render(part_colours=colours) for name in STYLES)
 
@@ -118,7 +119,7 @@ def _table(colours: ColourMap) -> str:
     return b64encode((colours.table * 255 + 0.5).astype(np.uint8).tobytes()).decode()
 
 
-def _policy(scripts: Sequence[str], style: str) -> str:
+def content_policy(scripts: Sequence[str], style: str) -> str:
     """Content Security Policy: nothing is fetched, and only scripts and style of these digests count."""
     rules: Mapping[str, str] = {
         "default-src": "'none'",

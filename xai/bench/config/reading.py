@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from xai import attr
 from xai.bench.config.method_configurations import GREEDY, configured_controls
 from xai.bench.config.schema import BenchmarkConfig, ProtocolConfig
+from xai.bench.config.survey import SurveyConfig
 from xai.core import ConfigError, Registry, UsageError, nearest
 from xai.core.files import expanded
 from xai.core.yaml_models import read_model
@@ -18,6 +19,7 @@ from xai.perturb import OPERATORS
 
 Place = tuple[str | int, ...]
 Problem = tuple[Place, str]
+Config = TypeVar("Config", bound=BenchmarkConfig)
 
 RESERVED = ("maps", "checks")  # stand where a protocol would for what needs none
 CHECKS = ("class", "method")  # what the metrics of `checks` need
@@ -36,10 +38,16 @@ def read_benchmark(path: str | Path, *, trust_code: bool = False) -> BenchmarkCo
             unknown name of a method, option, metric or protocol, or names code that is not trusted or cannot
             be imported; says file:line and the nearest valid one.
     """
+    hint = "xai benchmark init writes a commented one."
+    return read_config(path, BenchmarkConfig, "benchmark file", hint, trust_code=trust_code)
+
+
+def read_config(
+    path: str | Path, model: type[Config], what: str, hint: str, *, trust_code: bool = False
+) -> Config:
+    """The configuration of a run of any kind, read and checked as `read_benchmark` says."""
     path = Path(path)
-    config, file = read_model(
-        path, BenchmarkConfig, "benchmark file", "xai benchmark init writes a commented one."
-    )
+    config, file = read_model(path, model, what, hint)
     config = _relative_to(config, path.resolve().parent)
     faults = [*_code_problems(config, trust_code)] or [*problems(config)]
     if wrong := sorted((file.line(loc), text) for loc, text in faults):
@@ -50,6 +58,26 @@ def read_benchmark(path: str | Path, *, trust_code: bool = False) -> BenchmarkCo
 def starter_config() -> str:
     """A commented YAML that runs as it is, on the shipped detector and forged shipped photographs."""
     return Path(__file__).with_name("starter.yaml").read_text("utf-8")
+
+
+def read_survey(path: str | Path, *, trust_code: bool = False) -> SurveyConfig:
+    """Read and check a survey's YAML; relative paths in it are taken from the file's folder.
+
+    Args:
+        path: Of the file.
+        trust_code: See `read_benchmark`.
+
+    Raises:
+        ConfigError: As `read_benchmark`.
+    """
+    return read_config(
+        path, SurveyConfig, "survey file", "xai survey init writes a commented one.", trust_code=trust_code
+    )
+
+
+def starter_survey() -> str:
+    """A commented YAML that runs as it is, on the shipped detector and forged shipped photographs."""
+    return Path(__file__).with_name("survey.yaml").read_text("utf-8")
 
 
 def import_code(config: BenchmarkConfig, trusted: bool) -> None:
@@ -173,7 +201,7 @@ def _one_line(error: UsageError) -> str:
     return f"{error.message} {error.hint or ''}".strip()
 
 
-def _relative_to(config: BenchmarkConfig, folder: Path) -> BenchmarkConfig:
+def _relative_to(config: Config, folder: Path) -> Config:
     model, data = config.model, config.data
     places: dict[str, object] = {
         key: folder / expanded(value)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -269,6 +269,9 @@ class BenchmarkConfig(_Section):
             and allowed for in what is told apart; auto, bfloat16 where that is faster.
     """
 
+    run_schema: ClassVar[str] = "xai.benchmark/1"
+    """Of the run's file."""
+
     name: str = "benchmark"
     model: ModelConfig = ModelConfig(spec="demo")
     data: DataConfig
@@ -295,7 +298,7 @@ class BenchmarkConfig(_Section):
         """Of the file that it was read from: code that it names may lie there."""
         return self._folder
 
-    def of_folder(self, folder: Path) -> "BenchmarkConfig":
+    def of_folder(self, folder: Path) -> Self:
         """The same as if it had been read from a file of this folder."""
         copied = self.model_copy()
         copied._folder = folder

@@ -112,7 +112,7 @@ class _Precision:
     """Of one run."""
 
     def __init__(self, run: str | Folder):
-        description, self._samples = read_run(run), {}
+        description, self._samples = read_run(run).scored(run), {}
         self.dtype = dtype_of(description)
         if description.identity.get("autocast") == MEASURED_DTYPE:
             self._samples = precision_samples(description, run, score_tables(run))

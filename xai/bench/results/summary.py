@@ -39,7 +39,7 @@ def summarise(
         alpha: Level of the tests; default as configured.
         seed: Of the bootstrap; default as configured.
     """
-    description = read_run(run)
+    description = read_run(run).scored(run)
     configured = description.config.statistics
     settings: dict[str, Any] = {
         "resamples": resamples or configured.resamples,

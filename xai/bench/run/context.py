@@ -162,10 +162,18 @@ class RunContext:
     def targets(
         self, images: Sequence[InputImage], kind: str, protocol: str
     ) -> tuple[list[InputImage], list[int], list[Exclusion]]:
-        """The images whose class is known, that class, and the others as exclusions."""
+        """The images whose class is known, that class, and the others as exclusions.
+
+        Args:
+            images: Of a shard.
+            kind: `predicted`, `label`, or the name of a class.
+            protocol: For the exclusions.
+        """
         if kind == "predicted":
             return list(images), [int(one.logits.argmax()) for one in images], []
         labels = self.classifier.labels
+        if kind != "label":
+            return list(images), [labels.index(kind)] * len(images), []
         known = [one for one in images if one.label in labels]
         excluded = [
             Exclusion(one.id, "*", protocol, _no_class(one.label, labels))

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from xai.bench.config.schema import StatisticsConfig
+from xai.bench.config.survey import SurveyConfig
 from xai.bench.data.files import Folder
 from xai.core import DataError, ProblemType
 from xai.core.catalogue import CHOICES
@@ -186,13 +187,35 @@ class RunDescription(Description):
         sessions: Calls that measured something, the first one first.
     """
 
+    run_schema: Annotated[str, Field(alias="schema")] = "xai.benchmark/1"
     name: str
     config: Settings
     identity: dict[str, Any]
-    protocols: Annotated[list[ProtocolDescription], Field(min_length=1), AfterValidator(_named_once)]
+    protocols: Annotated[list[ProtocolDescription], AfterValidator(_named_once)]
     methods: Annotated[list[MethodDescription], AfterValidator(_named_once)]
     plan: PlanDescription
     sessions: Annotated[list[Session], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _with_protocols(self) -> Self:
+        if not (self.protocols or self.is_survey):
+            raise ValueError("a benchmark has at least one protocol")
+        return self
+
+    @property
+    def is_survey(self) -> bool:
+        """Whether maps were kept to be summed up, rather than scored."""
+        return self.run_schema == SurveyConfig.run_schema
+
+    def scored(self, run: object) -> Self:
+        """Itself, if it is a benchmark's, whose maps were scored.
+
+        Raises:
+            DataError: It is a survey's; `run` is its folder.
+        """
+        if self.is_survey:
+            raise DataError(f"{run} holds a survey, which scores no map.", f"xai survey summary {run}")
+        return self
 
     @property
     def model(self) -> ModelDescription:

@@ -83,7 +83,7 @@ def estimate(
     greedy = min(config.controls.greedy_images, images)
     forwards = sum(count * (images * configurations + greedy) + greedy * greedy_forwards() for count in each)
     forwards += sum(each) * configurations * plan.work_items.measured
-    kinds = len({one.target for one in context.protocols.values()})
+    kinds = max(1, len({one.target for one in context.protocols.values()}))  # a survey has no protocol
     seconds = forwards * per_forward + kinds * images * sum(timed.values())
     device, unusable = str(context.classifier.device), tuple(plan.source.faults())
     return Estimate(plan, configurations, forwards, per_forward, timed, seconds, device, unusable)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from xai.bench.run.batches import Batches
 from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.masks import extent_of, input_mask, input_points
 from xai.bench.run.snapshot_maker import SnapshotMaker
-from xai.core import DataError, ModelError, Sample, XaiError
+from xai.core import DataError, Geometry, ModelError, Sample, XaiError
 from xai.data.samples import Entry
 from xai.models import Classifier
 from xai.stats import Exclusion
@@ -35,6 +36,8 @@ class InputImage:
         view: What a page shows of it, if that was asked for.
         extent: Whether its mask is `empty`, `full` or marks a `part` of it; None without a mask.
         clicks: (H, W) bool like the mask, True in the pixels where people saw that it was tampered with.
+        landmarks: (points, 2) of the face in pixels of the image, if known, see `xai.core.Sample`.
+        geometry: Which part of the image the input shows.
     """
 
     index: int
@@ -49,6 +52,8 @@ class InputImage:
     view: ImageSnapshot | None = None
     extent: str | None = None
     clicks: Tensor | None = None
+    landmarks: np.ndarray | None = None
+    geometry: Geometry | None = None
 
     @property
     def hash(self) -> str:
@@ -141,6 +146,8 @@ def _view(
         view=None if take_snapshot is None else take_snapshot(index, entry, sample, geometry, pixels, digest),
         extent=extent,
         clicks=clicks,
+        landmarks=sample.landmarks,
+        geometry=geometry,
     )
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 MAPS, CHECKS = "maps", "checks"  # stand where the others have a protocol's name
+SURVEY = "survey"  # likewise, and the only one of its run
 PRECISION = "full precision"  # likewise; the name of no protocol has a space
 MEASURED_DTYPE = "bfloat16, error measured"  # in the identity of a run, where others have their autocast
 MAPS_NAME = re.compile(r".+/\d{1,9}", re.DOTALL)
@@ -19,7 +20,7 @@ class WorkItem:
         shard: Number of the shard.
         start: First image, by its place in the data.
         stop: One past the last image.
-        protocol: Name, or `maps`, `checks` or `full precision`.
+        protocol: Name, or `maps`, `checks`, `full precision` or `survey`.
         forwards: Forward passes of perturbed images, at most.
     """
 

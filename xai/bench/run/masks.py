@@ -6,10 +6,10 @@ import numpy as np
 
 from xai.core import Geometry
 from xai.stats import MaskWarning
+from xai.stats.survey import GENUINE
 
 EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
 COVERED = 0.5  # share of an input pixel that must lie in the mask
-GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
 Counts = dict[str, list[int]]  # label or kind, "" for neither → images with a mask, empty ones, full ones
 
 

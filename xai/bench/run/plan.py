@@ -16,11 +16,12 @@ from xai.bench.config.method_configurations import (
 )
 from xai.bench.config.reading import resolve_protocols
 from xai.bench.config.schema import BenchmarkConfig
+from xai.bench.config.survey import SurveyConfig
 from xai.bench.data.files import Folder, in_threads
 from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
-from xai.bench.run.items import CHECKS, MAPS, MEASURED_DTYPE, PRECISION, WorkItem
-from xai.core import derive_seed
+from xai.bench.run.items import CHECKS, MAPS, MEASURED_DTYPE, PRECISION, SURVEY, WorkItem
+from xai.core import ConfigError, derive_seed, nearest
 from xai.core.runtime import decisive
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
@@ -28,7 +29,8 @@ from xai.models import Classifier
 
 MEASURED = 16  # images on which a run of lower precision is computed in full precision too
 TAKES_NO_PART = {
-    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device", "precision"
+    "name", "model", "data", "statistics", "batch_size", "shard_size", "keep_images", "device", "precision",
+    "farthest"
 }  # fmt: skip
 
 
@@ -164,6 +166,9 @@ def make_plan(
         names[MAPS] = protocols[0].target
     if config.checks.metrics and config.checks.images:
         names[CHECKS] = protocols[0].target
+    if isinstance(config, SurveyConfig):
+        _check_target(config.target, classifier.labels)
+        names[SURVEY] = config.target
 
     @cache
     def forwards(name: str, images: int, greedy: int) -> int:
@@ -235,6 +240,13 @@ def _check_protocols(protocols: Sequence[Protocol], classifier: Classifier) -> N
         counted = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
         if counted is not None:
             one.counts(counted)
+
+
+def _check_target(target: str, labels: Sequence[str]) -> None:
+    if target not in ("predicted", "label", *labels):
+        raise ConfigError(
+            f"target: {target!r} is no class of the model.", nearest(target, ["predicted", "label", *labels])
+        )
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

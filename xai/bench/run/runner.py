@@ -27,8 +27,6 @@ from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.stats import Exclusion
 
-SCHEMA = "xai.benchmark/1"
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -263,7 +261,7 @@ def _content(
 ) -> dict[str, Any]:
     """What `run.json` says of a run, as JSON."""
     return {
-        "schema": SCHEMA,
+        "schema": config.run_schema,
         "name": config.name,
         "config": config.model_dump(mode="json"),
         "identity": plan.identity,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from xai.bench.config.lookup import is_metric, metric_names
@@ -25,7 +24,6 @@ TEXTS = ("key", "protocol")
 MAY_BE_NULL = ("label", "kind")
 UNIQUE = ["image", "method", "metric", "protocol", "protocol_hash"]  # one score each
 PLANNED_AT_ONCE = 50_000  # work items of a plan in memory while it is written
-FORMATS = ("csv", "parquet")
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class WorkResult:
         forwards: Forward passes of perturbed images.
         seconds: Wall time.
         masks: What the masks of the item's images mark, see `xai.bench.run.masks`.
+        rows: Of a survey, an Arrow table instead of records, see `xai.bench.run.survey_rows`.
     """
 
     records: tuple[Record, ...]
@@ -45,6 +44,7 @@ class WorkResult:
     forwards: int = 0
     seconds: float = 0.0
     masks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    rows: Any = None
 
 
 class PlannedItem(NamedTuple):
@@ -118,7 +118,7 @@ class Store:
         return self.part(key).exists()
 
     def write(self, key: str, outcome: WorkResult) -> None:
-        """Write a work item's records as one part.
+        """Write a work item's records, or rows, as one part.
 
         Raises:
             DataError: The disk is full or cannot be written.
@@ -130,8 +130,10 @@ class Store:
             "seconds": outcome.seconds,
             "masks": dict(outcome.masks),
         }
-        schema = _schema().with_metadata({"xai": json.dumps(notes)})
-        table = pa.Table.from_pylist([record.as_dict() for record in outcome.records], schema=schema)
+        table = outcome.rows
+        if table is None:
+            table = pa.Table.from_pylist([record.as_dict() for record in outcome.records], schema=_schema())
+        table = table.replace_schema_metadata({"xai": json.dumps(notes)})
         buffer = BytesIO()
         importlib.import_module("pyarrow.parquet").write_table(table, buffer)
         write_bytes(self.part(key), buffer.getvalue())
@@ -168,6 +170,11 @@ class Store:
         texts = pa.dictionary(pa.int32(), pa.string())
         typed = [one.with_type(texts) if one.type == pa.string() else one for one in _columns(columns)]
         return self._records(key, pa.schema(typed)).unify_dictionaries()
+
+    def rows(self, schema: Any, nulls: Sequence[str], keys: Sequence[str] | None = None) -> Iterator[Any]:
+        """The rows of a survey, of one part after the other, all or these; Arrow tables."""
+        keys = self.done() if keys is None else keys
+        return (self._read(self.part(key), schema, nulls=nulls) for key in keys)
 
     def images(self, key: str) -> list[str]:
         """Ids of the images that have records in a part, in their order."""
@@ -259,6 +266,7 @@ def read_records(run: str | Folder, columns: Sequence[str] | None = None) -> Any
         if column not in names:
             raise UsageError(f"Records have no column {column!r}.", nearest(column, names))
     extra("pandas")
+    read_run(run).scored(run)
     frame = Store(run).table(columns).to_pandas()
     if {*UNIQUE} <= {*frame.columns} and (twice := frame.duplicated(UNIQUE)).any():
         one = frame[twice].iloc[0]
@@ -273,33 +281,6 @@ def two_scores(run: str | Folder, image: str, method: str, metric: str, protocol
         "a file in its folder parts is there twice, or was changed.",
         "Delete the folder parts and run the same xai benchmark run again.",
     )
-
-
-def export(run: str | Folder, path: str | Path) -> int:
-    """Write all records into one file, `.csv` or `.parquet`; curves in CSV are JSON lists.
-
-    Returns:
-        The number of records.
-
-    Raises:
-        UsageError: Another format.
-    """
-    path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise UsageError(f"Cannot export to {path.name!r}.", "Give a file that ends in .csv or .parquet.")
-    buffer = BytesIO()
-    if kind == "parquet":
-        table = Store(run).table()
-        importlib.import_module("pyarrow.parquet").write_table(table, buffer, compression="zstd")
-        write_bytes(path, buffer.getvalue())
-        return table.num_rows
-    frame = read_records(run)
-    for name in ("curve", "fractions"):
-        frame[name] = [json.dumps([float(value) for value in values]) for values in frame[name]]
-    frame.to_csv(buffer, index=False)
-    write_bytes(path, buffer.getvalue())
-    return len(frame)
 
 
 def _records_fault(table: Any) -> str | None:

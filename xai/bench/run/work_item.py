@@ -11,11 +11,12 @@ from xai.bench.config.method_configurations import digest, greedy_configuration
 from xai.bench.run.checks import check_records
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
-from xai.bench.run.items import CHECKS, MAPS, PRECISION, WorkItem
+from xai.bench.run.items import CHECKS, MAPS, PRECISION, SURVEY, WorkItem
 from xai.bench.run.masks import count_masks
 from xai.bench.run.plan import MAP_NEEDS, metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.bench.run.store import WorkResult
+from xai.bench.run.survey_rows import survey_rows
 from xai.core import Record
 from xai.metrics import METRICS, evaluate, greedy_order
 from xai.metrics.protocol import Protocol
@@ -34,6 +35,9 @@ def run_item(context: RunContext, item: WorkItem) -> WorkResult:
 
 def _run(context: RunContext, item: WorkItem) -> WorkResult:
     start = perf_counter()
+    if item.protocol == SURVEY:
+        rows, excluded = survey_rows(context, item)
+        return WorkResult((), excluded, 0, perf_counter() - start, rows=rows)
     if item.protocol == PRECISION:
         stream = context.exact_stream
         before = stream.forwards

@@ -1,0 +1,73 @@
+"""The page of a survey: every picture is there, nothing is fetched or run, and everybody can read it."""
+
+import pytest
+from browsing import axe, described, grave
+from survey_pages import NAME, survey
+
+from xai.core.language import language
+from xai.report.survey import survey_markdown
+from xai.report.survey_page import survey_page
+
+BROKEN = (
+    """() => [...document.images].filter((one) => !one.complete || !one.naturalWidth || !one.alt).length"""
+)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(lang):
+        path = tmp_path / f"survey_{lang}.html"
+        path.write_text(survey_page(survey(), lang), "utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_page_of_a_survey(open_page, written, lang):
+    tab = open_page(written(lang), wait_ready=False)
+    assert tab.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-Hans"}[lang]
+    assert tab.locator("h1").inner_text() == NAME  # text, not markup
+    assert tab.evaluate("() => document.images.length") > 25 and tab.evaluate(BROKEN) == 0
+    assert not grave(axe(tab)), described(grave(axe(tab)))
+    first = tab.locator(".strip").first
+    assert (
+        first.locator("figcaption")
+        .all_inner_texts()[1]
+        .startswith({"en": "label fake", "zh": "标签 fake"}[lang])
+    )
+    # a narrow screen shows all of it, without a bar at the bottom
+    tab.set_viewport_size({"width": 360, "height": 800})
+    assert tab.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_pixels_of_a_map_are_the_colours_of_its_scale(open_page, written):
+    """Blue and orange either side of zero, and where p is large the difference is not shown."""
+    tab = open_page(written("en"), wait_ready=False)
+    strip = tab.locator(".strip", has=tab.locator("h3", has_text="Differences")).last
+    assert strip.locator("figure").count() == 3  # the second contrast was not tested
+    read = """(image) => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      return [canvas.width, canvas.height, ...context.getImageData(0, 0, canvas.width, canvas.height).data];
+    }"""
+    width, height, *pixels = strip.locator("img[alt*=Label]").nth(1).evaluate(read)
+    contrast = survey().sections[1].contrasts[0]
+    assert (width, height) == (4, 4)
+    for i, (value, p) in enumerate(zip(contrast.difference.ravel(), contrast.p.ravel(), strict=True)):
+        red, _, blue = pixels[4 * i : 4 * i + 3]
+        if p >= 0.05:
+            assert abs(red - blue) < 4
+        elif abs(value) > 0.1:
+            assert abs(red - blue) > 4 and (red > blue) == (value > 0)
+
+
+def test_markdown_in_both_languages():
+    english, chinese = survey_markdown(survey(), "en"), survey_markdown(survey(), "zh")
+    assert english.index("label fake") < english.index("label real")
+    assert "1 map without any relevance is in no mean" in english and "not tested" in english
+    assert "平均热图" in chinese and "Mean maps" not in chinese
+    with language("zh"):
+        assert survey_markdown(survey()) == chinese

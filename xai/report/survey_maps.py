@@ -1,0 +1,143 @@
+"""Maps of a survey as small pictures: of a method on one scale, over the mean face where there is one."""
+
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from xai.core.language import gettext, ngettext
+from xai.report.colours import ColourScale
+from xai.report.encode import encode_picture, encode_pixels
+from xai.report.survey import contrast_title, map_title
+from xai.report.text import number
+from xai.stats.survey import MapContrast, MeanMap, SurveySection
+
+SIDE = 160  # pixels of a map over a face
+FAINTEST, STRONGEST = 0.15, 0.85  # opacity of no and of the strongest relevance over a face
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A map with what it says.
+
+    Args:
+        title: Of which images.
+        note: How many, or what is measured.
+        colours: (rows, cols, 3) in [0, 1].
+        picture: Data URI.
+    """
+
+    title: str
+    note: str
+    colours: np.ndarray
+    picture: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Maps on one scale.
+
+    Args:
+        title: What they have in common.
+        low: The value of the first colour, as text.
+        high: That of the last.
+        bar: Data URI of the scale.
+        tiles: In order.
+    """
+
+    title: str
+    low: str
+    high: str
+    bar: str
+    tiles: tuple[Tile, ...]
+
+
+def strips(section: SurveySection, alpha: float) -> list[Strip]:
+    """Mean maps by label, by answer, by both, by kind; their differences; their spread."""
+    maps = section.maps
+    scale = ColourScale.of(one.mean for one in maps)
+    groups = {
+        gettext("By label"): [one for one in maps if _asked(one) in ((), ("label",))],
+        gettext("By answer"): [one for one in maps if _asked(one) == ("predicted",)],
+        gettext("By label and answer"): [one for one in maps if _asked(one) == ("label", "predicted")],
+        gettext("By kind"): [one for one in maps if _asked(one) == ("kind",)],
+    }
+    found = [
+        _strip(title, scale, [_mean_tile(one, scale, section.backdrop) for one in some])
+        for title, some in groups.items()
+        if some
+    ]
+    contrasts = list(section.contrasts)
+    if contrasts:
+        differences = _symmetric(one.difference for one in contrasts)
+        tiles = [
+            tile for one in contrasts for tile in _contrast_tiles(one, differences, alpha, section.backdrop)
+        ]
+        found.insert(1, _strip(gettext("Differences"), differences, tiles))
+    spreads = [one for one in maps if _asked(one) in ((), ("label",)) and np.isfinite(one.spread).all()]
+    if spreads:
+        scale = ColourScale.of(one.spread for one in spreads)
+        tiles = [
+            _tile(map_title(one), _images(one.images), one.spread, scale, section.backdrop) for one in spreads
+        ]
+        found.append(_strip(gettext("Spread over images (standard deviation)"), scale, tiles))
+    return found
+
+
+def map_tile(values: np.ndarray, scale: ColourScale, backdrop: str | None = None) -> str:
+    """A map as a picture: each cell a pixel, or over a face."""
+    return _picture(scale.colours(values), values, scale, backdrop)
+
+
+def _asked(one: MeanMap) -> tuple[str, ...]:
+    return tuple(name for name in ("label", "predicted", "kind") if getattr(one, name) is not None)
+
+
+def _strip(title: str, scale: ColourScale, tiles: Iterable[Tile]) -> Strip:
+    low, high = scale.limits
+    return Strip(title, number(low), number(high), encode_pixels(scale.ramp[None]), tuple(tiles))
+
+
+def _symmetric(maps: Iterable[np.ndarray]) -> ColourScale:
+    """Colours either side of 0, also where all differences have one sign."""
+    return ColourScale(float(max(np.abs(one).max() for one in maps)), signed=True)
+
+
+def _mean_tile(one: MeanMap, scale: ColourScale, backdrop: str | None) -> Tile:
+    return _tile(map_title(one), _images(one.images), one.mean, scale, backdrop)
+
+
+def _contrast_tiles(
+    one: MapContrast, scale: ColourScale, alpha: float, backdrop: str | None
+) -> Iterator[Tile]:
+    title = contrast_title(one)
+    yield _tile(title, gettext("difference of the means"), one.difference, scale, backdrop)
+    if one.p is not None:
+        shown = np.where(one.p < alpha, one.difference, 0.0)
+        note = gettext("where p < {alpha}, adjusted", alpha=f"{alpha:g}")
+        yield _tile(title, note, shown, scale, backdrop)
+
+
+def _tile(title: str, note: str, values: np.ndarray, scale: ColourScale, backdrop: str | None) -> Tile:
+    colours = scale.colours(values)
+    return Tile(title, note, colours, _picture(colours, values, scale, backdrop))
+
+
+def _picture(colours: np.ndarray, values: np.ndarray, scale: ColourScale, backdrop: str | None) -> str:
+    if backdrop is None:
+        return encode_pixels(colours)
+    face = Image.open(BytesIO(b64decode(backdrop.partition(",")[2]))).convert("L")
+    grey = np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)[..., None] / 255
+    smooth = np.asarray(
+        Image.fromarray(values.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    )
+    opacity = (FAINTEST + (STRONGEST - FAINTEST) * scale.strength(smooth))[..., None]
+    mixed = grey * (1 - opacity) + scale.colours(smooth) * opacity
+    return encode_picture(Image.fromarray((mixed * 255 + 0.5).astype(np.uint8)), SIDE)
+
+
+def _images(count: int) -> str:
+    return ngettext("{n} image", "{n} images", count)

@@ -1,0 +1,66 @@
+"""A survey as one HTML file: opens from disk, loads nothing, runs no script."""
+
+from markupsafe import Markup
+
+from xai.core.language import HTML_CODES, current_language, gettext, language
+from xai.core.runtime import __version__
+from xai.report.colours import ColourScale
+from xai.report.encode import digest
+from xai.report.page import TEMPLATES, content_policy, page_style
+from xai.report.survey import (
+    agreement_table,
+    answers_table,
+    contrast_note,
+    counts,
+    exclusions_table,
+    frame_note,
+    map_title,
+    notes,
+    provenance_table,
+    section_tables,
+    section_title,
+)
+from xai.report.survey_maps import map_tile, strips
+from xai.report.text import number
+from xai.stats.survey import Survey, SurveySection
+
+
+def survey_page(survey: Survey, lang: str | None = None) -> str:
+    """The page as text, in a language or in the current one."""
+    with language(lang):
+        style = page_style() + "\n" + TEMPLATES.get_template("survey.css").render()
+        return TEMPLATES.get_template("survey.html").render(
+            survey=survey,
+            lang=HTML_CODES[current_language()],
+            version=__version__,
+            policy=content_policy([], digest(style)),
+            style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
+            counts=counts(survey),
+            notes=notes(survey),
+            answers=answers_table(survey),
+            sections=[_section(one, survey.alpha) for one in survey.sections],
+            agreement=agreement_table(survey) if survey.agreement else None,
+            provenance=provenance_table(survey.provenance),
+            exclusions=exclusions_table(survey) if survey.exclusions else None,
+        )
+
+
+def _section(section: SurveySection, alpha: float) -> dict[str, object]:
+    """What the template shows of a section."""
+    return {
+        "title": section_title(section),
+        "note": frame_note(section),
+        "contrasts": [contrast_note(one, alpha) for one in section.contrasts],
+        "strips": strips(section, alpha) if section.maps else [],
+        "tables": section_tables(section),
+        "farthest": [
+            {
+                "image": one.image,
+                "note": map_title(one),
+                "distance": gettext("distance {value}", value=number(one.distance)),
+                "picture": one.picture,
+                "map": map_tile(one.map, ColourScale.of([one.map])),
+            }
+            for one in section.farthest
+        ],
+    }

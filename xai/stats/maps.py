@@ -1,0 +1,206 @@
+"""Means, spreads and differences of many maps: summed up by blocks of groups, so that memory stays flat.
+
+Images of one group (frames of a video, crops of a photograph) are not independent: intervals and tests
+resample or leave out whole groups. Up to `MOST` groups are blocks of their own; of more, several share a
+block at random, which keeps intervals and tests valid ("random groups", Wolter 2007, chapter 2).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from xai.core import derive_seed
+from xai.stats.bootstrap import bca, resampled_means, scipy_special
+
+Cell = tuple[str | None, ...]
+MOST = 200  # blocks
+FEW = 10  # blocks under which nothing is tested
+
+
+class BlockNumbers:
+    """Numbers groups: the first `MOST` in the order they come, the others by a hash of their names."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    @property
+    def count(self) -> int:
+        """Groups that came, at most `MOST`."""
+        return len(self._known)
+
+    def of(self, group: str) -> int:
+        """The block of a group, always the same."""
+        found = self._known.get(group)
+        if found is None:
+            if len(self._known) >= MOST:
+                return (
+                    int.from_bytes(blake2b(group.encode("utf-8", "replace"), digest_size=8).digest()) % MOST
+                )
+            found = self._known[group] = len(self._known)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Sums over images.
+
+    Args:
+        squares: (width,) sum of squares.
+        counts: (blocks,) images of each block that has any.
+        sums: (blocks, width).
+        blocks: (blocks,) their numbers, ascending.
+    """
+
+    squares: np.ndarray
+    counts: np.ndarray
+    sums: np.ndarray
+    blocks: np.ndarray
+
+    @property
+    def images(self) -> int:
+        """That were summed."""
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(width,); every image counts once."""
+        return self.sums.sum(0) / max(self.images, 1)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(width,) standard deviation over images; NaN of a single one."""
+        n = self.images
+        if n < 2:
+            return np.full(len(self.squares), np.nan)
+        return np.sqrt(np.maximum(self.squares - n * self.mean**2, 0.0) / (n - 1))
+
+    def interval(self, resamples: int, alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """(width,) lower and upper ends of the BCa bootstrap interval of the mean, blocks resampled whole."""
+        if len(self.counts) < 2:
+            return np.full(self.sums.shape[1], np.nan), np.full(self.sums.shape[1], np.nan)
+        values, weights = self.sums / self.counts[:, None], self.counts.astype(np.float64)
+        random = np.random.default_rng(derive_seed(seed, "survey"))
+        return bca(values, weights, resampled_means(values, weights, resamples, random), alpha)
+
+
+class CellTotals:
+    """Sums of vectors, by cell (such as label, answer and kind) and by block.
+
+    Args:
+        blocks: Numbers the groups; shared by all totals of a survey.
+    """
+
+    def __init__(self, blocks: BlockNumbers):
+        self._blocks = blocks
+        self._sums: dict[tuple[Cell, int], tuple[int, np.ndarray]] = {}
+        self._squares: dict[Cell, np.ndarray] = {}
+
+    def add(self, cell: Cell, group: str, values: np.ndarray) -> None:
+        """Add the vector of one image."""
+        values = np.asarray(values, np.float64)
+        key = cell, self._blocks.of(group)
+        count, sums = self._sums.get(key, (0, 0.0))
+        self._sums[key] = count + 1, sums + values
+        self._squares[cell] = self._squares.get(cell, 0.0) + values**2
+
+    @property
+    def cells(self) -> list[Cell]:
+        """In the order they came."""
+        return list(self._squares)
+
+    def of(self, wanted: Callable[[Cell], bool] = lambda cell: True) -> Totals | None:
+        """Of all cells that are wanted together; None where there are none."""
+        chosen = [cell for cell in self._squares if wanted(cell)]
+        if not chosen:
+            return None
+        counts: dict[int, int] = {}
+        sums: dict[int, np.ndarray] = {}
+        for (cell, block), (count, values) in self._sums.items():
+            if wanted(cell):
+                counts[block] = counts.get(block, 0) + count
+                sums[block] = sums.get(block, 0.0) + values
+        order = sorted(counts)
+        return Totals(
+            np.sum([self._squares[cell] for cell in chosen], axis=0),
+            np.array([counts[block] for block in order]),
+            np.stack([sums[block] for block in order]),
+            np.array(order),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MeanDifference:
+    """Difference of two means, cell by cell.
+
+    Args:
+        value: (width,) first − second.
+        p: (width,) two-sided, by Benjamini and Hochberg (1995) over all cells; None where nothing is tested.
+        blocks: That the test leaves out by turns.
+    """
+
+    value: np.ndarray
+    p: np.ndarray | None
+    blocks: int
+
+
+def mean_difference(first: Totals, second: Totals) -> MeanDifference:
+    """Difference of two means, and a test of every cell of it that respects groups.
+
+    The standard error is the jackknife's that leaves out one block after the other, in both at once where it
+    has images of both; the test is Student's with one degree of freedom less than blocks (MacKinnon, Nielsen,
+    Webb 2023: the estimator CV3). A mean of no images, or fewer than `FEW` blocks, is not tested.
+    """
+    value = first.mean - second.mean
+    blocks = np.union1d(first.blocks, second.blocks)
+    left_out = [_without_each(one, blocks) for one in (first, second)]
+    if len(blocks) < FEW or any(counts.min() == 0 for counts, _ in left_out):
+        return MeanDifference(value, None, len(blocks))
+    (a, sums_a), (b, sums_b) = left_out
+    return MeanDifference(value, _adjusted(value, sums_a / a[:, None] - sums_b / b[:, None]), len(blocks))
+
+
+def mean_of_differences(differences: Totals) -> MeanDifference:
+    """The same of paired images, whose differences were summed: whether their mean is zero."""
+    blocks = differences.blocks
+    counts, sums = _without_each(differences, blocks)
+    if len(blocks) < FEW or counts.min() == 0:
+        return MeanDifference(differences.mean, None, len(blocks))
+    return MeanDifference(differences.mean, _adjusted(differences.mean, sums / counts[:, None]), len(blocks))
+
+
+def map_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Half the mean absolute difference of two maps whose mean absolute relevance is 1.
+
+    0 where they are the same; 1 where they have no place in common, or everywhere opposite signs.
+    """
+    return float(np.abs(np.asarray(a) - b).mean() / 2)
+
+
+def adjusted_p(values: np.ndarray) -> np.ndarray:
+    """P by Benjamini and Hochberg (1995): of those under α, a share of at most α is expected to be false."""
+    p = np.asarray(values, np.float64)
+    order = np.argsort(p)[::-1]
+    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
+    found = np.empty_like(p)
+    found[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return found
+
+
+def _without_each(totals: Totals, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(blocks,) images and (blocks, width) sums without each of these blocks."""
+    counts, sums = np.zeros(len(blocks)), np.zeros((len(blocks), totals.sums.shape[1]))
+    places = np.searchsorted(blocks, totals.blocks)
+    counts[places], sums[places] = totals.counts, totals.sums
+    return counts.sum() - counts, sums.sum(0) - sums
+
+
+def _adjusted(value: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Adjusted p of estimates, from the estimates without each block."""
+    blocks = len(without)
+    error = np.sqrt((blocks - 1) / blocks * ((without - without.mean(0)) ** 2).sum(0))
+    flat = error <= 1e-12 * np.abs(value).max(initial=0.0)
+    t = np.abs(value) / np.where(flat, 1.0, error)
+    p = 2 * scipy_special().stdtr(blocks - 1, -t)
+    return adjusted_p(np.where(flat, 1.0, p))
