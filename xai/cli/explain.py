@@ -92,6 +92,7 @@ def explain(
             "--report", help="Also one interactive HTML page of all images.", rich_help_panel=opt.OUTPUT
         ),
     ] = False,
+    stability: opt.Stability = False,
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
 ) -> None:
@@ -103,9 +104,12 @@ def explain(
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
     from xai.attr import OPTIONS_METHOD
+    from xai.core import UsageError
     from xai.core.language import gettext
     from xai.explanation import Explainer, explain_each, face_finder, gather, writing
 
+    if stability and not report:
+        raise UsageError("--stability goes on the evidence sheets of the page.", "Add --report.")
     crop = opt.parse_crop(box, boxes)
     found, sampling = gather(images, out), video.sampling()
     videos = videos_among(found)
@@ -128,7 +132,7 @@ def explain(
     if report:
         from xai.explanation import PageBuilder  # which needs much that pictures do not
 
-        builder = PageBuilder(explainer, len(sources))
+        builder = PageBuilder(explainer, len(sources), stability)
     run = ExplainRun(
         total=len(found), out=out, builder=builder, as_json=as_json, what=what_is_explained(sources, videos)
     )

@@ -17,6 +17,7 @@ from xai.cli import (
     methods,
     models,
     report,
+    robustness,
     survey,
     tune,
 )
@@ -67,6 +68,7 @@ app.command()(doctor.doctor)
 app.command()(tune.tune)
 app.command()(forge.forge)
 app.command()(manifest.manifest)
+app.command()(robustness.robustness)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(survey.app, name="survey")

@@ -115,6 +115,11 @@ Face = Annotated[
 ]  # fmt: skip
 WholeImage = Annotated[bool, typer.Option("--whole-image", help="Look for no faces.", rich_help_panel=FACE)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
+Stability = Annotated[
+    bool,
+    typer.Option("--stability", help="With --report: explain each image again as JPEG 95 to 50, resized and "
+                 "uploaded, ten times in all; what stays is on its evidence sheet.", rich_help_panel=OUTPUT),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Lang = Annotated[str, typer.Option("--lang", help="Language of pages and summaries: en or zh.")]
 Debug = Annotated[

@@ -8,16 +8,19 @@ from torch import Tensor
 
 from xai.attr import METHODS
 from xai.attr.layers import presets_of, resolve_layers
-from xai.core import Explanation, UsageError
+from xai.core import DataError, Explanation, ModelError, UsageError
 from xai.core.language import gettext
 from xai.explanation.compare import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.removal import RemovalCheck, class_of
+from xai.explanation.stability import StabilityCheck
 from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.report.about import card_of, model_description, without_folders
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.payload import Card, FaceEvidence, Fusion, Image, Page, PageMethod
+from xai.report.stability import stability_of
+from xai.stats.stability import ImageStability
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
 
@@ -30,10 +33,13 @@ class PageBuilder:
     Args:
         explainer: Made the explanations.
         total: Images that will come at the most.
+        stability: Whether each image is explained again after ten degradations, for its evidence sheet.
     """
 
-    def __init__(self, explainer: Explainer, total: int):
+    def __init__(self, explainer: Explainer, total: int, stability: bool = False):
         self.explainer = explainer
+        self._stability = StabilityCheck(explainer) if stability else None
+        self._stable: dict[int, ImageStability] = {}
         self.total = total
         self.images: list[Image] = []
         self._layered = explainer.method.fusion is not None
@@ -75,10 +81,18 @@ class PageBuilder:
                 face_parts=evidence,
             )
         )
+        if self._stability is not None:
+            self._add_stability(explanation, self._stability)
 
     def page(self, title: str | None = None) -> Page:
         """The page of the images so far; its heading names method and model if nothing else is given."""
         explainer, name = self.explainer, self.explainer.method_name
+        images = list(self.images)
+        if self._stability is not None and self._stable:
+            measured = self._stability.with_references(list(self._stable.values()), explainer.seed)
+            for place, found in zip(self._stable, measured, strict=True):
+                stability = stability_of(found, self._stability.ladder)
+                images[place] = images[place].model_copy(update={"stability": stability})
         settings: dict[str, Any] = {
             "settings": {
                 "preset": explainer.preset,
@@ -93,7 +107,7 @@ class PageBuilder:
         if self._layered and self.total > MOST_WITH_LAYERS:
             settings["layers_and_heads"] = f"left out: more than {MOST_WITH_LAYERS} images"
         return explanation_page(
-            self.images,
+            images,
             labels=explainer.classifier.labels,
             problem_type=explainer.classifier.problem_type,
             method=PageMethod(
@@ -107,6 +121,17 @@ class PageBuilder:
             fusion=self._fusion(),
             asked=self.total,
         )
+
+    def _add_stability(self, explanation: Explanation, check: StabilityCheck) -> None:
+        try:
+            self._stable[len(self.images) - 1] = check(explanation).image
+        except (DataError, ModelError) as error:
+            untried = gettext(
+                "Whether the map holds when the picture gets worse could not be tried: {reason}",
+                reason=error.message,
+            )
+            image = self.images[-1]
+            self.images[-1] = image.model_copy(update={"caveats": [*image.caveats, untried]})
 
     def _fusion(self) -> Fusion | None:
         fusion = self.explainer.method.fusion

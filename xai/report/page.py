@@ -137,7 +137,7 @@ SCRIPTS = (
     *("language", "data", "colour", "state", "maps", "paint"),
     *("tables", "charts"),
     *("toolbar", "gallery", "panels", "viewer"),
-    *("elements", "evidence", "faceparts", "curve", "explorer", "timeline", "paper", "sheet"),
+    *("elements", "evidence", "faceparts", "stability", "curve", "explorer", "timeline", "paper", "sheet"),
     "main",
 )
 LITERAL = r'"(?:[^"\\\n]|\\.)*"'

@@ -170,6 +170,35 @@ class MapAgreement(_PageModel):
     spearman: list[list[float | None]]
 
 
+class DegradedImage(_PageModel):
+    """An image after one degradation, beside itself as it is."""
+
+    name: str
+    title: str = Field(description="In words.")
+    spearman: float | None = Field(description="Rank correlation of its map with the clean one.")
+    overlap: float | None = Field(description="Share of the strongest patches that are the same.")
+    probability: float | None = Field(description="Of the class followed.")
+    margin: float
+    predicted: str
+    verdict: str
+    said: str = Field(description="The verdict in words.")
+
+
+class Stability(_PageModel):
+    """What becomes of an image's map and answer when the picture gets worse."""
+
+    target: str = Field(description="The class whose map is followed.")
+    probability: float | None = Field(description="Of the image as it is.")
+    margin: float
+    unrelated: float | None = Field(description="Mean rank correlation with maps of other images.")
+    unrelated_high: float | None = Field(description="Its 95 % quantile over these.")
+    others: int = Field(description="Maps of other images that it was measured against.")
+    top: float = Field(description="Share of the patches that count as the strongest.")
+    verdict: str = Field(description="The worst of all degradations.")
+    sentences: list[str]
+    degraded: list[DegradedImage]
+
+
 class Image(_PageModel):
     """One image with everything that was found about it.
 
@@ -221,11 +250,12 @@ class Image(_PageModel):
     face_parts: FaceEvidence | None = Field(
         None, description="By parts of the face, where its landmarks are known."
     )
+    stability: Stability | None = Field(None, description="When the picture gets worse, if that was tried.")
 
 
 HEAVY = frozenset(
     {"picture", "mask", "maps", "products", "orders", "fills", "scores", "curves", "removals", "agreement"}
-    | {"face_parts"}
+    | {"face_parts", "stability"}
 )
 
 

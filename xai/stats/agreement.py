@@ -153,13 +153,27 @@ def map_agreement(maps: np.ndarray) -> np.ndarray:
         (M, M) float64, symmetric, 1 on the diagonal; NaN in the row and column of a map that has no order:
         a constant one, or one that holds NaN.
     """
-    ranks = np.stack([_ranks(row) for row in np.asarray(maps)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1))
-    length[length == 0] = np.nan
-    agreement = np.clip(centred @ centred.T / np.outer(length, length), -1, 1)
-    np.fill_diagonal(agreement, np.where(np.isfinite(length), 1.0, np.nan))
+    units = unit_ranks(np.asarray(maps))
+    agreement = np.clip(units @ units.T, -1, 1)
+    np.fill_diagonal(agreement, np.where(np.isfinite(units[:, 0]), 1.0, np.nan))
     return agreement
+
+
+def unit_ranks(rows: np.ndarray) -> np.ndarray:
+    """Ranks of each row, ties at their mean, centred and of length 1: products are Spearman's correlations.
+
+    Args:
+        rows: (M, P).
+
+    Returns:
+        (M, P) float64; NaN in a row that has no order: a constant one, or one that holds NaN.
+    """
+    if not len(rows):
+        return np.zeros(rows.shape)
+    ranks = np.stack([_ranks(row) for row in rows])
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    return np.divide(ranks, length, out=np.full_like(ranks, np.nan), where=length > 0)
 
 
 def disagreement(agreement: np.ndarray, chosen: np.ndarray) -> float:

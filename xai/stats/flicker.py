@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai.core import derive_seed
-from xai.stats.ranktests import average_ranks
+from xai.stats.agreement import unit_ranks
 
 SHUFFLES = 999
 WORK = 2_000_000  # pairs compared in all shuffles, at the most
@@ -55,7 +55,7 @@ def map_flicker(maps: Sequence[np.ndarray] | np.ndarray, seed: int = 0) -> Flick
         maps: (frames, rows, cols) in the order of the frames.
         seed: Of the random orders.
     """
-    ranks = _unit_ranks(np.asarray(maps, np.float64).reshape(len(maps), -1))
+    ranks = unit_ranks(np.asarray(maps, np.float64).reshape(len(maps), -1))
     known = np.flatnonzero(np.isfinite(ranks[:, 0])) if len(ranks) else np.empty(0, int)
     agreement = (ranks[:-1] * ranks[1:]).sum(1).clip(-1, 1)
     pairs = tuple(float(one) if np.isfinite(one) else None for one in agreement)
@@ -74,11 +74,3 @@ def map_flicker(maps: Sequence[np.ndarray] | np.ndarray, seed: int = 0) -> Flick
     low, high = np.quantile(means, [0.025, 0.975])
     p = (1 + np.sum(means >= mean - 1e-9)) / (1 + shuffles)
     return Flicker(pairs, mean, float(means.mean()), float(low), float(high), float(p), shuffles)
-
-
-def _unit_ranks(rows: np.ndarray) -> np.ndarray:
-    """Ranks of each row, centred and of length 1: products are correlations; NaN of a constant row."""
-    ranks = np.stack([average_ranks(row) for row in rows]) if len(rows) else rows
-    ranks = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return np.divide(ranks, length, out=np.full_like(ranks, np.nan), where=length > 0)

@@ -1,6 +1,6 @@
 // Numbers and sentences of an evidence sheet: removal, localisation, agreement, scores.
 
-const LOCALISATION = ["pointing_game", "mass_accuracy", "rank_accuracy", "iou", "average_precision"];
+const LOCALISATION = ["pointing_game", "pointing_game_clicks", "mass_accuracy", "rank_accuracy", "iou", "average_precision"];
 const REMOVED_BY = {
   token: gettext("hidden from the model's attention"),
   mean: gettext("painted in the image's mean colour"),

@@ -108,6 +108,7 @@ function sheetParts(found) {
     localisationSection(found),
     removalSection(found),
     facePartsSection(found),
+    stabilitySection(found),
     startExplorer(explorer, found) ? explorer : null,
     agreementSection(found),
     scoreSection(found),

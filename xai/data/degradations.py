@@ -1,0 +1,82 @@
+"""What happens to pictures on their way: JPEG, resizing, being uploaded and saved again. PIL in, PIL out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from typing import Literal
+
+from PIL import Image
+
+from xai.core import Sample
+from xai.data.affine import read_through
+
+Kind = Literal["jpeg", "resize", "upload"]
+
+UPLOAD_SIDE, UPLOAD_QUALITY, UPLOADS = 1080, 75, 2  # pixels of the longer side, JPEG, how often
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way in which a picture gets worse; size and place of what it shows stay.
+
+    Args:
+        name: Unique, as tables of data have it.
+        kind: jpeg (saved and read), resize (made smaller and larger again) or upload.
+        level: Quality of the JPEG, share of the side; of an upload 0.
+        apply: RGB image to RGB image of the same size.
+    """
+
+    name: str
+    kind: Kind
+    level: float
+    apply: Callable[[Image.Image], Image.Image]
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Saved as JPEG with colours at half resolution (4:2:0), as cameras and sites do, and read again."""
+    file = BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return Image.open(file).convert("RGB")
+
+
+def resize(image: Image.Image, share: float) -> Image.Image:
+    """Made smaller by a share of its sides and enlarged again, bicubic."""
+    small = max(1, round(image.width * share)), max(1, round(image.height * share))
+    return image.resize(small, Image.Resampling.BICUBIC).resize(image.size, Image.Resampling.BICUBIC)
+
+
+def upload(image: Image.Image) -> Image.Image:
+    """What sites and messengers do, and no one of them in particular: twice, at most 1080 pixels and JPEG 75.
+
+    The longer side is brought to 1080 pixels if it is longer (Lanczos), and the picture is saved as JPEG 75
+    with colours at half resolution; then that once more. In the end it is enlarged to its own size again.
+    """
+    size, factor = image.size, min(1.0, UPLOAD_SIDE / max(image.size))
+    small = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    for _ in range(UPLOADS):
+        reduced = image if image.size == small else image.resize(small, Image.Resampling.LANCZOS)
+        image = jpeg(reduced, UPLOAD_QUALITY)
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+LADDER: tuple[Degradation, ...] = (
+    *(Degradation(f"jpeg-{q}", "jpeg", q, partial(jpeg, quality=q)) for q in (95, 90, 80, 70, 60, 50)),
+    *(Degradation(f"resize-{s:g}", "resize", s, partial(resize, share=s)) for s in (0.75, 0.5, 0.25)),
+    Degradation("upload", "upload", 0, upload),
+)
+"""From the mildest to the harshest of each kind."""
+
+
+def degraded(sample: Sample, degradation: Degradation) -> Sample:
+    """The sample as if its picture had gone through this before it came here.
+
+    Of a face cut out of a photograph the photograph is degraded, and the face cut out at the same place. A
+    crop without its photograph is degraded itself.
+    """
+    origin = sample.origin
+    if origin is None or origin.image is sample.image:
+        return replace(sample, image=degradation.apply(sample.image))
+    whole = degradation.apply(origin.image)
+    image = read_through(whole, origin.to_crop, sample.image.size)
+    return replace(sample, image=image, origin=replace(origin, image=whole))
