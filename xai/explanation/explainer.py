@@ -17,11 +17,11 @@ from torch import Tensor
 from xai import attr
 from xai.attention.running import without_graph
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
-from xai.core.language import gettext
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
 from xai.explanation.inputs import Failure, Targets, Wanted, forget_frames
 from xai.models import Classifier
+from xai.report.words import face_named
 
 log = logging.getLogger(__name__)
 
@@ -332,10 +332,7 @@ def _checked(explanation: Explanation) -> Explanation | Failure:
 
 def name_of(sample: Sample) -> str:
     """What a person knows the image by."""
-    name = str(sample.path or sample.id)
-    if sample.origin is None or sample.origin.face is None:
-        return name
-    return gettext("{name}, face {number}", name=name, number=sample.origin.number)
+    return face_named(sample, str(sample.path or sample.id))
 
 
 def _images(sample: Sample) -> list[Image]:

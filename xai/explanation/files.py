@@ -18,6 +18,7 @@ from xai.core.language import gettext
 from xai.core.runtime import versions
 from xai.core.sample import CLICK_TOLERANCE
 from xai.report import words
+from xai.report.photograph import PhotographPictures
 from xai.report.picture import Picture
 from xai.report.pictures import ExplanationPictures
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "xai.explanation/1"
 Panels = Mapping[str, Callable[[], Picture]]
+ON_PHOTOGRAPH = " on photograph"
 PICTURES = ("all", "comparison", "none")
 """Which pictures of the classes are drawn."""
 
@@ -46,6 +48,9 @@ def write_explanation(
     `{stem}_{class}_attention.png` per map, `{stem}_comparison.png` of the first two,
     `{stem}_face_parts.png` where there is evidence by parts of the face,
     `{stem}_maps.safetensors` (one float32 tensor (rows, cols) per map), `{stem}_explanation.json`.
+
+    Of a face that was cut out of a photograph also `{stem}_{class}_on_photograph.png`, the map on the
+    photograph at its own resolution, and `{stem}_comparison_on_photograph.png`.
 
     An image has its files in one place of `out`. What an earlier run wrote for it under the names of now is
     replaced, and deleted where it would show other maps than those that are there: a picture that is not
@@ -75,7 +80,7 @@ def write_explanation(
     folder = _is_of(out / stem / record, content) if folders is None else folders
     here, there = (out / stem, out) if folder else (out, out / stem)
     drawn = _pictures(explanation)
-    wanted = {"all": list(drawn), "comparison": list(drawn)[-1:], "none": []}[pictures]
+    wanted = {"all": list(drawn), "comparison": _summaries(drawn), "none": []}[pictures]
     parts = f"{stem}_face_parts.png"
     if pictures == "all" and evidence is not None and evidence.parts:
         drawn["face_parts"] = parts, partial(report.draw_face_parts, explanation, evidence)
@@ -102,7 +107,7 @@ def write_explanation(
 
 
 def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Picture]]]:
-    """All pictures of an explanation: key in the record → file name, and what draws it; the summary last."""
+    """All pictures of an explanation: key in the record → file name, and what draws it."""
     stem, pictures = explanation.sample.id, ExplanationPictures(explanation)
     drawn: dict[str, tuple[str, Callable[[], Picture]]] = {
         f"attention of {name}": (
@@ -114,7 +119,23 @@ def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Pic
     if len(drawn) > 1:
         comparison = partial(pictures.comparison, *report.compared(explanation))
         drawn["comparison"] = f"{stem}_comparison.png", comparison
+    origin = explanation.sample.origin
+    if origin is None or origin.face is None:
+        return drawn
+    on_photograph = PhotographPictures(explanation)
+    for name in explanation.maps:
+        file = f"{stem}_{report.file_slug(name)}_on_photograph.png"
+        drawn[f"{name}{ON_PHOTOGRAPH}"] = file, partial(on_photograph.whole, name)
+    if len(explanation.maps) > 1:
+        comparison = partial(on_photograph.comparison, *report.compared(explanation))
+        drawn[f"comparison{ON_PHOTOGRAPH}"] = f"{stem}_comparison_on_photograph.png", comparison
     return drawn
+
+
+def _summaries(drawn: Iterable[str]) -> list[str]:
+    """The last picture of the image, and the last on the photograph that it was cut from."""
+    last = {name.endswith(ON_PHOTOGRAPH): name for name in drawn}
+    return list(last.values())
 
 
 def owner_of(out: Path, folders: bool = False) -> Callable[[str], Path | None]:

@@ -253,7 +253,7 @@ def _image(
     mask = sample.mask
     return Image(
         id=printable(sample.id),
-        name=printable(sample.path.name if sample.path else sample.id),
+        name=words.full_name(sample),
         group=sample.group,
         label=sample.label,
         target=maps[0] if len(maps) == 1 else None,

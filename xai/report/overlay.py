@@ -11,6 +11,7 @@ from xai.report.colours import ColourScale
 
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
 BRIGHTNESS = 0.85  # of the grey photograph: leaves room for the hot colours
+GREY = np.array([0.299, 0.587, 0.114], np.float32) * np.float32(BRIGHTNESS)  # of red, green and blue
 UNSEEN = 0.93  # grey of a heatmap where the model saw nothing
 STRIPE = 0.85  # of the brightness in the stripes of what was not seen
 MASK, BOX = (0, 255, 217), (255, 255, 255)  # colours of the outlines
@@ -106,14 +107,23 @@ class DrawnImage:
         width, height = self.size
         return self._seen == (slice(0, height), slice(0, width))
 
+    @property
+    def outlined(self) -> bool:
+        """Whether a crop is outlined."""
+        return self.explanation.sample.box is not None
+
+    @property
+    def source(self) -> Image.Image:
+        """What is drawn."""
+        return self.explanation.sample.image
+
     @cached_property
     def _sizes(self) -> dict[tuple[int, int], "DrawnImage"]:
         return {}
 
     @cached_property
     def _view(self) -> View:
-        width, height = self.explanation.sample.image.size
-        return self.view or (0, 0, width, height)
+        return self.view or (0, 0, *self.source.size)
 
     @cached_property
     def _projection(self) -> Geometry:
@@ -152,15 +162,14 @@ class DrawnImage:
 
     @cached_property
     def _photo(self) -> np.ndarray:
-        image = self.explanation.sample.image
         # reducing_gap: a cheap first step spares the filter the pixels of a huge image
-        small = image.resize(self.size, Image.Resampling.BICUBIC, self._view, reducing_gap=3.0)
+        small = self.source.resize(self.size, Image.Resampling.BICUBIC, self._view, reducing_gap=3.0)
         return np.asarray(small.convert("RGB"))
 
     @cached_property
     def _grey(self) -> np.ndarray:
         """(height, width) float32 brightness in [0, 255 · BRIGHTNESS]."""
-        return self._photo @ (np.array([0.299, 0.587, 0.114], np.float32) * np.float32(BRIGHTNESS))
+        return self._photo @ GREY
 
     @cached_property
     def _line(self) -> int:

@@ -53,13 +53,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Placed:
-    """A layer and the rectangle it fills, in inches."""
+    """A layer and the rectangle it fills, in inches; `framed` with a hairline."""
 
     layer: Layer
     x: float
     y: float
     width: float
     height: float
+    framed: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Picture:
         width: In inches.
         height: In inches.
         dpi: Dots per inch at which its layers are drawn pixel by pixel.
-        layers: Images, with a hairline around each.
+        layers: Images.
         labels: Grounds of words that stand on layers.
         lines: Words.
     """
@@ -119,7 +120,8 @@ class Picture:
         for placed in self.layers:
             area = page[_slices(edges(placed, dpi))]
             area[:] = placed.layer.draw((area.shape[1], area.shape[0]))
-            _frame(area, hairline)
+            if placed.framed:
+                _frame(area, hairline)
         for label in self.labels:
             area = page[_slices(edges(label, dpi))]
             area[:] = WHITE

@@ -1,6 +1,7 @@
 """The pictures drawn of explanations: a class, two compared, layer by layer, head by head, methods."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -120,7 +121,7 @@ class ExplanationPictures:
     @cached_property
     def _original(self) -> Layer:
         """All of the image, also where the maps show a crop enlarged."""
-        return original_layer(self._image if self._image.view is None else DrawnImage(self._explanation))
+        return original_layer(self._image if self._image.view is None else replace(self._image, view=None))
 
     def _overlay(self, label: str) -> Layer:
         """Shown by two pictures and blended once, if they show it at one size."""

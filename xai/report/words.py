@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xai.core import Explanation, Geometry
+from xai.core import Explanation, Geometry, Sample
 from xai.core.errors import printable
 from xai.core.language import gettext, gettext_noop
 from xai.report.colours import ColourScale
@@ -20,9 +20,20 @@ SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says 
 
 
 def name(explanation: Explanation) -> str:
-    """File name of the image, or its id."""
-    sample = explanation.sample
-    return shorten(printable(sample.path.name if sample.path else sample.id), 90)
+    """File name of the image, or its id; of a face that was cut from it also its number."""
+    return shorten(full_name(explanation.sample), 90)
+
+
+def full_name(sample: Sample) -> str:
+    """The same, however long it is."""
+    return face_named(sample, printable(sample.path.name if sample.path else sample.id))
+
+
+def face_named(sample: Sample, image: str) -> str:
+    """What a sample is called whose image is called that."""
+    if sample.path is None or sample.origin is None or sample.origin.face is None:
+        return image  # an id says the number itself
+    return gettext("{name}, face {number}", name=image, number=sample.origin.number)
 
 
 def short(label: str) -> str:
@@ -145,7 +156,7 @@ def squashed_for(explanation: Explanation) -> list[str]:
 def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
     """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
     sentences = []
-    if explanation.sample.box is not None:
+    if image.outlined:
         sentences.append(gettext("White outline: the crop that the model was given."))
     if image.view is not None:
         sentences.append(gettext("The maps show this crop enlarged, with some of its surroundings."))
