@@ -279,6 +279,19 @@ def test_only_what_the_frame_allows_is_explained(survey_config, tiny, faces, tmp
     )
 
 
+def test_nothing_but_images(survey_config, tiny, faces, tmp_path):
+    """No labels, groups or landmarks: answers alone are told apart, and every image is its own group."""
+    config = survey_config(data={"images": str(faces / "*.png")}, methods=["attention_rollout"], farthest=0)
+    run_benchmark(config, tmp_path, classifier=tiny)
+    found = write_survey(tmp_path)
+    (section,) = found.sections
+    assert (section.frame, found.groups, section.farthest, section.parts) == ("crop", IMAGES, (), ())
+    assert {one.of for one in section.contrasts} <= {"predicted"} and {one.label for one in section.maps} == {
+        None
+    }
+    assert "all images" in (tmp_path / "summary.md").read_text()
+
+
 def test_two_surveys_on_the_same_images(survey_config, tiny, run, tmp_path):
     found = compare_surveys(run, run)
     assert (found.images, found.only, found.same_answers) == (22, (2, 2), 1.0)

@@ -101,4 +101,5 @@ def test_adjusted_p_is_that_of_benjamini_and_hochberg(size):
 
 def test_distances_lie_between_the_same_and_nothing_in_common():
     one, other = np.array([2.0, 2, 0, 0]), np.array([0.0, 0, 2, 2])
-    assert (map_distance(one, one), map_distance(one, other), map_distance(one, -one)) == (0, 1, 1)
+    assert (map_distance(one, 3 * one), map_distance(one, other), map_distance(one, -one)) == (0, 1, 1)
+    assert (map_distance(one, np.ones(4)), map_distance(one, np.zeros(4))) == (0.5, 1)

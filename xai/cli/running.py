@@ -119,7 +119,8 @@ def _progress() -> "Iterator[Callable[[Progress], None]]":
             if state.failed:
                 text += f", {state.failed} failed"
             if state.seconds_left is not None:
-                text += f", {state.rate:.0f} forward passes/s, {duration(state.seconds_left)} left"
+                rate = f", {state.rate:.0f} forward passes/s" if state.rate else ""
+                text += f"{rate}, {duration(state.seconds_left)} left"
             say_meanwhile(text)
 
         yield tell

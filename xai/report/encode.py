@@ -73,9 +73,8 @@ def encode_picture(image: Pillow.Image, longest: int) -> str:
     return _data_uri(small, "webp", quality=QUALITY, method=4)
 
 
-def encode_pixels(colours: np.ndarray) -> str:
-    """(rows, cols, 3) colours in [0, 1] as a PNG of as many pixels."""
-    pixels = (np.asarray(colours, np.float64) * 255 + 0.5).astype(np.uint8)
+def encode_pixels(pixels: np.ndarray) -> str:
+    """(rows, cols, 3) uint8 as a PNG of as many pixels."""
     return _data_uri(Pillow.fromarray(pixels), "png", optimize=True)
 
 

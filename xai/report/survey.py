@@ -232,7 +232,8 @@ def farthest_table(section: SurveySection) -> Table | None:
         Column(
             gettext("distance"),
             note=gettext(
-                "half the mean absolute difference to their mean map: 0 the same, 1 nothing in common"
+                "half the summed absolute difference to their mean map, both divided by their summed "
+                "absolute relevance: 0 the same, 1 nothing in common"
             ),
         ),
     ]

@@ -1,4 +1,4 @@
-"""Maps of a survey as small pictures: of a method on one scale, over the mean face where there is one."""
+"""Maps of a survey as small pictures, over the mean face where there is one."""
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,13 @@ class Tile:
     Args:
         title: Of which images.
         note: How many, or what is measured.
-        colours: (rows, cols, 3) in [0, 1].
-        picture: Data URI.
+        pixels: (height, width, 3) uint8: a pixel for each cell, or the map over the mean face.
+        picture: The same as a data URI.
     """
 
     title: str
     note: str
-    colours: np.ndarray
+    pixels: np.ndarray
     picture: str
 
 
@@ -58,18 +58,22 @@ class Strip:
 def strips(section: SurveySection, alpha: float) -> list[Strip]:
     """Mean maps by label, by answer, by both, by kind; their differences; their spread."""
     maps = section.maps
-    scale = ColourScale.of(one.mean for one in maps)
     groups = {
-        gettext("By label"): [one for one in maps if _asked(one) in ((), ("label",))],
+        gettext("By label") if any(one.label for one in maps) else gettext("Mean maps"): [
+            one for one in maps if _asked(one) in ((), ("label",))
+        ],
         gettext("By answer"): [one for one in maps if _asked(one) == ("predicted",)],
         gettext("By label and answer"): [one for one in maps if _asked(one) == ("label", "predicted")],
         gettext("By kind"): [one for one in maps if _asked(one) == ("kind",)],
     }
-    found = [
-        _strip(title, scale, [_mean_tile(one, scale, section.backdrop) for one in some])
-        for title, some in groups.items()
-        if some
-    ]
+    found = []
+    for title, some in groups.items():
+        if some:
+            scale = ColourScale.of(one.mean for one in some)
+            tiles = [
+                _tile(map_title(one), _images(one.images), one.mean, scale, section.backdrop) for one in some
+            ]
+            found.append(_strip(title, scale, tiles))
     contrasts = list(section.contrasts)
     if contrasts:
         differences = _symmetric(one.difference for one in contrasts)
@@ -87,9 +91,9 @@ def strips(section: SurveySection, alpha: float) -> list[Strip]:
     return found
 
 
-def map_tile(values: np.ndarray, scale: ColourScale, backdrop: str | None = None) -> str:
-    """A map as a picture: each cell a pixel, or over a face."""
-    return _picture(scale.colours(values), values, scale, backdrop)
+def map_picture(values: np.ndarray) -> str:
+    """A map on its own scale, each cell a pixel, as a data URI."""
+    return encode_pixels(_pixels(values, ColourScale.of([values]), None))
 
 
 def _asked(one: MeanMap) -> tuple[str, ...]:
@@ -98,16 +102,18 @@ def _asked(one: MeanMap) -> tuple[str, ...]:
 
 def _strip(title: str, scale: ColourScale, tiles: Iterable[Tile]) -> Strip:
     low, high = scale.limits
-    return Strip(title, number(low), number(high), encode_pixels(scale.ramp[None]), tuple(tiles))
+    return Strip(
+        title,
+        number(low),
+        number(high),
+        encode_pixels((scale.ramp[None] * 255 + 0.5).astype(np.uint8)),
+        tuple(tiles),
+    )
 
 
 def _symmetric(maps: Iterable[np.ndarray]) -> ColourScale:
     """Colours either side of 0, also where all differences have one sign."""
     return ColourScale(float(max(np.abs(one).max() for one in maps)), signed=True)
-
-
-def _mean_tile(one: MeanMap, scale: ColourScale, backdrop: str | None) -> Tile:
-    return _tile(map_title(one), _images(one.images), one.mean, scale, backdrop)
 
 
 def _contrast_tiles(
@@ -122,21 +128,21 @@ def _contrast_tiles(
 
 
 def _tile(title: str, note: str, values: np.ndarray, scale: ColourScale, backdrop: str | None) -> Tile:
-    colours = scale.colours(values)
-    return Tile(title, note, colours, _picture(colours, values, scale, backdrop))
+    pixels = _pixels(values, scale, backdrop)
+    picture = encode_pixels(pixels) if backdrop is None else encode_picture(Image.fromarray(pixels), SIDE)
+    return Tile(title, note, pixels, picture)
 
 
-def _picture(colours: np.ndarray, values: np.ndarray, scale: ColourScale, backdrop: str | None) -> str:
+def _pixels(values: np.ndarray, scale: ColourScale, backdrop: str | None) -> np.ndarray:
     if backdrop is None:
-        return encode_pixels(colours)
+        return (scale.colours(values) * 255 + 0.5).astype(np.uint8)
     face = Image.open(BytesIO(b64decode(backdrop.partition(",")[2]))).convert("L")
     grey = np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)[..., None] / 255
-    smooth = np.asarray(
-        Image.fromarray(values.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    )
+    cells = Image.fromarray(values.astype(np.float32))
+    smooth = np.asarray(cells.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     opacity = (FAINTEST + (STRONGEST - FAINTEST) * scale.strength(smooth))[..., None]
     mixed = grey * (1 - opacity) + scale.colours(smooth) * opacity
-    return encode_picture(Image.fromarray((mixed * 255 + 0.5).astype(np.uint8)), SIDE)
+    return (mixed * 255 + 0.5).astype(np.uint8)
 
 
 def _images(count: int) -> str:

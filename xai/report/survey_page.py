@@ -1,10 +1,12 @@
 """A survey as one HTML file: opens from disk, loads nothing, runs no script."""
 
+from dataclasses import replace
+
 from markupsafe import Markup
 
 from xai.core.language import HTML_CODES, current_language, gettext, language
 from xai.core.runtime import __version__
-from xai.report.colours import ColourScale
+from xai.report.about import without_folders
 from xai.report.encode import digest
 from xai.report.page import TEMPLATES, content_policy, page_style
 from xai.report.survey import (
@@ -20,13 +22,14 @@ from xai.report.survey import (
     section_tables,
     section_title,
 )
-from xai.report.survey_maps import map_tile, strips
+from xai.report.survey_maps import map_picture, strips
 from xai.report.text import number
 from xai.stats.survey import Survey, SurveySection
 
 
 def survey_page(survey: Survey, lang: str | None = None) -> str:
     """The page as text, in a language or in the current one."""
+    survey = _sent_on(survey)
     with language(lang):
         style = page_style() + "\n" + TEMPLATES.get_template("survey.css").render()
         return TEMPLATES.get_template("survey.html").render(
@@ -45,6 +48,12 @@ def survey_page(survey: Survey, lang: str | None = None) -> str:
         )
 
 
+def _sent_on(survey: Survey) -> Survey:
+    """Without this machine's folders."""
+    exclusions = tuple(replace(one, reason=without_folders(one.reason)) for one in survey.exclusions)
+    return replace(survey, provenance=without_folders(survey.provenance), exclusions=exclusions)
+
+
 def _section(section: SurveySection, alpha: float) -> dict[str, object]:
     """What the template shows of a section."""
     return {
@@ -59,7 +68,7 @@ def _section(section: SurveySection, alpha: float) -> dict[str, object]:
                 "note": map_title(one),
                 "distance": gettext("distance {value}", value=number(one.distance)),
                 "picture": one.picture,
-                "map": map_tile(one.map, ColourScale.of([one.map])),
+                "map": map_picture(one.map),
             }
             for one in section.farthest
         ],

@@ -171,11 +171,13 @@ def mean_of_differences(differences: Totals) -> MeanDifference:
 
 
 def map_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Half the mean absolute difference of two maps whose mean absolute relevance is 1.
+    """Half the summed absolute difference of two maps, each divided by its summed absolute relevance.
 
-    0 where they are the same; 1 where they have no place in common, or everywhere opposite signs.
+    0 where they are the same but for their scale; 1 where they have no place in common, or everywhere
+    opposite signs, or where one of them is zero.
     """
-    return float(np.abs(np.asarray(a) - b).mean() / 2)
+    sums = np.abs(a).sum(), np.abs(b).sum()
+    return float(np.abs(a / sums[0] - b / sums[1]).sum() / 2) if all(sums) else 1.0
 
 
 def adjusted_p(values: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ def write_survey(run: str | Folder) -> Survey:
             folder / "summary.json", valid_text(json.dumps(survey.as_dict(), ensure_ascii=False)).encode()
         )
         write_bytes(folder / "summary.md", survey_markdown(survey).encode())
-        save(survey_figure(survey), folder / PICTURE)
+        if any(one.maps for one in survey.sections):
+            save(survey_figure(survey), folder / PICTURE)
         write_bytes(folder / PAGE, survey_page(survey).encode())
     return survey
 
