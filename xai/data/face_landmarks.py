@@ -5,6 +5,8 @@ Landmarks are numbered as iBUG 300-W does (Sagonas et al. 2013, ICCVW; dlib and 
 image's left to its right; 68–80, where there are 81, lie along the hairline in any order.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,20 +15,53 @@ from xai.core import DataError
 Points = NDArray[np.float64]
 COUNTS = (5, 68, 81)  # points that a face may be known by
 _LEFT_EYE, _RIGHT_EYE, _TIP, _CORNERS = range(36, 42), range(42, 48), 30, (48, 54)
-GROUPS = {
-    "jaw": (0, 17),
-    "brows": (17, 27),
-    "nose": (27, 36),
-    "eyes": (36, 48),
-    "mouth": (48, 68),
-    "hairline": (68, 81),
-}
-"""Landmarks that lie on one thing: the first of them, and the first behind them."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Landmarks that lie on one thing, and so are off together.
+
+    Args:
+        kind: Under which `ERRORS` has it.
+        first: Of its landmarks.
+        stop: The first behind them.
+        handles: Landmarks that are off by themselves, too; those between them follow both.
+        period: After how many landmarks the outline is at its start again; 0 where it does not close.
+    """
+
+    kind: str
+    first: int
+    stop: int
+    handles: tuple[int, ...]
+    period: int = 0
+
+
+GROUPS = (
+    _Group("jaw", 0, 17, (0, 4, 8, 12, 16)),
+    _Group("brows", 17, 22, (17, 21)),
+    _Group("brows", 22, 27, (22, 26)),
+    _Group("nose", 27, 36, (27, 30, 31, 35)),
+    _Group("eyes", 36, 42, (36, 37, 39, 40), 6),
+    _Group("eyes", 42, 48, (42, 43, 45, 46), 6),
+    _Group("mouth", 48, 60, (48, 51, 54, 57), 12),
+    _Group("hairline", 68, 81, (68, 74, 80)),
+)
+_DETECTED, _DRAWN_HAIRLINE = (0.015, 0.015), (0.15, 0.05)
 ERRORS = {
-    5: {"jaw": 0.06, "brows": 0.04, "nose": 0.03, "eyes": 0.02, "mouth": 0.04, "hairline": 0.15},
-    68: {"jaw": 0.03, "brows": 0.03, "nose": 0.02, "eyes": 0.02, "mouth": 0.02, "hairline": 0.15},
-    81: {"jaw": 0.03, "brows": 0.03, "nose": 0.02, "eyes": 0.02, "mouth": 0.02, "hairline": 0.03},
+    5: {
+        "jaw": (0.07, 0.07),
+        "brows": (0.05, 0.05),
+        "nose": (0.025, 0.04),
+        "eyes": (0.035, 0.02),
+        "mouth": (0.05, 0.055),
+        "hairline": _DRAWN_HAIRLINE,
+    },
+    68: {**dict.fromkeys(("jaw", "brows", "nose", "eyes", "mouth"), _DETECTED), "hairline": _DRAWN_HAIRLINE},
+    81: dict.fromkeys(("jaw", "brows", "nose", "eyes", "mouth", "hairline"), _DETECTED),
 }
+"""Number of known points → kind of landmarks → how far a group of them lies off as a whole, and its handles
+beside that: standard deviations in x and in y, in distances between the eyes. `benchmarks/face_parts.py`
+measures them, but for the hairline's, which are assumed."""
 
 # A face drawn by hand: the middle between the eyes is (0, 0), their distance 1, y points down. Number of the
 # first landmark of a run → the run, on the image's left and in the middle; the right is the mirror image.
@@ -129,10 +164,9 @@ def checked_points(points: np.ndarray) -> Points:
 
 
 def moved_landmarks(points: np.ndarray, draws: int, rng: np.random.Generator) -> Points:
-    """Landmarks as they might as well lie: each group of `GROUPS` is moved as a whole.
+    """Landmarks as they might as well lie, if they are off as `ERRORS` says of so many points.
 
-    By a normal deviate in x and in y, of the standard deviation that `ERRORS` gives for as many points, in
-    distances between the eyes.
+    Groups of `GROUPS` are moved as a whole, and their handles by themselves, by independent normal deviates.
 
     Args:
         points: (5, 2), (68, 2) or (81, 2).
@@ -144,9 +178,27 @@ def moved_landmarks(points: np.ndarray, draws: int, rng: np.random.Generator) ->
     """
     found = complete_landmarks(points)
     eye, other = five_points(found)[:2]
-    spread = np.linalg.norm(other - eye) * np.array([ERRORS[len(points)][group] for group in GROUPS])
-    by = rng.standard_normal((draws, len(GROUPS), 2)) * spread[:, None]
-    return found + by.repeat([stop - start for start, stop in GROUPS.values()], axis=1)
+    errors = [ERRORS[len(points)][group.kind] for group in GROUPS]
+    spread = np.concatenate(
+        [[whole, *[own] * len(group.handles)] for group, (whole, own) in zip(GROUPS, errors, strict=True)]
+    )
+    by = rng.standard_normal((draws, len(spread), 2)) * spread[:, None] * np.linalg.norm(other - eye)
+    return found + _MOVES @ by
+
+
+def _moves() -> NDArray[np.float64]:
+    """(81, shifts and handles): how much each landmark moves with each group, and with each handle."""
+    columns = []
+    for group in GROUPS:
+        inside, period = np.arange(group.first, group.stop), group.period or None
+        with_handles = [
+            np.interp(inside, group.handles, own, period=period) for own in np.eye(len(group.handles))
+        ]
+        for values in (np.ones(len(inside)), *with_handles):
+            column = np.zeros(81)
+            column[inside] = values
+            columns.append(column)
+    return np.stack(columns, axis=1)
 
 
 def _drawn_face() -> tuple[Points, NDArray[np.float64]]:
@@ -172,3 +224,4 @@ def _drawn_face() -> tuple[Points, NDArray[np.float64]]:
 
 
 _FACE, _FOLLOWS = _drawn_face()
+_MOVES = _moves()
