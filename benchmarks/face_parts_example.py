@@ -1,0 +1,42 @@
+"""The picture of docs/face-parts.md: a shipped photograph's face whose mouth is forged, and its parts.
+
+python benchmarks/face_parts_example.py     # needs xai models fetch faces
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+import xai
+from xai.core import Sample
+from xai.data import read_image
+from xai.data.face_parts import PARTS, part_masks
+from xai.data.forgery import forge
+from xai.explanation import Explainer, explain_each
+from xai.faces import crop, find
+from xai.models import load
+
+PHOTO = Path(xai.__file__).parent / "data/photos/astronaut.jpg"
+OUT = Path("docs/images/face_parts.jpg")
+KIND, SEED = "upsampling", 0
+WIDTH = 1400
+
+
+def main() -> None:
+    photo = read_image(PHOTO)
+    face = crop(Sample("astronaut", photo), find([photo])[0][0], size=224)
+    mouth = part_masks(face.landmarks, face.image.size)[PARTS.index("mouth")]
+    forged = forge(np.asarray(face.image), np.random.default_rng(SEED), KIND, mouth.astype(np.float32))
+    sample = replace(face, image=Image.fromarray(forged.image), mask=forged.mask, label="fake", origin=None)
+    with TemporaryDirectory() as folder:
+        for result in explain_each(Explainer(load("demo")), [sample], Path(folder)):
+            drawn = Image.open(Path(folder) / result.record["files"]["face_parts"]).convert("RGB")
+            height = round(drawn.height * WIDTH / drawn.width)
+            drawn.resize((WIDTH, height), Image.Resampling.LANCZOS).save(OUT, quality=85)
+
+
+if __name__ == "__main__":
+    main()
