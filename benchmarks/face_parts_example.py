@@ -15,7 +15,7 @@ from xai.core import Sample
 from xai.data import read_image
 from xai.data.face_parts import PARTS, part_masks
 from xai.data.forgery import forge
-from xai.explanation import Explainer, explain_each
+from xai.explanation import Explainer, Failure, explain_each
 from xai.faces import crop, find
 from xai.models import load
 
@@ -28,11 +28,15 @@ WIDTH = 1400
 def main() -> None:
     photo = read_image(PHOTO)
     face = crop(Sample("astronaut", photo), find([photo])[0][0], size=224)
+    if face.landmarks is None:
+        raise SystemExit("The crop has no landmarks.")
     mouth = part_masks(face.landmarks, face.image.size)[PARTS.index("mouth")]
     forged = forge(np.asarray(face.image), np.random.default_rng(SEED), KIND, mouth.astype(np.float32))
     sample = replace(face, image=Image.fromarray(forged.image), mask=forged.mask, label="fake", origin=None)
     with TemporaryDirectory() as folder:
         for result in explain_each(Explainer(load("demo")), [sample], Path(folder)):
+            if isinstance(result, Failure):
+                raise result.error
             drawn = Image.open(Path(folder) / result.record["files"]["face_parts"]).convert("RGB")
             height = round(drawn.height * WIDTH / drawn.width)
             drawn.resize((WIDTH, height), Image.Resampling.LANCZOS).save(OUT, quality=85)
