@@ -94,6 +94,7 @@ def overlap(size: tuple[int, int], face: Face) -> float:
     inside = grid @ matrix[:, :2].T + matrix[:, 2]
     shared = float(((inside > -0.5) & (inside < SIZE - 0.5)).all(-1).mean()) * size[0] * size[1]
     area = SIZE**2 / float(np.linalg.det(matrix[:, :2]))
+    shared = min(shared, area)  # which the grid may miss by a little
     return shared / (size[0] * size[1] + area - shared)
 
 
