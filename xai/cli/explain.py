@@ -155,7 +155,7 @@ def explain(
             from xai.explanation import explain_each_video  # which needs what reads videos
 
             for result in explain_each_video(
-                explainer, videos, out, sampling, box_of=crop, pictures=pictures
+                explainer, videos, out, sampling, box_of=crop, faces=faces, pictures=pictures
             ):
                 run.add(result)
                 step()

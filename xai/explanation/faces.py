@@ -47,6 +47,17 @@ class FaceFinder:
                 waiting, held = [], 0
         yield from self._flush(waiting)
 
+    def look(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, list[Face]]]:
+        """Each sample with all faces in it, the largest first; nothing is chosen, cut or counted."""
+        waiting: list[Sample] = []
+        for sample in samples:
+            waiting.append(sample)
+            held = sum(one.image.width * one.image.height for one in waiting)
+            if len(waiting) >= AT_ONCE or held > PIXELS:
+                yield from zip(waiting, self._find([one.image for one in waiting]), strict=True)
+                waiting = []
+        yield from zip(waiting, self._find([one.image for one in waiting]), strict=True)
+
     def found(self) -> str:
         """What was done, in words; empty if nothing was."""
         parts = []

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xai.core import DataError, Explanation, Geometry, ProblemType, Sample, UsageError, predicted_labels
+from xai.core import DataError, Explanation, Face, Geometry, ProblemType, Sample, UsageError, predicted_labels
 from xai.core.language import gettext
 from xai.core.sample import Origin
 from xai.data import check_box
+from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, logits_of
+from xai.explanation.followed_face import FollowedFace
 from xai.explanation.inputs import BoxOf, Failure, Targets
 from xai.report.video_words import followed_class
 from xai.video import Sampling, Video
@@ -45,7 +47,11 @@ class FrameAnswer:
         seconds: When it is shown, from the first frame on.
         logits: (classes,).
         maps: Class → (rows, cols) relevance.
-        geometry: Which part of the frame the model saw.
+        geometry: Which part of the frame, or of the face's crop, the model saw.
+        face: The face that was cut out of the frame, in its pixels; None: all of it was explained.
+        to_crop: (2, 3) from pixels of the frame to pixels of the crop.
+        parts: Class → part of the face → share of the relevance for the class that lies there; empty where no
+            face is known, or nothing speaks for the class.
     """
 
     number: int
@@ -53,6 +59,9 @@ class FrameAnswer:
     logits: np.ndarray
     maps: Mapping[str, np.ndarray]
     geometry: Geometry
+    face: Face | None = None
+    to_crop: np.ndarray | None = None
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, explanation: Explanation) -> "FrameAnswer":
@@ -60,8 +69,16 @@ class FrameAnswer:
         origin = explanation.sample.origin
         if origin is None or origin.frame is None or origin.seconds is None:
             raise UsageError(f"{explanation.sample.id} is no frame of a video.")
-        maps = dict(explanation.maps)
-        return cls(origin.frame, origin.seconds, explanation.logits, maps, explanation.geometry)
+        return cls(
+            origin.frame,
+            origin.seconds,
+            explanation.logits,
+            dict(explanation.maps),
+            explanation.geometry,
+            origin.face,
+            origin.to_crop if origin.face is not None else None,
+            _parts(explanation),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +180,7 @@ def explain_frames(
     sampling: Sampling,
     *,
     box_of: BoxOf | None = None,
+    face: FollowedFace | None = None,
     keeper: Keeper | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> VideoExplanation:
@@ -177,6 +195,7 @@ def explain_frames(
         name: Of the video: id, group of its frames and name of its files.
         sampling: Which frames.
         box_of: Says which crop of each frame to explain.
+        face: Cuts a face out of each frame; None: all of it is explained.
         keeper: Keeps what is to be shown of each frame.
         step: Called after each frame.
 
@@ -189,7 +208,7 @@ def explain_frames(
     failures: list[Failure] = []
     with Video(path) as video:
         samples = _samples(video, name, sampling, box_of)
-        explainer, samples = _following(explainer, samples)
+        explainer, samples = _same_classes(explainer, samples if face is None else face(samples))
         work = _work(explainer.explain(samples), keeper)
         for result in in_background(work, ahead=explainer.batch_size):
             if isinstance(result, Failure):
@@ -202,10 +221,8 @@ def explain_frames(
                     keeper.keep(result[1])
             step()
         if not frames:
-            raise DataError(
-                f"{video.name}: no frame could be explained. The first: "
-                f"{failures[0].error.message if failures else 'there is none'}"
-            )
+            first = failures[0].error if failures else DataError("there is none.")
+            raise DataError(f"{video.name}: no frame could be explained: {first.message}", first.hint)
         return VideoExplanation(
             id=name,
             path=path,
@@ -220,7 +237,7 @@ def explain_frames(
             file=video.describe(),
             sampling=sampling,
             seconds=float(video.seconds),
-            remarks=video.remarks,
+            remarks=[*video.remarks, *([] if face is None else face.remarks)],
             seed=explainer.seed,
         )
 
@@ -238,20 +255,39 @@ def _name(video: str, number: int) -> str:
     return gettext("{video}, frame {number}", video=video, number=number)
 
 
-def _following(explainer: Explainer, samples: Iterator[Sample]) -> tuple[Explainer, Iterator[Sample]]:
-    """The explainer with the same classes for every frame, and the samples, of which one may be looked at."""
+def _same_classes(
+    explainer: Explainer, samples: Iterator[Sample | Failure]
+) -> tuple[Explainer, Iterator[Sample | Failure]]:
+    """The explainer with the same classes for every frame, and the samples, of which some were looked at."""
     if explainer.targets.chosen:
         return explainer, samples
-    first = next(samples, None)
-    if first is None:
-        return explainer, samples
-    pixels = explainer.prepare(first).pixels[None].to(explainer.classifier.device)
-    with explainer.memory_errors():
-        ranked = logits_of(explainer.classifier, pixels)[0].topk(2).indices.tolist()
-    labels = explainer.classifier.labels
-    own = copy.copy(explainer)
-    own.targets = Targets(labels, tuple((labels[place], place) for place in ranked))
-    return own, chain([first], samples)
+    before: list[Sample | Failure] = []
+    for sample in samples:
+        before.append(sample)
+        if isinstance(sample, Failure):
+            continue
+        pixels = explainer.prepare(sample).pixels[None].to(explainer.classifier.device)
+        with explainer.memory_errors():
+            ranked = logits_of(explainer.classifier, pixels)[0].topk(2).indices.tolist()
+        labels, explainer = explainer.classifier.labels, copy.copy(explainer)
+        explainer.targets = Targets(labels, tuple((labels[place], place) for place in ranked))
+        break
+    return explainer, chain(before, samples)
+
+
+def _parts(explanation: Explanation) -> dict[str, dict[str, float]]:
+    """Of each class, what every part of the face holds of the relevance that speaks for it."""
+    points = explanation.sample.landmarks
+    if points is None:
+        return {}
+    grid = next(iter(explanation.maps.values())).shape
+    cells = cell_shares(points, explanation.geometry, (grid[0], grid[1]))
+    shares = {name: part_shares(values, cells) for name, values in explanation.maps.items()}
+    return {
+        name: dict(zip(PARTS, found.tolist(), strict=True))
+        for name, found in shares.items()
+        if np.isfinite(found).all()
+    }
 
 
 def _work(

@@ -2,176 +2,30 @@
 
 import csv
 import json
-from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import file_digest
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
-from xai.core import Explanation, Sample
-from xai.core.errors import printable
-from xai.core.files import disk_errors, replacing, write_bytes, write_json
+from xai.core.files import replacing, write_bytes, write_json
 from xai.core.runtime import versions
+from xai.data.face_parts import PARTS
 from xai.explanation.files import delete_old, writing
-from xai.explanation.video import VideoExplanation
-from xai.report.colours import ColourScale
-from xai.report.explanations import image_of
-from xai.report.filmstrip import Annotator, draw_filmstrip, small_picture, strip_places
-from xai.report.payload import Image, MapFlicker, Page, Timeline, TimelineFrame
+from xai.explanation.frame_store import FrameStore
+from xai.explanation.video import FrameAnswer, VideoExplanation
+from xai.explanation.video_results import VideoResults, flicker_of
+from xai.report.filmstrip import Annotator, draw_filmstrip, strip_places
+from xai.report.payload import Page
 from xai.report.timeline_chart import draw_timeline
-from xai.report.video_words import flicker_verdict, frame_name
-from xai.stats import Flicker, map_flicker
 from xai.video import write_mp4
 
 SCHEMA = "xai.video/1"
-MATTER = 3  # frames named as those that matter most, of each kind
-FULL = 0.99  # quantile of the sizes of relevance, of all patches of all frames
+FACE = ("face_x", "face_y", "face_width", "face_height", "face_score")
 LONGEST_HELD = 1.0  # seconds that the last frame of the annotated video is shown, at the most
-
-
-class FrameStore:
-    """What a page holds of each frame (a small picture, its maps), on disk until the video is at its end.
-
-    Args:
-        out: Folder for the file, which has no name there and is gone with the process.
-    """
-
-    def __init__(self, out: Path):
-        with writing(out):
-            self._file = TemporaryFile(dir=out)  # noqa: SIM115 - closed by `close`
-        self._out = out
-        self._ends = [0]
-
-    def close(self) -> None:
-        """Give the disk back."""
-        self._file.close()
-
-    def prepare(self, explanation: Explanation) -> bytes:
-        """A frame's picture as a page shows it, under the frame's time as its name."""
-        origin = explanation.sample.origin
-        entry = image_of(replace(explanation, layers={}))
-        if origin is not None and origin.seconds is not None and origin.frame is not None:
-            entry = entry.model_copy(update={"name": frame_name(origin.seconds, origin.frame)})
-        return entry.model_dump_json().encode()
-
-    def keep(self, content: bytes) -> None:
-        """Append a frame."""
-        with disk_errors(self._out):
-            self._file.write(content)
-        self._ends.append(self._ends[-1] + len(content))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, place: int) -> Image:
-        start, end = self._ends[place], self._ends[place + 1]
-        with disk_errors(self._out):
-            self._file.seek(start)
-            content = self._file.read(end - start)
-        return Image.model_validate_json(content)
-
-
-@dataclass(frozen=True, eq=False)
-class VideoResults:
-    """What follows from a video's frames, made once."""
-
-    explanation: VideoExplanation
-
-    @cached_property
-    def changes(self) -> list[float | None]:
-        """By how much the probability of the class followed moved since the frame before."""
-        label = self.label
-        column = self.explanation.frame_probabilities[:, self.explanation.labels.index(label)]
-        return [None, *np.diff(column).tolist()]
-
-    @property
-    def label(self) -> str:
-        """The class whose probability is followed: that of the map, or of a contrast the one predicted."""
-        followed = self.explanation.followed
-        return followed if followed in self.explanation.labels else self.explanation.predicted
-
-    @cached_property
-    def flicker(self) -> dict[str, Flicker]:
-        """By map."""
-        one = self.explanation
-        return {name: map_flicker(one.maps(name), one.seed) for name in one.names}
-
-    @cached_property
-    def certain(self) -> list[int]:
-        """Places of the frames with the largest margin, either way."""
-        return np.argsort(-np.abs(self.explanation.margins), kind="stable")[:MATTER].tolist()
-
-    @cached_property
-    def changing(self) -> list[int]:
-        """Places of the frames where the probability changed most from the one before."""
-        sizes = np.abs(np.array([change or 0.0 for change in self.changes]))
-        ranked = np.argsort(-sizes, kind="stable")[:MATTER]
-        return [int(place) for place in ranked if sizes[place] > 0]
-
-    @cached_property
-    def scale(self) -> ColourScale:
-        """Of all maps of all frames: full colour from `FULL` of their sizes on: one patch pales no other."""
-        maps = np.stack([self.explanation.maps(name) for name in self.explanation.names])
-        whole = ColourScale.of(maps)
-        return replace(whole, limit=float(np.quantile(np.abs(maps), FULL)) or whole.limit)
-
-    @cached_property
-    def timeline(self) -> Timeline:
-        """For pictures and the page."""
-        one, found = self.explanation, self.flicker[self.explanation.followed]
-        agreement = [None, *found.pairs]
-        frames = [
-            TimelineFrame(
-                number=frame.number,
-                seconds=frame.seconds,
-                predicted=one.labels[int(frame.logits.argmax())],
-                probabilities=dict(zip(one.labels, one.frame_probabilities[place].tolist(), strict=True)),
-                margin=float(one.margins[place]),
-                change=self.changes[place],
-                agreement=agreement[place],
-                parts={},
-                image=None,
-            )
-            for place, frame in enumerate(one.frames)
-        ]
-        return Timeline(
-            video=printable(one.path.name),
-            seconds=max(one.seconds, one.frames[-1].seconds),
-            label=one.followed,
-            limit=self.scale.limit,
-            signed=self.scale.signed,
-            frames=frames,
-            predicted=one.predicted,
-            mean=one.probabilities,
-            median=one.median_probabilities,
-            certain=self.certain,
-            changing=self.changing,
-            flicker=_flicker(found),
-            remarks=list(one.remarks),
-        )
-
-    def small(self, place: int, entry: Image) -> Explanation:
-        """A frame's explanation over the picture that was kept of it."""
-        one, frame = self.explanation, self.explanation.frames[place]
-        picture, geometry = small_picture(entry)
-        return Explanation(
-            sample=Sample(entry.name, picture, group=one.id),
-            labels=one.labels,
-            logits=frame.logits,
-            maps=frame.maps,
-            geometry=geometry,
-            method=one.method,
-            options=one.options,
-            model=one.model,
-            problem_type=one.problem_type,
-            preset=one.preset,
-        )
 
 
 def write_video(
@@ -221,15 +75,19 @@ def _write_pictures(results: VideoResults, here: Path, store: FrameStore) -> dic
         "timeline": f"{stem}_timeline.png",
         "annotated": f"{stem}_annotated.mp4",
     }
-    shown = [(place, results.small(place, store[place])) for place in strip_places(len(store))]
-    strip = [(timeline.frames[place].seconds, explanation) for place, explanation in shown]
+    strip = [
+        (timeline.frames[place].seconds, results.small(place, store[place].entry))
+        for place in strip_places(len(store))
+    ]
     report.save(draw_filmstrip(strip, timeline, results.scale), here / files["filmstrip"])
     report.save(draw_timeline(timeline), here / files["timeline"])
-    annotator = Annotator(timeline, results.scale, shown[0][1].sample.image.size)
-    explanations = (results.small(place, store[place]) for place in range(len(store)))
+    kept = (store[place] for place in range(len(store)))
+    frames = ((results.small(place, one.entry), one.whole) for place, one in enumerate(kept))
+    first = store[0].whole or strip[0][1].sample.image
+    annotator = Annotator(timeline, results.scale, first.size, strip[0][1].sample.image.size)
     end = min(timeline.seconds, timeline.frames[-1].seconds + LONGEST_HELD)
     with replacing(here / files["annotated"]) as file:
-        write_mp4(file, annotator.pictures(explanations), end)
+        write_mp4(file, annotator.pictures(frames), end)
     return files
 
 
@@ -257,7 +115,8 @@ def video_record(results: VideoResults) -> dict[str, Any]:
             "most_certain": [_key(results, place) for place in results.certain],
             "changing_most": [_key(results, place) for place in results.changing],
         },
-        "flicker": {name: _flicker(found).model_dump() for name, found in results.flicker.items()},
+        "flicker": {name: flicker_of(found).model_dump() for name, found in results.flicker.items()},
+        "face": _face(one),
         "geometry": {"size": list(first.size), "box": list(first.box)},
         "method": {"name": one.method, "options": dict(one.options)},
         "preset": one.preset,
@@ -267,6 +126,22 @@ def video_record(results: VideoResults) -> dict[str, Any]:
         "failures": [{"frame": failure.name, "error": str(failure.error)} for failure in one.failures],
         "versions": versions(),
     }
+
+
+def _face(one: VideoExplanation) -> dict[str, Any] | None:
+    """How often a face was followed, and the mean share of the evidence that its parts hold."""
+    found = [frame for frame in one.frames if frame.face is not None or frame.parts]
+    if not found:
+        return None
+    parts = {
+        name: {
+            part: float(np.mean([frame.parts[name][part] for frame in found if name in frame.parts]))
+            for part in PARTS
+        }
+        for name in one.names
+        if any(name in frame.parts for frame in found)
+    }
+    return {"frames": len(found), "cut": sum(frame.face is not None for frame in found), "parts": parts}
 
 
 def _key(results: VideoResults, place: int) -> dict[str, Any]:
@@ -281,22 +156,6 @@ def _key(results: VideoResults, place: int) -> dict[str, Any]:
     }
 
 
-def _flicker(found: Flicker) -> MapFlicker:
-    def known(value: float) -> float | None:
-        return value if np.isfinite(value) else None
-
-    return MapFlicker(
-        pairs=sum(one is not None for one in found.pairs),
-        mean=known(found.mean),
-        control=known(found.control),
-        low=known(found.low),
-        high=known(found.high),
-        p=known(found.p),
-        orders=found.shuffles,
-        verdict=flicker_verdict(found),
-    )
-
-
 def _table(results: VideoResults) -> str:
     """A line for each explained frame."""
     one, text = results.explanation, StringIO()
@@ -304,7 +163,9 @@ def _table(results: VideoResults) -> str:
     classes = [f"P({label})" for label in one.labels] + [f"logit({label})" for label in one.labels]
     followed, pairs = one.followed, [None, *results.flicker[one.followed].pairs]
     more = ["margin", "change", "agreement", "strongest_row", "strongest_column"]
-    writer.writerow(["frame", "seconds", "predicted", *classes, *more])
+    with_face = any(frame.face is not None or frame.parts for frame in one.frames)
+    face = [*FACE, *(f"evidence_{part}" for part in PARTS)] if with_face else []
+    writer.writerow(["frame", "seconds", "predicted", *classes, *more, *face])
     for place, frame in enumerate(one.frames):
         values = frame.maps[followed]
         row, column = np.unravel_index(values.argmax(), values.shape)
@@ -315,8 +176,16 @@ def _table(results: VideoResults) -> str:
         ]
         where = [results.changes[place], pairs[place], int(row), int(column)]
         predicted = one.labels[int(frame.logits.argmax())]
-        writer.writerow([frame.number, f"{frame.seconds:.6f}", predicted, *numbers, *map(_cell, where)])
+        values = [*where, *(_of_face(frame, followed) if with_face else ())]
+        writer.writerow([frame.number, f"{frame.seconds:.6f}", predicted, *numbers, *map(_cell, values)])
     return text.getvalue()
+
+
+def _of_face(frame: FrameAnswer, followed: str) -> list[float | None]:
+    """Where the face lies in the frame, and what its parts hold of the evidence."""
+    place = [None] * len(FACE) if frame.face is None else [*frame.face.box, frame.face.score]
+    parts = frame.parts.get(followed, {})
+    return [*place, *(parts.get(part) for part in PARTS)]
 
 
 def _cell(value: float | None) -> float | str:

@@ -6,8 +6,9 @@ import numpy as np
 
 from xai.core.language import gettext
 from xai.explanation.explainer import Explainer
+from xai.explanation.frame_store import FrameStore
 from xai.explanation.page import method_card, provenance_of
-from xai.explanation.video_files import FrameStore, VideoResults
+from xai.explanation.video_results import VideoResults
 from xai.report.about import model_description, without_folders
 from xai.report.explanations import explanation_page
 from xai.report.payload import Page, PageMethod
@@ -41,7 +42,7 @@ def video_page(results: VideoResults, store: FrameStore, explainer: Explainer) -
         },
     }
     page = explanation_page(
-        [store[place] for place in places],
+        [store[place].entry for place in places],
         labels=one.labels,
         problem_type=one.problem_type,
         method=PageMethod(name=one.method, method=one.method, options=dict(one.options), preset=one.preset),

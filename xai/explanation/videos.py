@@ -14,11 +14,15 @@ from xai.core.options import check_option
 from xai.data import unique_stems
 from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import Explainer
+from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import PICTURES, owner_of
+from xai.explanation.followed_face import FollowedFace
+from xai.explanation.frame_store import FrameStore
 from xai.explanation.inputs import BoxOf, Failure, Wanted
 from xai.explanation.video import VideoExplanation, explain_frames
-from xai.explanation.video_files import FrameStore, VideoResults, video_record, write_video
+from xai.explanation.video_files import video_record, write_video
 from xai.explanation.video_page import video_page
+from xai.explanation.video_results import VideoResults
 from xai.models import load
 from xai.video import DEFAULT_SAMPLING, Sampling, parse_sampling, require_av
 
@@ -41,6 +45,8 @@ def explain_video(
     target: Wanted = None,
     out: str | Path | None = None,
     box: tuple[float, float, float, float] | None = None,
+    face: str | int | None = None,
+    whole_image: bool = False,
     batch_size: int = 8,
     seed: int = 0,
     pictures: str = "all",
@@ -59,6 +65,10 @@ def explain_video(
             of the first frame.
         out: Folder; the files lie in a folder of the video's name in it. None writes nothing.
         box: (x, y, width, height) in pixels of a frame turned upright: explain this crop of each.
+        face: "largest", or a number from 0, the largest first: this face of the first frame is followed
+            through the video and cut out upright. Default: the largest, if the detector's YAML says
+            `faces: aligned`.
+        whole_image: Look for no faces.
         batch_size: Most frames at once; halved when memory runs out.
         seed: Of methods that draw random numbers, and of the control of the flicker.
         pictures: "all" or "comparison": filmstrip, timeline, annotated video and page; "none": table, maps
@@ -79,8 +89,10 @@ def explain_video(
         sampling = parse_sampling(every, frames)
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder, path = None if out is None else Path(out), Path(video)
+        box_of = boxes_for(box)
+        faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=box_of)
         for result in explain_each_video(
-            explainer, [path], folder, sampling, box_of=boxes_for(box), pictures=pictures
+            explainer, [path], folder, sampling, box_of=box_of, faces=faces, pictures=pictures
         ):
             if isinstance(result, ExplainedVideo):
                 return result.explanation
@@ -95,6 +107,7 @@ def explain_each_video(
     sampling: Sampling = DEFAULT_SAMPLING,
     *,
     box_of: BoxOf | None = None,
+    faces: FaceFinder | None = None,
     pictures: str = "all",
     step: Callable[[], None] = lambda: None,
 ) -> Iterator[ExplainedVideo | Failure]:
@@ -106,6 +119,7 @@ def explain_each_video(
         out: Folder, in which each video has one of its own; None writes nothing.
         sampling: Which frames.
         box_of: Says which crop of the frames to explain.
+        faces: Finds them in the frames, of which one is followed; None: frames are explained whole.
         pictures: Which are drawn: "all", "comparison" (the same here) or "none".
         step: Called after each frame.
 
@@ -119,7 +133,8 @@ def explain_each_video(
     stems = unique_stems(paths, owner_of(out, folders=True)) if out else unique_stems(paths)
     for path in paths:
         try:
-            yield _explained(explainer, path, stems[path], out, sampling, box_of, pictures != "none", step)
+            options = {"box_of": box_of, "face": faces and FollowedFace(faces), "step": step}
+            yield _explained(explainer, path, stems[path], sampling, out, pictures != "none", options)
         except OutputError:
             raise
         except XaiError as error:
@@ -132,18 +147,16 @@ def _explained(
     explainer: Explainer,
     path: Path,
     name: str,
-    out: Path | None,
     sampling: Sampling,
-    box_of: BoxOf | None,
+    out: Path | None,
     drawn: bool,
-    step: Callable[[], None],
+    options: dict[str, Any],
 ) -> ExplainedVideo:
-    if out is None:
-        found = explain_frames(explainer, path, name, sampling, box_of=box_of, step=step)
-        return ExplainedVideo(found, video_record(VideoResults(found)))
-    store = FrameStore(out) if drawn else None
+    store = FrameStore(out) if out is not None and drawn else None
     try:
-        found = explain_frames(explainer, path, name, sampling, box_of=box_of, keeper=store, step=step)
+        found = explain_frames(explainer, path, name, sampling, keeper=store, **options)
+        if out is None:
+            return ExplainedVideo(found, video_record(VideoResults(found)))
         page = None if store is None else video_page(VideoResults(found), store, explainer)
         return ExplainedVideo(found, write_video(found, out, store, page))
     finally:

@@ -1,7 +1,7 @@
 """Frames of a video with their maps: as a strip in one picture, and one after the other for a video."""
 
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -18,7 +18,7 @@ from xai.report.glyphs import ink_of
 from xai.report.layout import Panel, compose
 from xai.report.overlay import DrawnImage
 from xai.report.payload import Image, Timeline
-from xai.report.picture import Picture
+from xai.report.picture import Picture, Size
 from xai.report.pictures import class_map, original_layer, overlay_layer
 from xai.report.text import drawable, drawable_language
 from xai.report.video_words import chance, clock, video_verdict
@@ -112,60 +112,65 @@ class Annotator:
     Args:
         timeline: Of the video.
         scale: Of all its maps.
-        picture_size: (width, height) of a frame's small picture. All are drawn at that size, or so many times
-            as large that there is room for words.
+        left: (width, height) of a frame's small picture.
+        right: The same of what was explained of it: all, or the crop of a face. All frames are drawn like the
+            first one, so many times as large that there is room for words.
     """
 
     timeline: Timeline
     scale: ColourScale
-    picture_size: tuple[int, int]
+    left: Size
+    right: Size
+
+    @cached_property
+    def sizes(self) -> tuple[Size, Size]:
+        """(width, height) of the frame and of the map as they are drawn, equally high."""
+        times = -(-LEAST_WIDTH // self.left[0])
+        width, height = self.left[0] * times, self.left[1] * times
+        return (width, height), (max(1, round(height * self.right[0] / self.right[1])), height)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of a frame as it is drawn."""
-        times = -(-LEAST_WIDTH // self.picture_size[0])
-        return self.picture_size[0] * times, self.picture_size[1] * times
+    def width(self) -> int:
+        """Of a picture, in pixels."""
+        return self.sizes[0][0] + GAP + self.sizes[1][0]
 
-    def pictures(self, explanations: Iterator[Explanation]) -> Iterator[tuple[float, np.ndarray]]:
-        """(seconds, (height, width, 3) uint8) of the frames in order; sides are even numbers."""
-        for place, explanation in enumerate(explanations):
-            yield self.timeline.frames[place].seconds, self.picture(place, explanation)
-
-    def picture(self, place: int, explanation: Explanation) -> np.ndarray:
-        """One frame.
+    def pictures(
+        self, frames: Iterable[tuple[Explanation, Pillow.Image | None]]
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """(seconds, (height, width, 3) uint8) of the frames in order.
 
         Args:
-            place: In the timeline.
-            explanation: Over its small picture.
+            frames: Over its small picture; and all of the frame, where a crop of it was explained.
         """
-        width, height = self.size
-        drawn = DrawnImage(explanation, exactly=self.size)
-        page = np.full((height + STRIP + (height + STRIP) % 2, 2 * width + GAP, 3), 255, np.uint8)
-        page[:height, :width] = drawn.original
-        page[:height, width + GAP :] = drawn.overlay(class_map(explanation, self.timeline.label), self.scale)
+        for place, (explanation, whole) in enumerate(frames):
+            yield self.timeline.frames[place].seconds, self.picture(place, explanation, whole)
+
+    def picture(self, place: int, explanation: Explanation, whole: Pillow.Image | None = None) -> np.ndarray:
+        """One frame, at its place in the timeline."""
+        (left, height), right = self.sizes
+        drawn = DrawnImage(explanation, exactly=right)
+        page = np.full((height + STRIP, self.width, 3), 255, np.uint8)
+        shown = explanation.sample.image if whole is None else whole
+        page[:height, :left] = np.asarray(shown.resize((left, height), Pillow.Resampling.BICUBIC))
+        page[:height, left + GAP :] = drawn.overlay(class_map(explanation, self.timeline.label), self.scale)
         strip = self._strip.copy()
         frame = self.timeline.frames[place]
         x = self._x(frame.seconds)
         strip[TEXT + 12 : -6, max(x - 1, 0) : x + 1] = INK
         answer = _answer(explanation, self.timeline.label)
         _write(strip, f"{clock(frame.seconds)} · {answer}", MARGIN, 4)
-        _write(
-            strip,
-            gettext("evidence for {label}", label=words.short(self.timeline.label)),
-            width + GAP + MARGIN,
-            4,
-        )
-        page[height : height + STRIP] = strip
+        subject = gettext("evidence for {label}", label=words.short(self.timeline.label))
+        _write(strip, subject, left + GAP + MARGIN, 4)
+        page[height:] = strip
         return page
 
     def _x(self, seconds: float) -> int:
-        wide = 2 * self.size[0] + GAP - 2 * MARGIN
-        return MARGIN + round(wide * seconds / (self.timeline.seconds or 1.0))
+        return MARGIN + round((self.width - 2 * MARGIN) * seconds / (self.timeline.seconds or 1.0))
 
     @cached_property
     def _strip(self) -> np.ndarray:
         """The probability over the whole video, drawn at twice the size for smooth lines."""
-        width, low, high = 2 * self.size[0] + GAP, TEXT + 14, STRIP - 8
+        width, low, high = self.width, TEXT + 14, STRIP - 8
         image = Pillow.new("RGB", (2 * width, 2 * STRIP), "white")
         pen = ImageDraw.Draw(image)
         name = self.timeline.label if self.timeline.label in self.timeline.mean else self.timeline.predicted

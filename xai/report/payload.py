@@ -339,7 +339,9 @@ class Timeline(_PageModel):
     mean: dict[str, float] = Field(description="Probability of the video: mean over its frames.")
     median: dict[str, float] = Field(description="The median of the frames' probabilities.")
     certain: list[int] = Field(description="Places in `frames` with the largest margin, either way.")
-    changing: list[int] = Field(description="Places in `frames` where the probability changed most.")
+    changing: list[int] = Field(
+        description="Places in `frames` where the probability changed most, if by 5 points."
+    )
     flicker: MapFlicker | None = None
     remarks: list[str] = []
 

@@ -2,13 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xai.core.language import gettext, joined
+from xai.data.face_parts import PARTS
+from xai.report.face_parts import part_name
 from xai.report.figures.description import PALETTE
 from xai.report.layout import MARGIN
 from xai.report.payload import MapFlicker, Timeline, TimelineFrame
-from xai.report.picture import GREY, HAIRLINE
-from xai.report.render.plot import GRID, SMALL, InchScale, Plot
-from xai.report.text import drawable_language
+from xai.report.picture import GREY, HAIRLINE, Layer
+from xai.report.render.plot import DPI, GRID, SMALL, InchScale, Plot, widest
+from xai.report.text import drawable_language, percent
 from xai.report.video_words import clock, video_verdict
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ WIDE, TALL, LOW = 8.6, 2.3, 1.1  # inches: all panels, that of the probability, 
 DOTS = 120  # frames up to which each has a dot
 HALF = 0.5
 SLACK = 1e-9
+ROW, COLUMNS, PART_INK = 0.16, 1200, (193, 68, 5)  # of the parts of a face: inches, pixels, colour
 
 
 @drawable_language()
@@ -29,9 +34,10 @@ def draw_timeline(timeline: Timeline) -> "Figure":
     Args:
         timeline: Of a video.
     """
-    plot = Plot(WIDE + 0.75)
+    plot = Plot(WIDE + 1.4)
     plot.head(gettext("{video} over time", video=timeline.video), video_verdict(timeline))
-    start = MARGIN + 0.6
+    with_parts = any(frame.parts for frame in timeline.frames)
+    start = MARGIN + (widest([part_name(part) for part in PARTS], SMALL) + 0.1 if with_parts else 0.6)
     along = InchScale(0.0, max(timeline.seconds, SLACK), start, start + WIDE)
     label = timeline.label if timeline.label in timeline.mean else timeline.predicted
     _panel(
@@ -50,6 +56,10 @@ def draw_timeline(timeline: Timeline) -> "Figure":
         _panel(plot, along, title, timeline.frames, lambda frame: frame.agreement, LOW, low=-1.0, colour="3")
         if timeline.flicker is not None and timeline.flicker.low is not None:
             _band(plot, along, timeline.flicker)
+    parts = [part for part in PARTS if any(part in frame.parts for frame in timeline.frames)]
+    if parts:
+        plot.y += 0.18
+        _parts(plot, along, timeline, parts)
     _times(plot, along)
     notes = [
         gettext(
@@ -123,6 +133,32 @@ def _band(plot: Plot, along: InchScale, found: MapFlicker) -> None:
     low, high, mean = up.at(found.low or 0.0), up.at(found.high or 0.0), up.at(found.mean or 0.0)
     plot.box(along.start, high, along.end - along.start, max(low - high, 0.02), "#e4e4e4")
     plot.line([along.start, along.end], [mean, mean], PALETTE["3"], 0.9, linestyle=(0, (3, 2)), zorder=2)
+
+
+def _parts(plot: Plot, along: InchScale, timeline: Timeline, parts: "Sequence[str]") -> None:
+    """A row for each part of the face, the darker the more, in the nearest frame."""
+    frames = timeline.frames
+    shares = np.array([[frame.parts.get(part, 0.0) for part in parts] for frame in frames])
+    most = float(shares.max())
+    times = np.array([frame.seconds for frame in frames])
+    columns = (np.arange(COLUMNS) + 0.5) / COLUMNS * along.high
+    nearest = np.abs(columns[:, None] - times).argmin(1)
+    strength = (shares[nearest].T / (most or 1.0))[..., None]
+    pixels = (255 - strength * (255 - np.array(PART_INK)) + 0.5).astype(np.uint8)
+    title = gettext(
+        "share of the evidence for {label} by part of the face; darkest: {most}",
+        label=timeline.label,
+        most=percent(most),
+    )
+    plot.text(title, along.start, plot.y + 0.06, SMALL, align="left", colour=GREY)
+    plot.y += 0.2
+    tall = ROW * len(parts)
+    rows = pixels.repeat(-(-round(tall * DPI) // len(parts)), axis=0)
+    plot.picture(Layer.of(rows), along.start, plot.y, along.end - along.start, tall)
+    for place, part in enumerate(parts):
+        middle = plot.y + (place + 0.5) * ROW
+        plot.text(part_name(part), along.start - 0.07, middle, SMALL, align="right", colour=GREY)
+    plot.y += tall
 
 
 def _times(plot: Plot, along: InchScale) -> None:

@@ -10,7 +10,7 @@ from xai.report.tables import Cell, Column, Table, line, numeric, table
 from xai.report.text import number, percent
 from xai.stats import Flicker
 
-ALIKE = 0.7  # rank correlation of random pairs from which on all maps of a video are about the same
+ALIKE = 0.5  # rank correlation of random pairs from which on all maps of a video are about the same
 
 
 def followed_class(names: Sequence[str], labels: Sequence[str], predicted: str) -> str:
@@ -74,7 +74,7 @@ def flicker_verdict(found: Flicker) -> str:
     if found.steadier_than_chance:
         meaning = gettext("Neighbours agree more than frames at random: the maps follow the video.")
     elif found.control >= ALIKE:
-        meaning = gettext("All maps of the video are nearly alike, so their order says nothing.")
+        meaning = gettext("All maps of the video are much alike, whatever the order of its frames.")
     else:
         meaning = gettext(
             "Neighbours agree no more than frames at random: the maps flicker, so do not argue from one "

@@ -61,8 +61,8 @@ def test_the_line_of_time(opened):
     lines = chart.locator("polyline.series").evaluate_all(
         "(all) => all.map((one) => one.getAttribute('points').split(' ').length)"
     )
-    # the probability; the agreement, which two frames lack; two parts, which one lacks
-    assert lines == [9, 3, 4, 2, 6, 2, 6]
+    # the probability; the agreement, which two frames lack
+    assert lines == [9, 3, 4]
     probability = chart.locator("[data-series=fake] circle").evaluate_all(
         "(all) => all.map((one) => Number(one.getAttribute('cy')))"
     )
@@ -76,7 +76,7 @@ def test_the_pointer_shows_its_frame_and_a_click_leads_to_it(opened):
     expect(said).to_have_text("0:03.00, frame 30 · P(fake) 40.0% · agreement 0.50")
     chart = opened.locator("#time-plot svg")
     box = chart.bounding_box()
-    left, right = 50 / 960, 1 - 16 / 960
+    left, right = 128 / 960, 1 - 16 / 960
 
     def at(seconds):
         return {"x": box["width"] * (left + (right - left) * seconds / 9), "y": 60}

@@ -1,6 +1,6 @@
 // A video over time: what the model answers, how alike its maps are. A point of time shows its frame.
 
-const TIME = { width: 960, left: 50, right: 16, top: 22, tall: 170, low: 84, gap: 34, bottom: 24 };
+const TIME = { width: 960, left: 50, wide: 128, right: 16, top: 22, tall: 170, low: 84, row: 15, gap: 34, bottom: 24 };
 const TILES = 14; // frames of the strip
 const DOTTED_TIME = 160; // frames up to which each has a dot
 const moment = { place: 0, turn: 0 };
@@ -68,29 +68,30 @@ function timePanels({ frames, label, mean, predicted, flicker }) {
       flicker,
     });
   }
-  const parts = [...new Set(frames.flatMap((frame) => Object.keys(frame.parts)))];
-  if (parts.length) {
-    panels.push({
-      title: gettext("Share of the evidence for {label} by part of the face", { label: readable(label) }),
-      low: 0,
-      tall: TIME.tall,
-      series: parts.map((part, i) => ({ name: part, colour: (i % 8) + 1, read: (frame) => frame.parts[part] ?? null })),
-      named: true,
-    });
-  }
   return panels;
+}
+
+/** Parts of the face that some frame has a share of, as they are listed elsewhere. */
+function timeParts({ frames }) {
+  return Object.keys(FACE_PARTS).filter((part) => frames.some((frame) => Object.hasOwn(frame.parts, part)));
 }
 
 function timePlot(timeline) {
   const { frames, seconds } = timeline;
-  const inner = TIME.width - TIME.left - TIME.right;
-  const x = (time) => TIME.left + (inner * time) / (seconds || 1);
+  const faces = timeParts(timeline);
+  const from = faces.length ? TIME.wide : TIME.left;
+  const inner = TIME.width - from - TIME.right;
+  const x = (time) => from + (inner * time) / (seconds || 1);
   const panels = timePanels(timeline);
   const parts = [];
   let top = TIME.top;
   for (const panel of panels) {
     parts.push(...timePanel(timeline, panel, top, x));
     top += panel.tall + TIME.gap;
+  }
+  if (faces.length) {
+    parts.push(...partRows(timeline, faces, top, x));
+    top += faces.length * TIME.row + TIME.gap;
   }
   const bottom = top - TIME.gap;
   for (const tick of niceTicks(0, seconds).filter((time) => time >= 0 && time <= seconds)) {
@@ -106,7 +107,7 @@ function timePlot(timeline) {
   );
   const at = (event) => {
     const { left, width } = svg.getBoundingClientRect();
-    const time = ((((event.clientX - left) / width) * TIME.width - TIME.left) / inner) * seconds;
+    const time = ((((event.clientX - left) / width) * TIME.width - from) / inner) * seconds;
     return nearestFrame(frames, time);
   };
   const mark = (place) => {
@@ -116,10 +117,10 @@ function timePlot(timeline) {
   return { svg, at, mark };
 }
 
-function timePanel({ frames, certain, changing }, panel, top, x) {
+function timePanel({ frames, certain, changing, seconds }, panel, top, x) {
   const { low, tall } = panel;
   const y = (value) => top + ((1 - value) / (1 - low)) * tall;
-  const [from, to] = [TIME.left, TIME.width - TIME.right];
+  const [from, to] = [x(0), x(seconds || 1)];
   const across = [low, (low + 1) / 2, 1].flatMap((value) => [
     buildSvg("line", { class: value === low ? "axis" : "grid", x1: from, x2: to, y1: y(value), y2: y(value) }),
     buildSvg("text", { x: from - 6, y: y(value) + 4, "text-anchor": "end" }, low ? numberText(value) : `${100 * value}%`),
@@ -139,7 +140,7 @@ function timePanel({ frames, certain, changing }, panel, top, x) {
     }
   }
   const lines = panel.series.flatMap((one) => timeSeries(frames, one, x, y, panel.first ? certain : []));
-  return [...across, ...marks, ...lines, ...(panel.named ? seriesNames(frames, panel.series, y) : [])];
+  return [...across, ...marks, ...lines];
 }
 
 /** A line, broken where a frame has no value, with dots. */
@@ -162,18 +163,33 @@ function timeSeries(frames, { name, colour, read }, x, y, certain) {
   return [buildSvg("g", { "data-series": name }, ...lines, ...dots)];
 }
 
-/** Names of the lines at the right end, apart from each other. */
-function seriesNames(frames, series, y) {
-  const lasts = series.map((one) => ({ ...one, value: [...frames].reverse().map(one.read).find((v) => v !== null) ?? 0 }));
-  lasts.sort((a, b) => b.value - a.value);
-  let last = -Infinity;
-  return lasts.map(({ name, colour, value }) => {
-    last = Math.max(y(value) + 4, last + 12);
-    const place = { x: TIME.width - TIME.right - 4, y: last, "text-anchor": "end", style: null };
-    const text = buildSvg("text", place, readable(name));
-    text.style.fill = `var(--chart-${colour})`;
-    return text;
+/** A row for each part: the darker, the more of the evidence lies there, in the nearest frame. */
+function partRows({ frames, label, seconds }, parts, top, x) {
+  const [from, to] = [x(0), x(seconds || 1)];
+  const canvas = build("canvas");
+  [canvas.width, canvas.height] = [Math.round(to - from), parts.length];
+  const pixels = new ImageData(canvas.width, canvas.height);
+  const most = Math.max(...frames.flatMap((frame) => parts.map((part) => frame.parts[part] ?? 0)));
+  for (let column = 0; column < canvas.width; column += 1) {
+    const frame = frames[nearestFrame(frames, ((column + 0.5) / canvas.width) * seconds)];
+    parts.forEach((part, row) => {
+      const share = frame.parts[part] ?? 0;
+      pixels.data.set([193, 68, 5, Math.round((255 * share) / (most || 1))], 4 * (row * canvas.width + column));
+    });
+  }
+  contextOf(canvas).putImageData(pixels, 0, 0);
+  const title = gettext("Share of the evidence for {label} by part of the face; darkest: {most}", {
+    ...{ label: readable(label), most: percentText(most) },
   });
+  const box = { x: from, y: top, width: to - from, height: parts.length * TIME.row };
+  return [
+    buildSvg("text", { x: from, y: top - 8 }, title),
+    buildSvg("image", { ...box, href: canvas.toDataURL(), preserveAspectRatio: "none", class: "parts" }),
+    buildSvg("rect", { ...box, class: "frame-of-parts" }),
+    ...parts.map((part, row) => {
+      return buildSvg("text", { x: from - 6, y: top + (row + 0.75) * TIME.row, "text-anchor": "end" }, FACE_PARTS[part]);
+    }),
+  ];
 }
 
 function timeWords({ video, frames, label, mean, predicted }) {
