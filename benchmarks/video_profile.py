@@ -36,7 +36,7 @@ class Clock:
     """CPU seconds of parts, each counted in the thread that does it."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
 
     def timed(self, owner: Any, name: str, part: str) -> None:
         """Count the calls of a function."""
@@ -102,7 +102,7 @@ def vit() -> Any:
     from xai.models import Classifier, Preprocessing
 
     torch.manual_seed(0)
-    model = ViTForImageClassification(ViTConfig(num_labels=2)).eval()
+    model = ViTForImageClassification(ViTConfig()).eval()  # two labels, as by default
     steps = Preprocessing(shortest_edge=224, crop=(224, 224))
     return Classifier(model, ("real", "fake"), name="vit-b16-random", preprocessing=steps)
 
@@ -168,7 +168,7 @@ def main() -> None:
     for case in CASES:
         rows.append(run(case))
         print(" | ".join(rows[-1]), flush=True)
-        path = turns.publish("video", "What explaining a video spends its time on", TEXT, HEADER, rows)
+    path = turns.publish("video", "What explaining a video spends its time on", TEXT, HEADER, rows)
     print(f"Wrote {path}")
 
 
