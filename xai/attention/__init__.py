@@ -5,6 +5,7 @@ from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
 from xai.attention.mapping import map_attention
 from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
+from xai.attention.modules import frozen, modules_of
 from xai.attention.probe import Probe, probe
 from xai.attention.record import (
     AttentionCall,
@@ -65,6 +66,7 @@ __all__ = [
     "evaluation_mode",
     "find_grid",
     "find_layout",
+    "frozen",
     "gradient_rows",
     "grid_of",
     "is_checkpointing",
@@ -73,6 +75,7 @@ __all__ = [
     "map_attention",
     "mask_patches",
     "may_vary",
+    "modules_of",
     "prefix_tokens",
     "probe",
     "random_state",

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
+from xai.attention.modules import frozen
 from xai.attention.running import as_written, refuse_inference
 from xai.core import ModelError
 from xai.core.explanation import GRID_HINT
@@ -145,21 +146,15 @@ def recorded(
 ) -> Iterator[_Recorder]:
     """`record_attention` without a look at what came of it."""
     refuse_inference(model)
-    trainable = [p for p in model.parameters() if p.requires_grad]
     recorder = _Recorder(recording, layers, gradients)
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        with (
-            torch.inference_mode(False),
-            torch.set_grad_enabled(gradients),
-            as_written(model),
-            recorder,
-        ):
-            yield recorder
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
+    with (
+        frozen(model),
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        as_written(model),
+        recorder,
+    ):
+        yield recorder
 
 
 def check_recording(recording: Recording, layers: Collection[int] | None, model: nn.Module) -> None:

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
+from xai.attention.modules import modules_of, parameters_of
 from xai.core import ModelError
 from xai.core.errors import first_line
 
@@ -92,7 +93,7 @@ def as_written(model: nn.Module) -> Iterator[None]:
     """
     flagged = [
         (module, flag)
-        for module in model.modules()
+        for module in modules_of(model)
         for flag in CHECKPOINT_FLAGS
         if vars(module).get(flag) is True
     ]
@@ -135,7 +136,7 @@ def refuse_inference(model: nn.Module) -> None:
     Raises:
         ModelError: It was built under `torch.inference_mode`: torch keeps its parameters out of every graph.
     """
-    if any(p.is_inference() for p in model.parameters()):
+    if any(p.is_inference() for p in parameters_of(model)):
         raise ModelError(
             "The model was built under torch.inference_mode(), so no gradient can pass through it.",
             "Build or load it outside of inference_mode.",
@@ -316,7 +317,7 @@ def may_vary(model: nn.Module) -> bool:
     """Whether a look at its modules leaves open that answers vary: training mode, no running statistics."""
     return any(
         module.training or (isinstance(module, _BatchNorm) and module.running_mean is None)
-        for module in model.modules()
+        for module in modules_of(model)
     )
 
 

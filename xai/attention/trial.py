@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from xai.attention.census import Unseen, attention_of
 from xai.attention.eager import Attending, EveryAttention
+from xai.attention.modules import frozen
 from xai.attention.running import as_written, nodes_of, same_random_state
 from xai.attention.watch import RunningModules
-from xai.attention.windows import frozen
 
 _NEAREST, _RECENT = 2, 8  # tensors that modules around a call were given, and that modules before it made
 
@@ -98,6 +98,8 @@ class Trial:
         self.pixels = torch.randn(shape, generator=generator).to(like).requires_grad_()
         with (
             frozen(model),
+            torch.inference_mode(False),
+            torch.enable_grad(),
             as_written(model),
             same_random_state(like.device),
             RunningModules(model) as running,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from xai.attention.eager import Attending, EveryAttention
 from xai.attention.intercept import ALTERNATIVES
+from xai.attention.modules import frozen
 from xai.attention.positions import Placement
 from xai.attention.probe import Probe
 from xai.attention.record import AttentionCall
@@ -84,7 +85,7 @@ class MappedProbe(Probe):
         """
         refuse_inference(model)
         recorder = _Recorder({self.of_layers[i].call: i for i in layers})
-        with frozen(model), as_written(model), recorder:
+        with frozen(model), torch.inference_mode(False), torch.enable_grad(), as_written(model), recorder:
             yield recorder.calls
         if recorder.met != self.calls:
             raise ModelError(
@@ -119,17 +120,3 @@ class _Recorder(EveryAttention):
             call = attending.record(output)
         self.calls[layer] = replace(call, value=value)
         return output
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Inside the block no parameter asks for a gradient, and a graph is built."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)

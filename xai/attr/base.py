@@ -16,6 +16,7 @@ from xai.attention import (
     grid_of,
     is_traced,
     may_vary,
+    modules_of,
     probe,
     random_state,
     readout_layer,
@@ -257,7 +258,7 @@ class PatchAttribution(Attribution):
 
     def _state(self, pixels: Tensor) -> Any:
         """What a finding about the model holds for: the input's size and every module's mode."""
-        return tuple(pixels.shape[1:]), hash(tuple((id(m), m.training) for m in self.model.modules()))
+        return tuple(pixels.shape[1:]), hash(tuple((id(m), m.training) for m in modules_of(self.model)))
 
     def _first(self, pixels: Tensor, args: tuple[Any, ...]) -> Tensor:
         """One image, or all where an argument comes by image or a graph may hold for this batch only."""

@@ -46,7 +46,7 @@ def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[An
             "Pixels must be floating point of shape (B, channels, H, W); "
             f"got {pixels.dtype} {tuple(pixels.shape)}."
         )
-    if not torch.isfinite(pixels).all():
+    if (pixels * 0).any():  # NaN where one is no number; `isfinite` takes several times longer
         raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
     given = additional_forward_args
     args = () if given is None else given if isinstance(given, tuple) else (given,)

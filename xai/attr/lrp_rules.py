@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
+from xai.attention.modules import frozen
 from xai.attention.running import refuse_recomputation
 from xai.attr.lrp_calls import arranged, changes_its_input, kind_of, name_of, plain_form
 from xai.core import ModelError
@@ -191,11 +192,9 @@ def followed(model: nn.Module) -> Iterator[None]:
             f"Parts of the model are compiled ({hidden[0]}), so their operations cannot be seen.",
             "Explain the model as it was before torch.compile or torch.jit.",
         )
-    trainable = [p for p in model.parameters() if p.requires_grad]
     try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        yield
+        with frozen(model):
+            yield
     except RuntimeError as error:
         # autograd keeps count of what is written over; of its many messages these words are in all
         if not re.search("in-?place", str(error)):
@@ -204,9 +203,6 @@ def followed(model: nn.Module) -> Iterator[None]:
             f"The model writes over features that are needed again, which cannot be followed: {error}",
             "Use a method that needs no propagation rules, such as chefer or gradient_weighted_attention.",
         ) from error
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
 
 
 def is_data(x: Any) -> bool:

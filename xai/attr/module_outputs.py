@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from xai.attention import frozen
 from xai.attr.graph_cuts import Edge, edge_of
-from xai.attr.pixel_gradient import frozen
 from xai.core import ModelError
 
 

@@ -1,14 +1,14 @@
 """Gradients with respect to the pixels, by Captum, reduced to patches."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xai.attention import frozen
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores
 from xai.attr.batching import accurate
 from xai.attr.captum_classes import InputXGradient as CaptumInputXGradient
@@ -109,16 +109,3 @@ class InputXGradient(PixelGradient):
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         return CaptumInputXGradient(lambda x: self._score(x, target, args)).attribute(pixels.requires_grad_())
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Only the pixels need gradients: the parameters' flags are off meanwhile, which saves memory."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
