@@ -27,8 +27,7 @@ def last(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-# model, the layer that pytorch-grad-cam's documents name for it, its reshape_transform. No DenseNet: a ReLU
-# in place writes over what both peers keep of its last norm
+# model, the layer that pytorch-grad-cam's documents name for it, its reshape_transform
 MODELS = {
     "torchvision ResNet-18": (lambda: TV.resnet18(num_classes=3), "layer4.1", None),
     "torchvision ResNet-50": (lambda: TV.resnet50(num_classes=3), "layer4.2", None),
@@ -101,6 +100,73 @@ def test_as_torchcam_has_it(case, name: str) -> None:
         assert not ours.any()
     else:
         assert relative(ours, theirs.detach()) <= 1e-5
+
+
+@pytest.fixture(scope="module")
+def densenet() -> tuple[nn.Module, nn.Module, Tensor]:
+    """A DenseNet, and the same with the ReLU behind its last norm no longer in place."""
+    torch.manual_seed(0)
+    model = TV.densenet121(num_classes=3).eval().double()
+    model.classifier.weight.data.mul_(1e6)  # see `case`
+    nn.init.normal_(model.classifier.bias)
+    plain = nn.Sequential(
+        model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier
+    ).eval()
+    return model, plain, torch.randn(2, 3, 64, 64).double()
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "hires_cam", "layer_cam", "grad_cam_plus_plus"])
+def test_densenet_as_grad_cam_has_it_without_the_relu_in_place(densenet, name: str) -> None:
+    model, plain, x = densenet
+    assert torch.equal(model(x), plain(x))
+    layer = model.features.norm5  # in place, ReLU writes over what the peer keeps of it
+    theirs = raw_of_grad_cam(GRAD_CAM[name], plain, layer, None, x)
+    for path in ("features.norm5", None):
+        ours = create(name, model, layer=path, relu=False).attribute_native(x, TARGET)
+        assert relative(ours, theirs) <= 1e-5
+    if name == "grad_cam":
+        assert relative(raw_of_grad_cam(GRAD_CAM[name], model, layer, None, x), theirs) > 0.1
+
+
+def test_densenet_as_torchcam_has_it_without_the_relu_in_place(densenet) -> None:
+    model, plain, x = densenet
+    maps = []
+    for one in (plain, model):
+        with torchcam.GradCAM(one, model.features.norm5) as extractor:
+            maps.append(extractor(TARGET, one(x), normalized=False)[0].detach())
+    ours = create("grad_cam", model, layer="features.norm5").attribute_native(x, TARGET)
+    assert relative(ours, maps[0]) <= 1e-5
+    assert relative(maps[1], maps[0]) > 0.1
+
+
+@pytest.fixture(scope="module")
+def score_cam() -> tuple[nn.Module, Tensor, Tensor]:
+    """A model, images, and Score-CAM of them before the ReLU."""
+    torch.manual_seed(0)
+    model, x = TV.resnet18(num_classes=3).eval().double(), torch.randn(2, 3, 64, 64).double()
+    return model, x, create("score_cam", model, relu=False).attribute_native(x, TARGET)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_score_cam_as_grad_cam_has_it_but_for_the_corners(score_cam, corners: bool, monkeypatch) -> None:
+    """Its masks are enlarged corner on corner; with cells about their centres both agree."""
+    model, x, ours = score_cam
+    enlarging = {"mode": "bilinear", "align_corners": corners}
+    monkeypatch.setattr(nn, "UpsamplingBilinear2d", lambda size: nn.Upsample(size=size, **enlarging))
+    targets = [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(TARGET)] * len(x)
+    with pytorch_grad_cam.ScoreCAM(model, [model.layer4]) as cam, torch.no_grad():
+        cam.activations_and_grads(x)
+        features = cam.activations_and_grads.activations[0].numpy()
+        theirs = torch.as_tensor(cam.get_cam_image(x, model.layer4, targets, features, None))
+    apart = relative(ours, theirs)
+    assert apart > 1e-3 if corners else apart <= 1e-5
+
+
+def test_score_cam_as_torchcam_has_it(score_cam) -> None:
+    model, x, ours = score_cam
+    with torchcam.ScoreCAM(model, "layer4") as extractor, torch.no_grad():
+        (theirs,) = extractor(TARGET, model(x), normalized=False)
+    assert theirs.any() and relative(ours.clamp_min(0), theirs) <= 1e-5
 
 
 def test_layers_of_many_families() -> None:

@@ -36,6 +36,9 @@ class FeatureCAM(PatchAttribution):
     names. For a ViT whose class token is read it is the norm before the last attention, and the map the one
     that `token_grad_cam` and its relatives give, which ask for recorded attention.
 
+    F is what the module gave, also where a ReLU in place writes over it afterwards (DenseNet), as it does
+    over what grad-cam and torchcam keep on a CPU.
+
     The map has F's own h × w cells (`attribute_native`). On the region grid it is interpolated bilinearly,
     over the area of a region where that is coarser; where both are the same it is not touched.
 

@@ -24,8 +24,10 @@ class ScoreCAM(FeatureCAM):
     """Score-CAM: `ReLU(Σ_k w_k · F_k)`, w the softmax over channels of the score that each one's mask keeps.
 
     `w_k = softmax_k(f(x ⊙ s(Up(F_k))))`: channel k of the feature map, enlarged bilinearly to the image and
-    scaled to 0 … 1, dims the image. The score of a baseline, which the paper takes from each, cancels in the
-    softmax. A channel that is the same everywhere hides all.
+    scaled to 0 … 1, dims the image. The paper does not say how Up lays the cells over the image: here, as in
+    torchcam, each over its part of it; grad-cam lays the outermost cells' centres on the image's corners, and
+    but for that gives the same values. The score of a baseline, which the paper takes from each, cancels in
+    the softmax. A channel that is the same everywhere hides all.
 
     One forward pass per channel, 2048 of them on a ResNet-50.
 
