@@ -114,6 +114,11 @@ def test_shares_of_a_view_that_reaches_beyond_the_image():
     np.testing.assert_allclose(cells[:, 2:, 3:], padded[:, 2:, 3:])
 
 
+def test_a_face_outside_what_the_model_saw_leaves_background_alone():
+    cells = cell_shares(FIVE + 500, WHOLE, (5, 6))
+    assert (cells[PARTS.index("background")] == 1).all()
+
+
 def test_an_even_map_gives_the_shares_of_area():
     cells = cell_shares(FIVE, WHOLE, (5, 6))
     np.testing.assert_allclose(part_shares(np.full((5, 6), 0.3), cells), cells.mean((1, 2)))

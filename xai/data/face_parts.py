@@ -55,7 +55,9 @@ def label_parts(points: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> NDArray[n
     flat = landmarks.reshape(-1, *landmarks.shape[-2:])
     labels = np.full((len(flat), len(ys), len(xs)), PARTS.index("background"), np.uint8)
     for part, outline in _outlines(flat):
-        labels[_inside(outline, xs, ys)] = PARTS.index(part)
+        rows, cols = _reached(outline[..., 1], ys), _reached(outline[..., 0], xs)
+        if rows.start < rows.stop and cols.start < cols.stop:
+            labels[:, rows, cols][_inside(outline, xs[cols], ys[rows])] = PARTS.index(part)
     return labels.reshape(*lead, len(ys), len(xs))
 
 
@@ -157,6 +159,11 @@ def _outlines(landmarks: Points) -> list[tuple[str, Points]]:
         hull = np.take_along_axis(corners, farthest[..., None], axis=1)
         found.append((one.part, hull + one.by * unit * around))
     return found
+
+
+def _reached(corners: np.ndarray, places: np.ndarray) -> slice:
+    """Which ascending places lie between the least and the greatest of the corners."""
+    return slice(*np.searchsorted(places, (corners.min(), corners.max())))
 
 
 def _inside(outline: Points, xs: np.ndarray, ys: np.ndarray) -> NDArray[np.bool_]:
