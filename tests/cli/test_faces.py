@@ -187,3 +187,19 @@ def test_many_photographs_are_not_held_together(finder, monkeypatch):
     samples = [Sample(str(index), photograph()) for index in range(4)]
     xai.explain(samples, classifier(), face="largest", method="center_prior")
     assert finder == [0, 3, 1]
+
+
+def test_evidence_by_parts_of_faces_is_written_and_shown(folder, tmp_path, xai_command, detector):
+    arguments = ("explain", "in/photo.png", "--config", detector, "--method", "center_prior", "--face", "all")
+    run = xai_command(*arguments, "--pictures", "none", "--out", "out")
+    assert run.code == 0
+    assert "part of the face" in run.stdout
+    assert "jaw and boundary" in run.stdout
+    rows = (tmp_path / "out" / "face_parts.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2 * 9
+    assert json.loads((tmp_path / "out" / "face_parts.json").read_text())["images"] == 2
+    record = json.loads((tmp_path / "out" / "photo_face1_explanation.json").read_text())
+    assert record["face_parts"]["removals"]["states"] > 1
+    run = xai_command(*arguments, "--pictures", "none", "--out", "plain", "--no-part-removal", "--json")
+    found = json.loads(run.stdout)["explanations"]
+    assert [one["face_parts"]["removals"] for one in found] == [None, None]

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tiny_detector import classifier, photo
 
 from xai.core import Sample
 from xai.data.face_parts import PARTS
-from xai.explanation import Explainer, explain_each
+from xai.explanation import Explainer, explain, explain_each
 from xai.explanation.face_table import FaceTable
 from xai.report.payload import PartRelevance
 
@@ -40,7 +40,8 @@ def run(explainer, tmp_path_factory):
     results = list(explain_each(explainer, samples, out, part_removal=True, pictures="none"))
     table = FaceTable()
     for result in results:
-        table.add(result)
+        if result.evidence is not None:
+            table.add(result.explanation, result.evidence)
     table.write(out)
     return out, results, table
 
@@ -132,7 +133,7 @@ def test_parts_that_some_images_lack_count_where_they_are(run):
             parts = [part.model_copy(update={"relevance": nothing}) for part in parts]
         else:
             shares.append(parts[place].relevance["fake"].positive)
-        table.add(replace(result, evidence=result.evidence.model_copy(update={"parts": parts})))
+        table.add(result.explanation, result.evidence.model_copy(update={"parts": parts}))
     found = table.means[place]
     assert (found["images_of"], found["class"], found["part"]) == (None, "fake", PARTS[place])
     assert found["change"]["mean"] == pytest.approx(np.mean(changes))
@@ -146,3 +147,27 @@ def test_shown_to_people(run):
     assert header[2:] == ["evidence for fake (n = 2)", "evidence for real (n = 1)"]
     assert [row[0] for row in rows][:3] == ["eyes", "brows", "nose"]
     assert all("×" in row[2] for row in rows)
+
+
+def test_the_library_call_writes_the_table_and_asks_no_more_passes_without_files(explainer, tmp_path):
+    model = explainer.classifier
+    explain([sample(0), sample(1)], model, method="center_prior", out=tmp_path, pictures="none")
+    content = json.loads((tmp_path / "face_parts.json").read_text())
+    assert content["images"] == 2
+    assert any(one["change"]["mean"] is not None for one in content["means"])
+    with counted(model) as passes:
+        explain(sample(0), model, method="center_prior")
+    alone = len(passes)
+    with counted(model) as passes:
+        explain(sample(0, landmarks=None), model, method="center_prior")
+    assert alone == len(passes)
+
+
+@contextmanager
+def counted(model):
+    passes = []
+    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        yield passes
+    finally:
+        handle.remove()

@@ -14,9 +14,10 @@ from xai.cli.guard import MISSING, PARTLY, interrupted
 from xai.cli.output import say, say_failures, say_next, show_json, show_table, write_page
 
 if TYPE_CHECKING:
-    from xai.core import XaiError
+    from xai.core import Explanation, XaiError
     from xai.explanation import Explained, ExplainedVideo, Failure, PageBuilder
     from xai.explanation.face_table import FaceTable
+    from xai.report.payload import FaceEvidence
 
 HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
 
@@ -82,7 +83,7 @@ class ExplainRun:
         if not isinstance(result, Explained):
             return
         if result.evidence is not None:
-            self._count_face(result)
+            self._count_face(result.explanation, result.evidence)
         if self.builder is None:
             return
         try:
@@ -91,11 +92,11 @@ class ExplainRun:
             name = result.record["image"]["id"]
             say(gettext("{name} is left out of the page: {reason}", name=name, reason=error.message))
 
-    def _count_face(self, result: "Explained") -> None:
+    def _count_face(self, explanation: "Explanation", evidence: "FaceEvidence") -> None:
         from xai.explanation.face_table import FaceTable
 
         self.faces = self.faces or FaceTable()
-        self.faces.add(result)
+        self.faces.add(explanation, evidence)
 
     def write_face_table(self) -> None:
         """Write what was found by parts of faces over all images; of several images show the means."""

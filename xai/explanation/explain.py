@@ -45,6 +45,7 @@ def explain(
     seed: int = 0,
     pictures: str = "all",
     folders: bool | None = None,
+    part_removal: bool | None = None,
     failures: list[Failure] | None = None,
     lang: str | None = None,
     **options: Any,
@@ -73,6 +74,8 @@ def explain(
             there is; "none". Maps and records are written anyway.
         folders: Whether each image's files lie in a folder of its own, `out/{image}`; None: from 21 on,
             and where an image has them there from an earlier run.
+        part_removal: Whether the parts of a face, where its landmarks are known, are removed one by one: up
+            to 181 forward passes of an image. None: if there are at most 20 images, and files are written.
         failures: Collects images that cannot be explained; without it the first one raises its error.
         lang: Language of what is written and of what a notebook shows, "en" or "zh"; None: the one of the
             surrounding `xai.language` block, which is English where there is none.
@@ -101,15 +104,27 @@ def explain(
         folder = None if out is None else Path(out)
         sources, box_of = gather(images, folder), boxes_for(box, boxes)
         faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=box_of)
+        table = None
         for result in explain_each(
-            explainer, sources, folder, box_of, faces=faces, pictures=pictures, folders=folders
+            *(explainer, sources, folder, box_of),
+            faces=faces,
+            pictures=pictures,
+            folders=folders,
+            part_removal=False if folder is None and part_removal is None else part_removal,
         ):
             if isinstance(result, Explained):
+                if result.evidence is not None and folder is not None:
+                    from xai.explanation.face_table import FaceTable  # which few calls need
+
+                    table = table or FaceTable(seed)
+                    table.add(result.explanation, result.evidence)
                 explanations.append(replace(result.explanation, lang=current_language()))
             elif failures is None:
                 raise result.error
             else:
                 failures.append(result)
+        if table is not None and folder is not None:
+            table.write(folder)
     return explanations
 
 

@@ -16,7 +16,6 @@ from xai.core import Explanation, derive_seed
 from xai.core.files import replacing, write_json
 from xai.core.language import gettext
 from xai.data.face_parts import PARTS
-from xai.explanation.explain import Explained
 from xai.report.face_parts import part_name
 from xai.report.payload import FaceEvidence, FacePart
 from xai.report.text import percent
@@ -63,10 +62,9 @@ class FaceTable:
     def __post_init__(self) -> None:
         self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed by write
 
-    def add(self, result: Explained) -> None:
-        """Count one image; one without evidence by parts of the face is left out."""
-        explanation, evidence = result.explanation, result.evidence
-        if evidence is None or not evidence.parts:
+    def add(self, explanation: Explanation, evidence: FaceEvidence) -> None:
+        """Count one image; one whose landmarks were of no face is left out."""
+        if not evidence.parts:
             return
         self.images += 1
         self.labels = explanation.labels
