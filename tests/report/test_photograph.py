@@ -1,6 +1,8 @@
 """A crop's map on the photograph that it was cut from, pixels read back."""
 
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from xai.core import Face, Geometry, Origin, UsageError
 from xai.data.affine import corners, read_through, similarity
 from xai.report.colours import ColourScale
+from xai.report.explanations import image_of
 from xai.report.overlay import DrawnImage
 from xai.report.photograph import DrawnPhotograph, PhotographPictures
 
@@ -101,6 +104,16 @@ def test_a_small_face_is_shown_close_beside_the_whole_photograph(cut):
     assert right - left < 200 and bottom - top < 200
     words = " ".join(line.text for line in pictures.comparison("fake", "real").lines)
     assert "White outline: the crop" in words and "photo.png, face 2" in words
+
+
+def test_a_page_holds_the_photograph_small(cut, explained):
+    image = image_of(cut({"real": np.ones((4, 4)), "fake": np.zeros((4, 4))}))
+    assert (image.photograph.width, image.photograph.height, image.photograph.number) == (700, 500, 2)
+    assert image.name == "photo.png, face 2"
+    content = b64decode(image.photograph.picture.partition(",")[2])
+    assert Image.open(BytesIO(content)).size == (480, 343)
+    plain = explained({"real": np.ones((4, 4)), "fake": np.ones((4, 4))})
+    assert image_of(plain).photograph is None
 
 
 def test_an_image_that_was_cut_from_nothing(explained):

@@ -21,7 +21,19 @@ from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_s
 from xai.report.face_parts import painted_face
 from xai.report.overlay import close_view
 from xai.report.page import to_html
-from xai.report.payload import Box, Card, FaceEvidence, Fusion, Image, MapAgreement, Page, PageMethod, Removal
+from xai.report.payload import (
+    Box,
+    Card,
+    FaceEvidence,
+    Fusion,
+    Image,
+    MapAgreement,
+    Page,
+    PageMethod,
+    Photograph,
+    Removal,
+)
+from xai.report.photograph import DrawnPhotograph
 from xai.report.pictures import in_order
 from xai.stats.agreement import disagreement, map_agreement
 
@@ -272,6 +284,7 @@ def _image(
         picture=encode_picture(
             sample.image.resize(size, Pillow.Resampling.BICUBIC, view, reducing_gap=3.0), LONGEST
         ),
+        photograph=_photograph(one),
         mask=None if mask is None else encode_mask(mask, size, _scaled(view, (width, height), mask.shape)),
         maps={
             name: {label: encode_grid(values) for label, values in found.maps.items()}
@@ -280,6 +293,17 @@ def _image(
         removals=list(removals),
         **fields,
     )
+
+
+def _photograph(explanation: Explanation) -> Photograph | None:
+    origin = explanation.sample.origin
+    if origin is None or origin.face is None:
+        return None
+    drawn = DrawnPhotograph(explanation, longest=LONGEST)
+    small = _drawn((0, 0, *origin.image.size))
+    picture = encode_picture(Pillow.fromarray(drawn.at(small).original), LONGEST)
+    width, height = origin.image.size
+    return Photograph(width=width, height=height, number=origin.number, picture=picture)
 
 
 def _probabilities(explanation: Explanation, maps: Sequence[str]) -> dict[str, float]:

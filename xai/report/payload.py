@@ -199,6 +199,15 @@ class Stability(_PageModel):
     degraded: list[DegradedImage]
 
 
+class Photograph(_PageModel):
+    """The photograph that the face was cut out of."""
+
+    width: int
+    height: int
+    number: int = Field(description="Which of its faces, the largest first, from 0.")
+    picture: Picture = Field(description="Small, with the crop outlined.")
+
+
 class Image(_PageModel):
     """One image with everything that was found about it.
 
@@ -233,6 +242,7 @@ class Image(_PageModel):
     seen: Box = Field(description="The same, of what the model saw: the maps cover this.")
     box: Box | None = Field(None, description="(x, y, width, height) of the crop that was explained.")
     picture: Picture | None = Field(None, description="None where the run kept no pictures.")
+    photograph: Photograph | None = Field(None, description="Of a face that was cut out of one.")
     mask: Picture | None = Field(
         None, description="White where tampered with; shows `view` as the picture does."
     )
@@ -255,7 +265,7 @@ class Image(_PageModel):
 
 HEAVY = frozenset(
     {"picture", "mask", "maps", "products", "orders", "fills", "scores", "curves", "removals", "agreement"}
-    | {"face_parts", "stability"}
+    | {"face_parts", "stability", "photograph"}
 )
 
 

@@ -120,7 +120,7 @@ class DrawnPhotograph(DrawnImage):
         """Width of a line in pixels: thinner than usual around a small crop."""
         left, _, right, _ = self._view
         side = np.ptp(self.corners[:, 0]) * self.size[0] / (right - left)
-        return max(1, round(min(max(self.size) / 240, side / 80)))
+        return max(2, round(min(max(self.size) / 240, side / 80)))
 
     @cached_property
     def _outlines(self) -> list[Outline]:

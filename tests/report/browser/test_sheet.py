@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from browsing import axe, described
 from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page, explanation_page
 from sheets import (
@@ -18,6 +19,7 @@ from sheets import (
 )
 
 from xai.report.payload import Page as Payload
+from xai.report.payload import Photograph
 
 
 def test_opens_from_its_button_and_gives_the_focus_back(open_page):
@@ -78,6 +80,20 @@ def test_says_what_an_image_is(open_page):
     assert sorted(data(answers)) == sorted(image.probabilities.values())
     expect(answers).to_contain_text("the true class is not known")
     expect(tab.locator("#sheet-content")).to_contain_text("they do not prove that a region was tampered with")
+
+
+def test_shows_the_photograph_that_a_face_was_cut_from(open_page):
+    page = explanation_page(images=2)
+    photograph = Photograph(width=2400, height=1600, number=3, picture=page.images[1].picture)
+    tab = open_page(changed(page, photograph=photograph), hash="#sheet-0")
+    figure = tab.locator("#sheet-content .photograph")
+    expect(figure).to_contain_text("a photograph of 2400 × 1600 px: face 3.")
+    expect(figure.locator("img")).to_have_attribute("src", photograph.picture)
+    assert figure.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)") > 100
+    assert described(axe(tab, "#sheet-content .photograph")) == ""
+    tab.keyboard.press("ArrowRight")
+    shown(tab, 1)
+    expect(figure).to_have_count(0)
 
 
 def test_explanations_show_every_class_and_their_difference(open_page):

@@ -127,7 +127,17 @@ function imagePart(found) {
   paintPhoto(canvas, found, { area: "view", width: 480, outlines: true });
   const photo = build("figure", {}, canvas, build("figcaption", {}, photoWords(found)));
   const beside = build("div", {}, predictionTable(found.entry), descriptionList(found.entry));
-  return build("div", { class: "sheet-image" }, photo, beside);
+  return build("div", { class: "sheet-image" }, build("div", {}, photo, photographPart(found)), beside);
+}
+
+/** The photograph that a face was cut out of. */
+function photographPart({ photograph }) {
+  if (!photograph) return null;
+  const { picture, number, width, height } = photograph;
+  const words = gettext("Cut out, and turned upright, of a photograph of {width} × {height} px: face {number}. White outline: the crop.", {
+    ...{ width, height, number },
+  });
+  return build("figure", { class: "photograph" }, build("img", { src: picture, alt: words }), build("figcaption", {}, words));
 }
 
 function photoWords({ entry, photo, truth }) {
