@@ -12,7 +12,7 @@ from torch.overrides import get_testing_overrides
 from vit_zoo import WIDTH, pixels
 
 from xai.attention import intercept
-from xai.attr import AttnLRP
+from xai.attr import AttnLRP, find_capabilities
 from xai.attr.lrp_calls import RULES
 from xai.attr.lrp_gradient import _NORMS
 from xai.attr.lrp_positive import RelevanceRules
@@ -282,6 +282,21 @@ def test_what_cannot_be_honoured_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=said):
         relevance(plain(stage), positive)
+
+
+def test_what_a_model_lacks_a_rule_for_is_known_beforehand() -> None:
+    def pooled(z: Tensor) -> Tensor:
+        return F.max_pool1d(z, 1)
+
+    def same(z: Tensor) -> Tensor:
+        return z
+
+    refused = find_capabilities(Staged(pooled), pixels()[:1]).refusals
+    offered = find_capabilities(Staged(same), pixels()[:1]).methods
+    for name in ("attn_lrp", "cp_lrp"):
+        assert "'max_pool1d' on its features, for which no propagation rule" in str(refused[name])
+        assert name in offered
+    assert refused["integrated_gradients"] is None
 
 
 def _written_after_use(z: Tensor) -> Tensor:

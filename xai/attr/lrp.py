@@ -47,6 +47,10 @@ class _LRP(PatchAttribution):
     def multiplies_by_inputs(self) -> bool:
         return True
 
+    def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
+        super()._check_needs(pixels, args)
+        self._relevance(self._first(pixels, args).clone(), [0], args)  # only a pass tells what has no rule
+
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
         rules = GradientRules(
