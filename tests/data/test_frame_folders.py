@@ -159,6 +159,42 @@ def test_df40_says_fake_and_real_in_the_label_and_has_no_compression(tmp_path):
     assert {row.group for row in found.rows} == {"000_003"} and len(found.notes) == 2
 
 
+def test_a_renamed_folder_is_named_with_the_beginning_that_it_stands_for(tmp_path):
+    """As DF40 unpacked elsewhere: the paths of fakes and real videos differ where it was renamed."""
+    fakes = video(tmp_path / "my_df40/blendface", "id0_id1_0000", range(2))
+    real = video(tmp_path / "Celeb-DF-v2/Celeb-real", "id0_0000", range(2))
+    old = "deepfakes_detection_datasets"
+    listed = {"blendface_cdf": {
+        "blendface_Real": {"test": {"id0_0000": {"label": "blendface_Real", "frames": [
+            one.replace(str(tmp_path), old) for one in real]}}},
+        "blendface_Fake": {"test": {"id0_id1_0000": {"label": "blendface_Fake", "frames": [
+            one.replace(f"{tmp_path}/my_df40/blendface", f"{old}/DF40/blendface/cdf") for one in fakes]}}},
+    }}  # fmt: skip
+    path = write(tmp_path / "elsewhere", listed, "blendface_cdf")
+    assert len(read_dataset_json([path], [tmp_path]).missing) == 2
+    given = [tmp_path, f"{old}/DF40/blendface/cdf={tmp_path}/my_df40/blendface"]
+    found = read_dataset_json([path], given)
+    assert not found.missing and len(found.rows) == 4 and len(found.notes) == 2
+    assert {row.group for row in found.rows} == {"id0_0000"}, (
+        "the face in the video of person 0, and that video"
+    )
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        read_dataset_json([path], [f"{old}=nowhere"])
+
+
+def test_masks_and_points_of_frames_all_lie_in_folders_named_likewise_or_plainly(tmp_path):
+    """DF40's rearrange.py reads frames_all; DeepfakeBench's loader replaces `frames` in the path."""
+    base = tmp_path / FF / FAKES / "Deepfakes/c23"
+    frames = video(base, "000_003", range(2), masks=True)
+    (base / "frames").rename(base / "frames_all")
+    (base / "masks").rename(base / "masks_all")
+    moved = [one.replace("/frames/", "/frames_all/") for one in frames]
+    listed = {"FF-DF": {"FF-DF": {"test": {"c23": {"000_003": {"label": "FF-DF", "frames": moved}}}}}}
+    rows = read_dataset_json([write(tmp_path, listed)]).rows
+    assert [row.mask.parts[-3] for row in rows] == ["masks_all"] * 2
+    assert [row.landmarks.parts[-3] for row in rows] == ["landmarks"] * 2
+
+
 def test_files_that_list_the_same_real_videos_give_each_image_once(bench, tmp_path):
     content = json.loads(bench.read_text())[FF]
     for label in ("FF-DF", "FF-F2F"):  # as rearrange.py writes one file a method beside the whole
@@ -213,7 +249,10 @@ def test_real_and_fake_are_read_from_the_last_word():
 
 
 def test_people_linked_by_pairs_are_one_group():
-    names = ["000", "003", "000_003", "003_000", "005_010", "010_005", "id0_id1_0000", "7", "011"]
+    names = ["000", "003", "000_003", "003_000", "005_010", "010_005", "7", "011"]
+    assert groups_of(["id0_id1_0002", "id0_0002", "id9_0002", "id0_x"]) == {
+        "id0_id1_0002": "id0_0002", "id0_0002": "id0_0002", "id9_0002": "id9_0002",
+    }  # fmt: skip
     assert groups_of(names) == {
         "000": "000_003", "003": "000_003", "000_003": "000_003", "003_000": "000_003",
         "005_010": "005_010", "010_005": "005_010", "011": "011",

@@ -27,8 +27,12 @@ def manifest(
         "manifest.csv"
     ),
     root: Annotated[
-        list[Path] | None,
-        typer.Option("--root", help="Folder below which the frames lie; repeatable. Default: found."),
+        list[str] | None,
+        typer.Option(
+            "--root",
+            help="Folder below which the frames lie, or OLD=NEW: a beginning of the JSON's paths, and the "
+            "folder in its place; repeatable. Default: found.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     compression: Annotated[

@@ -73,7 +73,7 @@ def _video(path: Path, video: Any, where: tuple[str, ...], compression: str | No
     frames = video.get("frames") if isinstance(video, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, str) and frame for frame in frames):
         raise _no_dataset(path, (*where, name), "a video with a list of frames")
-    parts = tuple(_parts(frame) for frame in frames)
+    parts = tuple(parts_of(frame) for frame in frames)
     own = video.get("label")
     name = name or (parts[0][-2] if parts and len(parts[0]) > 1 else "")
     return Video(dataset, own if isinstance(own, str) else label, split, compression, name, parts)
@@ -94,7 +94,7 @@ def _no_dataset(path: Path, where: Sequence[str], expected: str) -> ConfigError:
     )
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def parts_of(path: str) -> tuple[str, ...]:
     """Of a path of any system; what lies above the first folder is no part."""
     text = path.replace("\\", "/")
     parts = tuple(part for part in text.split("/") if part not in ("", "."))

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from xai.core import ConfigError, DataError, UsageError, nearest
 from xai.core.files import expanded, is_folder, short_path
 from xai.data.dataset_json import Video, read_videos
+from xai.data.frame_places import Places, parse_root
 from xai.data.manifest import Row
 from xai.data.video_names import groups_of
 
@@ -68,14 +68,14 @@ def read_dataset_json(
 ) -> FoundFrames:
     """Find the frames that files of `dataset_json` list, with their masks, landmarks and groups.
 
-    Paths in them are often of another machine. What all paths of a file have in common at their beginning may
-    be replaced by a root: as little of it as leads to the most folders. Missing frames are left out and
+    Paths in them are often of another machine, see `xai.data.frame_places`. Missing frames are left out and
     counted; of what is there so many are taken, evenly over the video by their numbers. An image that several
     files list is there once.
 
     Args:
         sources: JSON files, or folders of them.
-        roots: Folders below which the frames lie; default the working folder, or one around the JSON file.
+        roots: Folders below which the frames lie, or `beginning of paths=folder`; default the working folder,
+            or one around the JSON file.
         split: train, val or test.
         compression: Taken where a dataset has several.
         frames: At most so many of a video; 0 for all.
@@ -89,10 +89,7 @@ def read_dataset_json(
     """
     if frames < 0:
         raise UsageError(f"frames={frames} must be 0 (all) or more.")
-    given = [expanded(root) for root in roots]
-    for root in given:
-        if not is_folder(root):
-            raise DataError(f"{short_path(root)}: no such folder.")
+    given = [parse_root(root) for root in roots]
     files = {path: list(read_videos(path)) for path in _json_files(sources)}
     everything = [video for videos in files.values() for video in videos]
     there = list(dict.fromkeys(video.dataset for video in everything))
@@ -102,7 +99,7 @@ def read_dataset_json(
     reader = _Reader(frames, labels or {}, groups_of(video.name for video in everything))
     for path, videos in files.items():
         wanted = _chosen(path, videos, split, compression, datasets)
-        places = _Places.find(path, videos, wanted, given)
+        places = Places.find(path, videos, wanted, given)
         reader.found.notes += places.notes()
         for video in wanted:
             reader.add(video, places)
@@ -111,7 +108,8 @@ def read_dataset_json(
         example = f", first {short_path(found.missing[0])}" if found.missing else ""
         raise DataError(
             f"None of the frames is there: {len(found.missing)} looked for{example}.",
-            "Say with --root below which folder they lie; the path of a frame in the JSON goes on there.",
+            "Say with --root below which folder they lie; the path of a frame in the JSON goes on there. "
+            "Where the folders have other names, say which: --root OLD=NEW.",
         )
     return found
 
@@ -145,66 +143,6 @@ def _chosen(
     return [one for one in wanted if one.compression in (None, compression)]
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where the frames of one JSON file lie.
-
-    Args:
-        path: The file.
-        prefix: What all its paths have in common at their beginning.
-        bases: Folder → how many parts of a path it stands for.
-    """
-
-    path: Path
-    prefix: tuple[str, ...]
-    bases: Mapping[Path, int]
-
-    @classmethod
-    def find(
-        cls, path: Path, videos: Sequence[Video], wanted: Sequence[Video], roots: Sequence[Path]
-    ) -> "_Places":
-        # the last two, `frames` and the video, are never replaced: any folder may have such
-        above = [frame[:-3] for video in videos for frame in video.frames[:1]]
-        prefix = _common(above)
-        folders = sorted({frame[:-1] for video in wanted for frame in video.frames})
-        bases = roots or list(dict.fromkeys([Path(), *path.parents][:4]))
-        best = {}
-        for base in bases:
-            reach = [
-                sum(_place(base, one, cut).is_dir() for one in folders) for cut in range(len(prefix) + 1)
-            ]
-            if max(reach):
-                best[base] = reach.index(max(reach)), max(reach)
-        if not roots and best:  # nobody named them: one that leads to most
-            base = max(best, key=lambda one: best[one][1])
-            best = {base: best[base]}
-        return cls(
-            path, prefix, {base: cut for base, (cut, _) in best.items()} or dict.fromkeys(bases[:1], 0)
-        )
-
-    def folder(self, parts: tuple[str, ...]) -> Path:
-        """Of a video, by its parts; the first place where it is there, else where it was looked for first."""
-        places = [_place(base, parts, cut) for base, cut in self.bases.items()]
-        return next((place for place in places if place.is_dir()), places[0])
-
-    def notes(self) -> Iterator[str]:
-        for base, cut in self.bases.items():
-            if cut:
-                gone = "/".join(self.prefix[:cut]).replace("//", "/")
-                yield f"{short_path(self.path)}: {gone}/ was read as {short_path(base.resolve())}/"
-
-
-def _common(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The parts that all begin with."""
-    low, high = (min(paths), max(paths)) if paths else ((), ())
-    same = (a == b for a, b in zip(low, high, strict=False))
-    return low[: len(list(takewhile(bool, same)))]
-
-
-def _place(base: Path, parts: tuple[str, ...], cut: int) -> Path:
-    return base.joinpath(*parts[cut:])  # an absolute path stays what it is
-
-
 class _Reader:
     """Collects the rows of one video after the other."""
 
@@ -216,7 +154,7 @@ class _Reader:
         self._label_of: dict[Path, str] = {}
         self._names: dict[Path, frozenset[str]] = {}
 
-    def add(self, video: Video, places: _Places) -> None:
+    def add(self, video: Video, places: Places) -> None:
         there: list[Path] = []
         folders = {parts: places.folder(parts) for parts in {frame[:-1] for frame in video.frames}}
         for parts in video.frames:
@@ -245,14 +183,18 @@ class _Reader:
     def _beside(self, path: Path, folder: str, name: str, compression: str | None = None) -> Path | None:
         """The file of another kind that belongs to a frame, where it is there."""
         parts = list(path.parent.parts)
-        place = next((i for i in reversed(range(len(parts))) if parts[i] == "frames"), None)
+        place = next((i for i in reversed(range(len(parts))) if parts[i].startswith("frames")), None)
         if place is None:
             return None
-        parts[place] = folder
         if compression is not None and place:
             parts[place - 1] = compression
-        other = Path(*parts, name)
-        return other if self._exists(other) else None
+        for own in dict.fromkeys(
+            (parts[place].replace("frames", folder), folder)
+        ):  # of frames_all: masks_all
+            other = Path(*parts[:place], own, *parts[place + 1 :], name)
+            if self._exists(other):
+                return other
+        return None
 
     def _exists(self, path: Path) -> bool:
         """From one listing of each folder, which is far quicker than asking for every file."""

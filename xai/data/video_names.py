@@ -5,13 +5,16 @@ from collections.abc import Iterable, Sequence
 
 _ONE = re.compile(r"\d{3}")
 _PAIR = re.compile(r"(\d{3})_(\d{3})")
+_CELEB = re.compile(r"(id\d+)(?:_id\d+)?(_\d{4})")
 
 
 def groups_of(names: Iterable[str]) -> dict[str, str]:
-    """Group of each video named as in FaceForensics++: `000`, or `000_003` for the face of 003 in video 000.
+    """Group of each video named as in FaceForensics++ or Celeb-DF; other names are left out.
 
-    Videos linked by such pairs are one group, named after all its numbers: people of `000`, `003`, `000_003`
-    and `003_000` are the same. Other names are left out.
+    FaceForensics++: `000_003` is the face of 003 in video 000. Videos linked by such pairs are one group,
+    named after all its numbers: people of `000`, `003`, `000_003` and `003_000` are the same. Celeb-DF:
+    `id0_id1_0002` is the face of person 1 in video 2 of person 0, and in the group of that video, `id0_0002`;
+    as every face is in many videos, groups by people would be one.
     """
     names = set(names)
     linked = {name: name for name in names if _ONE.fullmatch(name)}
@@ -29,7 +32,8 @@ def groups_of(names: Iterable[str]) -> dict[str, str]:
     for one in sorted(linked):
         members.setdefault(root(one), []).append(one)
     titles = {one: _title(together) for together in members.values() for one in together}
-    return {
+    celeb = {name: "".join(found.groups()) for name in names if (found := _CELEB.fullmatch(name))}
+    return celeb | {
         name: titles[pairs[name][0] if name in pairs else name]
         for name in names
         if name in linked or name in pairs

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from xai.core import DataError, Face, Sample, UsageError
 from xai.core.language import gettext, ngettext
 from xai.explanation.inputs import BoxOf, Failure
@@ -17,7 +19,8 @@ class FaceFinder:
     """Cuts the faces out of photographs, and counts them.
 
     A sample with a box, or cut from a photograph already, is handed through. So is an image that is an
-    aligned crop of a face as it is, with the face's points.
+    aligned crop of a face as it is, with the face's points. Where landmarks are known (a manifest's) they say
+    where the face is, and none is looked for.
 
     Args:
         which: "all", "largest", or a number from 0, the largest first.
@@ -71,8 +74,10 @@ class FaceFinder:
         return gettext("Faces: {parts}.", parts=gettext("; ").join(parts)) if parts else ""
 
     def _flush(self, waiting: list[Sample | Failure]) -> Iterator[Sample | Failure]:
-        wanted = [one for one in waiting if isinstance(one, Sample) and _is_whole(one)]
+        whole = [one for one in waiting if isinstance(one, Sample) and _is_whole(one)]
+        wanted = [one for one in whole if one.landmarks is None]
         faces = dict(zip(map(id, wanted), self._find([one.image for one in wanted]), strict=True))
+        faces |= {id(one): [_marked(one.landmarks)] for one in whole if one.landmarks is not None}
         for one in waiting:
             if isinstance(one, Sample) and id(one) in faces:
                 yield from self._cut(one, faces[id(one)])
@@ -133,6 +138,14 @@ def face_finder(
     if whole_image or box_of is not None or (face is None and classifier.faces is None):
         return None
     return FaceFinder(EVERY if face is None else face)
+
+
+def _marked(landmarks: np.ndarray) -> Face:
+    """The face that landmarks (5, 68 or 81 of them) mark."""
+    from xai.faces import five_points
+
+    (left, top), (right, bottom) = landmarks.min(0).tolist(), landmarks.max(0).tolist()
+    return Face(five_points(landmarks), (left, top, right - left, bottom - top), 1.0)
 
 
 def _is_whole(sample: Sample) -> bool:
