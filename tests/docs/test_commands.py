@@ -25,6 +25,8 @@ def unknown(command: str) -> list[str]:
     words = command.split()[1:]
     at = COMMANDS
     while hasattr(at, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in at.commands and hasattr(at, "default"):
+            words.insert(0, at.default)
         if words[0] not in at.commands:
             return [words[0]]
         at = at.commands[words.pop(0)]

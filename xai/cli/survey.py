@@ -15,9 +15,11 @@ from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_pa
 class _RunByDefault(TyperGroup):
     """`xai survey CONFIG` is `xai survey run CONFIG`."""
 
+    default = "run"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = ["run", *args]
+            args = [self.default, *args]
         return super().parse_args(ctx, args)
 
 
@@ -149,8 +151,9 @@ def _summarise(where: str, as_json: bool) -> None:
             [[cell.text for cell in line.cells] for line in answers.lines],
         )
         for section in found.sections:
+            show(f"\n{section_title(section)}")
             for one in section.contrasts:
-                show(f"{section_title(section)}. {contrast_note(one, found.alpha)}")
+                show(contrast_note(one, found.alpha))
     say(
         gettext(
             "Wrote {summary}, the page {page} and a table of all images, {table}.",

@@ -20,8 +20,8 @@ from xai.bench.data.files import Folder
 from xai.core import DataError, ProblemType
 from xai.core.catalogue import CHOICES
 
-RESTORE = "Restore it from a copy, or run the benchmark into another folder."
-AGAIN = "Delete it and run the same xai benchmark run again."
+RESTORE = "Restore it from a copy, or run the same configuration into another folder."
+AGAIN = "Delete it and run the same command again."
 _TYPE = re.compile(r"^(constrained-int|list\[.*)$")  # what pydantic calls a choice of a union, no key
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]

@@ -246,7 +246,10 @@ def read_run(run: str | Folder) -> RunDescription:
     """
     path = folder_of(run) / RUN_FILE
     if not path.exists():
-        raise DataError(f"{run} holds no benchmark run.", "xai benchmark run CONFIG --out RUN makes one.")
+        raise DataError(
+            f"{run} holds no benchmark run.",
+            "xai benchmark run CONFIG --out RUN makes one, xai survey CONFIG --out RUN a survey.",
+        )
     return checked(RunDescription, read_json(path), path, RESTORE)
 
 
@@ -326,5 +329,5 @@ def _plan_schema() -> Any:
 
 def _broken(path: Folder, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path} is missing.", "Run the same xai benchmark run again; it is written anew.")
+        return DataError(f"{path} is missing.", "Run the same command again; it is written anew.")
     return DataError(f"{path} is broken: {error}.", AGAIN)
