@@ -85,7 +85,7 @@ def strips(section: SurveySection, alpha: float) -> list[Strip]:
     if spreads:
         scale = ColourScale.of(one.spread for one in spreads)
         tiles = [
-            _tile(map_title(one), _images(one.images), one.spread, scale, section.backdrop) for one in spreads
+            _tile(map_title(one), gettext("spread"), one.spread, scale, section.backdrop) for one in spreads
         ]
         found.append(_strip(gettext("Spread over images (standard deviation)"), scale, tiles))
     return found
