@@ -164,7 +164,11 @@ def explain(
     run.write_face_table()
     if faces is not None and (told := faces.found()):
         say(told)
-    run.finish(gettext("compare methods on one image: xai compare IMAGE"))
+    run.finish(
+        gettext("compare methods on one image: xai compare IMAGE")
+        if sources or pictures == "none"
+        else gettext("open index.html in the folder of a video")
+    )
 
 
 def _method(
