@@ -151,6 +151,9 @@ def test_positive_and_negative_relevance_are_apart():
         FIVE * 0,
         FIVE[[1, 0, 2, 4, 3]],
         FIVE[..., None],
+        FIVE * 1e300,
+        [["a", "b"]] * 5,
+        [[1, 2], [3]],
     ],
 )
 def test_points_of_no_face_are_refused(points):

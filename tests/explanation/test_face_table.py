@@ -3,6 +3,7 @@
 import csv
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,16 @@ def test_parts_that_some_images_lack_count_where_they_are(run):
     assert found["change"]["mean"] == pytest.approx(np.mean(changes))
     assert found["change"]["interval"] == pytest.approx(sorted(changes))
     assert found["positive"]["mean"] == pytest.approx(np.mean(shares))
+
+
+def test_names_that_no_file_can_hold_are_written_all_the_same(run, tmp_path):
+    _, results, _ = run
+    table, found = FaceTable(), results[0].explanation
+    named = replace(found, sample=replace(found.sample, id="a\udcff,\n=1"))
+    table.add(named, results[0].evidence)
+    table.write(tmp_path)
+    with (tmp_path / "face_parts.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["image"] for row in csv.DictReader(file)} == {"a?,\n=1"}
 
 
 def test_shown_to_people(run):

@@ -14,6 +14,7 @@ from xai.core import DataError
 
 Points = NDArray[np.float64]
 COUNTS = (5, 68, 81)  # points that a face may be known by
+FARTHEST = 1e9  # pixels
 _LEFT_EYE, _RIGHT_EYE, _TIP, _CORNERS = range(36, 42), range(42, 48), 30, (48, 54)
 
 
@@ -144,14 +145,20 @@ def checked_points(points: np.ndarray) -> Points:
     Raises:
         DataError: See `complete_landmarks`.
     """
-    points = np.asarray(points, np.float64)
+    try:
+        points = np.asarray(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The landmarks of the face are no numbers: {error}") from None
     if points.ndim < 2 or points.shape[-1] != 2 or points.shape[-2] not in COUNTS:
         raise DataError(
             f"Landmarks of a face are {', '.join(map(str, COUNTS))} points (x, y); got {points.shape}.",
             "Five: both eyes, tip of the nose, corners of the mouth. 68 or 81: as dlib numbers them.",
         )
-    if not np.isfinite(points).all():
-        raise DataError("The landmarks of the face hold NaN or infinite values.")
+    if not (np.abs(points) < FARTHEST).all():
+        raise DataError(
+            "The landmarks of the face hold NaN, infinite values, or places that no image has.",
+            "They are x and y in pixels of the image.",
+        )
     eye, other, _, corner, opposite = np.moveaxis(five_points(points), -2, 0)
     across, down = other - eye, (corner + opposite - eye - other) / 2
     turned = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]

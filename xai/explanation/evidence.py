@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xai.core import DataError, Explanation, ModelError, derive_seed
 from xai.core.language import gettext
-from xai.data.face_landmarks import moved_landmarks
+from xai.data.face_landmarks import checked_points, moved_landmarks
 from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.explanation.explainer import Explainer, prepare
 from xai.explanation.removal import VALUE, class_of, removal_operator
@@ -88,7 +88,7 @@ def face_evidence(explanation: Explanation, seed: int = 0) -> FaceEvidence:
             f"{explanation.sample.id}: no landmarks are known, so the face has no parts.",
             "Give Sample(landmarks=…), or have faces found.",
         )
-    points = np.asarray(points, np.float64)
+    points = checked_points(points)
     grid = next(iter(explanation.maps.values())).shape
     rng = np.random.default_rng(derive_seed(seed, "landmarks"))
     cells = cell_shares(points, explanation.geometry, grid)

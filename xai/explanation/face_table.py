@@ -60,7 +60,7 @@ class FaceTable:
     _values: list[_Values] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed by write
+        self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115 - closed by write
 
     def add(self, explanation: Explanation, evidence: FaceEvidence) -> None:
         """Count one image; one whose landmarks were of no face is left out."""
@@ -68,7 +68,7 @@ class FaceTable:
             return
         self.images += 1
         self.labels = explanation.labels
-        writer = csv.writer(self._rows)
+        writer = csv.writer(self._rows, lineterminator="\n")
         if self.images == 1:
             writer.writerow(COLUMNS)
         writer.writerows(_rows_of(explanation, evidence))
