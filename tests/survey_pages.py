@@ -14,6 +14,7 @@ from xai.stats.survey import (
     PairAgreement,
     PartShare,
     Survey,
+    SurveyComparison,
     SurveySection,
 )
 
@@ -39,6 +40,30 @@ def survey(frames=("face", "crop")) -> Survey:
         exclusions=(Exclusion("broken", "*", "*", "not an image"),),
         alpha=0.05,
         provenance={"model": {"name": "tiny", "fingerprint": "0123456789abcdef"}, "versions": {"torch": "2"}},
+    )
+
+
+def comparison() -> SurveyComparison:
+    """Two runs whose maps differ in some places."""
+    random = np.random.default_rng(1)
+    contrasts = tuple(
+        MapContrast(
+            "run", "one", "two", (30, 30), random.normal(size=(4, 4)), random.random((4, 4)) ** 4, 12, label
+        )
+        for label in (None, "fake")
+    )
+    return SurveyComparison(
+        runs=("<i>one</i>", "two"),
+        methods=("gwa", "gwa"),
+        frame="crop",
+        images=30,
+        groups=12,
+        only=(1, 2),
+        same_answers=0.8,
+        answers=(("fake", "fake", 24), ("fake", "real", 6)),
+        agreement=(PairAgreement("one", "two", None, 30, 0.4, 0.3, 0.5),),
+        contrasts=contrasts,
+        alpha=0.05,
     )
 
 

@@ -357,6 +357,8 @@ def test_the_command(run, tmp_path):
     out = tmp_path / "pair.md"
     assert call(app, ["survey", "compare", str(run), str(run), "--out", str(out)]).exit_code == 0
     assert "22 images in common" in out.read_text()
+    refused = call(app, ["survey", "compare", str(run), str(run), "--out", "pair.txt"])
+    assert refused.exit_code == 2 and ".md, .html, .json" in refused.stderr
     assert call(app, ["survey", "init", str(tmp_path / "new.yaml")]).exit_code == 0
     missing = call(
         app, ["survey", str(tmp_path / "none.yaml"), "--dry-run"]

@@ -87,7 +87,7 @@ def compare(
     first: Run,
     second: Annotated[str, typer.Argument(help="Folder of another survey, whose maps are subtracted.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Markdown or JSON file to write, by its ending.")
+        Path | None, typer.Option("--out", "-o", help="File to write: .html, .md or .json, by its ending.")
     ] = None,
     lang: Lang = "en",
     as_json: Json = False,
@@ -97,15 +97,20 @@ def compare(
     from xai.core import UsageError
     from xai.core.files import json_text, write_bytes
     from xai.report.survey import comparison_markdown
+    from xai.report.survey_page import comparison_page
 
-    if out is not None and out.suffix not in (".md", ".json"):
+    writers = {
+        ".md": comparison_markdown,
+        ".html": comparison_page,
+        ".json": lambda one: json_text(one.as_dict()),
+    }
+    if out is not None and out.suffix not in writers:
         raise UsageError(
-            f"Cannot write a comparison to {out.name!r}.", "Give a file that ends in .md or .json."
+            f"Cannot write a comparison to {out.name!r}.", f"Its ending is one of: {', '.join(writers)}."
         )
     found = compare_surveys(first, second)
     if out is not None:
-        text = json_text(found.as_dict()) if out.suffix == ".json" else comparison_markdown(found)
-        write_bytes(out, text.encode())
+        write_bytes(out, writers[out.suffix](found).encode())
         say(f"Wrote {out}.")
     if as_json:
         show_json(found.as_dict())

@@ -72,15 +72,20 @@ def notes(survey: Survey) -> list[str]:
     )
     return [
         target,
-        gettext(
-            "Each map is divided by its mean absolute relevance, so that every image counts the same: 1 is "
-            "what evenly spread relevance would give, 2 twice as much; negative values speak against the "
-            "class."
-        ),
+        how_normalised(),
         gettext(
             "Images of one group are not independent: intervals and tests resample or leave out whole groups."
         ),
     ]
+
+
+def how_normalised() -> str:
+    """What the values of mean maps mean."""
+    return gettext(
+        "Each map is divided by its mean absolute relevance, so that every image counts the same: 1 is "
+        "what evenly spread relevance would give, 2 twice as much; negative values speak against the "
+        "class."
+    )
 
 
 def section_title(section: SurveySection) -> str:
@@ -336,29 +341,34 @@ def comparison_tables(found: SurveyComparison) -> list[Table]:
     return [table(gettext("Answers on the same images"), columns, lines), agreement_table(found)]
 
 
+def comparison_counts(found: SurveyComparison) -> str:
+    """How many images two runs have in common, and what of them is compared."""
+    first, second = found.runs
+    said = gettext(
+        "{images} in common, {groups}; {a} only in {first}, {b} only in {second}. The answers are the "
+        "same on {share}.",
+        images=ngettext("{n} image", "{n} images", found.images),
+        groups=ngettext("{n} group", "{n} groups", found.groups),
+        a=found.only[0],
+        b=found.only[1],
+        first=first,
+        second=second,
+        share=share(found.same_answers),
+    )
+    compared = gettext(
+        "Maps: {one} of {first}, {other} of {second}.",
+        one=found.methods[0],
+        other=found.methods[1],
+        first=first,
+        second=second,
+    )
+    return joined([said, compared])
+
+
 def comparison_markdown(found: SurveyComparison, lang: str | None = None) -> str:
     """A comparison as Markdown, in a language or in the current one."""
     with language(lang):
-        first, second = found.runs
-        said = gettext(
-            "{images} in common, {groups}; {a} only in {first}, {b} only in {second}. The answers are the "
-            "same on {share}.",
-            images=ngettext("{n} image", "{n} images", found.images),
-            groups=ngettext("{n} group", "{n} groups", found.groups),
-            a=found.only[0],
-            b=found.only[1],
-            first=first,
-            second=second,
-            share=share(found.same_answers),
-        )
-        compared = gettext(
-            "Maps: {one} of {first}, {other} of {second}.",
-            one=found.methods[0],
-            other=found.methods[1],
-            first=first,
-            second=second,
-        )
-        blocks = [f"# {first} − {second}", joined([said, compared])]
+        blocks = [f"# {' − '.join(found.runs)}", comparison_counts(found)]
         blocks += [markdown_table(one) for one in comparison_tables(found)]
         blocks += ["\n".join(f"- {contrast_note(one, found.alpha)}" for one in found.contrasts)]
         return "\n\n".join(blocks) + "\n"

@@ -1,7 +1,7 @@
 """Maps of a survey as small pictures, over the mean face where there is one."""
 
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -74,13 +74,8 @@ def strips(section: SurveySection, alpha: float) -> list[Strip]:
                 _tile(map_title(one), _images(one.images), one.mean, scale, section.backdrop) for one in some
             ]
             found.append(_strip(title, scale, tiles))
-    contrasts = list(section.contrasts)
-    if contrasts:
-        differences = _symmetric(one.difference for one in contrasts)
-        tiles = [
-            tile for one in contrasts for tile in _contrast_tiles(one, differences, alpha, section.backdrop)
-        ]
-        found.insert(1, _strip(gettext("Differences"), differences, tiles))
+    if section.contrasts:
+        found.insert(1, differences(section.contrasts, alpha, section.backdrop))
     spreads = [one for one in maps if _asked(one) in ((), ("label",)) and np.isfinite(one.spread).all()]
     if spreads:
         scale = ColourScale.of(one.spread for one in spreads)
@@ -89,6 +84,13 @@ def strips(section: SurveySection, alpha: float) -> list[Strip]:
         ]
         found.append(_strip(gettext("Spread over images (standard deviation)"), scale, tiles))
     return found
+
+
+def differences(contrasts: Sequence[MapContrast], alpha: float, backdrop: str | None) -> Strip:
+    """Differences of mean maps, each as it is and where it is significant."""
+    scale = _symmetric(one.difference for one in contrasts)
+    tiles = [tile for one in contrasts for tile in _contrast_tiles(one, scale, alpha, backdrop)]
+    return _strip(gettext("Differences"), scale, tiles)
 
 
 def map_picture(values: np.ndarray) -> str:

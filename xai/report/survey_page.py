@@ -12,40 +12,71 @@ from xai.report.page import TEMPLATES, content_policy, page_style
 from xai.report.survey import (
     agreement_table,
     answers_table,
+    comparison_counts,
+    comparison_tables,
     contrast_note,
     counts,
     exclusions_table,
     frame_note,
+    how_normalised,
     map_title,
     notes,
     provenance_table,
     section_tables,
     section_title,
 )
-from xai.report.survey_maps import map_picture, strips
+from xai.report.survey_maps import differences, map_picture, strips
 from xai.report.text import number
-from xai.stats.survey import Survey, SurveySection
+from xai.stats.survey import Survey, SurveyComparison, SurveySection
 
 
 def survey_page(survey: Survey, lang: str | None = None) -> str:
-    """The page as text, in a language or in the current one."""
+    """The page of a survey as text, in a language or in the current one."""
     survey = _sent_on(survey)
     with language(lang):
-        style = page_style() + "\n" + TEMPLATES.get_template("survey.css").render()
-        return TEMPLATES.get_template("survey.html").render(
-            survey=survey,
-            lang=HTML_CODES[current_language()],
-            version=__version__,
-            policy=content_policy([], digest(style)),
-            style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
+        tables = [provenance_table(survey.provenance)]
+        tables += [exclusions_table(survey)] if survey.exclusions else []
+        last = [(gettext("Agreement of methods"), [agreement_table(survey)])] if survey.agreement else []
+        return _page(
+            title=survey.name,
             counts=counts(survey),
             notes=notes(survey),
-            answers=answers_table(survey),
+            tables=[answers_table(survey)],
             sections=[_section(one, survey.alpha) for one in survey.sections],
-            agreement=agreement_table(survey) if survey.agreement else None,
-            provenance=provenance_table(survey.provenance),
-            exclusions=exclusions_table(survey) if survey.exclusions else None,
+            last=[*last, (gettext("Provenance"), tables)],
         )
+
+
+def comparison_page(found: SurveyComparison, lang: str | None = None) -> str:
+    """The page of two surveys that were compared, in a language or in the current one."""
+    with language(lang):
+        section = {
+            "title": gettext("Differences"),
+            "note": "",
+            "contrasts": [contrast_note(one, found.alpha) for one in found.contrasts],
+            "strips": [differences(found.contrasts, found.alpha, None)] if found.contrasts else [],
+            "tables": [],
+            "farthest": [],
+        }
+        return _page(
+            title=" − ".join(found.runs),
+            counts=comparison_counts(found),
+            notes=[how_normalised()],
+            tables=comparison_tables(found),
+            sections=[section],
+            last=[],
+        )
+
+
+def _page(**content: object) -> str:
+    style = page_style() + "\n" + TEMPLATES.get_template("survey.css").render()
+    return TEMPLATES.get_template("survey.html").render(
+        lang=HTML_CODES[current_language()],
+        version=__version__,
+        policy=content_policy([], digest(style)),
+        style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
+        **content,
+    )
 
 
 def _sent_on(survey: Survey) -> Survey:

@@ -2,11 +2,11 @@
 
 import pytest
 from browsing import axe, described, grave
-from survey_pages import NAME, survey
+from survey_pages import NAME, comparison, survey
 
 from xai.core.language import language
-from xai.report.survey import survey_markdown
-from xai.report.survey_page import survey_page
+from xai.report.survey import comparison_markdown, survey_markdown
+from xai.report.survey_page import comparison_page, survey_page
 
 BROKEN = (
     """() => [...document.images].filter((one) => !one.complete || !one.naturalWidth || !one.alt).length"""
@@ -39,6 +39,16 @@ def test_a_page_of_a_survey(open_page, written, lang):
     # a narrow screen shows all of it, without a bar at the bottom
     tab.set_viewport_size({"width": 360, "height": 800})
     assert tab.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_page_of_two_surveys(open_page, tmp_path):
+    path = tmp_path / "pair.html"
+    path.write_text(comparison_page(comparison(), "zh"), "utf-8")
+    tab = open_page(path, wait_ready=False)
+    assert tab.locator("h1").inner_text() == "<i>one</i> − two"
+    assert tab.locator("figure").count() == 4 and tab.evaluate(BROKEN) == 0
+    assert tab.locator("caption").all_inner_texts() == ["对相同图像的回答", "同一图像两张热图的秩相关"]
+    assert "80 %" in comparison_markdown(comparison(), "en") and not grave(axe(tab))
 
 
 def test_pixels_of_a_map_are_the_colours_of_its_scale(open_page, written):
