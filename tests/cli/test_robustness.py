@@ -5,6 +5,8 @@ import json
 from page_files import page_of
 from tiny_detector import write_photos
 
+from xai.explanation.stability import StabilityCheck
+
 
 def test_a_table_sentences_and_files(tmp_path, xai_command, detector):
     write_photos(tmp_path / "in", 6)
@@ -53,3 +55,20 @@ def test_stability_on_the_page_needs_the_page(tmp_path, xai_command, detector):
     assert run.code == 0, run.stderr
     (image,) = page_of(tmp_path / "out/index.html").images
     assert [one.title for one in image.stability.degraded][::5] == ["JPEG 95", "JPEG 50"]
+
+
+def test_interrupted_it_says_what_it_has(tmp_path, xai_command, detector, monkeypatch):
+    write_photos(tmp_path / "in", 3)
+    call, done = StabilityCheck.__call__, []
+
+    def interrupted(self, explanation):
+        found = call(self, explanation)
+        done.append(found)
+        if len(done) == 2:  # after the maps are kept, before the result is
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(StabilityCheck, "__call__", interrupted)
+    run = xai_command("robustness", "in", "--config", detector, "--method", "raw_attention", "-o", "out")
+    assert run.code == 130 and "Interrupted." in run.stderr and "1 image explained 11 times" in run.stderr
+    assert len((tmp_path / "out/robustness.csv").read_text().splitlines()) == 11

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xai.core import Origin, Sample
+from xai.core import DataError, Origin, Sample
 from xai.data import read_image, shipped_photos
 from xai.data.affine import read_through
 from xai.data.degradations import LADDER, degraded, jpeg, resize, upload
@@ -65,3 +65,8 @@ def test_a_crop_without_its_photograph_and_a_frame_are_degraded_themselves(photo
         found = degraded(sample, LADDER[0])
         assert found.image.tobytes() == jpeg(photo, 95).tobytes()
         assert found.box == sample.box and found.origin == sample.origin
+
+
+def test_what_jpeg_cannot_hold_is_the_image_s_fault():
+    with pytest.raises(DataError, match="70000 × 1 pixels cannot be saved as JPEG"):
+        jpeg(Image.new("RGB", (70_000, 1)), 90)

@@ -1,5 +1,7 @@
 """Pixels read back: the right colour at the right place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib import colormaps
@@ -8,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from xai.core import DataError, Geometry
 from xai.report.colours import BLUE_ORANGE, COLOURS, DIVERGING, SEQUENTIAL, ColourScale
 from xai.report.overlay import LARGEST, SMALLEST, DrawnImage, close_view
+from xai.report.words import conditions
 
 
 def rgb(colormap, share):
@@ -141,6 +144,18 @@ def test_true_mask_is_outlined_not_filled(explained):
     assert np.abs(line.min(0) / factor - (10, 20)).max() < 1
     assert np.abs((line.max(0) + 1) / factor - (40, 60)).max() < 1
     assert np.ptp(picture[int(25 * factor), int(40 * factor)]) == 0
+
+
+def test_clicks_are_circles_as_large_as_what_counts_as_a_hit(explained):
+    """15/224 of the shorter side that the model saw, here of 112 pixels: 7.5."""
+    explanation = explained({"fake": np.zeros((2, 2))}, size=(200, 112))
+    sample = replace(explanation.sample, clicks=np.array([[49.5, 39.5], [149.5, 59.5]]))
+    explanation = replace(explanation, sample=sample)
+    picture = DrawnImage(explanation).overlay(explanation.maps["fake"], ColourScale(1.0)).astype(int)
+    line = np.argwhere((picture[..., 1] > 200) & (picture[..., 0] < 60)) * (112 / picture.shape[0])
+    first = line[line[:, 1] < 100]
+    assert np.abs(first.min(0) - (32.5, 42.5)).max() < 1 and np.abs(first.max(0) - (47.5, 57.5)).max() < 1
+    assert len(line) > len(first) and "clicked" in " ".join(conditions(explanation, DrawnImage(explanation)))
 
 
 def test_crop_is_outlined_on_the_whole_image(explained):

@@ -114,6 +114,8 @@ def explain(
     found, sampling = gather(images, out), video.sampling()
     videos = videos_among(found)
     sources = [one for one in found if one not in videos]
+    if stability and not sources:
+        raise UsageError("--stability is of images, and only videos are given.", "Give frames of the video.")
     name, options = _method(method, method_config, preset, model.trust_code)
     if name is None and (layers_panel or heads_panel):
         name = OPTIONS_METHOD  # which has such maps

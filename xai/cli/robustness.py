@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, PARTLY, guarded
+from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
 from xai.cli.output import progress, say, say_failures, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def robustness(
         found = measure(explainer, sources, box_of=crop, faces=faces, pictures=pictures, step=step)
     if not found.images:
         say_failures(found.failures)
-        raise typer.Exit(MISSING)
+        raise typer.Exit(interrupted() if found.interrupted else MISSING)
     content = write_robustness(found, out)
     if as_json:
         show_json(content)
@@ -82,6 +82,9 @@ def robustness(
         )
     )
     say_next(gettext("on the evidence sheet of each image: xai explain IMAGE --report --stability"))
+    if found.interrupted:
+        say(gettext("Interrupted. What is said is of the images that were done."))
+        raise typer.Exit(interrupted())
     if found.failures:
         raise typer.Exit(PARTLY)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from xai.core import Sample
+from xai.core import DataError, Sample
 from xai.data.affine import read_through
 
 Kind = Literal["jpeg", "resize", "upload"]
@@ -34,9 +34,17 @@ class Degradation:
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Saved as JPEG with colours at half resolution (4:2:0), as cameras and sites do, and read again."""
+    """Saved as JPEG with colours at half resolution (4:2:0), as cameras and sites do, and read again.
+
+    Raises:
+        DataError: JPEG cannot hold it: a side has more than 65500 pixels.
+    """
     file = BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    try:
+        image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    except (OSError, ValueError) as error:
+        width, height = image.size
+        raise DataError(f"{width} × {height} pixels cannot be saved as JPEG: {error}.") from None
     return Image.open(file).convert("RGB")
 
 

@@ -101,6 +101,8 @@ def read_dataset_json(
         wanted = _chosen(path, videos, split, compression, datasets)
         places = Places.find(path, videos, wanted, given)
         reader.found.notes += places.notes()
+        if empty := sum(not video.frames for video in wanted):
+            reader.found.notes.append(f"{short_path(path)}: videos without any frame listed: {empty}")
         for video in wanted:
             reader.add(video, places)
     found = reader.found

@@ -38,6 +38,7 @@ class Robustness:
         overall: Of each degradation.
         failures: Images that could not be explained, as they are or degraded.
         drawn: Of the first images what a picture needs.
+        interrupted: Whether it was stopped (Ctrl-C) before the last image.
     """
 
     check: StabilityCheck
@@ -45,6 +46,7 @@ class Robustness:
     overall: Sequence[DegradationSummary]
     failures: Sequence[Failure]
     drawn: Sequence[StabilityResult]
+    interrupted: bool = False
 
 
 def robustness(
@@ -58,7 +60,8 @@ def robustness(
 ) -> Robustness:
     """Explain images as they are and after every degradation.
 
-    Of an image stay its numbers and maps, of the first ones a small copy for their pictures.
+    Of an image stay its numbers and maps, of the first ones a small copy for their pictures. Interrupted
+    (Ctrl-C), it goes on with the images that it has.
 
     Args:
         explainer: Model, method and targets.
@@ -78,22 +81,28 @@ def robustness(
     images: list[ImageStability] = []
     failures: list[Failure] = []
     drawn: list[StabilityResult] = []
+    interrupted = False
     samples = read_samples(sources, None, box_of, faces=faces is not None)
-    for result in explainer.explain(samples if faces is None else faces(samples)):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            try:
-                found = check(result)
-                images.append(found.image)
-                if len(drawn) < pictures:
-                    drawn.append(replace(found, clean=_small(result)))
-            except (DataError, ModelError) as error:
-                failures.append(Failure(str(result.sample.path or result.sample.id), error))
-        step()
+    try:
+        for result in explainer.explain(samples if faces is None else faces(samples)):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                try:
+                    found = check(result)
+                except (DataError, ModelError) as error:
+                    failures.append(Failure(str(result.sample.path or result.sample.id), error))
+                else:
+                    images.append(found.image)
+                    if len(drawn) < pictures:
+                        drawn.append(replace(found, clean=_small(result)))
+            step()
+    except KeyboardInterrupt:
+        interrupted = True
     images = check.with_references(images, explainer.seed) if images else []
     drawn = [replace(one, image=image) for one, image in zip(drawn, images, strict=False)]
-    return Robustness(check, images, summarise_stability(images, seed=explainer.seed), failures, drawn)
+    overall = summarise_stability(images, seed=explainer.seed)
+    return Robustness(check, images, overall, failures, drawn, interrupted)
 
 
 def write_robustness(found: Robustness, out: Path) -> dict[str, Any]:

@@ -98,9 +98,10 @@ class StabilityCheck:
             seed: Of the choice among many others.
         """
         done: dict[int, ImageStability] = {}
-        sizes = [self._clean[place][1][one.target].size for place, one in enumerate(images)]
+        clean = self._clean[: len(images)]
+        sizes = [clean[place][1][one.target].size for place, one in enumerate(images)]
         for target, size in sorted({(one.target, size) for one, size in zip(images, sizes, strict=True)}):
-            found = [(place, group, maps[target]) for place, (group, maps) in enumerate(self._clean)
+            found = [(place, group, maps[target]) for place, (group, maps) in enumerate(clean)
                      if target in maps and maps[target].size == size]  # fmt: skip
             groups = [group for _, group, _ in found]
             few = len(groups) - max(map(groups.count, set(groups))) < LEAST_OTHERS

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from xai.core import Explanation, Geometry
+from xai.core.sample import CLICK_TOLERANCE
 from xai.report.colours import ColourScale
 
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels
@@ -77,7 +78,7 @@ class DrawnImage:
     def overlay(self, values: np.ndarray, scale: ColourScale) -> np.ndarray:
         """Colours of (rows, cols) relevance over the grey image, the more opaque the stronger it is.
 
-        Dimmed and hatched where the model saw nothing; true mask and crop are outlined.
+        Dimmed and hatched where the model saw nothing; true mask, clicks and crop are outlined.
         """
         picture = np.empty((*self.size[::-1], 3), np.uint8)
         if not self.sees_all:
@@ -89,7 +90,7 @@ class DrawnImage:
             ground = pale.take(steps[rows], mode="clip") * grey[rows]
             for channel, colour in enumerate(paint):
                 area[rows, :, channel] = colour.take(steps[rows], mode="clip") + ground
-        for outline in (self._true_mask, self._box):
+        for outline in (self._true_mask, self._clicked, self._box):
             if outline is not None:
                 outline.draw(picture)
         return picture
@@ -200,6 +201,20 @@ class DrawnImage:
         upper = mask[np.ix_(top, left)] * (1 - across) + mask[np.ix_(top, right)] * across
         lower = mask[np.ix_(bottom, left)] * (1 - across) + mask[np.ix_(bottom, right)] * across
         inside = upper * (1 - down[:, None]) + lower * down[:, None] >= 0.5
+        return Outline.of(inside, self._line, MASK)
+
+    @cached_property
+    def _clicked(self) -> "Outline | None":
+        """Around what is near enough to a click to be a hit."""
+        clicks = self.explanation.sample.clicks
+        if clicks is None:
+            return None
+        left, top, right, bottom = self.explanation.geometry.box
+        radius = CLICK_TOLERANCE * min(right - left, bottom - top)
+        rows, cols = self._centres
+        inside = np.zeros(self.size[::-1], bool)
+        for x, y in clicks + 0.5:
+            inside |= (rows[:, None] - y) ** 2 + (cols - x) ** 2 <= radius**2
         return Outline.of(inside, self._line, MASK)
 
     @cached_property

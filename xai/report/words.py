@@ -164,6 +164,8 @@ def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
         sentences.append(gettext("Dimmed and hatched: not seen by the model."))
     if explanation.sample.mask is not None:
         sentences.append(gettext("Turquoise outline: the area known to be tampered with."))
+    if explanation.sample.clicks is not None:
+        sentences.append(gettext("Turquoise circles: where people clicked on what was tampered with."))
     return sentences + squashed_for(explanation)
 
 
