@@ -55,6 +55,7 @@ def comparison() -> SurveyComparison:
     return SurveyComparison(
         runs=("<i>one</i>", "two"),
         methods=("gwa", "gwa"),
+        targets=("predicted", "fake"),
         frame="crop",
         images=30,
         groups=12,

@@ -362,7 +362,12 @@ def comparison_counts(found: SurveyComparison) -> str:
         first=first,
         second=second,
     )
-    return joined([said, compared])
+    differ = gettext(
+        "They explain different classes, {one} and {other}, so their maps differ for that alone.",
+        one=found.targets[0],
+        other=found.targets[1],
+    )
+    return joined([said, compared, differ if found.targets[0] != found.targets[1] else ""])
 
 
 def comparison_markdown(found: SurveyComparison, lang: str | None = None) -> str:

@@ -231,6 +231,7 @@ class SurveyComparison:
     Args:
         runs: Their names.
         methods: Of each, the one that is compared.
+        targets: What each explained: `predicted`, `label` or a class.
         frame: That the maps are compared in.
         images: In common.
         groups: Of them.
@@ -244,6 +245,7 @@ class SurveyComparison:
 
     runs: tuple[str, str]
     methods: tuple[str, str]
+    targets: tuple[str, str]
     frame: str
     images: int
     groups: int

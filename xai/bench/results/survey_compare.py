@@ -57,6 +57,7 @@ def compare_surveys(first: str | Folder, second: str | Folder) -> SurveyComparis
     return SurveyComparison(
         runs=names,
         methods=methods,
+        targets=(str(about[0].config.content.get("target")), str(about[1].config.content.get("target"))),
         frame=pairs.frame,
         images=pairs.images,
         groups=pairs.blocks.count,
