@@ -6,7 +6,6 @@ from typing import Any
 
 from xai.cli.explain_run import ExplainRun
 from xai.cli.output import progress, say, show_table
-from xai.core.language import gettext, gettext_noop
 
 
 def videos_among(sources: Sequence[Any]) -> list[Path]:
@@ -26,6 +25,8 @@ def videos_among(sources: Sequence[Any]) -> list[Path]:
 
 def what_is_explained(images: Sequence[Any], videos: Sequence[Path]) -> str:
     """The sentence that counts what was explained, not yet translated."""
+    from xai.core.language import gettext_noop  # imports numpy, which help need not wait for
+
     if not videos:
         return gettext_noop("{n} of {total} images explained")
     if not images:
@@ -42,6 +43,7 @@ def demo_video(out: Path) -> None:
     import numpy as np
 
     from xai.core.files import replacing
+    from xai.core.language import gettext
     from xai.data import demo_clip
     from xai.explanation import ExplainedVideo, Explainer, explain_each_video
     from xai.models import load
