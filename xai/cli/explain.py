@@ -82,7 +82,7 @@ def explain(
         typer.Option(
             "--part-removal/--no-part-removal",
             help="Where a face's landmarks are known: watch the answer without each of its parts, up to 181 "
-            "forward passes an image; default up to 20 images.",
+            "forward passes an image; default up to 5 images.",
             rich_help_panel="Face",
         ),
     ] = None,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xai.report.payload import FaceEvidence
 
 MOST_TOGETHER = 20  # images whose files lie side by side where nothing else is said
+MOST_REMOVED = 5  # images of which parts of faces are removed where nothing else is said: it takes its time
 
 
 def explain(
@@ -75,7 +76,7 @@ def explain(
         folders: Whether each image's files lie in a folder of its own, `out/{image}`; None: from 21 on,
             and where an image has them there from an earlier run.
         part_removal: Whether the parts of a face, where its landmarks are known, are removed one by one: up
-            to 181 forward passes of an image. None: if there are at most 20 images, and files are written.
+            to 181 forward passes of an image. None: if there are at most 5 images, and files are written.
         failures: Collects images that cannot be explained; without it the first one raises its error.
         lang: Language of what is written and of what a notebook shows, "en" or "zh"; None: the one of the
             surrounding `xai.language` block, which is English where there is none.
@@ -171,7 +172,7 @@ def explain_each(
         layers_panel: Also draw one map per preset and layer (needs `out`).
         heads_panel: Also draw one map per head (needs `out`).
         part_removal: Whether the parts of a face, where its landmarks are known, are removed one by one: up
-            to 181 forward passes of an image. None: if there are at most 20 images.
+            to 181 forward passes of an image. None: if there are at most 5 images.
 
     Raises:
         OutputError: A file cannot be written.
@@ -185,7 +186,8 @@ def explain_each(
     together = many or bool(folders)
     samples = read_samples(sources, out, box_of, folders=together, faces=faces is not None)
     results = explainer.explain(samples if faces is None else faces(samples))
-    examine = face_examiner(explainer, not many if part_removal is None else part_removal)
+    few = len(sources) <= MOST_REMOVED
+    examine = face_examiner(explainer, few if part_removal is None else part_removal)
     if out is None:
         for result in results:
             if isinstance(result, Failure):
