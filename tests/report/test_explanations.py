@@ -210,3 +210,12 @@ def test_a_page_does_not_say_where_on_this_machine_a_model_lies():
         "config": {"file": "a.yaml", "hub": "hf:org/name", "pages": ["https://example.org/a/b"]},
         "heads": 3,
     }
+
+
+def test_a_frame_of_a_video_is_named_with_its_folder(explained):
+    maps = {"real": np.ones((2, 2)), "fake": np.zeros((2, 2))}
+    named = {
+        (path, group): image_of(explained(maps, name=path, group=group)).name
+        for path, group in (("000_003/017.png", "v"), ("000_003/017.png", None), ("000_003/face.png", "v"))
+    }
+    assert list(named.values()) == ["000_003/017.png", "017.png", "face.png"]

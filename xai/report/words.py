@@ -26,7 +26,12 @@ def name(explanation: Explanation) -> str:
 
 def full_name(sample: Sample) -> str:
     """The same, however long it is."""
-    return face_named(sample, printable(sample.path.name if sample.path else sample.id))
+    path = sample.path
+    if path is None:
+        return face_named(sample, printable(sample.id))
+    # of a video's frames only the folder tells which video it is
+    frame = sample.group is not None and path.stem.isdecimal() and path.parent.name
+    return face_named(sample, printable(f"{path.parent.name}/{path.name}" if frame else path.name))
 
 
 def face_named(sample: Sample, image: str) -> str:
