@@ -53,6 +53,7 @@ def test_wrong_options_and_a_missing_extra(tmp_path, xai_command, detector, monk
     run = xai_command("explain", "clip.mp4", "--every", "1s", "--frames", 3)
     assert (run.code, run.stderr.splitlines()[0]) == (2, "Error: --every and --frames both say which frames.")
     assert xai_command("explain", "clip.mp4", "--every", "often").code == 2
+    assert xai_command("explain", "clip.mp4", "--layers-panel").code == 2
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)

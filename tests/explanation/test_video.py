@@ -64,6 +64,7 @@ def test_the_video_is_the_mean_of_its_frames_and_the_median_stands_beside_it(wri
 
 def test_the_files_say_the_same(clip, written):
     found, folder, record = written
+    assert found.seconds == pytest.approx(1.2)
     assert {path.name for path in folder.iterdir()} == {
         name.partition("/")[2] for name in record["files"].values()
     }
@@ -247,6 +248,7 @@ def test_a_frame_of_another_size_midway_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(explainer, "explain", lambda samples: map(_narrow, plain(samples)))
     found = explain_frames(explainer, clip, "clip", parse_sampling("1f"))
     assert [frame.number for frame in found.frames] == [0, 1, 3]
+    assert found.remarks == ["1 frame could not be explained and was left out; the record says why."]
     assert "another grid" in str(found.failures[0].error)
 
 

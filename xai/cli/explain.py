@@ -113,7 +113,13 @@ def explain(
     crop = opt.parse_crop(box, boxes)
     found, sampling = gather(images, out), video.sampling()
     videos = videos_among(found)
-    sources = [one for one in found if one not in videos]
+    if videos and (layers_panel or heads_panel):
+        raise UsageError(
+            "Panels of layers and heads are drawn of images, not of videos.",
+            "Save the frame as an image, or leave out the panels.",
+        )
+    moving = set(videos)
+    sources = [one for one in found if one not in moving]
     if stability and not sources:
         raise UsageError("--stability is of images, and only videos are given.", "Give frames of the video.")
     name, options = _method(method, method_config, preset, model.trust_code)

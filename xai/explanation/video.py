@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xai.core import DataError, Explanation, Face, Geometry, ProblemType, Sample, UsageError, predicted_labels
-from xai.core.language import gettext
+from xai.core.language import gettext, ngettext
 from xai.core.sample import Origin
 from xai.data import check_box
 from xai.data.face_parts import PARTS, cell_shares, part_shares
@@ -98,7 +98,7 @@ class VideoExplanation:
         problem_type: What the logits mean.
         file: What the file says of itself, JSON-ready.
         sampling: Which frames were asked for.
-        seconds: Where the last decoded frame ends.
+        seconds: How long the video is, as far as that is known.
         remarks: What a reader must know of the file.
         seed: Of whatever was drawn at random.
     """
@@ -236,8 +236,8 @@ def explain_frames(
             problem_type=explainer.classifier.problem_type,
             file=video.describe(),
             sampling=sampling,
-            seconds=float(video.seconds),
-            remarks=[*video.remarks, *([] if face is None else face.remarks)],
+            seconds=float(video.length),
+            remarks=[*video.remarks, *([] if face is None else face.remarks), *_failed(failures, face)],
             seed=explainer.seed,
         )
 
@@ -249,6 +249,20 @@ def _samples(video: Video, name: str, sampling: Sampling, box_of: BoxOf | None) 
             check_box(box, frame.image.size, video.path)
         origin = Origin(frame.image, WHOLE, frame=frame.number, seconds=frame.seconds)
         yield Sample(_name(name, frame.number), frame.image, box=box, group=name, origin=origin)
+
+
+def _failed(failures: Sequence[Failure], face: FollowedFace | None) -> list[str]:
+    """A sentence on frames that were left out for another reason than that they show no face."""
+    count = len(failures) - (0 if face is None else face.missing)
+    if not count:
+        return []
+    return [
+        ngettext(
+            "{n} frame could not be explained and was left out; the record says why.",
+            "{n} frames could not be explained and were left out; the record says why.",
+            count,
+        )
+    ]
 
 
 def _name(video: str, number: int) -> str:

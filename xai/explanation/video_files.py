@@ -29,7 +29,7 @@ LONGEST_HELD = 1.0  # seconds that the last frame of the annotated video is show
 
 
 def write_video(
-    explanation: VideoExplanation, out: Path, store: FrameStore | None = None, page: Page | None = None
+    results: VideoResults, out: Path, store: FrameStore | None = None, page: Page | None = None
 ) -> dict[str, Any]:
     """Write all files of a video into the folder `out/{id}`, the record last.
 
@@ -38,7 +38,7 @@ def write_video(
     `{id}_timeline.png` and `{id}_annotated.mp4`; with a page `index.html`.
 
     Args:
-        explanation: Of the video.
+        results: Of the video.
         out: Folder, made if need be.
         store: What was kept of each frame; None: no pictures.
         page: To be written beside them.
@@ -50,7 +50,8 @@ def write_video(
         OutputError: A file cannot be written. Files written before it are whole.
         DataError: No encoder for the annotated video.
     """
-    stem, here, results = explanation.id, out / explanation.id, VideoResults(explanation)
+    explanation = results.explanation
+    stem, here = explanation.id, out / explanation.id
     record = f"{stem}_explanation.json"
     files = {"frames": f"{stem}_frames.csv", "maps": f"{stem}_maps.safetensors"}
     with writing(here):

@@ -155,10 +155,11 @@ def _explained(
     store = FrameStore(out) if out is not None and drawn else None
     try:
         found = explain_frames(explainer, path, name, sampling, keeper=store, **options)
+        results = VideoResults(found)
         if out is None:
-            return ExplainedVideo(found, video_record(VideoResults(found)))
-        page = None if store is None else video_page(VideoResults(found), store, explainer)
-        return ExplainedVideo(found, write_video(found, out, store, page))
+            return ExplainedVideo(found, video_record(results))
+        page = None if store is None else video_page(results, store, explainer)
+        return ExplainedVideo(found, write_video(results, out, store, page))
     finally:
         if store is not None:
             store.close()

@@ -108,6 +108,11 @@ class Video:
             )
 
     @property
+    def length(self) -> Fraction:
+        """Seconds to the end of the last frame: of all of them where that is known, else of those decoded."""
+        return max(self._end or Fraction(0), self.seconds)
+
+    @property
     def remarks(self) -> list[str]:
         """What a reader of the results must know: that the file breaks off, that frames are broken."""
         said = []
