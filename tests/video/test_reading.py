@@ -59,6 +59,16 @@ def test_of_a_variable_frame_rate_the_times_count(tmp_path):
     assert [number for number, _ in taken(path, frames=3)] == [2, 4, 9]  # at 0.85 s, 2.55 s, 4.25 s
 
 
+def test_a_single_frame_is_the_middle_of_its_video(tmp_path):
+    for name in ("clip.mp4", "clip.mkv"):
+        assert taken(write_clip(tmp_path / name, 1)) == [(0, 0.0)]
+
+
+def test_a_clock_that_is_broken_takes_no_time(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 3, times=[0, 1000, 100_000_000])
+    assert taken(path, every="1ms") == [(0, 0.0), (1, 1.0), (2, 100_000.0)]
+
+
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.avi", "clip.webm"])
 def test_containers_without_a_length_of_the_stream(tmp_path, name):
     codec = "libvpx" if name.endswith("webm") else "mpeg4"

@@ -99,9 +99,17 @@ class Video:
         """
         if sampling.number is not None:
             self._end = self._measured()
+        taken = 0
         for number, seconds, frame in self._chosen(sampling):
-            yield Frame(number, float(seconds), self._converted(frame))
-        if not self.decoded:
+            try:
+                image = self._converted(frame)
+            except (self._av.error.FFmpegError, MemoryError) as error:  # an odd layout of pixels
+                self.broken += 1
+                self._fault = self._fault or _reason(error)
+                continue
+            taken += 1
+            yield Frame(number, float(seconds), image)
+        if not taken:
             raise DataError(
                 f"{self.name}: no frame could be decoded{f' ({self._fault})' if self._fault else ''}.",
                 "The file is empty, cut off or broken. " + NO_VIDEO,
@@ -207,7 +215,7 @@ class Video:
         self._file.seek(0)
         self._container = self._opened()
         self._stream = self._picture_stream()
-        if start is None or end is None:
+        if start is None or end is None or start == end:
             return packets / self.rate
         return (end - start) * self._stream.time_base
 
@@ -219,13 +227,12 @@ class Video:
                     yield number, seconds, frame
             self._end = self.seconds
             return
-        times = sampling.times(self._end or Fraction(0))
-        wanted, shown = next(times, None), None
+        length = self._end or Fraction(0)
+        wanted, shown = sampling.wanted(Fraction(0), length), None
         for number, (seconds, frame) in enumerate(self._timed()):
             if shown is not None and wanted is not None and seconds > wanted:
                 yield shown
-                while wanted is not None and wanted < seconds:
-                    wanted = next(times, None)
+                wanted = sampling.wanted(seconds, length)
             if wanted is None:
                 return
             shown = number, seconds, frame

@@ -1,10 +1,9 @@
 """Which frames of a video are looked at: at equal times, every so many, or so many of the whole."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count
+from math import ceil
 
 from xai.core import UsageError
 
@@ -31,12 +30,20 @@ class Sampling:
         if len(given) != 1 or given[0] <= 0:
             raise UsageError("Frames are chosen by one of seconds, step and number, above 0.")
 
-    def times(self, duration: Fraction) -> Iterator[Fraction]:
-        """Seconds from the first frame at which the frames shown are taken; none of a `step`."""
+    def wanted(self, since: Fraction, length: Fraction) -> Fraction | None:
+        """The first time from `since` on at which the frame shown is taken; None: there is none any more.
+
+        Args:
+            since: Seconds from the first frame.
+            length: Of the video in seconds; counts for a `number` of frames.
+        """
         if self.seconds is not None:
-            yield from (place * self.seconds for place in count())
-        elif self.number is not None:
-            yield from ((2 * place + 1) * duration / (2 * self.number) for place in range(self.number))
+            return ceil(since / self.seconds) * self.seconds
+        if self.number is None or not length:
+            return None
+        part = length / self.number
+        place = ceil(since / part - Fraction(1, 2))
+        return (place + Fraction(1, 2)) * part if place < self.number else None
 
     def describe(self) -> dict[str, float | int]:
         """What was asked for, JSON-ready."""
