@@ -138,7 +138,7 @@ def draw_face_parts(explanation: Explanation, evidence: FaceEvidence) -> Picture
     bottom, builder.y = builder.y, top
     _draw_table(builder, explanation, evidence)
     builder.y = max(bottom, builder.y) + 0.1
-    for text in _caption(explanation, evidence):
+    for text in filter(None, _caption(explanation, evidence)):
         builder.paragraph(text, SMALL, colour=GREY)
         builder.y += PARAGRAPH
     return builder.finished()
