@@ -1,10 +1,11 @@
 """Face crops beside the published recipe, and how sure the five points are: writes reports/faces.md.
 
-    python benchmarks/faces.py PORTRAITS
+    python benchmarks/faces.py PORTRAITS landmarks.npz
 
 PORTRAITS is a folder of images with one face each; the committed page used the 120 generated portraits of
 256 × 256 pixels of the public repository faker-js/assets-person-portrait at 63aef57 (CC0). Needs scikit-image
 and opencv-python-headless, which the recipe uses, and the weights (xai models fetch faces).
+`landmarks.npz` holds the portraits' 68 landmarks, as `benchmarks/face_landmarks.py` writes them.
 """
 
 import sys
@@ -12,13 +13,15 @@ import time
 import warnings
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from xai.core import Face, Sample
 from xai.data import read_image, shipped_photos
-from xai.faces import crop, find
+from xai.data.affine import read_through, similarity
+from xai.faces import crop, find, five_points, is_crop, places
 from xai.faces.align import overlap
 
 PAGE = Path(__file__).parents[1] / "reports" / "faces.md"
@@ -26,8 +29,9 @@ MIRRORED = [1, 0, 2, 4, 3]
 POINTS = ("eye on the left", "eye on the right", "nose", "mouth on the left", "mouth on the right")
 
 
-def main(folder: str) -> None:
-    images = [read_image(path) for path in sorted(Path(folder).iterdir())]
+def main(folder: str, landmarks: str) -> None:
+    paths = sorted(Path(folder).iterdir())
+    images = [read_image(path) for path in paths]
     started = time.process_time()
     found = find(images)
     each = (time.process_time() - started) / len(images)
@@ -61,6 +65,8 @@ def main(folder: str) -> None:
         "an aligned crop.",
         "",
         *_recipe(pairs, crops),
+        "",
+        *_with_dlib({path.name: of for path, *of in zip(paths, images, found, strict=True)}, landmarks),
         "",
         *_mirrors(pairs, mirrored),
     ]
@@ -100,6 +106,40 @@ def _recipe(pairs: list[tuple[Image.Image, Face]], crops: list[Sample]) -> list[
     ]
 
 
+def _with_dlib(found: dict[str, list[Any]], landmarks: str) -> list[str]:
+    """The crops of the recipe's own five points beside those of MTCNN's."""
+    shifts, scales, turns, known = [], [], [], []
+    with np.load(landmarks) as file:
+        for name in sorted(file.files):
+            image, faces = found[name]
+            if not faces:
+                continue
+            theirs = similarity(five_points(file[name]), places())
+            ours = similarity(faces[0].points, places())
+            factor = complex(*ours[:, 0]) / complex(*theirs[:, 0])
+            scales.append(100 * (abs(factor) - 1))
+            turns.append(np.degrees(np.angle(factor)))
+            middle = np.linalg.solve(theirs[:, :2], np.full(2, 127.5) - theirs[:, 2])
+            shifts.append(float(np.hypot(*(ours @ (*middle, 1) - 127.5))))
+            cut = read_through(image, theirs, (256, 256))
+            (again,) = find([cut])
+            known.append(bool(again) and is_crop(cut, again[0]))
+    return [
+        "## Beside the recipe's own points",
+        "",
+        "DeepfakeBench takes dlib's points 37, 44, 30, 49 and 55: upper lids rather than the eyes' middles; "
+        "on the left the upper lip beside the mouth's corner, on the right the lower lip. Crops by those of "
+        f"dlib's 68-point model and by MTCNN's, {len(shifts)} portraits, median (least to most):",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| the middle of the crop lies elsewhere by, pixels of 256 | {_range(shifts, 1)} |",
+        f"| the face is larger by, % | {_range(scales, 1)} |",
+        f"| it is turned clockwise by, degrees | {_range(turns, 1)} |",
+        f"| the recipe's crops that are known as such, and left as they are | {sum(known)} of {len(known)} |",
+    ]
+
+
 def _mirrors(pairs: list[tuple[Image.Image, Face]], mirrored: list[list[Face]]) -> list[str]:
     """A face and its mirror image should have mirrored points."""
     errors = []
@@ -127,10 +167,10 @@ def _mirrors(pairs: list[tuple[Image.Image, Face]], mirrored: list[list[Face]]) 
     ]
 
 
-def _range(values: list[float]) -> str:
-    digits = 0 if max(values) > 10 else 2
+def _range(values: list[float], digits: int | None = None) -> str:
+    digits = (0 if max(values) > 10 else 2) if digits is None else digits
     return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -79,10 +79,13 @@ class FaceFinder:
         faces = dict(zip(map(id, wanted), self._find([one.image for one in wanted]), strict=True))
         faces |= {id(one): [_marked(one.landmarks)] for one in whole if one.landmarks is not None}
         for one in waiting:
-            if isinstance(one, Sample) and id(one) in faces:
-                yield from self._cut(one, faces[id(one)])
-            else:
+            if not isinstance(one, Sample) or id(one) not in faces:
                 yield one
+                continue
+            try:
+                yield from self._cut(one, faces[id(one)])
+            except DataError as error:  # landmarks that the image came with, and that mark no face
+                yield Failure(str(one.path or one.id), error)
 
     def _cut(self, sample: Sample, faces: list[Face]) -> Iterator[Sample | Failure]:
         from xai.faces import crop, is_crop

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from xai.core import Face
+from xai.core import DataError, Face
+from xai.data.face_landmarks import checked_points
 from xai.faces.mtcnn import MTCNN, Found
 from xai.models import list_fetchable
 from xai.models.fetch_faces import FACES, read_face_weights
@@ -79,6 +80,15 @@ def _pixels(image: Image, factor: int) -> torch.Tensor:
     return torch.from_numpy(np.array(reduced)).permute(2, 0, 1)
 
 
+def _upright(points: np.ndarray) -> bool:
+    """Whether eyes and mouth lie as in a face; by points in a line, or mirrored, no crop can be aligned."""
+    try:
+        checked_points(points)
+    except DataError:
+        return False
+    return True
+
+
 def _faces(answer: Found, factor: int, least: float) -> Iterator[tuple[Face, int]]:
     # the centre of pixel i of a reduced image is that of pixels i·factor … of the whole one
     shift = (factor - 1) / 2
@@ -86,6 +96,6 @@ def _faces(answer: Found, factor: int, least: float) -> Iterator[tuple[Face, int
     points = answer.points.double().cpu().numpy() * factor + shift
     rows = zip(corners, points, answer.scores.tolist(), answer.image.tolist(), strict=True)
     for (left, top, right, bottom), at, score, of in rows:
-        if score >= least:
+        if score >= least and _upright(at):
             box = (float(left), float(top), float(right - left), float(bottom - top))
             yield Face(at, box, score), of
