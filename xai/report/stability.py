@@ -134,13 +134,11 @@ def _measured(image: ImageStability) -> list[str]:
 def sentences_of_all(found: Sequence[DegradationSummary], ladder: Sequence[Degradation]) -> list[str]:
     """What the degradations do to many images."""
     titles = {one.name: title(one) for one in ladder}
-    by_verdict: dict[Steadiness, list[str]] = {}
+    grouped: dict[Steadiness, list[str]] = {}
     for one in found:
-        by_verdict.setdefault(one.verdict, []).append(titles[one.degradation])
+        grouped.setdefault(one.verdict, []).append(titles[one.degradation])
     sentences = [
-        gettext(OF_ALL[which], names=_names(by_verdict[which], ladder))
-        for which in OF_ALL
-        if which in by_verdict
+        gettext(OF_ALL[which], names=_names(grouped[which], ladder)) for which in OF_ALL if which in grouped
     ]
     most = max(found, key=lambda one: one.flips, default=None)
     if most is not None:
