@@ -18,7 +18,7 @@ from xai.report.tables import (
     table,
 )
 from xai.stats import map_agreement
-from xai.stats.survey import FarImage, MapContrast, MeanMap, Survey, SurveyComparison, SurveySection
+from xai.stats.survey import FarImage, MapContrast, MeanMap, PairAgreement, Survey, SurveySection
 
 MOST_LISTED = 10  # excluded images per reason
 
@@ -41,7 +41,7 @@ def _blocks(survey: Survey) -> Iterator[str]:
             yield markdown_table(one)
     if survey.agreement:
         yield f"## {gettext('Agreement of methods')}"
-        yield markdown_table(agreement_table(survey))
+        yield markdown_table(agreement_table(survey.agreement))
     yield f"## {gettext('Provenance')}"
     yield markdown_table(provenance_table(survey.provenance))
     yield f"## {gettext('Exclusions')}"
@@ -275,7 +275,7 @@ def answers_table(survey: Survey) -> Table:
     return table(gettext("What the model said"), columns, lines)
 
 
-def agreement_table(found: Survey | SurveyComparison) -> Table:
+def agreement_table(found: Sequence[PairAgreement]) -> Table:
     """Correlations of two maps of the same image."""
     columns = [
         gettext("maps"),
@@ -294,7 +294,7 @@ def agreement_table(found: Survey | SurveyComparison) -> Table:
                 "" if not np.isfinite(one.low) else f"{decimals(2)(one.low)} … {decimals(2)(one.high)}",
             ]
         )
-        for one in found.agreement
+        for one in found
     ]
     return table(gettext("Rank correlation of two maps of one image"), columns, lines)
 
@@ -325,58 +325,6 @@ def exclusions_table(survey: Survey) -> Table:
         lines.append([str(count), method, reason, which])
     header = [gettext("images"), gettext("method"), gettext("reason"), gettext("which")]
     return table(gettext("What is missing, and why"), header, lines)
-
-
-def comparison_tables(found: SurveyComparison) -> list[Table]:
-    """Answers of two runs on the same images, and how alike their maps are."""
-    columns: Sequence[Column | str] = [
-        gettext("answer of {run}", run=found.runs[0]),
-        gettext("answer of {run}", run=found.runs[1]),
-        Column(gettext("images")),
-    ]
-    lines = [
-        line([first, second, numeric(count, lambda value: f"{value:.0f}")])
-        for first, second, count in found.answers
-    ]
-    return [table(gettext("Answers on the same images"), columns, lines), agreement_table(found)]
-
-
-def comparison_counts(found: SurveyComparison) -> str:
-    """How many images two runs have in common, and what of them is compared."""
-    first, second = found.runs
-    said = gettext(
-        "{images} in common, {groups}; {a} only in {first}, {b} only in {second}. The answers are the "
-        "same on {share}.",
-        images=ngettext("{n} image", "{n} images", found.images),
-        groups=ngettext("{n} group", "{n} groups", found.groups),
-        a=found.only[0],
-        b=found.only[1],
-        first=first,
-        second=second,
-        share=share(found.same_answers),
-    )
-    compared = gettext(
-        "Maps: {one} of {first}, {other} of {second}.",
-        one=found.methods[0],
-        other=found.methods[1],
-        first=first,
-        second=second,
-    )
-    differ = gettext(
-        "They explain different classes, {one} and {other}, so their maps differ for that alone.",
-        one=found.targets[0],
-        other=found.targets[1],
-    )
-    return joined([said, compared, differ if found.targets[0] != found.targets[1] else ""])
-
-
-def comparison_markdown(found: SurveyComparison, lang: str | None = None) -> str:
-    """A comparison as Markdown, in a language or in the current one."""
-    with language(lang):
-        blocks = [f"# {' − '.join(found.runs)}", comparison_counts(found)]
-        blocks += [markdown_table(one) for one in comparison_tables(found)]
-        blocks += ["\n".join(f"- {contrast_note(one, found.alpha)}" for one in found.contrasts)]
-        return "\n\n".join(blocks) + "\n"
 
 
 def _percent(value: float) -> str:

@@ -12,8 +12,6 @@ from xai.report.page import TEMPLATES, content_policy, page_style
 from xai.report.survey import (
     agreement_table,
     answers_table,
-    comparison_counts,
-    comparison_tables,
     contrast_note,
     counts,
     exclusions_table,
@@ -25,6 +23,7 @@ from xai.report.survey import (
     section_tables,
     section_title,
 )
+from xai.report.survey_comparison import comparison_counts, comparison_tables
 from xai.report.survey_maps import differences, map_picture, strips
 from xai.report.text import number
 from xai.stats.survey import Survey, SurveyComparison, SurveySection
@@ -36,7 +35,11 @@ def survey_page(survey: Survey, lang: str | None = None) -> str:
     with language(lang):
         tables = [provenance_table(survey.provenance)]
         tables += [exclusions_table(survey)] if survey.exclusions else []
-        last = [(gettext("Agreement of methods"), [agreement_table(survey)])] if survey.agreement else []
+        last = (
+            [(gettext("Agreement of methods"), [agreement_table(survey.agreement)])]
+            if survey.agreement
+            else []
+        )
         return _page(
             title=survey.name,
             counts=counts(survey),
