@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import weakref
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,7 +18,7 @@ from tiny_detector import classifier, photo
 
 import xai
 from xai.core import DataError, UsageError
-from xai.explanation import Explainer, explain_each_video, gather
+from xai.explanation import Explainer, explain_each_video, gather, video_files
 from xai.explanation.video import explain_frames
 from xai.explanation.video_page import MOST_FRAMES, page_places
 from xai.report.video_words import clock, followed_class
@@ -256,3 +258,32 @@ def _narrow(explanation):
     if explanation.sample.image.width != 320:
         return explanation
     return replace(explanation, maps={name: values[:2] for name, values in explanation.maps.items()})
+
+
+def test_without_an_annotated_video_the_rest_is_written_and_it_is_said(clip, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise DataError("mpeg4 cannot write this video (too large).")
+
+    monkeypatch.setattr(video_files, "write_mp4", refuse)
+    (one,) = explain_each_video(Explainer(classifier(), METHOD), [clip], tmp_path, parse_sampling(frames=2))
+    assert one.record["warnings"] == [
+        "There is no annotated video: mpeg4 cannot write this video (too large)."
+    ]
+    assert "annotated" not in one.record["files"]
+    assert (tmp_path / "clip" / "index.html").exists()
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 2)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff\n.mp4"))
+    path.rename(odd)
+    found = xai.explain_video(odd, classifier(), method=METHOD, out=tmp_path / "out")
+    page = (tmp_path / "out" / found.id / "index.html").read_text("utf-8")
+    assert r"odd\udcff\n.mp4" in page
+
+
+def test_a_very_high_video_is_drawn_and_written_too(tmp_path):
+    clip = write_clip(tmp_path / "tall.mp4", 2, size=(20, 1000))
+    (one,) = explain_each_video(Explainer(classifier(), METHOD), [clip], tmp_path / "out")
+    assert one.record["warnings"] == []
+    assert "annotated" in one.record["files"]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xai.core import DataError, Explanation, Face, Geometry, ProblemType, Sample, UsageError, predicted_labels
+from xai.core.errors import valid_text
 from xai.core.language import gettext, ngettext
 from xai.core.sample import Origin
 from xai.data import check_box
@@ -244,6 +245,7 @@ def explain_frames(
 
 def _samples(video: Video, name: str, sampling: Sampling, box_of: BoxOf | None) -> Iterator[Sample]:
     box = None if box_of is None else box_of(video.path)
+    name = valid_text(name)  # of any bytes, as file names are
     for frame in video.frames(sampling):
         if box is not None:
             check_box(box, frame.image.size, video.path)

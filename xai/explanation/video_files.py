@@ -11,7 +11,9 @@ import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
+from xai.core import DataError, OutputError
 from xai.core.files import replacing, write_bytes, write_json
+from xai.core.language import gettext
 from xai.core.runtime import versions
 from xai.data.face_parts import PARTS
 from xai.explanation.files import delete_old, writing
@@ -48,7 +50,6 @@ def write_video(
 
     Raises:
         OutputError: A file cannot be written. Files written before it are whole.
-        DataError: No encoder for the annotated video.
     """
     explanation = results.explanation
     stem, here = explanation.id, out / explanation.id
@@ -57,13 +58,24 @@ def write_video(
     with writing(here):
         write_bytes(here / files["frames"], _table(results).encode())
         write_bytes(here / files["maps"], _maps(explanation))
+        warnings = list(explanation.remarks)
         if store is not None:
             files |= _write_pictures(results, here, store)
+            try:
+                _write_annotated(results, here / f"{stem}_annotated.mp4", store)
+                files["annotated"] = f"{stem}_annotated.mp4"
+            except OutputError:
+                raise
+            except DataError as error:
+                warnings.append(gettext("There is no annotated video: {reason}", reason=error.message))
         if page is not None:
             files["page"] = "index.html"
             report.write_page(page, here / files["page"])
         files["record"] = record
-        content = video_record(results) | {"files": {kind: f"{stem}/{name}" for kind, name in files.items()}}
+        content = video_record(results) | {
+            "warnings": warnings,
+            "files": {kind: f"{stem}/{name}" for kind, name in files.items()},
+        }
         delete_old(here, record, set(files.values()))
         write_json(here / record, content)
     return content
@@ -71,25 +83,26 @@ def write_video(
 
 def _write_pictures(results: VideoResults, here: Path, store: FrameStore) -> dict[str, str]:
     stem, timeline = results.explanation.id, results.timeline
-    files = {
-        "filmstrip": f"{stem}_filmstrip.png",
-        "timeline": f"{stem}_timeline.png",
-        "annotated": f"{stem}_annotated.mp4",
-    }
+    files = {"filmstrip": f"{stem}_filmstrip.png", "timeline": f"{stem}_timeline.png"}
     strip = [
         (timeline.frames[place].seconds, results.small(place, store[place].entry))
         for place in strip_places(len(store))
     ]
     report.save(draw_filmstrip(strip, timeline, results.scale), here / files["filmstrip"])
     report.save(draw_timeline(timeline), here / files["timeline"])
+    return files
+
+
+def _write_annotated(results: VideoResults, path: Path, store: FrameStore) -> None:
+    """Every explained frame at its time."""
+    timeline, first = results.timeline, store[0]
+    explained = results.small(0, first.entry).sample.image
+    annotator = Annotator(timeline, results.scale, (first.whole or explained).size, explained.size)
     kept = (store[place] for place in range(len(store)))
     frames = ((results.small(place, one.entry), one.whole) for place, one in enumerate(kept))
-    first = store[0].whole or strip[0][1].sample.image
-    annotator = Annotator(timeline, results.scale, first.size, strip[0][1].sample.image.size)
     end = min(timeline.seconds, timeline.frames[-1].seconds + LONGEST_HELD)
-    with replacing(here / files["annotated"]) as file:
+    with replacing(path) as file:
         write_mp4(file, annotator.pictures(frames), end)
-    return files
 
 
 def video_record(results: VideoResults) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from xai.report.video_words import chance, clock, video_verdict
 SHOWN, COLUMNS = 12, 6  # frames of a strip, and side by side
 GAP, STRIP, TEXT = 8, 84, 17  # pixels of an annotated picture: between the two, below them, letters
 MARGIN = 12
-LEAST_WIDTH, LONGEST = 300, 240
+LEAST_WIDTH, MOST_HEIGHT, LONGEST = 300, 720, 240
 INK, FAINT, LINE = (26, 26, 26), (150, 150, 150), (193, 68, 5)
 
 
@@ -114,7 +114,7 @@ class Annotator:
         scale: Of all its maps.
         left: (width, height) of a frame's small picture.
         right: The same of what was explained of it: all, or the crop of a face. All frames are drawn like the
-            first one, so many times as large that there is room for words.
+            first one, so many times as large that there is room for words, if they do not get too high then.
     """
 
     timeline: Timeline
@@ -125,7 +125,7 @@ class Annotator:
     @cached_property
     def sizes(self) -> tuple[Size, Size]:
         """(width, height) of the frame and of the map as they are drawn, equally high."""
-        times = -(-LEAST_WIDTH // self.left[0])
+        times = max(1, min(-(-LEAST_WIDTH // self.left[0]), MOST_HEIGHT // self.left[1]))
         width, height = self.left[0] * times, self.left[1] * times
         return (width, height), (max(1, round(height * self.right[0] / self.right[1])), height)
 

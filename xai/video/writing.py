@@ -1,5 +1,6 @@
 """Pictures with their times as an MP4 file that browsers play."""
 
+import errno
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
@@ -15,6 +16,7 @@ TICKS = 1000  # of the clock in a second: what is shown when is told to the mill
 ENCODERS = {"libx264": {"preset": "veryfast", "crf": "23"}, "libopenh264": {}, "mpeg4": {"qscale": "4"}}
 """Tried in this order: H.264 plays everywhere, MPEG-4 in players but in no browser."""
 FINE = {"libx264": {"crf": "1"}, "libopenh264": {}, "mpeg4": {"qscale": "1"}}
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 KEYFRAMES = 12  # pictures from one that stands for itself to the next: players jump to those
 
 
@@ -49,10 +51,21 @@ def write_mp4(
             colours.
 
     Raises:
-        DataError: There is no encoder.
+        DataError: There is no encoder, or it does not take these pictures.
         OSError: The disk objects.
     """
     av = require_av()
+    try:
+        _write(av, file, pictures, end, fine)
+    except av.error.FFmpegError as error:
+        if error.errno in DISK:
+            raise OSError(error.errno, error.strerror) from None
+        raise DataError(f"{encoder_name()} cannot write this video ({error.strerror or error}).") from None
+
+
+def _write(
+    av: Any, file: IO[bytes], pictures: Iterable[tuple[float, np.ndarray]], end: float, fine: bool
+) -> None:
     name = encoder_name()
     with av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream: Any = None
