@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from page_files import page_of
 from PIL import Image
 from safetensors.numpy import load_file
 from tiny_detector import classifier, photo
@@ -81,6 +82,19 @@ def test_the_record_says_where_the_crop_comes_from(folder, tmp_path, xai_command
     matrix = np.array(origin["to_crop"])
     np.testing.assert_allclose(SMALL.points @ matrix[:, :2].T + matrix[:, 2], image["landmarks"])
     assert set(record["files"]) >= {"fake on photograph", "comparison on photograph"}
+
+
+def test_a_page_counts_faces(folder, tmp_path, xai_command, detector):
+    run = xai_command(
+        "explain", "in/photo.png", "--config", detector, *CHEAP, "--face", "all", "--report", "--out", "out",
+        "--pictures", "none",
+    )  # fmt: skip
+    assert run.code == 0, run.stderr
+    page = page_of(tmp_path / "out" / "index.html")
+    assert page.shown == (2, 2)
+    assert [image.name for image in page.images] == ["photo.png, face 0", "photo.png, face 1"]
+    assert [image.photograph.number for image in page.images] == [0, 1]
+    assert {image.group for image in page.images} == {"photo"}
 
 
 def test_one_picture_means_one_on_the_photograph_too(folder, tmp_path, xai_command, detector):
@@ -178,6 +192,9 @@ def test_the_library_call(folder, finder):
     assert masked.sample.mask.shape == (256, 256) and masked.sample.mask.any()
     with pytest.raises(DataError, match="no face found"):
         xai.explain(photo(), model, face=0, method="center_prior")
+    with pytest.raises(DataError, match="cannot be aligned"):
+        marked = Sample("a", photograph(), landmarks=np.full((5, 2), np.nan))
+        xai.explain(marked, model, face=0, method="center_prior")
     with pytest.raises(UsageError, match="no face True"):
         xai.explain(photo(), model, face=True, method="center_prior")
 

@@ -119,7 +119,7 @@ class PageBuilder:
             provenance=settings | self._check.describe() | provenance_of(explainer.classifier),
             cards=[method_card(name)],
             fusion=self._fusion(),
-            asked=self.total,
+            asked=max(self.total, len(self.images)),  # a photograph may have several faces
         )
 
     def _add_stability(self, explanation: Explanation, check: StabilityCheck) -> None:

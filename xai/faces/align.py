@@ -69,7 +69,7 @@ def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale
         sample,
         id=f"{sample.id}_face{number}",
         image=read_through(sample.image, matrix, (size, size)),
-        mask=None if sample.mask is None else _warped_mask(sample.mask, matrix, (size, size)),
+        mask=None if sample.mask is None else _mask_of(sample, matrix, (size, size)),
         box=None,
         group=sample.group or sample.id,
         origin=replace(before, image=sample.image, to_crop=matrix, face=face, number=number),
@@ -98,6 +98,10 @@ def overlap(size: tuple[int, int], face: Face) -> float:
     return shared / (size[0] * size[1] + area - shared)
 
 
-def _warped_mask(mask: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(read_through(image, matrix, size)) >= 128
+def _mask_of(sample: Sample, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The photograph's mask, which may have another resolution than it, in the crop."""
+    mask = Image.fromarray(np.asarray(sample.mask, np.uint8) * 255)
+    factor = np.array(sample.image.size) / mask.size
+    turn, shift = matrix[:, :2], matrix[:, 2]
+    from_mask = np.column_stack([turn * factor, turn @ (factor / 2 - 0.5) + shift])
+    return np.asarray(read_through(mask, from_mask, size)) >= 128
