@@ -60,8 +60,10 @@ def test_records_hold_the_evidence_or_say_why_there_is_none(run):
 
 
 def test_removal_is_left_out_of_many_images_or_where_not_wanted(explainer):
+    cheap = Explainer(explainer.classifier, "center_prior")
+
     def removals(count, **options):
-        results = explain_each(explainer, [sample(number) for number in range(count)], **options)
+        results = explain_each(cheap, [sample(number) for number in range(count)], **options)
         return {result.evidence.removals is not None for result in results}
 
     assert removals(1) == {True}
