@@ -22,6 +22,7 @@ from xai.explanation.video import FrameAnswer, VideoExplanation
 from xai.explanation.video_results import VideoResults, flicker_of
 from xai.report.filmstrip import Annotator, draw_filmstrip, strip_places
 from xai.report.payload import Page
+from xai.report.text import drawable_language
 from xai.report.timeline_chart import draw_timeline
 from xai.video import write_mp4
 
@@ -82,7 +83,10 @@ def write_video(
 
 
 def _write_pictures(results: VideoResults, here: Path, store: FrameStore) -> dict[str, str]:
-    stem, timeline = results.explanation.id, results.timeline
+    stem = results.explanation.id
+    with drawable_language():  # which may be another than the page's
+        said = flicker_of(results.flicker[results.explanation.followed])
+    timeline = results.timeline.model_copy(update={"flicker": said})
     files = {"filmstrip": f"{stem}_filmstrip.png", "timeline": f"{stem}_timeline.png"}
     strip = [
         (timeline.frames[place].seconds, results.small(place, store[place].entry))
