@@ -21,7 +21,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "survey"
-FILES = ("summary.md", "report.html", "maps.png")
+FILES = ("summary.md", "maps.png")
 NOTE = "killed.json"
 FEW = 600  # images of a survey that should need as much memory
 
