@@ -9,7 +9,8 @@ figures are those of 120 portraits of github.com/faker-js/assets-person-portrait
 63aef57b5a839aebe3ad913ec7c76469aabbb6c5.
 
 Every second photograph, beginning with the first, was looked at while the face was drawn, and gives the
-errors that `xai.data.face_landmarks.ERRORS` states; the others are measured.
+errors that `xai.data.face_landmarks.ERRORS` states; the others are measured. Once, before the photographs were
+parted so, the drawn face was corrected by its mean offsets over all of them.
 """
 
 import argparse
@@ -206,6 +207,8 @@ to repeat it. Lengths are in distances between the eyes (a DeepfakeBench crop is
 those of dlib's 68-point model, which has an error of its own: what stands here is how far two ways differ.
 It knows no hairline, which is drawn on both sides: forehead and hair are off by more than is said here.
 Turned faces were not among the photographs.
+The halves were parted after the drawn face had been corrected once by its mean offsets over all
+photographs: figures of the others are a little too good, as their mean offsets were known.
 
 ## Parts from five points, against parts from 68 landmarks
 

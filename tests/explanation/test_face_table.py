@@ -13,7 +13,7 @@ from tiny_detector import classifier, photo
 
 from xai.core import Sample
 from xai.data.face_parts import PARTS
-from xai.explanation import Explainer, explain, explain_each
+from xai.explanation import Explainer, explain, explain_each, face_table
 from xai.explanation.face_table import FaceTable
 from xai.report.payload import PartRelevance
 
@@ -98,7 +98,7 @@ def test_table_has_a_line_for_each_part_and_class(run):
         assert float(row["clean"]) == evidence.removals.clean
 
 
-def test_means_are_those_of_the_images_and_groups_are_drawn_whole(run):
+def test_means_are_those_of_the_images(run):
     out, results, _ = run
     content = json.loads((out / "face_parts.json").read_text())
     assert content["images"] == 3
@@ -111,17 +111,29 @@ def test_means_are_those_of_the_images_and_groups_are_drawn_whole(run):
         shares = [results[i].evidence.parts[place].relevance[one["class"]].positive for i in chosen]
         assert one["images"] == len(chosen)
         assert one["positive"]["mean"] == pytest.approx(np.mean(shares))
-        interval = one["positive"]["interval"]
+        assert one["positive"]["interval"] is None, "two groups say next to nothing of spread"
+
+
+def test_groups_are_drawn_whole(run, monkeypatch):
+    monkeypatch.setattr(face_table, "LEAST_GROUPS", 2)
+    _, results, _ = run
+    table = FaceTable()
+    for result in results[:3]:
+        table.add(result.explanation, result.evidence)
+    for one in table.means:
+        place = PARTS.index(one["part"])
+        shares = [result.evidence.parts[place].relevance[one["class"]].positive for result in results[:3]]
         if one["images_of"] is None:
-            # two groups: every mean drawn is that of one of them or of both
+            # every mean that is drawn is that of one of the two groups or of both
             ends = sorted([np.mean(shares[:2]), shares[2]])
-            assert interval == pytest.approx(ends)
+            assert one["positive"]["interval"] == pytest.approx(ends)
         else:
-            assert interval is None, "one group says nothing of spread"
+            assert one["positive"]["interval"] is None, "one group says nothing of spread"
 
 
-def test_parts_that_some_images_lack_count_where_they_are(run):
+def test_parts_that_some_images_lack_count_where_they_are(run, monkeypatch):
     """One that owns no cell of an image has no change there; a map without relevance has no shares."""
+    monkeypatch.setattr(face_table, "LEAST_GROUPS", 2)
     _, results, _ = run
     place = next(i for i, part in enumerate(results[0].evidence.parts) if part.without is not None)
     table, changes, shares = FaceTable(), [], []

@@ -23,6 +23,7 @@ from xai.stats.bootstrap import resampled_means
 
 HELD = 1_000_000  # characters of the table in memory; more are on disk
 RESAMPLES = 2000
+LEAST_GROUPS = 5  # of fewer the ends of an interval would be means of single groups
 ALPHA = 0.05
 SCHEMA = "xai.face_parts/1"
 COLUMNS = (
@@ -124,7 +125,7 @@ class FaceTable:
         """Means over images: of all, and by true class (the predicted one where unknown), with intervals.
 
         Intervals are the middle 95 % of 2000 means of groups drawn with replacement, a group (a video, a
-        person) with all its images; of one group there is none. Fake comes before real.
+        person) with all its images; of fewer than five groups there is none. Fake comes before real.
         """
         labels = dict.fromkeys([*self._order, *(one.label for one in self._values)])
         return [
@@ -160,7 +161,7 @@ class FaceTable:
             there = weights > 0
             blocks, weights = sums[there] / weights[there, None], weights[there]
             mean[columns] = weights @ blocks / weights.sum()
-            if len(blocks) > 1:
+            if len(blocks) >= LEAST_GROUPS:
                 rng = np.random.default_rng(derive_seed(self.seed, "face parts"))
                 resampled = resampled_means(blocks, weights, RESAMPLES, rng)
                 low[columns], high[columns] = np.quantile(resampled, (ALPHA / 2, 1 - ALPHA / 2), axis=0)
