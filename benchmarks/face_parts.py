@@ -9,8 +9,8 @@ figures are those of 120 portraits of github.com/faker-js/assets-person-portrait
 63aef57b5a839aebe3ad913ec7c76469aabbb6c5.
 
 Every second photograph, beginning with the first, was looked at while the face was drawn, and gives the
-errors that `xai.data.face_landmarks.ERRORS` states; the others are measured. Once, before the photographs were
-parted so, the drawn face was corrected by its mean offsets over all of them.
+errors that `xai.data.face_landmarks.ERRORS` states; the others are measured. Once, before the photographs
+were parted so, the drawn face was corrected by its mean offsets over all of them.
 """
 
 import argparse
