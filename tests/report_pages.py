@@ -12,17 +12,8 @@ from PIL import Image as Pillow
 
 import xai
 from xai.report.encode import encode_grid, encode_mask, encode_order, encode_picture, encode_stack
-from xai.report.payload import (
-    Card,
-    Fusion,
-    Image,
-    MapAgreement,
-    Measurement,
-    Page,
-    PageMethod,
-    PageMetric,
-    Removal,
-)
+from xai.report.image_payload import Image, MapAgreement, Removal
+from xai.report.payload import Card, Fusion, Measurement, Page, PageMethod, PageMetric
 from xai.stats import Summary
 
 PHOTOS = sorted((Path(xai.__file__).parent / "data" / "photos").glob("*.jpg"))

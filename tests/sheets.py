@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image as Pillow
 from playwright.sync_api import Page, expect
 
-from xai.report.payload import Image, PageMetric
+from xai.report.image_payload import Image
 from xai.report.payload import Page as Payload
+from xai.report.payload import PageMetric
 
 HOSTILE = '<img src=x onerror="document.title=1">\u202egnp.exe'
 FILL = (127, 122, 112)  # benchmark_page's mean colour, #7f7a70

@@ -15,7 +15,7 @@ from xai.core import Sample
 from xai.data.face_parts import PARTS
 from xai.explanation import Explainer, explain, explain_each, face_table
 from xai.explanation.face_table import FaceTable
-from xai.report.payload import PartRelevance
+from xai.report.image_payload import PartRelevance
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from scipy.stats import spearmanr
 from xai.core import DataError
 from xai.report.about import model_description
 from xai.report.explanations import LONGEST, compared_image, comparison_page, explanation_page, image_of
-from xai.report.payload import Grid, Page, PageMethod, Removal
+from xai.report.image_payload import Grid, Removal
+from xai.report.payload import Page, PageMethod
 
 MAPS = {"real": np.full((4, 4), 0.2), "fake": np.eye(4)}
 ROW = PageMethod(name="gradient_weighted_attention", method="gradient_weighted_attention")

@@ -10,7 +10,7 @@ from xai.core.language import language
 from xai.data.face_parts import PARTS
 from xai.report import draw_face_parts
 from xai.report.face_parts import AGAINST, FOR, painted_face, part_name
-from xai.report.payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
+from xai.report.image_payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
 from xai.report.picture import extent
 
 RNG = np.random.default_rng(0)

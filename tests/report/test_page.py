@@ -14,7 +14,8 @@ from report_pages import benchmark_page, comparison_page, explanation_page
 import xai.report.page as renderer
 from xai.core import UsageError
 from xai.report import to_html, write_data, write_page
-from xai.report.payload import HEAVY, Page
+from xai.report.image_payload import HEAVY
+from xai.report.payload import Page
 
 KINDS = {"explanation": explanation_page, "comparison": comparison_page, "benchmark": benchmark_page}
 HOSTILE = '"><script src=//evil.example></script><img src=x onerror=alert(1)>'

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xai.core import Explanation, XaiError
     from xai.explanation import Explained, ExplainedVideo, Failure, PageBuilder
     from xai.explanation.face_table import FaceTable
-    from xai.report.payload import FaceEvidence
+    from xai.report.image_payload import FaceEvidence
 
 HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
 

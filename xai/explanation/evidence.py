@@ -15,7 +15,7 @@ from xai.explanation.explainer import Explainer, prepare
 from xai.explanation.removal import VALUE, class_of, removal_operator
 from xai.perturb import Operator, Request, States, Stream, image_seeds
 from xai.perturb.regions import count_pieces, grown_order
-from xai.report.payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
+from xai.report.image_payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
 
 PLACEMENTS = 100  # of the landmarks, behind each interval
 LEVELS = (2.5, 97.5)  # percentiles of an interval

@@ -25,7 +25,7 @@ from xai.report.picture import Picture
 
 if TYPE_CHECKING:
     from xai.explanation.evidence import FaceExaminer
-    from xai.report.payload import FaceEvidence
+    from xai.report.image_payload import FaceEvidence
 
 MOST_TOGETHER = 20  # images whose files lie side by side where nothing else is said
 MOST_REMOVED = 5  # images of which parts of faces are removed where nothing else is said: it takes its time

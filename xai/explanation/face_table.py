@@ -17,7 +17,7 @@ from xai.core.files import replacing, write_json
 from xai.core.language import gettext
 from xai.data.face_parts import PARTS
 from xai.report.face_parts import part_name
-from xai.report.payload import FaceEvidence, FacePart
+from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.text import percent
 from xai.stats.bootstrap import resampled_means
 

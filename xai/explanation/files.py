@@ -23,7 +23,7 @@ from xai.report.picture import Picture
 from xai.report.pictures import ExplanationPictures
 
 if TYPE_CHECKING:
-    from xai.report.payload import FaceEvidence
+    from xai.report.image_payload import FaceEvidence
 
 SCHEMA = "xai.explanation/1"
 Panels = Mapping[str, Callable[[], Picture]]

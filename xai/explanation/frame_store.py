@@ -14,7 +14,7 @@ from xai.core.sample import Origin
 from xai.data.affine import corners
 from xai.explanation.files import writing
 from xai.report.explanations import LONGEST, image_of
-from xai.report.payload import Image
+from xai.report.image_payload import Image
 from xai.report.video_words import frame_name
 
 OUTLINE = (255, 255, 255)

@@ -18,7 +18,8 @@ from xai.models import Classifier
 from xai.models.provenance import provenance
 from xai.report.about import card_of, model_description, without_folders
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
-from xai.report.payload import Card, FaceEvidence, Fusion, Image, Page, PageMethod
+from xai.report.image_payload import FaceEvidence, Image
+from xai.report.payload import Card, Fusion, Page, PageMethod
 from xai.report.stability import stability_of
 from xai.stats.stability import ImageStability
 

@@ -11,7 +11,7 @@ from xai.core import Margin, ModelError, derive_seed
 from xai.core.language import gettext
 from xai.models import Classifier
 from xai.perturb import Operator, Request, States, Stream, image_seeds, make_operator, rank_units
-from xai.report.payload import Removal
+from xai.report.image_payload import Removal
 
 SHARE = 0.2  # of the patches is removed
 DRAWS = 10  # random choices of as many patches

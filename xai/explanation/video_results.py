@@ -10,7 +10,8 @@ from xai.core.errors import printable
 from xai.explanation.video import VideoExplanation
 from xai.report.colours import ColourScale
 from xai.report.filmstrip import small_picture
-from xai.report.payload import Image, MapFlicker, Timeline, TimelineFrame
+from xai.report.image_payload import Image
+from xai.report.payload import MapFlicker, Timeline, TimelineFrame
 from xai.report.video_words import flicker_verdict
 from xai.stats import Flicker, map_flicker
 

@@ -8,7 +8,7 @@ from xai.core import Explanation, ProblemType, predicted_labels
 from xai.core.language import gettext, joined, listed
 from xai.report import words
 from xai.report.colours import ColourScale
-from xai.report.payload import Box, Removal
+from xai.report.image_payload import Box, Removal
 from xai.report.text import percent
 
 UNSURE = 0.2  # difference of the two largest probabilities below which a model is not sure

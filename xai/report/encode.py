@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai.core import DataError
-from xai.report.payload import Grid, Stack
+from xai.report.image_payload import Grid, Stack
 
 QUALITY = 72
 INT8, INT16 = 127, 32767

@@ -19,20 +19,10 @@ from xai.report.about import model_description
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
 from xai.report.face_parts import painted_face
+from xai.report.image_payload import Box, FaceEvidence, Image, MapAgreement, Photograph, Removal
 from xai.report.overlay import close_view
 from xai.report.page import to_html
-from xai.report.payload import (
-    Box,
-    Card,
-    FaceEvidence,
-    Fusion,
-    Image,
-    MapAgreement,
-    Page,
-    PageMethod,
-    Photograph,
-    Removal,
-)
+from xai.report.payload import Card, Fusion, Page, PageMethod
 from xai.report.photograph import DrawnPhotograph
 from xai.report.pictures import in_order
 from xai.stats.agreement import disagreement, map_agreement

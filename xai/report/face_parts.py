@@ -13,9 +13,9 @@ from xai.data.face_landmarks import complete_landmarks
 from xai.data.face_parts import PARTS, label_parts
 from xai.report import words
 from xai.report.colours import ColourScale
+from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.layout import HEADING, MARGIN, PARAGRAPH, SMALL, SUBHEADING, TITLE, PictureBuilder
 from xai.report.overlay import DrawnImage, View
-from xai.report.payload import FaceEvidence, FacePart
 from xai.report.picture import GREY, Layer, Picture, Size
 from xai.report.pictures import in_order
 from xai.report.text import drawable, drawable_language, height, number, percent, wrap

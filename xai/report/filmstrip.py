@@ -15,9 +15,10 @@ from xai.core.language import gettext, joined
 from xai.report import words
 from xai.report.colours import ColourScale
 from xai.report.glyphs import ink_of
+from xai.report.image_payload import Image
 from xai.report.layout import Panel, compose
 from xai.report.overlay import DrawnImage
-from xai.report.payload import Image, Timeline
+from xai.report.payload import Timeline
 from xai.report.picture import Picture, Size
 from xai.report.pictures import class_map, original_layer, overlay_layer
 from xai.report.text import drawable, drawable_language

@@ -25,7 +25,8 @@ from xai.report.colours import COLOURS, ColourMap
 from xai.report.encode import digest, inline, pack
 from xai.report.face_parts import PART_COLOURS
 from xai.report.findings import findings_of
-from xai.report.payload import HEAVY, Page
+from xai.report.image_payload import HEAVY
+from xai.report.payload import Page
 from xai.report.render import charts_of
 from xai.report.text import number, percent
 from xai.report.video_words import video_of

@@ -10,9 +10,9 @@ from xai.core.language import gettext, gettext_noop, joined, listed, ngettext
 from xai.data.degradations import UPLOAD_QUALITY, UPLOAD_SIDE, Degradation
 from xai.report import words
 from xai.report.colours import ColourScale
+from xai.report.image_payload import DegradedImage, Stability
 from xai.report.layout import Panel, arrange, compose
 from xai.report.overlay import DrawnImage, close_view
-from xai.report.payload import DegradedImage, Stability
 from xai.report.picture import Picture
 from xai.report.pictures import original_layer, overlay_layer
 from xai.report.tables import decimals

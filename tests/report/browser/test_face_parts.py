@@ -9,7 +9,7 @@ from sheets import changed, data, section, shown
 
 from xai.data.face_parts import PARTS
 from xai.report.encode import encode_picture
-from xai.report.payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
+from xai.report.image_payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
 
 TITLE = "Evidence by parts of the face"
 

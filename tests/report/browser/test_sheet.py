@@ -18,8 +18,8 @@ from sheets import (
     shown,
 )
 
+from xai.report.image_payload import Photograph
 from xai.report.payload import Page as Payload
-from xai.report.payload import Photograph
 
 
 def test_opens_from_its_button_and_gives_the_focus_back(open_page):

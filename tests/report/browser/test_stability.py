@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from report_pages import explanation_page
 from sheets import HOSTILE, changed, data, section, shown
 
-from xai.report.payload import DegradedImage, Stability
+from xai.report.image_payload import DegradedImage, Stability
 
 TITLE = "Does it hold when the picture gets worse?"
 

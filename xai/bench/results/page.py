@@ -22,7 +22,8 @@ from xai.core.language import current_language, gettext
 from xai.stats import Summary, to_json
 
 if TYPE_CHECKING:
-    from xai.report.payload import Image, Page, PageMetric
+    from xai.report.image_payload import Image
+    from xai.report.payload import Page, PageMetric
 
 SAMPLED = 200
 

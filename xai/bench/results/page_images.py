@@ -19,7 +19,7 @@ from xai.core.language import gettext
 from xai.core.order import order_of_units
 from xai.report.caveats import blind, no_better, on_prediction, zero_map
 from xai.report.encode import encode_grid, encode_order
-from xai.report.payload import Image, MapAgreement, Removal
+from xai.report.image_payload import Image, MapAgreement, Removal
 from xai.report.text import percent
 from xai.report.words import squashed
 from xai.stats import Exclusion, disagreement, map_agreement
