@@ -10,7 +10,7 @@ from PIL import Image
 
 from xai.core import OutputError, UsageError
 from xai.report import file_slug, save
-from xai.report.picture import Layer, Line, Picture, Placed, edges
+from xai.report.picture import Layer, Picture, Placed, TextLine, edges
 from xai.report.png import write_png
 
 LABELS = [
@@ -86,7 +86,7 @@ def chart() -> Figure:
 
 def picture() -> Picture:
     pixels = np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)
-    line = Line("x", 0.1, 0.1, 9, False, "#1a1a1a", "left")
+    line = TextLine("x", 0.1, 0.1, 9, False, "#1a1a1a", "left")
     return Picture(1, 1, 40, (Placed(Layer.of(pixels), 0.3, 0.2, 0.5, 0.75),), (), (line,))
 
 

@@ -16,7 +16,7 @@ from xai.core import DataError, UsageError
 from xai.report import draw_class, draw_comparison, draw_heads, draw_layers, draw_methods, save
 from xai.report.colours import DIVERGING, SEQUENTIAL
 from xai.report.overlay import DrawnImage
-from xai.report.picture import Label, Line, Picture, edges, extent
+from xai.report.picture import Label, Picture, TextLine, edges, extent
 from xai.report.pictures import ExplanationPictures
 from xai.report.vector import font, to_figure
 
@@ -276,7 +276,9 @@ def test_words_lie_on_labels_and_labels_on_layers(explained):
 
 
 def test_words_beyond_the_page_are_cut_off():
-    lines = tuple(Line("words", x, y, 10, False, "#000000", "left") for x, y in ((-0.1, -0.05), (0.9, 0.9)))
+    lines = tuple(
+        TextLine("words", x, y, 10, False, "#000000", "left") for x, y in ((-0.1, -0.05), (0.9, 0.9))
+    )
     pixels = Picture(1, 1, 100, (), (Label(0.4, 0.4, 0.2, 0.2),), lines).pixels()
     assert pixels.shape == (100, 100, 3)
     assert pixels[:10, :20].min() < 100 and pixels[90:, 90:].min() < 100

@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 from xai.stats.stability import (
     Degraded,
     ImageStability,
-    Reference,
     Steadiness,
+    UnrelatedMaps,
     map_change,
     references,
     summarise_stability,
@@ -21,7 +21,7 @@ def change(spearman, name="jpeg-50", predicted="fake", probability=0.9):
     return Degraded(name, spearman, None if spearman is None else 0.5, probability, 1.0, predicted)
 
 
-def image(*changes, reference=Reference(0.2, 0.4, 9), name="a", group=None):  # noqa: B008 - frozen
+def image(*changes, reference=UnrelatedMaps(0.2, 0.4, 9), name="a", group=None):  # noqa: B008 - frozen
     return ImageStability(name, group or name, "fake", "fake", 0.95, 2.0, changes, reference)
 
 
@@ -88,7 +88,7 @@ def test_further_maps_count_only_where_there_are_too_few_others():
 def test_a_map_is_placed_between_unrelated_maps_and_itself(spearman, verdict):
     one = change(spearman)
     assert image(one).verdict(one) is verdict
-    assert image(one, reference=Reference()).verdict(one) is Steadiness.NOT_COMPARED
+    assert image(one, reference=UnrelatedMaps()).verdict(one) is Steadiness.NOT_COMPARED
 
 
 def test_the_worst_degradation_and_those_that_change_the_class_are_named():

@@ -84,7 +84,7 @@ class MappedProbe(Probe):
             ModelError: After the block, when the pass did not attend as it did in the trial.
         """
         refuse_inference(model)
-        recorder = _Recorder({self.of_layers[i].call: i for i in layers})
+        recorder = _ChosenCalls({self.of_layers[i].call: i for i in layers})
         with frozen(model), torch.inference_mode(False), torch.enable_grad(), as_written(model), recorder:
             yield recorder.calls
         if recorder.met != self.calls:
@@ -95,7 +95,7 @@ class MappedProbe(Probe):
             )
 
 
-class _Recorder(EveryAttention):
+class _ChosenCalls(EveryAttention):
     def __init__(self, chosen: dict[int, int]):
         super().__init__()
         self.chosen, self.met = chosen, 0

@@ -105,7 +105,7 @@ def find_feature_map(
             f"The model returns {type(logits).__name__}, not a tensor of logits.",
             "Load it with xai.load(...), which unwraps it.",
         )
-    trial = _Trial(model, pixels, args)
+    trial = _OutputTrial(model, pixels, args)
     if name is not None:
         found = trial.layout_of(outputs[-1]) if outputs else None
         if isinstance(found, CellLayout):
@@ -150,7 +150,7 @@ def _on_every_path(logits: Tensor, leaf: Tensor, outputs: Sequence[Output]) -> l
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _OutputTrial:
     """What passes of these pixels say of a module's output."""
 
     model: nn.Module

@@ -11,7 +11,7 @@ from xai.core.files import fault_of, short_path
 
 
 @dataclass(frozen=True)
-class Video:
+class ListedVideo:
     """A video as a dataset's JSON lists it.
 
     Args:
@@ -31,7 +31,7 @@ class Video:
     frames: tuple[tuple[str, ...], ...]
 
 
-def read_videos(path: Path) -> Iterator[Video]:
+def read_videos(path: Path) -> Iterator[ListedVideo]:
     """Every video of a file.
 
     Raises:
@@ -68,7 +68,7 @@ def _by_compression(
         yield None, plain
 
 
-def _video(path: Path, video: Any, where: tuple[str, ...], compression: str | None, name: str) -> Video:
+def _video(path: Path, video: Any, where: tuple[str, ...], compression: str | None, name: str) -> ListedVideo:
     dataset, label, split = where
     frames = video.get("frames") if isinstance(video, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, str) and frame for frame in frames):
@@ -76,7 +76,7 @@ def _video(path: Path, video: Any, where: tuple[str, ...], compression: str | No
     parts = tuple(parts_of(frame) for frame in frames)
     own = video.get("label")
     name = name or (parts[0][-2] if parts and len(parts[0]) > 1 else "")
-    return Video(dataset, own if isinstance(own, str) else label, split, compression, name, parts)
+    return ListedVideo(dataset, own if isinstance(own, str) else label, split, compression, name, parts)
 
 
 def _items(path: Path, content: Any, where: tuple[str, ...]) -> Iterable[tuple[str, Any]]:

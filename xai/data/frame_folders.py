@@ -15,8 +15,8 @@ import numpy as np
 
 from xai.core import ConfigError, DataError, UsageError, nearest
 from xai.core.files import expanded, is_folder, short_path
-from xai.data.dataset_json import Video, read_videos
-from xai.data.frame_places import Places, parse_root
+from xai.data.dataset_json import ListedVideo, read_videos
+from xai.data.frame_places import FramePlaces, parse_root
 from xai.data.manifest import Row
 from xai.data.video_names import groups_of
 
@@ -96,10 +96,10 @@ def read_dataset_json(
     for name in datasets:
         if name not in there:
             raise ConfigError(f"No dataset {name!r}.", nearest(name, there))
-    reader = _Reader(frames, labels or {}, groups_of(video.name for video in everything))
+    reader = _RowCollector(frames, labels or {}, groups_of(video.name for video in everything))
     for path, videos in files.items():
         wanted = _chosen(path, videos, split, compression, datasets)
-        places = Places.find(path, videos, wanted, given)
+        places = FramePlaces.find(path, videos, wanted, given)
         reader.found.notes += places.notes()
         if empty := sum(not video.frames for video in wanted):
             reader.found.notes.append(f"{short_path(path)}: videos without any frame listed: {empty}")
@@ -128,8 +128,8 @@ def _json_files(sources: Sequence[str | Path]) -> Iterator[Path]:
 
 
 def _chosen(
-    path: Path, videos: Sequence[Video], split: str, compression: str, datasets: Sequence[str]
-) -> list[Video]:
+    path: Path, videos: Sequence[ListedVideo], split: str, compression: str, datasets: Sequence[str]
+) -> list[ListedVideo]:
     """Those of the split and the compression."""
     wanted = [one for one in videos if not datasets or one.dataset in datasets]
     splits = {one.split for one in wanted}
@@ -145,7 +145,7 @@ def _chosen(
     return [one for one in wanted if one.compression in (None, compression)]
 
 
-class _Reader:
+class _RowCollector:
     """Collects the rows of one video after the other."""
 
     def __init__(self, most: int, labels: Mapping[str, str], groups: Mapping[str, str]):
@@ -156,7 +156,7 @@ class _Reader:
         self._label_of: dict[Path, str] = {}
         self._names: dict[Path, frozenset[str]] = {}
 
-    def add(self, video: Video, places: Places) -> None:
+    def add(self, video: ListedVideo, places: FramePlaces) -> None:
         there: list[Path] = []
         folders = {parts: places.folder(parts) for parts in {frame[:-1] for frame in video.frames}}
         for parts in video.frames:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xai.core import DataError
 from xai.core.files import expanded, is_folder, short_path
-from xai.data.dataset_json import Video, parts_of
+from xai.data.dataset_json import ListedVideo, parts_of
 
 Parts = tuple[str, ...]
 
@@ -51,7 +51,7 @@ def parse_root(text: str | Path) -> Root:
 
 
 @dataclass(frozen=True)
-class Places:
+class FramePlaces:
     """Where the frames of one JSON file lie.
 
     Args:
@@ -64,8 +64,8 @@ class Places:
 
     @classmethod
     def find(
-        cls, path: Path, videos: Sequence[Video], wanted: Sequence[Video], roots: Sequence[Root]
-    ) -> "Places":
+        cls, path: Path, videos: Sequence[ListedVideo], wanted: Sequence[ListedVideo], roots: Sequence[Root]
+    ) -> "FramePlaces":
         """Find out which beginning each root stands for.
 
         Args:

@@ -69,7 +69,7 @@ class Level(ABC):
         """Error that belongs to a residual, estimated; `below` estimates the next level's."""
 
 
-class Grid(Level):
+class GridLevel(Level):
     """Unknowns in rows and columns, twice as many as on the next level; vectors are (S, channels, H, W)."""
 
     over = (2, 3)
@@ -120,7 +120,7 @@ class Grid(Level):
         return x
 
 
-class Pixels(Grid):
+class Pixels(GridLevel):
     """The system between pixels.
 
     Args:
@@ -138,7 +138,7 @@ class Pixels(Grid):
         return _weighted_sum(x, self.scratch).addcmul_(self.centre, x, value=-1)
 
 
-class Cells(Grid):
+class Cells(GridLevel):
     """The system between the cells of a coarser level.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xai.report.colours import ColourScale
-from xai.report.picture import GREY, INK, Label, Layer, Line, Picture, Placed
+from xai.report.picture import GREY, INK, Label, Layer, Picture, Placed, TextLine
 from xai.report.text import drawable, height, line_width, number, wrap
 
 MARGIN = 0.3
@@ -31,7 +31,7 @@ class PictureBuilder:
         self._dpi = dpi
         self._layers: list[Placed] = []
         self._labels: list[Label] = []
-        self._lines: list[Line] = []
+        self._lines: list[TextLine] = []
 
     def paragraph(
         self,
@@ -58,7 +58,7 @@ class PictureBuilder:
     ) -> float:
         """Write lines from y downwards; returns their height."""
         for i, line in enumerate(lines):
-            self._lines.append(Line(line, x, y + height(i, size), size, bold, colour, align))
+            self._lines.append(TextLine(line, x, y + height(i, size), size, bold, colour, align))
         return height(len(lines), size)
 
     def picture(self, layer: Layer, x: float, y: float, width: float, tall: float) -> None:

@@ -74,7 +74,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """One line of text in grey; `y` is its upper edge, `size` in points."""
 
     text: str
@@ -104,7 +104,7 @@ class Picture:
     dpi: float
     layers: tuple[Placed, ...]
     labels: tuple[Label, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TextLine, ...]
 
     @property
     def size(self) -> Size:
@@ -150,7 +150,7 @@ def edges(area: Placed | Label, dpi: float) -> Edges:
     return left, top, left + max(1, round(area.width * dpi)), top + max(1, round(area.height * dpi))
 
 
-def extent(line: Line, dpi: float) -> Edges:
+def extent(line: TextLine, dpi: float) -> Edges:
     """Where the ink of a line lies."""
     pixels = line.size * dpi / POINTS
     ink = ink_of(line.text, pixels, line.bold)
@@ -164,7 +164,7 @@ def _frame(area: np.ndarray, hairline: int) -> None:
     area[:hairline] = area[-hairline:] = area[:, :hairline] = area[:, -hairline:] = HAIRLINE_GREY
 
 
-def _write(page: np.ndarray, line: Line, dpi: float) -> None:
+def _write(page: np.ndarray, line: TextLine, dpi: float) -> None:
     mask = ink_of(line.text, line.size * dpi / POINTS, line.bold).mask
     left, top, right, bottom = extent(line, dpi)
     outside = max(-left, 0), max(-top, 0)

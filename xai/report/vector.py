@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
 from xai.report.glyphs import ink_of
-from xai.report.picture import CAP, HAIRLINE, SHARES, THIN, Label, Line, Picture, Placed, extent
+from xai.report.picture import CAP, HAIRLINE, SHARES, THIN, Label, Picture, Placed, TextLine, extent
 from xai.report.text import POINTS, fonts_of, is_plain, line_width
 
 
@@ -59,7 +59,7 @@ def _frame(area: Placed | Label, face: str) -> Rectangle:
 class _Text(Text):
     """A line of a picture. Pixels of plain text are those of pictures, where the same words are set once."""
 
-    def __init__(self, line: Line):
+    def __init__(self, line: TextLine):
         super().__init__(
             line.x,
             line.y,

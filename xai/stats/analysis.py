@@ -24,7 +24,7 @@ from xai.stats.verdict import Unit
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class ScoredImages:
     """Scores of the same images by several methods, and how they are to be compared.
 
     Args:
@@ -72,7 +72,7 @@ def analyse(
     Images that lack the score of a method are left out for all methods, and counted.
 
     Args:
-        values: See `Scores`, also for the others.
+        values: See `ScoredImages`, also for the others.
         methods: Names of the columns.
         groups: (images,) what each image is a frame or crop of; None: images are independent.
         higher_is_better: Direction of the metric.
@@ -88,7 +88,7 @@ def analyse(
     Raises:
         UsageError: Shapes do not fit, a name is unknown or double, or SciPy is not installed.
     """
-    one = Scores(
+    one = ScoredImages(
         values, methods, groups, higher_is_better, reference, reference_draws, controls, weights, precision
     )
     (analysis,) = analyse_together([one], alpha=alpha, resamples=resamples, seed=seed)
@@ -96,7 +96,7 @@ def analyse(
 
 
 def analyse_together(
-    tables: Iterable[Scores], *, alpha: float = 0.05, resamples: int = 9999, seed: int = 0
+    tables: Iterable[ScoredImages], *, alpha: float = 0.05, resamples: int = 9999, seed: int = 0
 ) -> list[Analysis]:
     """What `analyse` says of each. Tables of equally many blocks share their resamples: most of the time.
 
@@ -137,7 +137,7 @@ class _Tested:
         asymptotic: Whether there are so many blocks that none need be drawn.
     """
 
-    def __init__(self, table: Scores, alpha: float):
+    def __init__(self, table: ScoredImages, alpha: float):
         values, methods = _checked(table), len(table.methods)
         draws = _checked_draws(table, values)
         both = values if draws is None else np.concatenate([values, draws], 1)
@@ -298,7 +298,7 @@ def _pairs(
     )
 
 
-def _checked(table: Scores) -> np.ndarray:
+def _checked(table: ScoredImages) -> np.ndarray:
     values, methods = np.asarray(table.values, np.float64), list(table.methods)
     if values.ndim != 2 or values.shape[1] != len(methods):
         raise UsageError(
@@ -313,7 +313,7 @@ def _checked(table: Scores) -> np.ndarray:
     return values
 
 
-def _checked_draws(table: Scores, values: np.ndarray) -> np.ndarray | None:
+def _checked_draws(table: ScoredImages, values: np.ndarray) -> np.ndarray | None:
     if table.reference_draws is None:
         return None
     draws = np.asarray(table.reference_draws, np.float64)

@@ -59,7 +59,7 @@ class Degraded:
 
 
 @dataclass(frozen=True)
-class Reference:
+class UnrelatedMaps:
     """How alike an image's map is to maps of other images, by rank correlation.
 
     Args:
@@ -95,7 +95,7 @@ class ImageStability:
     probability: float
     margin: float
     changes: tuple[Degraded, ...]
-    reference: Reference = Reference()
+    reference: UnrelatedMaps = UnrelatedMaps()
 
     def place(self, change: Degraded) -> float:
         """Where the agreement lies between maps of other images (0) and the same map (1); may be below 0."""
@@ -194,7 +194,9 @@ def _top(row: np.ndarray) -> np.ndarray:
     return above + at * (count - above.sum()) / at.sum()
 
 
-def references(maps: np.ndarray, groups: Sequence[str], extra: np.ndarray, seed: int = 0) -> list[Reference]:
+def references(
+    maps: np.ndarray, groups: Sequence[str], extra: np.ndarray, seed: int = 0
+) -> list[UnrelatedMaps]:
     """How alike each map is to maps of images of other groups.
 
     Where fewer than five images of other groups are there, `extra` counts as well; of more than fifty, fifty
@@ -220,9 +222,9 @@ def references(maps: np.ndarray, groups: Sequence[str], extra: np.ndarray, seed:
             beside = np.concatenate([beside, more])
         alike = beside @ unit
         if len(alike) and np.isfinite(alike).all():
-            found.append(Reference(float(alike.mean()), float(np.quantile(alike, 0.95)), len(alike)))
+            found.append(UnrelatedMaps(float(alike.mean()), float(np.quantile(alike, 0.95)), len(alike)))
         else:
-            found.append(Reference())
+            found.append(UnrelatedMaps())
     return found
 
 

@@ -19,7 +19,7 @@ from xai.bench.run.masks import mask_warnings
 from xai.bench.run.store import Store, read_run
 from xai.stats import Agreement, Analysis, metric_agreement, rank_stability
 from xai.stats.agreement import split_halves
-from xai.stats.analysis import Scores, analyse_together
+from xai.stats.analysis import ScoredImages, analyse_together
 from xai.stats.summary import Greedy, MethodConfiguration, MetricResult, Summary
 
 HEADLINE = "srg"
@@ -153,10 +153,10 @@ def _analyses(
     )
 
 
-def _scores(table: ScoreTable, chosen: np.ndarray, samples: Samples) -> Scores:
+def _scores(table: ScoreTable, chosen: np.ndarray, samples: Samples) -> ScoredImages:
     judged = metric_facts(table.metric).against_random and RANDOM in table.methods
     mine = slice(None) if chosen.all() else chosen  # without a copy
-    return Scores(
+    return ScoredImages(
         table.values[mine],
         table.methods,
         groups=table.groups[mine] if table.grouped else None,

@@ -42,7 +42,7 @@ class _Settings:
 
 
 @dataclass
-class _Section:
+class _MethodSums:
     """Sums of one method in one frame."""
 
     shape: tuple[int, int]
@@ -104,7 +104,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.blocks = BlockNumbers()
-        self.sections: dict[tuple[str, str], _Section] = {}
+        self.sections: dict[tuple[str, str], _MethodSums] = {}
         self.agreement: dict[tuple[str, str], CellTotals] = {}
         self.answers: Counter[Cell] = Counter()
         self.images = 0
@@ -121,7 +121,7 @@ class _Sums:
     def _add(self, row: SurveyRow) -> None:
         section = self.sections.setdefault(
             (row.method, row.frame),
-            _Section(
+            _MethodSums(
                 row.map.shape,
                 CellTotals(self.blocks),
                 CellTotals(self.blocks),
@@ -206,7 +206,7 @@ def _far(row: SurveyRow, distance: float, peers: int) -> FarImage:
     )
 
 
-def _section(key: tuple[str, str], sums: _Section, settings: _Settings) -> SurveySection:
+def _section(key: tuple[str, str], sums: _MethodSums, settings: _Settings) -> SurveySection:
     method, frame = key
     farthest = [one for _, _, one in sorted(sums.farthest, key=lambda one: one[:2], reverse=True)]
     return SurveySection(
@@ -221,7 +221,7 @@ def _section(key: tuple[str, str], sums: _Section, settings: _Settings) -> Surve
     )
 
 
-def _maps(sums: _Section) -> Iterator[MeanMap]:
+def _maps(sums: _MethodSums) -> Iterator[MeanMap]:
     """Of all, by label, by answer, by both, by kind; each only where it says more than the one before."""
     cells: list[Any] = sums.maps.cells
     labels = fakes_first([label for label, _, _ in cells])
@@ -250,7 +250,7 @@ def _maps(sums: _Section) -> Iterator[MeanMap]:
             )
 
 
-def _contrasts(sums: _Section) -> Iterator[MapContrast]:
+def _contrasts(sums: _MethodSums) -> Iterator[MapContrast]:
     """Fake minus genuine, by label and by answer, where there are two of them."""
     cells: list[Any] = sums.maps.cells
     for place, of in enumerate(("label", "predicted")):
@@ -275,7 +275,7 @@ def contrast(
     return MapContrast(of, names[0], names[1], images, found.value.reshape(shape), p, found.blocks, label)
 
 
-def _parts(sums: _Section, settings: _Settings) -> Iterator[PartShare]:
+def _parts(sums: _MethodSums, settings: _Settings) -> Iterator[PartShare]:
     for sign in SIGNS:
         totals = sums.shares[sign]
         for label in (None, *fakes_first([label for label, _, _ in totals.cells])):  # type: ignore[misc]
