@@ -72,7 +72,7 @@ class Card(PageModel):
     needs: list[str]
     forwards: int
     backwards: int
-    measured: list[Measurement] = Field([])
+    measured: list[Measurement] = Field(default=[])
 
 
 class PageMethod(PageModel):
@@ -81,7 +81,7 @@ class PageMethod(PageModel):
     name: str
     method: str
     control: bool = False
-    options: dict[str, Any] = Field({})
+    options: dict[str, Any] = Field(default={})
     preset: str | None = Field(
         default=None, description="Name of the preset that the method with these options is."
     )
@@ -133,7 +133,7 @@ class Timeline(PageModel):
         description="Places in `frames` where the probability changed most, if by 5 points."
     )
     flicker: MapFlicker | None = None
-    remarks: list[str] = Field([])
+    remarks: list[str] = Field(default=[])
 
 
 class PageMetric(PageModel):
@@ -176,9 +176,9 @@ class Page(PageModel):
         default=None, description="Two classes; their difference is first − second."
     )
     fusion: Fusion | None = None
-    parts: list[PageMetric] = Field([])
+    parts: list[PageMetric] = Field(default=[])
     summary: TypedSummary | None = None
-    cards: list[Card] = Field([])
+    cards: list[Card] = Field(default=[])
     provenance: dict[str, Any]
     shown: tuple[int, int]
     images: list[Image]
