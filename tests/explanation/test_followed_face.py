@@ -86,6 +86,12 @@ def test_another_face_than_the_largest(told):
     assert follow(1, count)[0] == [None, 1, 0]  # the first frame has no second face
 
 
+def test_a_number_that_no_frame_has_is_said_to_be_one(told):
+    told([face(10, 10)])
+    (failure,) = FollowedFace(FaceFinder(3))(iter([Sample("clip, frame 0", photo(0, (200, 150)))]))
+    assert "there is no face 3; 1 face was found" in str(failure.error)
+
+
 def test_overlap_is_that_of_boxes():
     assert box_overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert box_overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)

@@ -106,7 +106,7 @@ class FaceFinder:
             self.crops += 1
             yield sample if sample.landmarks is not None else replace(sample, landmarks=faces[0].points)
         elif isinstance(self.which, int) and self.which >= len(faces):
-            yield Failure(name, _no_such_face(name, self.which, len(faces)))
+            yield Failure(name, no_such_face(name, self.which, len(faces)))
         else:
             self.photographs += 1
             for number, face in enumerate(faces):
@@ -166,7 +166,8 @@ def _parse(which: str | int) -> str | int:
     )
 
 
-def _no_such_face(name: str, number: int, faces: int) -> DataError:
+def no_such_face(name: str, number: int, faces: int) -> DataError:
+    """The error of an image or frame with fewer faces than the number asked for."""
     found = ngettext("{n} face was found", "{n} faces were found", faces)
     return DataError(
         gettext("{name}: there is no face {number}; {found}.", name=name, number=number, found=found),

@@ -7,7 +7,7 @@ import numpy as np
 
 from xai.core import DataError, Face, Sample
 from xai.core.language import gettext, ngettext
-from xai.explanation.faces import EVERY, LARGEST, FaceFinder
+from xai.explanation.faces import EVERY, LARGEST, FaceFinder, no_such_face
 from xai.explanation.inputs import Failure
 
 SAME = 0.2  # overlap of boxes from which on a face is the one of the frame before
@@ -70,13 +70,13 @@ class FollowedFace:
         number = self._number(faces)
         if number is None:
             self.missing += 1
-            return Failure(
-                sample.id,
-                DataError(
-                    gettext("{name}: no face found.", name=sample.id),
-                    gettext("To explain all of each frame: --whole-image (in Python whole_image=True)."),
-                ),
+            error = DataError(
+                gettext("{name}: no face found.", name=sample.id),
+                gettext("To explain all of each frame: --whole-image (in Python whole_image=True)."),
             )
+            if faces and self._last is None:
+                error = no_such_face(sample.id, self.which, len(faces))
+            return Failure(sample.id, error)
         self._last = face = faces[number]
         if is_crop(sample.image, face):
             return replace(sample, landmarks=face.points)
