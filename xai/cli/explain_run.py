@@ -1,6 +1,6 @@
 """What a run over images and videos shows in the end, and its exit code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,32 @@ if TYPE_CHECKING:
     from xai.report.image_payload import FaceEvidence
 
 HELD = 1_000_000  # characters of records in memory; more are on disk until they are shown
+
+
+def videos_among(sources: Sequence[Any]) -> list[Path]:
+    """The videos among what `gather` found.
+
+    Raises:
+        UsageError: There are some, and the extra `video` is not installed.
+    """
+    from xai.data import is_video
+    from xai.video import require_av
+
+    videos = [source for source in sources if isinstance(source, Path) and is_video(source)]
+    if videos:
+        require_av()
+    return videos
+
+
+def what_is_explained(images: Sequence[Any], videos: Sequence[Path]) -> str:
+    """The sentence that counts what was explained, not yet translated."""
+    from xai.core.language import gettext_noop  # imports numpy, which help need not wait for
+
+    if not videos:
+        return gettext_noop("{n} of {total} images explained")
+    if not images:
+        return gettext_noop("{n} of {total} videos explained")
+    return gettext_noop("{n} of {total} images and videos explained")
 
 
 def _row(record: dict[str, Any]) -> list[str]:

@@ -128,12 +128,6 @@ def read_manifest(path: str | Path) -> list[Row]:
     return rows
 
 
-def is_manifest(path: str | Path) -> bool:
-    """Whether a path leads to a file that ends as manifests do."""
-    found = expanded(path)
-    return found.suffix.lower() in SUFFIXES and fault_of(found) is None
-
-
 def load_samples(rows: Sequence[Row]) -> LazySamples:
     """Samples of the rows, read when asked for; ids are the file names' stems, made unique where shared."""
     names = unique_ids([row.path for row in rows])

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
-from xai.core.files import is_folder, resolved
+from xai.core.files import expanded, fault_of, is_folder, resolved
 from xai.core.target import check_index
 from xai.data import Row, check_box, find_images, find_videos, read_image, read_manifest, unique_stems
-from xai.data.manifest import is_manifest
+from xai.data.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
@@ -54,7 +54,7 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
         raise _no_image(images)
     sources: dict[Path | int, Found] = {}
     for source in several:
-        if isinstance(source, str | Path) and is_manifest(source):
+        if isinstance(source, str | Path) and _is_manifest(source):
             for row in read_manifest(source):
                 sources.setdefault(resolved(row.path), row)
         elif isinstance(source, str | Path):
@@ -65,6 +65,12 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
         else:
             raise _no_image(source)
     return list(sources.values())
+
+
+def _is_manifest(path: str | Path) -> bool:
+    """Whether a path leads to a file that ends as manifests do."""
+    found = expanded(path)
+    return found.suffix.lower() in MANIFEST_SUFFIXES and fault_of(found) is None
 
 
 def _found(source: str | Path, out: Path | None) -> list[Path]:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from xai.core import ConfigError, ModelError
+from xai.core.target import check_labels
 from xai.models.checkpoint import State, open_checkpoint
-from xai.models.classifier import Classifier, LoadOptions, check_labels
+from xai.models.classifier import Classifier, LoadOptions
 from xai.models.clip import build_clip_tower
 from xai.models.detector import Detector, DetectorConfig, build_head
 from xai.models.preprocessing import PUBLISHED, read_preprocessing_keys

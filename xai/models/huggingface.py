@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
-from xai.models.classifier import Classifier, LoadOptions, check_labels, class_names
+from xai.core.target import check_labels, class_names
+from xai.models.classifier import Classifier, LoadOptions
 from xai.models.conversions import FromColours, FromPatches, StateAsLogits
 from xai.models.detector import DetectorConfig
 from xai.models.families import load_detector

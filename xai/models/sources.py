@@ -12,7 +12,8 @@ from torch import nn
 from xai.core import ConfigError, ModelError, ProblemType, Registry, UsageError, nearest
 from xai.core.errors import first_line
 from xai.core.files import expanded
-from xai.models.classifier import Classifier, Grid, LoadOptions, class_names
+from xai.core.target import class_names
+from xai.models.classifier import Classifier, Grid, LoadOptions
 from xai.models.detector import read_config
 from xai.models.factory import fill, make_module, refuse_untrusted
 from xai.models.preprocessing import read_preprocessing_keys
