@@ -15,6 +15,7 @@ from xai.explanation.explainer import Explainer, prepare
 from xai.explanation.removal import VALUE, class_of, removal_operator
 from xai.perturb import Operator, Request, States, Stream, image_seeds
 from xai.perturb.regions import count_pieces, grown_order
+from xai.report.encode import finite
 from xai.report.image_payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
 
 PLACEMENTS = 100  # of the landmarks, behind each interval
@@ -206,9 +207,9 @@ def _with_removals(
     parts = [
         part.model_copy(
             update={
-                "without": _known(removed.without[place]),
+                "without": finite(removed.without[place]),
                 "random": [] if np.isnan(chances[place]) else removed.random[place].tolist(),
-                "p": _known(chances[place]),
+                "p": finite(chances[place]),
             }
         )
         for place, part in enumerate(found.parts)
@@ -227,7 +228,7 @@ def _relevance(values: np.ndarray, cells: np.ndarray, moved: np.ndarray) -> Sequ
         low, high = np.percentile(part_shares(signed, moved), LEVELS, axis=0)
         found.append(
             [
-                (_known(share), None if np.isnan(share) else (float(a), float(b)))
+                (finite(share), None if np.isnan(share) else (float(a), float(b)))
                 for share, a, b in zip(shares, low, high, strict=True)
             ]
         )
@@ -235,7 +236,3 @@ def _relevance(values: np.ndarray, cells: np.ndarray, moved: np.ndarray) -> Sequ
         PartRelevance(positive=up[0], positive_interval=up[1], negative=down[0], negative_interval=down[1])
         for up, down in zip(*found, strict=True)
     ]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -16,6 +16,7 @@ from xai.core import Explanation, derive_seed
 from xai.core.files import replacing, write_json
 from xai.core.language import gettext
 from xai.data.face_parts import PARTS
+from xai.report.encode import finite
 from xai.report.face_parts import part_name
 from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.text import percent
@@ -174,7 +175,7 @@ class FaceTable:
                 "images": len(chosen),
                 "groups": len(groups),
                 **{
-                    name: {"mean": _known(a), "interval": None if np.isnan(b) else [float(b), float(c)]}
+                    name: {"mean": finite(a), "interval": None if np.isnan(b) else [float(b), float(c)]}
                     for name, a, b, c in zip(MEANS, *numbers, strict=True)
                 },
             }
@@ -213,7 +214,3 @@ def _in_words(means: Mapping[str, Any]) -> str:
         return "–"
     text = f"{percent(share)} ({share / area:.2f}×)" if area > 0 else percent(share)
     return text if interval is None else f"{text} [{percent(interval[0])}, {percent(interval[1])}]"
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

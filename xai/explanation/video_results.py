@@ -9,6 +9,7 @@ from xai.core import Explanation, Sample
 from xai.core.errors import printable
 from xai.explanation.video import VideoExplanation
 from xai.report.colours import ColourScale
+from xai.report.encode import finite
 from xai.report.filmstrip import small_picture
 from xai.report.image_payload import Image
 from xai.report.payload import MapFlicker, Timeline, TimelineFrame
@@ -119,17 +120,13 @@ class VideoResults:
 
 def flicker_of(found: Flicker) -> MapFlicker:
     """As pages and records hold it; what is not defined is None."""
-
-    def known(value: float) -> float | None:
-        return value if np.isfinite(value) else None
-
     return MapFlicker(
         pairs=sum(one is not None for one in found.pairs),
-        mean=known(found.mean),
-        control=known(found.control),
-        low=known(found.low),
-        high=known(found.high),
-        p=known(found.p),
+        mean=finite(found.mean),
+        control=finite(found.control),
+        low=finite(found.low),
+        high=finite(found.high),
+        p=finite(found.p),
         orders=found.shuffles,
         verdict=flicker_verdict(found),
     )

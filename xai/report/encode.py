@@ -5,6 +5,7 @@ import json
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from io import BytesIO
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from xai.report.image_payload import Grid, Stack
 
 QUALITY = 72
 INT8, INT16 = 127, 32767
+
+
+def finite(value: float) -> float | None:
+    """The number; None for NaN and infinity, which JSON does not have."""
+    return float(value) if isfinite(value) else None
 
 
 def pack(content: Any) -> str:

@@ -10,6 +10,7 @@ from xai.core.language import gettext, gettext_noop, joined, listed, ngettext
 from xai.data.degradations import UPLOAD_QUALITY, UPLOAD_SIDE, Degradation
 from xai.report import words
 from xai.report.colours import ColourScale
+from xai.report.encode import finite
 from xai.report.image_payload import DegradedImage, Stability
 from xai.report.layout import Panel, arrange, compose
 from xai.report.overlay import DrawnImage, close_view
@@ -196,10 +197,10 @@ def stability_of(image: ImageStability, ladder: Sequence[Degradation]) -> Stabil
     titles = {one.name: title(one) for one in ladder}
     return Stability(
         target=image.target,
-        probability=_finite(image.probability),
+        probability=finite(image.probability),
         margin=image.margin,
-        unrelated=_finite(image.reference.mean),
-        unrelated_high=_finite(image.reference.high),
+        unrelated=finite(image.reference.mean),
+        unrelated_high=finite(image.reference.high),
         others=image.reference.maps,
         top=TOP,
         verdict=image.worst.value,
@@ -210,7 +211,7 @@ def stability_of(image: ImageStability, ladder: Sequence[Degradation]) -> Stabil
                 title=titles[one.degradation],
                 spearman=one.spearman,
                 overlap=one.overlap,
-                probability=_finite(one.probability),
+                probability=finite(one.probability),
                 margin=one.margin,
                 predicted=one.predicted,
                 verdict=image.verdict(one).value,
@@ -284,7 +285,3 @@ def _note(image: ImageStability, change: Degraded) -> str:
     known = isfinite(change.probability)
     parts.append(f"{words.short(image.target)} {percent(change.probability)}" if known else change.predicted)
     return " · ".join(parts)
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
