@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -20,6 +20,7 @@ from xai.explanation.faces import FaceFinder
 from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
 from xai.explanation.stability import StabilityCheck, StabilityResult
 from xai.report.stability import draw_stability, sentences_of_all, sentences_of_image
+from xai.stats import to_json
 from xai.stats.bootstrap import scipy_special
 from xai.stats.stability import LEAST_BLOCKS, DegradationSummary, ImageStability, summarise_stability
 
@@ -133,12 +134,12 @@ def record_of(found: Robustness) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "degradations": [{"name": one.name, "kind": one.kind, "level": one.level} for one in ladder],
-        "overall": [_plain(asdict(one)) for one in found.overall],
+        "overall": [to_json(one) for one in found.overall],
         "sentences": sentences_of_image(found.images[0], ladder)
         if len(found.images) == 1
         else sentences_of_all(found.overall, ladder),
         "images": [
-            _plain(asdict(image))
+            to_json(image)
             | {
                 "worst": image.worst.value,
                 "verdicts": {one.degradation: image.verdict(one).value for one in image.changes},
@@ -174,15 +175,6 @@ def _table(found: Robustness) -> str:
             answers = [one.predicted, image.predicted, image.verdict(one).value]
             writer.writerow([image.id, image.group, image.target, one.degradation, *cells, *answers])
     return text.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _small(explanation: Explanation) -> Explanation:
