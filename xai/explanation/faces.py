@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from xai.core import DataError, Face, Sample, UsageError
 from xai.core.language import gettext, ngettext
 from xai.explanation.inputs import BoxOf, Failure
 from xai.models import Classifier
+
+Given = TypeVar("Given", Sample, Sample | Failure)
 
 AT_ONCE = 8  # photographs in which faces are looked for together
 PIXELS = 30_000_000  # of them: 90 MB
@@ -40,26 +43,13 @@ class FaceFinder:
 
     def __call__(self, samples: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
         """Faces in the order of the photographs, the largest first; an image without one is a failure."""
-        waiting: list[Sample | Failure] = []
-        held = 0
-        for sample in samples:
-            waiting.append(sample)
-            held += 0 if isinstance(sample, Failure) else sample.image.width * sample.image.height
-            if len(waiting) >= AT_ONCE or held > PIXELS:
-                yield from self._flush(waiting)
-                waiting, held = [], 0
-        yield from self._flush(waiting)
+        for together in _batches(samples):
+            yield from self._flush(together)
 
     def look(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, list[Face]]]:
         """Each sample with all faces in it, the largest first; nothing is chosen, cut or counted."""
-        waiting: list[Sample] = []
-        for sample in samples:
-            waiting.append(sample)
-            held = sum(one.image.width * one.image.height for one in waiting)
-            if len(waiting) >= AT_ONCE or held > PIXELS:
-                yield from zip(waiting, self._find([one.image for one in waiting]), strict=True)
-                waiting = []
-        yield from zip(waiting, self._find([one.image for one in waiting]), strict=True)
+        for together in _batches(samples):
+            yield from zip(together, self._find([one.image for one in together]), strict=True)
 
     def found(self) -> str:
         """What was done, in words; empty if nothing was."""
@@ -141,6 +131,20 @@ def face_finder(
     if whole_image or box_of is not None or (face is None and classifier.faces is None):
         return None
     return FaceFinder(EVERY if face is None else face)
+
+
+def _batches(samples: Iterable[Given]) -> Iterator[list[Given]]:
+    """The samples in lists in which faces are looked for together: few at once, and few pixels."""
+    waiting: list[Given] = []
+    held = 0
+    for sample in samples:
+        waiting.append(sample)
+        held += 0 if isinstance(sample, Failure) else sample.image.width * sample.image.height
+        if len(waiting) >= AT_ONCE or held > PIXELS:
+            yield waiting
+            waiting, held = [], 0
+    if waiting:
+        yield waiting
 
 
 def _marked(landmarks: np.ndarray) -> Face:
