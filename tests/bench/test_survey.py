@@ -35,6 +35,7 @@ from xai.bench.run.ray_worker import Expected, Worker, WorkerReport
 from xai.bench.run.runner import _work
 from xai.bench.run.store import Store
 from xai.cli.main import app
+from xai.cli.running import is_partial
 from xai.core import ConfigError, DataError, Geometry, UsageError
 from xai.core.runtime import decisive
 from xai.data.face_parts import cell_shares, part_shares
@@ -244,6 +245,7 @@ def test_only_what_the_frame_allows_is_explained(survey_config, tiny, faces, tmp
     result = run_benchmark(config, tmp_path, classifier=tiny)
     assert result.records == IMAGES - 3
     reasons = {one.image: one.reason for one in result.exclusions}
+    assert is_partial(result)  # which the exit code says
     assert set(reasons) == {"1", "22", "23"} and "landmarks" in reasons["1"] and "landmarks" in reasons["22"]
     assert {row.target for part in parts_of(tmp_path) for row in part} == {"fake"}
     assert "| 2 | * | no landmarks are known" in (

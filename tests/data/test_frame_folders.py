@@ -201,6 +201,7 @@ def test_files_that_list_the_same_real_videos_give_each_image_once(bench, tmp_pa
         write(tmp_path, {label: {"FF-real": content["FF-real"], label: content[label]}}, label)
     found = read_dataset_json([bench.parent])
     assert len(found.rows) == 42 and not found.missing
+    assert found.videos == len({row.path.parent for row in found.rows})
     assert len(read_dataset_json([bench.parent], datasets=["FF-DF"]).rows) == 30
 
 

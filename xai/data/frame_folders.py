@@ -165,6 +165,7 @@ class _RowCollector:
         label = label_of(video.label, self.labels)
         kind = PRISTINE if label == REAL else kind_of(video.label)
         group = self.groups.get(video.name) or f"{video.label}/{video.name}"
+        rows = len(self.found.rows)
         for path in _evenly(sorted(there, key=_number), self.most):
             before = self._label_of.get(path)
             if before not in (None, label):
@@ -176,7 +177,7 @@ class _RowCollector:
             self._label_of[path] = label
             mask, landmarks = self._mask(path), self._beside(path, "landmarks", f"{path.stem}.npy")
             self.found.rows.append(Row(path, label, mask, group, kind, landmarks=landmarks))
-        self.found.videos += bool(there)
+        self.found.videos += len(self.found.rows) > rows
 
     def _mask(self, path: Path) -> Path | None:
         own = self._beside(path, "masks", path.name) or self._beside(path, "masks", f"{path.stem}.png")
