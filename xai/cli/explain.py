@@ -142,7 +142,12 @@ def explain(
 
         builder = PageBuilder(explainer, len(sources), stability)
     run = ExplainRun(
-        total=len(found), out=out, builder=builder, as_json=as_json, what=what_is_explained(sources, videos)
+        total=len(found),
+        out=out,
+        builder=builder,
+        as_json=as_json,
+        what=what_is_explained(sources, videos),
+        seed=seed,
     )
     with run.collecting(), progress(len(found), gettext("Explaining")) as step:
         for result in explain_each(

@@ -70,6 +70,7 @@ class ExplainRun:
         as_json: Whether all records are to be shown; they wait in a temporary file.
         row: The line of a record in the table.
         what: Images, videos, or both, in the sentence that counts them.
+        seed: Of the intervals of means.
     """
 
     total: int
@@ -78,6 +79,7 @@ class ExplainRun:
     as_json: bool = False
     row: Callable[[dict[str, Any]], list[str]] = _row
     what: str = "{n} of {total} images explained"
+    seed: int = 0
     rows: list[list[str]] = field(default_factory=list)
     done: int = 0
     records: IO[str] | None = None
@@ -121,7 +123,7 @@ class ExplainRun:
     def _count_face(self, explanation: "Explanation", evidence: "FaceEvidence") -> None:
         from xai.explanation.face_table import FaceTable
 
-        self.faces = self.faces or FaceTable()
+        self.faces = self.faces or FaceTable(self.seed)
         self.faces.add(explanation, evidence)
 
     def write_face_table(self) -> None:

@@ -101,7 +101,8 @@ def box_overlap(one: tuple[float, float, float, float], other: tuple[float, floa
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     shared = max(across, 0.0) * max(down, 0.0)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+    together = one[2] * one[3] + other[2] * other[3] - shared
+    return shared / together if together > 0 else 0.0
 
 
 def _moved(face: Face, last: Face) -> float:

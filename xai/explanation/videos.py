@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from xai.attr import PatchAttribution
-from xai.core import OutputError, XaiError
+from xai.core import DataError, ModelError, OutputError
 from xai.core.language import language
 from xai.core.options import check_option
 from xai.data import unique_stems
@@ -137,9 +137,7 @@ def explain_each_video(
             yield _explained(explainer, path, stems[path], sampling, out, pictures != "none", options)
         except OutputError:
             raise
-        except XaiError as error:
-            if error.exit_code != 3:
-                raise
+        except (DataError, ModelError) as error:
             yield Failure(str(path), error)
 
 
