@@ -92,11 +92,11 @@ class FaceFinder:
                     ),
                 ),
             )
+        elif isinstance(self.which, int) and self.which >= len(faces):
+            yield Failure(name, no_such_face(name, self.which, len(faces)))
         elif is_crop(sample.image, faces[0]):
             self.crops += 1
             yield sample if sample.landmarks is not None else replace(sample, landmarks=faces[0].points)
-        elif isinstance(self.which, int) and self.which >= len(faces):
-            yield Failure(name, no_such_face(name, self.which, len(faces)))
         else:
             self.photographs += 1
             for number, face in enumerate(faces):

@@ -130,7 +130,7 @@ def contrast_note(one: MapContrast, alpha: float) -> str:
     """Where the two differ, and by which test."""
     if one.p is None:
         return gettext(
-            "{title}: not tested, since {groups} are too few or one side has no image without one of them.",
+            "{title}: not tested (too few: {groups}; or one side has no image without one of them).",
             title=contrast_title(one),
             groups=ngettext("{n} group", "{n} groups", one.blocks),
         )
