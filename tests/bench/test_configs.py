@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xai.bench import read_benchmark
+from xai.bench import read_benchmark, read_survey
 from xai.bench.config.reading import problems, resolve_protocols
 from xai.data import forged_samples
 from xai.metrics import METRICS
@@ -19,6 +19,13 @@ def test_every_name_in_them_exists(name):
     config = read_benchmark(CONFIGS / f"{name}.yaml")
     assert list(problems(config)) == []
     assert config.controls.random_seeds and config.controls.center_prior
+
+
+def test_the_survey_is_of_ten_thousand_crops():
+    config = read_survey(CONFIGS / "survey.yaml")
+    assert list(problems(config)) == []
+    asked = config.data.forgeries
+    assert asked.count * (1 + asked.pristine) == 10_000
 
 
 def test_the_demo_has_enough_images_groups_and_methods():

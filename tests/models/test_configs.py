@@ -105,7 +105,7 @@ def state_for(name: str) -> dict[str, torch.Tensor]:
 def test_every_shipped_file_is_tested_here():
     tested = {"clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "factory"}
     # tests/bench/test_configs.py
-    benchmarks = {"clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise"}
+    benchmarks = {"clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise", "survey"}
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == tested | benchmarks
 
 
