@@ -1,10 +1,12 @@
-"""What explaining a video spends its time on: decoding, the model, drawing, writing.
+"""What explaining a video spends its time on: decoding, faces, the model, drawing, writing.
 
-    python benchmarks/video_profile.py   # five minutes on one core, to reports/speed/video.md
+    xai models fetch faces
+    python benchmarks/video_profile.py   # ten minutes on one core, to reports/speed/video.md
 
 A clip of 1280 × 720 pixels and 25 frames per second, H.264, is made of a shipped photograph over which the
-camera pans; the model is a ViT-B/16 of transformers with random weights, since its answers do not matter
-here. CPU seconds of threads: what a thread computes while another one waits for the processor does not count.
+camera pans, for faces of the astronaut; the model is a ViT-B/16 of transformers with random weights, since
+its answers do not matter here. CPU seconds of threads: what a thread computes while another one waits for
+the processor does not count.
 """
 
 import argparse
@@ -23,12 +25,14 @@ from PIL import Image
 
 SIZE, RATE = (1280, 720), 25
 TARGET = 30.0  # percent
-DECODING, MODEL, DRAWING, WRITING = "decoding", "model", "drawing", "writing"
-PARTS = (DECODING, MODEL, DRAWING, WRITING)
+DECODING, FACES, MODEL, DRAWING, WRITING = "decoding", "faces", "model", "drawing", "writing"
+PARTS = (DECODING, FACES, MODEL, DRAWING, WRITING)
 CASES = {
     "4 s, every second, one_pass": (4, {"every": "1s"}, {"method": "one_pass"}),
     "4 s, every second": (4, {"every": "1s"}, {}),
     "4 s, every second, no pictures": (4, {"every": "1s"}, {"pictures": "none"}),
+    "4 s, every second, a face": (4, {"every": "1s"}, {"face": "largest"}),
+    "4 s, every second, a face, one_pass": (4, {"every": "1s"}, {"face": "largest", "method": "one_pass"}),
 }
 
 
@@ -72,12 +76,12 @@ class Clock:
         setattr(owner, name, steps)
 
 
-def make_clip(path: Path, seconds: int) -> None:
+def make_clip(path: Path, seconds: int, name: str) -> None:
     """The camera pans and comes nearer over a photograph, with a little grain."""
     from xai.data import shipped_photos
     from xai.video import write_mp4
 
-    photo = Image.open(shipped_photos()["china"]).convert("RGB")
+    photo = Image.open(shipped_photos()[name]).convert("RGB")
     grain = np.random.default_rng(0).normal(0, 3, (4, SIZE[1], SIZE[0], 1))
     count = seconds * RATE
 
@@ -111,7 +115,7 @@ def profile(case: str) -> None:
     """One case in this process; prints what it took, tab-separated."""
     import torch
 
-    from xai import explain_video
+    from xai import explain_video, faces
     from xai.explanation import videos
     from xai.explanation.explainer import Explainer
     from xai.explanation.video_files import FrameStore
@@ -122,8 +126,10 @@ def profile(case: str) -> None:
     classifier, clock = vit(), Clock()
     with TemporaryDirectory() as name:
         path = Path(name, "clip.mp4")
-        make_clip(path, seconds)
+        make_clip(path, seconds, "astronaut" if "face" in options else "china")
         clock.stepped(Video, "frames", DECODING)
+        clock.timed(faces, "find", FACES)
+        clock.timed(faces, "crop", FACES)
         clock.timed(Explainer, "prepare", MODEL)
         clock.timed(Explainer, "_attempt", MODEL)
         clock.timed(FrameStore, "prepare", DRAWING)
@@ -154,7 +160,8 @@ def run(case: str) -> list[str]:
 TEXT = [
     "`xai explain CLIP` in CPU seconds of one thread, from the open model to the last file; in percent of "
     "them what each part takes. *Decoding*: reading the file, every frame up to those asked for, and turning "
-    "those into RGB. *Model*: preprocessing, forward and backward passes, the maps. *Drawing*: the small "
+    "those into RGB. *Faces*: finding the face in each frame and cutting it "
+    "out upright. *Model*: preprocessing, forward and backward passes, the maps. *Drawing*: the small "
     "picture and the maps of each frame for the page, in a thread beside the model. *Writing*: filmstrip, "
     "timeline, page, annotated video with its encoding, table, record. *Rest*: threads of the decoder and "
     "the encoder, the choice of the method.",
