@@ -312,6 +312,10 @@ def test_what_a_survey_does_not_ask(tmp_path):
     path.write_text(starter_survey() + "metrics: [srg]\n")
     with pytest.raises(ConfigError, match="metrics: a survey scores no map"):
         read_survey(path)
+    path.write_text(starter_survey() + "fram: face\n")
+    with pytest.raises(ConfigError, match="unknown key 'fram'.*Did you mean 'frame'") as error:
+        read_survey(path)
+    assert "frame_size" in str(error.value) and "protocols" not in str(error.value)
     path.write_text(starter_survey().replace("frame: auto", "frame: faces"))
     with pytest.raises(ConfigError, match=r"survey\.yaml:\d+: frame: "):
         read_survey(path)

@@ -96,11 +96,12 @@ def _written(loc: typing.Sequence[str | int]) -> str:
 
 
 def _keys(model: type[BaseModel], loc: typing.Sequence[str | int]) -> list[str]:
-    """Valid keys of the mapping at `loc`."""
+    """Valid keys of the mapping at `loc`, without those inherited that a model refuses (`refused_keys`)."""
     for part in loc:
         if isinstance(part, str) and part in model.model_fields:
             model = _model_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+    refused = getattr(model, "refused_keys", ())
+    return [name for name in model.model_fields if name not in refused]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

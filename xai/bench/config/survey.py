@@ -43,6 +43,7 @@ class SurveyConfig(BenchmarkConfig):
     """
 
     run_schema: ClassVar[str] = "xai.survey/1"
+    refused_keys: ClassVar[tuple[str, ...]] = NOT_ASKED
 
     name: str = "survey"
     target: str = "predicted"
