@@ -32,6 +32,7 @@ check: check-style check-types check-imports check-docs  ## formatter, linter, t
 check-style: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint Dockerfile
 
 check-types: install
 	$(BIN)/pyright
