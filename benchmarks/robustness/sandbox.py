@@ -106,7 +106,7 @@ def plain(text: str) -> str:
 
 def deepest(trace: str, *, newest_first: bool = False) -> str:
     """The product's innermost line in a traceback."""
-    lines = re.findall(r'File "[^"]*/(xai/(?!cli/guard)[^"]+)", line (\d+)', trace)
+    lines = re.findall(r'File "[^"]*/(xai/(?!cli/output)[^"]+)", line (\d+)', trace)
     return ":".join(lines[0 if newest_first else -1]) if lines else ""
 
 

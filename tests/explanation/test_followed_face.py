@@ -12,8 +12,7 @@ import xai.faces
 from xai.core import DataError, Face, Sample
 from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.explanation import Explainer, explain_each_video
-from xai.explanation.faces import FaceFinder
-from xai.explanation.followed_face import FollowedFace, box_overlap
+from xai.explanation.faces import FaceFinder, FollowedFace, box_overlap
 from xai.explanation.inputs import Failure
 from xai.faces import places
 from xai.video import parse_sampling

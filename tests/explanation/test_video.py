@@ -20,7 +20,7 @@ import xai
 from xai.core import DataError, UsageError
 from xai.explanation import Explainer, explain_each_video, gather, video_files
 from xai.explanation.video import explain_frames
-from xai.explanation.video_page import MOST_FRAMES, page_places
+from xai.explanation.video_files import MOST_FRAMES, page_places
 from xai.report.video_words import clock, followed_class
 from xai.video import Video, parse_sampling
 

@@ -5,8 +5,7 @@ from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
 from xai.attention.mapping import map_attention
 from xai.attention.masking import check_maskable, drop_patches, entry_of, mask_patches, scale_attention
-from xai.attention.modules import frozen, modules_of
-from xai.attention.probe import Probe, probe
+from xai.attention.probe import Probe, check_repeatable, may_vary, probe, random_state
 from xai.attention.record import (
     AttentionCall,
     Recording,
@@ -29,13 +28,12 @@ from xai.attention.regions import (
 )
 from xai.attention.running import (
     as_written,
-    check_repeatable,
     checkpointing_as_model_error,
+    frozen,
     is_checkpointing,
     is_compiled,
     is_traced,
-    may_vary,
-    random_state,
+    modules_of,
     refuse_hidden_backward,
     refuse_inference,
     uncompiled,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention.intercept import ImageInterceptor, attention_weights
-from xai.attention.probe import Probe, probe
+from xai.attention.probe import Probe, check_repeatable, probe
 from xai.attention.record import attention_rows, gradient_rows, record_attention
 from xai.attention.regions import grid_of
-from xai.attention.running import as_written, check_repeatable
+from xai.attention.running import as_written
 from xai.core import PatchGrid
 
 

@@ -18,13 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai.attention.intercept import AttentionInterceptor
+from xai.attention.intercept import AttentionInterceptor, Running, Watcher
 from xai.attention.masking import mask_patches
-from xai.attention.probe import Probe, probe
+from xai.attention.probe import Probe, probe, same_random_state
 from xai.attention.record import Recording, recorded
 from xai.attention.regions import grid_of
-from xai.attention.running import as_written, is_traced, same_random_state
-from xai.attention.watch import Running, Watcher
+from xai.attention.running import as_written, is_traced
 from xai.core import ModelError
 from xai.core.errors import first_line
 

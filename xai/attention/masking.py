@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
+from xai.attention.intercept import ALTERNATIVES, ImageInterceptor, Watcher
 from xai.attention.probe import Probe
 from xai.attention.record import advice
 from xai.attention.running import as_written
-from xai.attention.watch import Watcher
 from xai.core import ModelError, PatchGrid
 
 _ALIGNED = 16  # entries to which a row of the mask is padded in memory: fused kernels copy it otherwise

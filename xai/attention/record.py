@@ -16,8 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xai.attention.intercept import ALTERNATIVES, ImageInterceptor
-from xai.attention.modules import frozen
-from xai.attention.running import as_written, refuse_inference
+from xai.attention.running import as_written, frozen, refuse_inference
 from xai.core import ModelError
 from xai.core.explanation import GRID_HINT
 

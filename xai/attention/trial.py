@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from xai.attention.census import Unseen, attention_of
 from xai.attention.eager import Attending, EveryAttention
-from xai.attention.modules import frozen
-from xai.attention.running import as_written, nodes_of, same_random_state
-from xai.attention.watch import RunningModules
+from xai.attention.intercept import RunningModules
+from xai.attention.probe import same_random_state
+from xai.attention.running import as_written, frozen, nodes_of
 
 _NEAREST, _RECENT = 2, 8  # tensors that modules around a call were given, and that modules before it made
 

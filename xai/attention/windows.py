@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from xai.attention.eager import Attending, EveryAttention
 from xai.attention.intercept import ALTERNATIVES
-from xai.attention.modules import frozen
 from xai.attention.positions import Placement
 from xai.attention.probe import Probe
 from xai.attention.record import AttentionCall
-from xai.attention.running import as_written, refuse_inference, refuse_recomputation
+from xai.attention.running import as_written, frozen, refuse_inference, refuse_recomputation
 from xai.core import ModelError
 
 _FEW_KEYS = 128

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.attention.intercept import AttentionInterceptor
-from xai.attention.modules import frozen
-from xai.attention.running import refuse_recomputation
+from xai.attention.running import frozen, refuse_recomputation
 from xai.attr.lrp_calls import arranged, changes_its_input, kind_of, name_of, plain_form
 from xai.core import ModelError
 

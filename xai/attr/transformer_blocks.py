@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention import Probe
-from xai.attention.watch import Watcher
+from xai.attention.intercept import Watcher
 from xai.attr.base import PatchAttribution
 from xai.core import ModelError
 

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import PARTLY, guarded
 from xai.cli.options import Json, Lang, TrustCode, import_code_of
-from xai.cli.output import say, say_next, show, show_json, show_table
+from xai.cli.output import PARTLY, guarded, say, say_next, show, show_json, show_table
 from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_partial
 
 if TYPE_CHECKING:

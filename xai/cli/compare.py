@@ -6,8 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, PARTLY, guarded
-from xai.cli.output import say, say_failures, say_next, show_json, show_table, write_page
+from xai.cli.output import (
+    MISSING,
+    PARTLY,
+    guarded,
+    say,
+    say_failures,
+    say_next,
+    show_json,
+    show_table,
+    write_page,
+)
 
 
 @guarded

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, guarded
-from xai.cli.output import say, say_next, show_json, show_table
+from xai.cli.output import MISSING, guarded, say, say_next, show_json, show_table
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}  # relative
 

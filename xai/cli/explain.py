@@ -7,8 +7,7 @@ import typer
 
 from xai.cli import options as opt
 from xai.cli.explain_run import ExplainRun, videos_among, what_is_explained
-from xai.cli.guard import guarded
-from xai.cli.output import progress, say, show_table
+from xai.cli.output import guarded, progress, say, show_table
 from xai.cli.video import demo_video
 
 

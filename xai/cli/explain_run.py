@@ -10,8 +10,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from xai.cli.guard import MISSING, PARTLY, interrupted
-from xai.cli.output import say, say_failures, say_next, show_json, show_table, write_page
+from xai.cli.output import (
+    MISSING,
+    PARTLY,
+    interrupted,
+    say,
+    say_failures,
+    say_next,
+    show_json,
+    show_table,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from xai.core import Explanation, XaiError

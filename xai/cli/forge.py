@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
 from xai.cli.options import Json
-from xai.cli.output import progress, say, say_next, show_json, show_table
+from xai.cli.output import (
+    MISSING,
+    PARTLY,
+    guarded,
+    interrupted,
+    progress,
+    say,
+    say_next,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from xai.core import DataError

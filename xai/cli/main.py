@@ -21,8 +21,19 @@ from xai.cli import (
     survey,
     tune,
 )
-from xai.cli.guard import BUG, INTERRUPTED, MISSING, OK, catch_signals, interrupted, received
-from xai.cli.output import lost, prepare_streams, say, undelivered
+from xai.cli.output import (
+    BUG,
+    INTERRUPTED,
+    MISSING,
+    OK,
+    catch_signals,
+    interrupted,
+    lost,
+    prepare_streams,
+    received,
+    say,
+    undelivered,
+)
 
 EPILOG = (
     "Exit codes: 0 ok · 1 bug · 2 usage or configuration · 3 model or data missing, or no image explained · "

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import guarded
 from xai.cli.options import Json
-from xai.cli.output import say, say_next, show_json, show_table
+from xai.cli.output import guarded, say, say_next, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.data.frame_folders import FoundFrames

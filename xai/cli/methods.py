@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import guarded
-from xai.cli.output import say_next, show, show_json, show_table
+from xai.cli.output import guarded, say_next, show, show_json, show_table
 
 OWN = "xai"  # the package of the methods that come with this program
 FIELDS = (

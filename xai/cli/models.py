@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xai.cli.guard import guarded
 from xai.cli.options import Json
-from xai.cli.output import say, say_next, show, show_json, show_table
+from xai.cli.output import guarded, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.models import Fetchable

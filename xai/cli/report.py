@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from xai.cli.guard import guarded
 from xai.cli.options import Json, Lang, TrustCode, import_code_of
-from xai.cli.output import say, say_next, show_json
+from xai.cli.output import guarded, say, say_next, show_json
 
 MEGABYTE = 1e6
 

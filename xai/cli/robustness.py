@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli import options as opt
-from xai.cli.guard import MISSING, PARTLY, guarded, interrupted
-from xai.cli.output import progress, say, say_failures, say_next, show, show_json, show_table
+from xai.cli.output import (
+    MISSING,
+    PARTLY,
+    guarded,
+    interrupted,
+    progress,
+    say,
+    say_failures,
+    say_next,
+    show,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from xai.explanation.robustness import Robustness

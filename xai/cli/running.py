@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import interrupted
-from xai.cli.output import live_line, say, say_next
+from xai.cli.output import interrupted, live_line, say, say_next
 
 if TYPE_CHECKING:
     from xai.bench import BenchmarkConfig, Progress, RayOptions, RunResult

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from xai.cli.guard import PARTLY, guarded
 from xai.cli.options import Json, Lang, TrustCode
-from xai.cli.output import say, say_next, show, show_json, show_table
+from xai.cli.output import PARTLY, guarded, say, say_next, show, show_json, show_table
 from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_partial
 
 

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xai.cli.guard import guarded
 from xai.cli.options import Grid, Json, TrustCode
-from xai.cli.output import live_line, say, say_next, show, show_json, show_table
+from xai.cli.output import guarded, live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.bench import Tuning

@@ -11,11 +11,10 @@ from xai.core.errors import (
     printable,
     valid_text,
 )
-from xai.core.explanation import Explanation, Geometry, PatchGrid, predicted_labels
+from xai.core.explanation import Explanation, Face, Geometry, Origin, PatchGrid, Sample, predicted_labels
 from xai.core.record import Record
 from xai.core.registry import Registry, import_object, is_import_path
 from xai.core.runtime import derive_seed, keep_freed_memory
-from xai.core.sample import Face, Origin, Sample
 from xai.core.target import Margin, ProblemType, class_index, find_problem_type, problem_type_of
 
 __all__ = [

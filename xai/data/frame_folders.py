@@ -18,7 +18,7 @@ from xai.core.files import expanded, is_folder, short_path
 from xai.data.dataset_json import ListedVideo, read_videos
 from xai.data.frame_places import FramePlaces, parse_root
 from xai.data.manifest import Row
-from xai.data.video_names import groups_of
+from xai.data.video_files import groups_of
 
 REAL, FAKE, PRISTINE = "real", "fake", "pristine"
 FACEFORENSICS = {

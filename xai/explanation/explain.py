@@ -15,11 +15,10 @@ from xai.core import Explanation, UsageError
 from xai.core.language import current_language, language
 from xai.core.options import check_option
 from xai.data import read_boxes
-from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
-from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, read_samples
+from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, in_background, read_samples
 from xai.models import load
 from xai.report.picture import Picture
 

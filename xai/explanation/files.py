@@ -13,10 +13,10 @@ from safetensors.numpy import save as safetensors_bytes
 
 from xai import report
 from xai.core import Explanation, Origin
+from xai.core.explanation import CLICK_TOLERANCE
 from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
-from xai.core.sample import CLICK_TOLERANCE
 from xai.report import words
 from xai.report.photograph import PhotographPictures
 from xai.report.picture import Picture

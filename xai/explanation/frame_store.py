@@ -9,8 +9,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from xai.core import Explanation
+from xai.core.explanation import Origin
 from xai.core.files import disk_errors
-from xai.core.sample import Origin
 from xai.data.affine import corners
 from xai.explanation.files import writing
 from xai.report.explanations import LONGEST, image_of

@@ -1,9 +1,13 @@
-"""What a person asks for: images and boxes as samples, broken ones as failures; targets as class indices."""
+"""What a person asks for: images as samples, broken ones as failures, targets; work on them in a thread."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 from PIL import Image
 from torch import Tensor
@@ -20,6 +24,8 @@ Found = Path | Image.Image | Sample | Row
 """One image to be explained; rows are those of a manifest, with what it knows of them."""
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -243,3 +249,55 @@ def _index(wanted: Any, labels: Sequence[str]) -> int:
     )
     hint = nearest(wanted, candidates or labels[:20])
     raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")
+
+
+def in_background(jobs: Iterable[Callable[[], Result] | Failure], ahead: int) -> Iterator[Result | Failure]:
+    """Run jobs one after the other in a thread, while the next ones are made; results in their order.
+
+    Where the caller sees a difference it is in time alone. Failures are handed through at their place, and
+    nothing after one is begun before the caller has it. After a job that fails none is run, and its error is
+    raised once all results before it were given. An error in making the jobs, also an interrupt, is raised
+    after the results of those that were made; a second interrupt ends at the job that runs. A caller that
+    stops asking stops the jobs.
+
+    Args:
+        jobs: Each is called in the context (language) in which it was made.
+        ahead: Most jobs whose results were not asked for when the next one is made.
+    """
+    stopped = Event()
+    waiting: deque[Future[Result]] = deque()
+
+    def run(job: Callable[[], Result]) -> Result:
+        if stopped.is_set():
+            raise CancelledError
+        try:
+            return job()
+        except BaseException:
+            stopped.set()
+            raise
+
+    def results(left: int) -> Iterator[Result]:
+        while waiting and (len(waiting) > left or waiting[0].done()):
+            result = waiting[0].result()
+            waiting.popleft()
+            yield result
+
+    with ThreadPoolExecutor(1, "xai-writing") as thread:
+        try:
+            try:
+                for job in jobs:
+                    if isinstance(job, Failure):
+                        yield from results(0)
+                        yield job
+                    else:
+                        waiting.append(thread.submit(copy_context().run, run, job))
+                        yield from results(ahead)
+            except GeneratorExit:
+                raise
+            except BaseException:
+                if not stopped.is_set():
+                    yield from results(0)
+                raise
+            yield from results(0)
+        finally:
+            stopped.set()

@@ -12,14 +12,13 @@ import numpy as np
 
 from xai.core import DataError, Explanation, Face, Geometry, ProblemType, Sample, UsageError, predicted_labels
 from xai.core.errors import valid_text
+from xai.core.explanation import Origin
 from xai.core.language import gettext, ngettext
-from xai.core.sample import Origin
 from xai.data import check_box
 from xai.data.face_parts import PARTS, cell_shares, part_shares
-from xai.explanation.background import in_background
 from xai.explanation.explainer import Explainer, logits_of
-from xai.explanation.followed_face import FollowedFace
-from xai.explanation.inputs import BoxOf, Failure, Targets
+from xai.explanation.faces import FollowedFace
+from xai.explanation.inputs import BoxOf, Failure, Targets, in_background
 from xai.report.video_words import followed_class
 from xai.video import Sampling, Video
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from hashlib import file_digest
 from io import StringIO
 from pathlib import Path
@@ -16,12 +17,16 @@ from xai.core.files import replacing, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
 from xai.data.face_parts import PARTS
+from xai.explanation.explainer import Explainer
 from xai.explanation.files import delete_old, writing
 from xai.explanation.frame_store import FrameStore
+from xai.explanation.page import method_card, provenance_of
 from xai.explanation.video import FrameAnswer, VideoExplanation
 from xai.explanation.video_results import VideoResults, flicker_of
+from xai.report.about import model_description, without_folders
+from xai.report.explanations import explanation_page
 from xai.report.filmstrip import Annotator, draw_filmstrip, strip_places
-from xai.report.payload import Page
+from xai.report.payload import Page, PageMethod
 from xai.report.text import drawable_language
 from xai.report.timeline_chart import draw_timeline
 from xai.video import write_mp4
@@ -29,6 +34,8 @@ from xai.video import write_mp4
 SCHEMA = "xai.video/1"
 FACE = ("face_x", "face_y", "face_width", "face_height", "face_score")
 LONGEST_HELD = 1.0  # seconds that the last frame of the annotated video is shown, at the most
+
+MOST_FRAMES = 200  # in a page: about 6 MB
 
 
 def write_video(
@@ -217,3 +224,54 @@ def _maps(explanation: VideoExplanation) -> bytes:
         "seconds": json.dumps([frame.seconds for frame in explanation.frames]),
     }
     return safetensors_bytes(tensors, metadata=times)
+
+
+def video_page(results: VideoResults, store: FrameStore, explainer: Explainer) -> Page:
+    """The page of a video, with at most 200 frames: those that matter most, the others evenly spread.
+
+    Args:
+        results: Of the video.
+        store: What was kept of each frame.
+        explainer: Explained it.
+    """
+    one, timeline = results.explanation, results.timeline
+    places = page_places(len(one.frames), [*results.certain, *results.changing])
+    images = {place: image for image, place in enumerate(places)}
+    frames = [
+        frame.model_copy(update={"image": images.get(place)}) for place, frame in enumerate(timeline.frames)
+    ]
+    settings = {
+        "video": {"file": one.path.name, **one.file, **one.sampling.describe()},
+        "settings": {
+            "preset": one.preset,
+            "method": one.method,
+            "options": dict(one.options),
+            "classes": list(one.names),
+            "seed": one.seed,
+            "batch_size": explainer.batch_size,
+        },
+    }
+    page = explanation_page(
+        [store[place].entry for place in places],
+        labels=one.labels,
+        problem_type=one.problem_type,
+        method=PageMethod(name=one.method, method=one.method, options=dict(one.options), preset=one.preset),
+        title=gettext(
+            "{video}: {method} of {model}",
+            video=timeline.video,
+            method=one.method,
+            model=without_folders(explainer.classifier.name),
+        ),
+        model=model_description(one.model),
+        provenance=settings | provenance_of(explainer.classifier),
+        cards=[method_card(one.method)],
+        asked=len(one.frames),
+    )
+    return page.model_copy(update={"timeline": timeline.model_copy(update={"frames": frames})})
+
+
+def page_places(frames: int, wanted: Sequence[int]) -> list[int]:
+    """Which of so many frames a page shows, in order: those wanted, and others as long as there is room."""
+    chosen = set(wanted)
+    spread = np.linspace(0, frames - 1, min(frames, MOST_FRAMES - len(chosen))).round().astype(int)
+    return sorted(chosen | set(spread.tolist()))

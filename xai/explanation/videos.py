@@ -14,14 +14,12 @@ from xai.core.options import check_option
 from xai.data import unique_stems
 from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import Explainer
-from xai.explanation.faces import FaceFinder, face_finder
+from xai.explanation.faces import FaceFinder, FollowedFace, face_finder
 from xai.explanation.files import PICTURES, owner_of
-from xai.explanation.followed_face import FollowedFace
 from xai.explanation.frame_store import FrameStore
 from xai.explanation.inputs import BoxOf, Failure, Wanted
 from xai.explanation.video import VideoExplanation, explain_frames
-from xai.explanation.video_files import video_record, write_video
-from xai.explanation.video_page import video_page
+from xai.explanation.video_files import video_page, video_record, write_video
 from xai.explanation.video_results import VideoResults
 from xai.models import load
 from xai.video import DEFAULT_SAMPLING, Sampling, parse_sampling, require_av

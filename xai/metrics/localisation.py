@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xai.core import UsageError
-from xai.core.sample import CLICK_TOLERANCE
+from xai.core.explanation import CLICK_TOLERANCE
 from xai.metrics.base import MetricInfo
 from xai.metrics.maps import exact_maps
 from xai.metrics.registry import register

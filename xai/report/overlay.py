@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from xai.core import Explanation, Geometry
-from xai.core.sample import CLICK_TOLERANCE
+from xai.core.explanation import CLICK_TOLERANCE
 from xai.report.colours import ColourScale
 
 SMALLEST, LARGEST = 640, 1600  # longest side drawn, in pixels

@@ -6,8 +6,7 @@ import pytest
 
 from xai.core import DataError
 from xai.core.language import current_language, language
-from xai.explanation.background import in_background
-from xai.explanation.inputs import Failure
+from xai.explanation.inputs import Failure, in_background
 
 PATIENCE = 30  # seconds until a test that waits for another thread fails
 
