@@ -22,9 +22,9 @@ import xai
 from xai.core import ModelError, UsageError
 from xai.core.files import cache_folder
 from xai.models import fetch_model, list_fetchable
-from xai.models.families import load_projected_tower
 from xai.models.fetch_convert import read_onnx_weights
 from xai.models.processor import read_preprocessing
+from xai.models.rebuilding import load_projected_tower
 
 
 @pytest.fixture(autouse=True)

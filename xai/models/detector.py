@@ -15,7 +15,12 @@ from xai.core.files import expanded
 from xai.core.yaml_models import read_model
 from xai.models.checkpoint import State
 
-Family = Literal["clip", "effort", "clip_enhanced", "gend", "universalfakedetect"]
+# fmt: off
+ModelName = Literal[
+    "clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "c2p_clip", "community_forensics",
+    "fatformer", "spai", "d3", "tall",
+]
+# fmt: on
 
 # Keys of the bench's own files that say how the model was trained or tested, not what it is.
 # They may stay in the file; nothing here reads them.
@@ -77,7 +82,7 @@ class DetectorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_name: Family | None = None
+    model_name: ModelName | None = None
     weights: Path | None = None
     weights_key: str | None = Field(default=None, min_length=1)
     labels: tuple[str, ...] = ("real", "fake")

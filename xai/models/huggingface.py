@@ -19,6 +19,8 @@ from xai.models.pretrained import check_numbers, complete_from_hub, from_hub
 from xai.models.processor import Reads, read_colours, read_preprocessing
 from xai.models.zero_shot import OTHER_ZERO_SHOT, SIGMOID, ZERO_SHOT, build_zero_shot, matches
 
+# arguments that PyTorchModelHubMixin writes into config.json, which names no kind of model
+_COMMUNITY_FORENSICS = {"model_size", "input_size", "patch_size"}
 _READS: dict[str, Reads] = {"siglip2": "patches", "imagegpt": "colours"}
 
 
@@ -38,7 +40,9 @@ def use_fused_attention(module: nn.Module) -> dict[str, Any]:
 
 
 def load_huggingface(place: str, options: LoadOptions) -> Classifier:
-    """A `*ForImageClassification`, one of ZERO_SHOT with texts as classes, or a GenD detector.
+    """A `*ForImageClassification`, one of ZERO_SHOT with texts as classes, or a detector in a folder.
+
+    Such folders are GenD's, and those that PyTorchModelHubMixin writes of Community Forensics.
 
     Args:
         place: Folder or hub name.
@@ -56,6 +60,11 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
     raw = read_config(place)
     if not trust_remote_code:
         _refuse_kernels(raw, name)
+    if raw.keys() >= _COMMUNITY_FORENSICS and "model_type" not in raw:
+        weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
+        said = {"model_name": "community_forensics", "resolution": raw["input_size"]}
+        config = DetectorConfig.model_validate({**said, "problem_type": options.problem_type})
+        return load_detector(config, weights, options, {"config": place})
     if raw.get("model_type") == "GenD":
         # its own code on the hub only wraps a tower that is rebuilt here, so none of it need be run
         if raw.get("head") not in ("linear", "LinearNorm"):

@@ -183,17 +183,49 @@ _CLIP = {"mean": CLIP_MEAN, "std": CLIP_STD}
 _SHORT_EDGE = {"resize": "shortest_edge", "crop": "center", **_CLIP}
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _DINOV2 = {"resize": "shortest_edge", "resize_to": 256, "crop": "center", "resolution": 224, **_IMAGENET}
+_BILINEAR = {"interpolation": "bilinear"}  # torchvision's default
+_CENTRE = {"resize": "none", "crop": "center", "torchvision_crop": True, **_CLIP}
 # how each family was published, where the YAML does not say it; for gend by its tower
 PUBLISHED: dict[str, dict[str, Any]] = {
     "clip": {**_SQUARE, "mean": _HALF, "std": _HALF},
     "effort": {**_SQUARE, **_CLIP},
     "clip_enhanced": {**_SHORT_EDGE, "torchvision_crop": True},
-    "universalfakedetect": {"resize": "none", "crop": "center", "torchvision_crop": True, **_CLIP},
+    "universalfakedetect": _CENTRE,
+    "c2p_clip": {**_SHORT_EDGE, **_BILINEAR, "torchvision_crop": True},
+    "community_forensics": {
+        "resize": "shortest_edge",
+        "crop": "center",
+        "torchvision_crop": True,
+        **_BILINEAR,
+        **_IMAGENET,
+    },
     "clip_vision_model": _SHORT_EDGE,
     "dinov2": _DINOV2,
     "dinov2_with_registers": _DINOV2,
-    "dinov3_vit": {**_SQUARE, "resolution": 224, "interpolation": "bilinear", **_IMAGENET},
+    "dinov3_vit": {**_SQUARE, "resolution": 224, **_BILINEAR, **_IMAGENET},
 }
+# towers whose position embeddings are not interpolated
+_OF_ONE_SIZE = ("clip_vision_model", "timm_vit")
+# Community Forensics resizes by numbers, not by a share: length of the short side by that of the crop
+_ENLARGED = {"community_forensics": {224: 256, 384: 440}}
+
+
+def published_for(family: str, tower: Any) -> tuple[dict[str, Any], int | None]:
+    """How images of a family are prepared, as keys of DetectorConfig, and the only size that it takes.
+
+    Args:
+        family: By name.
+        tower: Configuration of its tower: `model_type` and, where it takes one size only, `image_size`.
+    """
+    kind = tower.model_type
+    trained_at = tower.image_size if kind in _OF_ONE_SIZE else None
+    published = PUBLISHED.get(family) or PUBLISHED[kind]
+    lengths = _ENLARGED.get(family, {})
+    if trained_at in lengths:
+        published = {**published, "resize_to": lengths[trained_at]}
+    elif lengths:
+        published = {**published, "resize_to": None}
+    return published, trained_at
 
 
 _PREPROCESSING = {"resolution", "resize", "resize_to", "crop", "interpolation", "mean", "std"}

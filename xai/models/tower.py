@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ def heads_of(width: int, options: TowerOptions) -> int:
 
 def layers_of(state: State) -> int:
     """How many layers are there; a number that is absurd would otherwise build as many."""
-    found = {match[1] for key in state if (match := re.search(r"layers?\.(\d+)\.", key))}
+    found = {match[1] for key in state if (match := re.search(r"(?:layers?|blocks)\.(\d+)\.", key))}
     if found != {str(number) for number in range(len(found))} or not found:
         ordered = sorted(found, key=lambda number: (len(number), number))
         ends = [*ordered[:3], *(ordered[3:])[-2:]]
@@ -149,6 +149,38 @@ def patch_of(state: State, ending: str) -> tuple[int, int]:
             "Towers for three colour channels and square patches are rebuilt here.",
         )
     return width, patch
+
+
+Built = TypeVar("Built", bound=nn.Module)
+
+
+def filled(model: Built, state: State, name: str, before: str = "") -> Built:
+    """A model without data (meta), given these weights, all of them and in their type; in eval mode.
+
+    Args:
+        model: It.
+        state: Weights.
+        name: What the model is called in a message.
+        before: What stands before the model's own names.
+
+    Raises:
+        ModelError: When keys are missing, left over or of the wrong shape.
+    """
+    expected = {before + key: tensor for key, tensor in model.state_dict().items()}
+    found = {
+        "missing_keys": sorted(expected.keys() - state.keys()),
+        "unexpected_keys": sorted(state.keys() - expected.keys()),
+        "mismatched_keys": [
+            (key, state[key].shape, tensor.shape)
+            for key, tensor in expected.items()
+            if key in state and state[key].shape != tensor.shape
+        ],
+    }
+    if problems := loading_problems(found, "missing", "unexpected", "mismatched"):
+        raise ModelError(f"The weights do not fit a {name}: {problems}.")
+    weights = {key.removeprefix(before): state[key].contiguous() for key in expected}
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
 
 
 def loading_problems(info: Mapping[str, Sequence[Any]], *kinds: str) -> str:

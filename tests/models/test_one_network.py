@@ -1,0 +1,326 @@
+"""Published detectors that load as one network: each equals a forward pass written apart from it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import published_forwards as plain
+import pytest
+import tiny_models as tiny
+import torch
+from checkpoints import write
+from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import xai
+from xai import metrics
+from xai.core import ConfigError, ModelError
+from xai.explanation.explainer import choose_method
+from xai.models import Classifier, list_families
+
+State = dict[str, Tensor]
+
+
+def weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> State:
+    """Noise of these shapes; gains around 1, so that no norm is idle."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {name: torch.randn(shape, generator=generator) * 0.2 for name, shape in sorted(shapes.items())}
+    return {n: v + 1 if v.ndim == 1 and n.endswith("weight") else v for n, v in state.items()}
+
+
+def timm_vit(depth: int = 2, width: int = 64) -> State:
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, 17, width),
+        "patch_embed.proj.weight": (width, 3, 8, 8),
+        "patch_embed.proj.bias": (width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+    }
+    for block in range(depth):
+        for name, size in {"attn.qkv": 192, "attn.proj": 64, "mlp.fc1": 96}.items():
+            shapes[f"blocks.{block}.{name}.weight"] = (size, width)
+            shapes[f"blocks.{block}.{name}.bias"] = (size,)
+        shapes[f"blocks.{block}.mlp.fc2.weight"] = (width, 96)
+        for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "mlp.fc2.bias"):
+            shapes[f"blocks.{block}.{name}"] = (width,)
+    return weights(shapes)
+
+
+def named(before: str, state: State) -> State:
+    return {before + name: tensor for name, tensor in state.items()}
+
+
+def linear(outputs: int, inputs: int, seed: int = 3) -> State:
+    return tiny.randomize(nn.Linear(inputs, outputs), seed=seed).state_dict()
+
+
+def c2p_clip() -> State:
+    projection = tiny.randomize(nn.Linear(64, 24, bias=False), seed=2).state_dict()
+    tower = named("vision_model.", tiny.clip_tower().state_dict())
+    return named(
+        "model.", {**tower, **named("visual_projection.", projection), **named("fc.", linear(1, 24))}
+    )
+
+
+def community_forensics() -> State:
+    return named("vit.", {**timm_vit(), **named("head.", linear(1, 64))})
+
+
+# checkpoint, the logits of the published forward pass, what its YAML has to say
+LAYOUTS: dict[str, tuple[Callable[[], State], Callable[[State, Tensor], Tensor], list[str]]] = {
+    "c2p_clip": (c2p_clip, plain.c2p_clip, []),
+    "community_forensics": (community_forensics, plain.community_forensics, ["resize_to: 37"]),
+}
+every_layout = pytest.mark.parametrize("name", LAYOUTS)
+
+
+def expected(name: str, state: State, x: Tensor) -> Tensor:
+    logits = LAYOUTS[name][1](state, x)
+    return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
+
+
+def load(folder: Path, name: str, state: dict[str, Any], *lines: str) -> Classifier:
+    return xai.load(write(folder, state, *LAYOUTS[name][2], *lines))
+
+
+@every_layout
+def test_logits_are_those_of_the_published_forward_pass(tmp_path, name):
+    state, x = LAYOUTS[name][0](), tiny.pixels(3)
+    classifier = load(tmp_path, name, state)
+    with torch.no_grad():
+        wanted, got = expected(name, state, x), classifier(x)
+    assert (got - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
+    assert (wanted[0] - wanted[1]).abs().max() > 1e-2
+    assert classifier.labels == ("real", "fake")
+    assert classifier.describe()["family"] == name
+    assert not classifier.module.training
+
+
+@every_layout
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": named("module.", state), "epoch": 3},
+        lambda state: {"model": named("net.", state), "optimizer": {"state": {}, "param_groups": []}},
+        lambda state: {"model_state_dict": named("_orig_mod.module.detector.", state)},
+    ],
+    ids=["state_dict+module.", "model+net.", "compiled+module.+detector."],
+)
+def test_wrapped_checkpoints(tmp_path, name, wrap):
+    state, x = LAYOUTS[name][0](), tiny.pixels(1)
+    classifier = load(tmp_path, name, wrap(state))
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(x), expected(name, state, x), rtol=1e-4, atol=1e-5)
+
+
+@every_layout
+def test_further_heads_are_named_and_can_be_ignored(tmp_path, name):
+    state = LAYOUTS[name][0]()
+    more = {**state, "contrastive.weight": torch.zeros(8, 8), "contrastive.bias": torch.zeros(8)}
+    with pytest.raises(ModelError, match=rf"{name} does not know: contrastive\.bias[\s\S]*ignore_keys"):
+        load(tmp_path, name, more)
+    assert load(tmp_path, name, more, "ignore_keys: [contrastive.]").describe()["family"] == name
+
+
+@every_layout
+def test_the_default_explanation_and_a_deletion_curve(tmp_path, name):
+    classifier, x = load(tmp_path, name, LAYOUTS[name][0]()), tiny.pixels(2)
+    relevance = choose_method(classifier).attribute_patches(x, 1)
+    assert relevance.shape == (2, classifier.grid.rows, classifier.grid.cols)
+    assert (relevance[0] - relevance[1]).abs().max() > 0
+    curve = metrics.deletion(classifier, x, relevance, 1, metrics.protocol("vit-mean").replace(steps=4))
+    assert curve.values.shape == (2, 5)
+    real, fake = classifier(x).detach().T
+    assert curve.clean.tolist() == pytest.approx((fake - real).tolist(), rel=1e-4)
+
+
+def test_every_family_says_where_it_comes_from():
+    for family in list_families():
+        assert family.source
+        assert family.summary.endswith(".")
+        assert (family.build is None) == bool(family.refused)
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("model_name: tall", {"x.weight": torch.zeros(2, 2)}),
+        (
+            "",
+            {
+                "model.head.weight": torch.zeros(2, 8),
+                "model.layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(9, 2),
+            },
+        ),
+        (
+            "",
+            {f"attention_head.{name}.weight": torch.zeros(2, 2) for name in ("query", "key", "value", "fc")},
+        ),
+        ("", {"module.mfvit.vit.norm.bias": torch.zeros(2), "module.patch_aggregator": torch.zeros(1, 2)}),
+        (
+            "model_name: fatformer",
+            {
+                "language_guided_alignment.ctx": torch.zeros(2, 2),
+                "text_guided_interactor.in_proj_bias": torch.zeros(2),
+            },
+        ),
+    ],
+    ids=["tall by name", "tall", "d3", "spai", "fatformer"],
+)
+def test_what_is_not_rebuilt_is_refused_by_name(tmp_path, line, state):
+    with pytest.raises(
+        ModelError, match=r"(tall|d3|spai|fatformer) \(github.*not rebuilt here: it [\s\S]*factory"
+    ):
+        xai.load(write(tmp_path, state, line))
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def at_size(state: State, root: str, rows: int, patch: int) -> State:
+    """The same with a grid of so many rows and patches of that side."""
+    state = dict(state)
+    position = next(
+        n for n in state if n.startswith(root) and ("pos_embed" in n or "position_embedding" in n)
+    )
+    shape = state[position].shape
+    state[position] = torch.randn(*shape[:-2], 1 + rows**2, shape[-1]) * 0.2
+    kernel = next(n for n in state if n.startswith(root) and state[n].ndim == 4)
+    state[kernel] = torch.randn(*state[kernel].shape[:2], patch, patch) * 0.05
+    return state
+
+
+# grid and patch of what the shipped file is for
+SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16)}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_file_says_what_was_published(tmp_path, name):
+    """With it and without, images are prepared alike."""
+    state = at_size(LAYOUTS[name][0](), "", *SHIPPED[name])
+    torch.save(state, tmp_path / "weights.pth")
+    with_file = xai.load(CONFIGS / f"{name}.yaml", weights=tmp_path / "weights.pth")
+    (tmp_path / "bare.yaml").write_text(f"model_name: {name}\nweights: weights.pth\n")
+    assert with_file.preprocessing == xai.load(tmp_path / "bare.yaml").preprocessing
+
+
+def test_c2p_clip_is_prepared_as_published(tmp_path):
+    described = load(tmp_path, "c2p_clip", c2p_clip()).describe()
+    assert (described["feature"], described["normalize_features"]) == ("projected", True)
+    prepared = described["preprocessing"]
+    assert (prepared["resize"], prepared["crop"]) == ({"shortest_edge": 32}, [32, 32])
+    assert (prepared["interpolation"], prepared["mean"][0]) == ("bilinear", 0.48145466)
+
+
+@pytest.mark.parametrize(("rows", "side", "edge"), [(14, 224, 256), (24, 384, 440)])
+def test_community_forensics_is_prepared_as_published(tmp_path, rows, side, edge):
+    state = at_size(community_forensics(), "vit.", rows, 16)
+    prepared = xai.load(write(tmp_path, state)).describe()["preprocessing"]
+    assert (prepared["resize"], prepared["crop"]) == ({"shortest_edge": edge}, [side, side])
+    assert (prepared["interpolation"], prepared["mean"]) == ("bilinear", [0.485, 0.456, 0.406])
+
+
+def test_community_forensics_of_another_size_asks_how_it_is_resized(tmp_path):
+    with pytest.raises(ConfigError, match="resize_to"):
+        xai.load(write(tmp_path, community_forensics()))
+
+
+def test_another_vit_of_timm_is_no_community_forensics(tmp_path):
+    state = named("vit.", {**timm_vit(), **named("head.", linear(3, 64))})
+    with pytest.raises(ModelError, match=r"one logit; this one has 3[\s\S]*timm:local-dir"):
+        xai.load(write(tmp_path, state, "resize_to: 37"))
+
+
+class Mixin(nn.Module, PyTorchModelHubMixin):
+    """As the published class: its arguments are what the mixin writes."""
+
+    def __init__(
+        self, model_size="small", input_size=384, patch_size=16, freeze_backbone=False, device="cpu"
+    ):
+        super().__init__()
+        self.vit = nn.Module()
+        self.vit.head = nn.Linear(64, 1)
+
+
+def test_a_folder_that_the_hub_mixin_wrote(tmp_path):
+    Mixin(device="cuda", input_size=224, patch_size=16).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {
+        "device": "cuda",
+        "freeze_backbone": False,
+        "input_size": 224,
+        "model_size": "small",
+        "patch_size": 16,
+    }
+    state = at_size(community_forensics(), "vit.", 14, 16)
+    save_file(state, tmp_path / "model.safetensors")
+    classifier, x = xai.load(f"local:{tmp_path}"), tiny.pixels(1, size=224)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            classifier(x), expected("community_forensics", state, x), atol=1e-5, rtol=1e-4
+        )
+    assert classifier.preprocessing.shortest_edge == 256
+    (tmp_path / "config.json").write_text(json.dumps(written | {"input_size": 384}))
+    with pytest.raises(ConfigError, match="resolution: 384, but the tower takes 224×224"):
+        xai.load(f"local:{tmp_path}")
+
+
+def openai_names(state: State) -> State:
+    """As OpenAI's CLIP keeps an image tower."""
+    swaps = {
+        "embeddings.patch_embedding": "conv1", "embeddings.class_embedding": "class_embedding",
+        "embeddings.position_embedding.weight": "positional_embedding", "pre_layrnorm": "ln_pre",
+        "post_layernorm": "ln_post", "encoder.layers": "transformer.resblocks", "layer_norm": "ln_",
+        "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+    }  # fmt: skip
+    found: State = {}
+    for name, tensor in state.items():
+        for old, new in swaps.items():
+            name = name.replace(old, new)
+        found[name] = tensor
+    for kind in ("weight", "bias"):
+        for block in range(2):
+            at = f"transformer.resblocks.{block}"
+            parts = [found.pop(f"{at}.self_attn.{one}_proj.{kind}") for one in "qkv"]
+            found[f"{at}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return found
+
+
+@pytest.mark.parametrize("width", [24, 64], ids=["projected", "penultimate"])
+@pytest.mark.parametrize("whole", [False, True], ids=["head alone", "with its tower"])
+def test_universalfakedetect_reads_the_feature_that_its_head_is_wide(tmp_path, width, whole):
+    model, head, x = tiny.clip_model(), linear(1, width), tiny.pixels()
+    lines = ["model_name: universalfakedetect"]
+    if whole:
+        visual = openai_names(model.vision_model.state_dict())
+        visual["proj"] = model.visual_projection.weight.T
+        text = {"token_embedding.weight": torch.zeros(5, 4), "logit_scale": torch.zeros(())}
+        state = {**named("model.visual.", visual), **named("model.", text), **named("fc.", head)}
+        content: dict[str, Any] = {
+            "model": state,
+            "optimizer": {"state": {}, "param_groups": []},
+            "total_steps": 9,
+        }
+    else:
+        tiny.save_pretrained(tmp_path / "tower", model)
+        content = dict(head)
+        lines.append("backbone: local:tower")
+    classifier = xai.load(write(tmp_path, content, *lines))
+    pooled = plain.clip_pooled(model.vision_model.state_dict(), x)
+    feature = pooled if width == 64 else pooled @ model.visual_projection.weight.T
+    with torch.no_grad():
+        z = feature @ head["weight"].T + head["bias"]
+        assert (classifier(x) - torch.cat([-z / 2, z / 2], 1)).abs().max() <= 1e-5 * max(
+            1.0, float(z.abs().max())
+        )
+    assert classifier.describe()["feature"] == ("pooled" if width == 64 else "projected")
+    assert classifier.preprocessing.crop == (32, 32)
+
+
+def test_a_head_that_fits_neither_feature(tmp_path):
+    tiny.save_pretrained(tmp_path / "tower", tiny.clip_model())
+    with pytest.raises(ModelError, match=r"reads 30 features; the tower gives 24 \(projected\) or 64"):
+        xai.load(write(tmp_path, linear(1, 30), "backbone: local:tower"))

@@ -1,0 +1,105 @@
+"""Forward passes of published detectors as functions of their state dicts, written without any module.
+
+Attention is computed in the open, convolutions by their formula in `torch.nn.functional`; only the names of
+the weights are shared with what is tested.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+
+def norm(state: State, name: str, x: Tensor, eps: float) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    scaled = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
+    return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+def linear(state: State, name: str, x: Tensor) -> Tensor:
+    y = torch.einsum("...i,oi->...o", x, state[f"{name}.weight"])
+    return y + state[f"{name}.bias"] if f"{name}.bias" in state else y
+
+
+def heads_of(x: Tensor, heads: int) -> Tensor:
+    return x.reshape(*x.shape[:2], heads, -1).permute(0, 2, 1, 3)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Output (B, N, width) and the scores before the softmax (B, heads, N, M)."""
+    scores = torch.einsum("bhnd,bhmd->bhnm", q, k) / q.shape[-1] ** 0.5
+    weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+    mixed = torch.einsum("bhnm,bhme->bnhe", weights, v)
+    return mixed.reshape(*mixed.shape[:2], -1), scores
+
+
+def patches(kernel: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """(B, patches, width): each patch times the kernel."""
+    side = kernel.shape[-1]
+    tiles = F.unfold(x, side, stride=side).transpose(1, 2)
+    y = tiles @ kernel.flatten(1).T
+    return y if bias is None else y + bias
+
+
+def clip_layers(state: State, x: Tensor, heads: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of every layer of a CLIP tower: what its MLP reads, and what it returns (quick GELU)."""
+    tokens = patches(state["embeddings.patch_embedding.weight"], None, x)
+    first = state["embeddings.class_embedding"].expand(len(x), 1, -1)
+    tokens = torch.cat([first, tokens], 1) + state["embeddings.position_embedding.weight"]
+    tokens = norm(state, "pre_layrnorm", tokens, 1e-5)
+    layer = 0
+    while f"encoder.layers.{layer}.layer_norm1.weight" in state:
+        at = f"encoder.layers.{layer}"
+        y = norm(state, f"{at}.layer_norm1", tokens, 1e-5)
+        q, k, v = (heads_of(linear(state, f"{at}.self_attn.{n}_proj", y), heads) for n in "qkv")
+        tokens = tokens + linear(state, f"{at}.self_attn.out_proj", attend(q, k, v)[0])
+        middle = norm(state, f"{at}.layer_norm2", tokens, 1e-5)
+        hidden = linear(state, f"{at}.mlp.fc1", middle)
+        tokens = tokens + linear(state, f"{at}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
+        yield middle, tokens
+        layer += 1
+
+
+def clip_pooled(state: State, x: Tensor) -> Tensor:
+    """(B, width)."""
+    *_, (_, tokens) = clip_layers(state, x)
+    return norm(state, "post_layernorm", tokens[:, 0], 1e-5)
+
+
+def timm_layers(state: State, x: Tensor, heads: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of every block of timm's ViT: its scores before the softmax, and what it returns."""
+    tokens = patches(state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], x)
+    tokens = torch.cat([state["cls_token"].expand(len(x), 1, -1), tokens], 1) + state["pos_embed"]
+    block = 0
+    while f"blocks.{block}.norm1.weight" in state:
+        at = f"blocks.{block}"
+        qkv = linear(state, f"{at}.attn.qkv", norm(state, f"{at}.norm1", tokens, 1e-6))
+        q, k, v = (heads_of(part, heads) for part in qkv.chunk(3, -1))
+        mixed, scores = attend(q, k, v)
+        tokens = tokens + linear(state, f"{at}.attn.proj", mixed)
+        hidden = linear(state, f"{at}.mlp.fc1", norm(state, f"{at}.norm2", tokens, 1e-6))
+        gelu = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
+        tokens = tokens + linear(state, f"{at}.mlp.fc2", gelu)
+        yield scores, tokens
+        block += 1
+
+
+def inside(state: State, root: str) -> dict[str, Tensor]:
+    return {key[len(root) :]: value for key, value in state.items() if key.startswith(root)}
+
+
+def c2p_clip(state: State, x: Tensor) -> Tensor:
+    """(B, 1) logit."""
+    pooled = clip_pooled(inside(state, "model.vision_model."), x)
+    feature = linear(state, "model.visual_projection", pooled)
+    return linear(state, "model.fc", feature / feature.square().sum(-1, keepdim=True).sqrt())
+
+
+def community_forensics(state: State, x: Tensor) -> Tensor:
+    """(B, 1) logit."""
+    vit = inside(state, "vit.")
+    *_, (_, tokens) = timm_layers(vit, x)
+    return linear(vit, "head", norm(vit, "norm", tokens, 1e-6)[:, 0])

@@ -1,0 +1,192 @@
+"""Published detectors as data: by which keys each is told, and what rebuilds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xai.models.checkpoint import State
+from xai.models.detector import Detector, DetectorConfig
+from xai.models.rebuilding import (
+    c2p_clip,
+    community_forensics,
+    gend,
+    pooled,
+    prompts,
+    universal_fake_detect,
+    universal_fake_detect_whole,
+)
+
+Build = Callable[[list[State], DetectorConfig], Detector]
+
+# what OpenAI's CLIP holds beside its image tower
+_OPENAI_TEXT = (
+    "transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale",
+    "input_resolution", "context_length", "vocab_size",
+)  # fmt: skip
+
+
+def _text_of(clip: str) -> tuple[str, ...]:
+    return tuple(clip + name for name in _OPENAI_TEXT)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A detector layout.
+
+    Args:
+        name: As in `model_name`.
+        source: Where it was published.
+        summary: What it is, in a line.
+        parts: Key prefixes that must all be there; a key belongs to the first that it begins with.
+        build: Rebuilds it: weights of each part → detector. None where it is not rebuilt here: then
+            `refused` says why.
+        marks: Further key prefixes that must be there.
+        alone: Whether no other keys may be there.
+        folded: What folding must have found …
+        not_folded: … and must not have found.
+        unused: Key prefixes that its forward pass does not use.
+        refused: Why it is not rebuilt here.
+    """
+
+    name: str
+    source: str
+    summary: str
+    parts: tuple[str, ...]
+    build: Build | None
+    marks: tuple[str, ...] = ()
+    alone: bool = False
+    folded: str | None = None
+    not_folded: str | None = None
+    unused: tuple[str, ...] = ()
+    refused: str = ""
+
+    def fits(self, state: State, folded: list[str], beside: bool) -> bool:
+        """Whether these are its keys.
+
+        Args:
+            state: Weights.
+            folded: What was folded into them.
+            beside: Whether there are keys that do not begin as these did.
+        """
+        if (self.folded is not None and self.folded not in folded) or self.not_folded in folded:
+            return False
+        if self.alone and (beside or not all(key.startswith(self.parts) for key in state)):
+            return False
+        return all(any(key.startswith(prefix) for key in state) for prefix in (*self.parts, *self.marks))
+
+
+_BENCH = "github.com/SCLBD/DeepfakeBench"
+_GEND = "github.com/yermandy/GenD (arXiv 2508.06248)"
+_ENHANCED = "a fork of github.com/SCLBD/DeepfakeBench"
+_UFD = "github.com/WisconsinAIVision/UniversalFakeDetect (CVPR 2023)"
+
+# in this order: the first whose keys are all there, of those that the YAML's model_name allows
+FAMILIES = (
+    Family(
+        "effort",
+        f"{_BENCH} (arXiv 2411.15633)",
+        "CLIP ViT-L/14 with residual-SVD attention weights, pooled feature, Linear.",
+        ("backbone.", "head."),
+        pooled(normalize=False),
+        folded="residual_svd",
+    ),
+    Family(
+        "clip",
+        _BENCH,
+        "CLIP ViT-B/16, pooled feature, Linear.",
+        ("backbone.", "head."),
+        pooled(normalize=False),
+        not_folded="residual_svd",
+    ),
+    Family(
+        "clip_enhanced",
+        _ENHANCED,
+        "CLIP with tuned layer norms; classes are two texts.",
+        ("vision_encoder.", "text_encoder.", "projection.", "ctx"),
+        prompts,
+    ),
+    Family(
+        "clip_enhanced",
+        _ENHANCED,
+        "CLIP with tuned layer norms, feature at unit length, Linear or MLP.",
+        ("feature_extractor.", "model.linear."),
+        pooled(normalize=True),
+        folded="peft",
+    ),
+    Family(
+        "gend",
+        _GEND,
+        "CLIP, DINOv2 or DINOv3 with tuned layer norms, linear probe.",
+        ("feature_extractor.", "model.linear."),
+        gend,
+        unused=("feature_extractor.visual_projection.",),
+    ),
+    Family(
+        "c2p_clip",
+        "github.com/chuangchuangtan/C2P-CLIP-DeepfakeDetection (AAAI 2025, arXiv 2408.09647)",
+        "CLIP ViT-L/14, projected feature at unit length, one logit.",
+        ("vision_model.", "visual_projection.", "fc."),
+        c2p_clip,
+        unused=("text_model.", "text_projection.", "logit_scale"),
+    ),
+    Family(
+        "universalfakedetect",
+        _UFD,
+        "A head on a stock CLIP ViT-L/14, its projected or penultimate feature, one logit.",
+        ("fc.",),
+        universal_fake_detect,
+        alone=True,
+    ),
+    Family(
+        "universalfakedetect",
+        _UFD,
+        "The same saved with its tower, as its training script does.",
+        ("model.visual.", "fc."),
+        universal_fake_detect_whole,
+        unused=_text_of("model."),
+    ),
+    Family(
+        "community_forensics",
+        "github.com/JeongsooP/Community-Forensics (CVPR 2025, arXiv 2411.04125)",
+        "timm's ViT-S/16 at 384 or 224 pixels, class token, one logit.",
+        ("vit.head.", "vit."),
+        community_forensics,
+        marks=("vit.blocks.", "vit.patch_embed."),
+    ),
+    Family(
+        "fatformer",
+        "github.com/Michel-liu/FatFormer (CVPR 2024)",
+        "CLIP with adapters, wavelets and prompts for each image.",
+        ("language_guided_alignment.", "text_guided_interactor."),
+        None,
+        refused="it runs CLIP's text tower for every image, on prompts that the image's patches write, and "
+        "has adapters with wavelets in both towers.",
+    ),
+    Family(
+        "spai",
+        "github.com/mever-team/spai (CVPR 2025)",
+        "A ViT on three spectral versions of every window of an image of any size.",
+        ("mfvit.", "patch_aggregator"),
+        None,
+        refused="it runs its ViT on three filtered versions of every 224-pixel window and attends over "
+        "windows; its patches lie in no one grid over the image.",
+    ),
+    Family(
+        "d3",
+        "github.com/BigAandSmallq/D3 (CVPR 2025)",
+        "CLIP on the image and on copies with shuffled patches, attention over the copies.",
+        ("attention_head.",),
+        None,
+        marks=("attention_head.query.", "attention_head.key.", "attention_head.fc."),
+        refused="it shuffles patches at random in every pass, so it answers otherwise each time, and its "
+        "copies do not lie as the image does.",
+    ),
+    Family(
+        "tall",
+        f"{_BENCH} (ICCV 2023)",
+        "A Swin on a thumbnail of four frames.",
+        ("head.", "layers."),
+        None,
+        marks=("layers.0.blocks.0.attn.relative_position_bias_table",),
+        refused="it reads four frames of a video, laid side by side into one picture, by a Swin of its own.",
+    ),
+)
