@@ -24,6 +24,7 @@ from xai.attr.attention_cam import AttentionGuidedCAM as AttentionGuidedCAM
 from xai.attr.attention_cam import GradECLIP as GradECLIP
 from xai.attr.base import MethodInfo as MethodInfo
 from xai.attr.base import PatchAttribution as PatchAttribution
+from xai.attr.caap import CausalActivationPatching as CausalActivationPatching
 from xai.attr.capabilities import Capabilities as Capabilities
 from xai.attr.capabilities import check_need as check_need
 from xai.attr.capabilities import find_capabilities as find_capabilities
@@ -32,6 +33,7 @@ from xai.attr.feature_cams import GradCAM as GradCAM
 from xai.attr.feature_cams import GradCAMPlusPlus as GradCAMPlusPlus
 from xai.attr.feature_cams import HiResCAM as HiResCAM
 from xai.attr.feature_cams import LayerCAM as LayerCAM
+from xai.attr.fullgrad import FullGradPlus as FullGradPlus
 from xai.attr.gradient import IntegratedGradients as IntegratedGradients
 from xai.attr.gradient import IntegratedGradientsBlur as IntegratedGradientsBlur
 from xai.attr.gradient_attention import GradientWeightedAttention as GradientWeightedAttention
@@ -44,6 +46,7 @@ from xai.attr.layers import LAYER_PRESETS as LAYER_PRESETS
 from xai.attr.layers import resolve_layers as resolve_layers
 from xai.attr.layers import stack_layers as stack_layers
 from xai.attr.legrad import LeGrad as LeGrad
+from xai.attr.libra import libra_rules as libra_rules
 from xai.attr.lime_shap import LIME as LIME
 from xai.attr.lime_shap import KernelSHAP as KernelSHAP
 from xai.attr.lime_shap import ShapleyValueSampling as ShapleyValueSampling

@@ -27,9 +27,12 @@ from xai.attention import (
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.inputs import PatchMap, Pixels, differentiable, like_inputs, prepare
 from xai.attr.layers import LayerFusion, stack_layers
+from xai.attr.libra import RULES, backward_rules
+from xai.attr.lrp_rules import written_over_as_model_error
 from xai.attr.needs import check_differentiable
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
+from xai.core.options import check_option
 from xai.core.score import read_target
 from xai.core.target import Target
 
@@ -50,6 +53,7 @@ class PatchAttribution(Attribution):
     """
 
     info: ClassVar[MethodInfo]
+    rules: str | None = None  # whose gradient: of methods that have this option, set by `_follow`
 
     def __init__(self, forward_func: nn.Module):
         if not isinstance(forward_func, nn.Module):
@@ -95,7 +99,7 @@ class PatchAttribution(Attribution):
 
     def has_convergence_delta(self) -> bool:
         """Whether relevance sums to a change of the score, up to how finely it is computed."""
-        return self.info.complete
+        return self.info.complete and self.rules is None
 
     def compute_convergence_delta(
         self,
@@ -223,6 +227,8 @@ class PatchAttribution(Attribution):
         """
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             self._check_needs(pixels, args)
+            if self.rules is not None:  # only a pass tells what has no rule
+                self._relevance(self._first(pixels, args).clone(), [0], args)
 
     def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
         if self.info.needs == "gradients":
@@ -239,7 +245,8 @@ class PatchAttribution(Attribution):
         Raises:
             ModelError: After the block, when it drew some and its answers vary.
         """
-        with differentiable():
+        in_place = nullcontext() if self.rules is None else written_over_as_model_error()
+        with differentiable(), in_place:
             pixels, args = prepare(inputs, additional_forward_args)
             self.check_model(pixels, args)
             before = random_state(pixels.device)
@@ -293,9 +300,18 @@ class PatchAttribution(Attribution):
         `every_row=False`: of the last layer nothing is read but the keys, the values and `probe.rows`.
         """
         last = nullcontext() if every_row else self._readout_only(probe, pixels, args)
-        with self._recording(probe, len(pixels), layers, gradients) as recording, last:
+        recording = self._recording(probe, len(pixels), layers, gradients)
+        with recording as recorded, last, self._by_rules():
             logits = self.model(pixels, *args)
-        return logits, [recording.calls[i] for i in layers]
+        return logits, [recorded.calls[i] for i in layers]
+
+    def _follow(self, rules: str | None) -> None:
+        check_option("rules", rules, RULES)
+        self.rules = rules
+
+    def _by_rules(self) -> AbstractContextManager[None]:
+        """To be opened around the passes that gradients are asked of, inside of any recording."""
+        return backward_rules(self.rules, self.model)
 
     def _recording(
         self, probe: Probe, images: int, layers: Sequence[int], gradients: bool = True

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, gradient_rows, row_chunks
 from xai.attr.base import MethodInfo
@@ -27,6 +27,7 @@ class Chefer(RecordedAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
+        rules: As in `Saliency`.
     """
 
     info = MethodInfo(
@@ -40,6 +41,10 @@ class Chefer(RecordedAttribution):
         summary="Attention times its gradient, clamped and multiplied through all layers and residuals.",
         needs="global_attention",
     )
+
+    def __init__(self, forward_func: nn.Module, rules: str | None = None):
+        super().__init__(forward_func)
+        self._follow(rules)
 
     @property
     def every_row(self) -> bool:

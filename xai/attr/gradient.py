@@ -46,6 +46,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             closer to the baseline. What is integrated stays the same.
         seed: For a baseline that draws noise.
         internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
+        rules: As in `Saliency`; with `libra` relevance no longer sums to the score's change.
     """
 
     info = MethodInfo(
@@ -69,8 +70,10 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         seed: int = 0,
         internal_batch_size: int = 32,
         path: str = "uniform",
+        rules: str | None = None,
     ):
         super().__init__(forward_func)
+        self._follow(rules)
         check_option("path", path, PATHS)
         check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         self.gradient_func = GradientAttribution(forward_func).gradient_func
@@ -172,15 +175,16 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             return one + len(margins) if margins else one
 
         try:
-            return _AlongPath(forward, self.path).attribute(
-                pixels,
-                baselines=self._baseline(pixels) if baselines is None else baselines,
-                target=[column(one) for one in each] if isinstance(target, list) else column(target),
-                additional_forward_args=args or None,
-                n_steps=n_steps or self.n_steps,
-                method=method,
-                internal_batch_size=max(internal_batch_size or self.internal_batch_size, len(pixels)),
-            )
+            with self._by_rules():
+                return _AlongPath(forward, self.path).attribute(
+                    pixels,
+                    baselines=self._baseline(pixels) if baselines is None else baselines,
+                    target=[column(one) for one in each] if isinstance(target, list) else column(target),
+                    additional_forward_args=args or None,
+                    n_steps=n_steps or self.n_steps,
+                    method=method,
+                    internal_batch_size=max(internal_batch_size or self.internal_batch_size, len(pixels)),
+                )
         except RuntimeError:
             check_differentiable(self.model, pixels, args)  # says so where that is the reason
             raise

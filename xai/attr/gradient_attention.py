@@ -58,6 +58,7 @@ class GradientWeightedAttention(RecordedAttribution):
             head before any fusion.
         rows: Whose attention is read: `read_out`, the row r above; `all`, the mean over the rows of all
             queries, so that what patches tell each other counts too.
+        rules: As in `Saliency`.
 
     Examples:
         >>> import torch, xai
@@ -93,8 +94,10 @@ class GradientWeightedAttention(RecordedAttribution):
         layer_fusion: str = "mean",
         clamp: str | None = None,
         rows: str = "read_out",
+        rules: str | None = None,
     ):
         super().__init__(forward_func)
+        self._follow(rules)
         check_option("head_fusion", head_fusion, HEAD_FUSIONS)
         check_option("layer_fusion", layer_fusion, LAYER_FUSIONS)
         check_option("clamp", clamp, ("fused", "heads", None))
@@ -110,7 +113,7 @@ class GradientWeightedAttention(RecordedAttribution):
         return LayerFusion(self.layers, self.head_fusion, self.layer_fusion, self.clamp)
 
     def of_all_layers(self) -> "GradientWeightedAttention":
-        return GradientWeightedAttention(self.model, layers="all_layers", rows=self.rows)
+        return GradientWeightedAttention(self.model, layers="all_layers", rows=self.rows, rules=self.rules)
 
     @property
     def every_row(self) -> bool:

@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from xai.attention import as_written, refuse_hidden_backward
 from xai.attr.base import MethodInfo, PatchAttribution, PatchMap, PatchMaps, Pixels
 from xai.attr.batching import accurate
 from xai.attr.gradient import patch_sums
+from xai.attr.libra import ruled
 from xai.attr.lrp_gradient import GradientRules
-from xai.attr.lrp_rules import followed
 from xai.attr.registry import register
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.core.options import check_option
@@ -57,10 +56,8 @@ class _LRP(PatchAttribution):
             self.gamma, self.gamma_attention, self.gamma_embedding, constant_attention=self.constant_attention
         )
         x = pixels.requires_grad_()
-        with followed(self.model), as_written(self.model):
-            with rules:
-                logits = self.model(x.clone(), *args)  # a leaf cannot be written over
-            refuse_hidden_backward(logits)
+        with ruled(self.model, lambda: rules):
+            logits = self.model(x, *args)
             wanted = [score(logits, t) for t in targets]
             if not logits.requires_grad:
                 raise ModelError("The logits are cut off from the pixels: no relevance can pass.")

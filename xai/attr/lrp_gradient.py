@@ -105,6 +105,8 @@ class GradientRules(RuledPass):
 
     def _next_to_attention(self, *features: Tensor) -> None:
         """Give the linear layers that these features come from, and the next one, the γ of attention."""
+        if self.gamma == self.gamma_attention:
+            return
         nodes: list[Any] = [x.grad_fn for x in features]
         met = set()
         while nodes:

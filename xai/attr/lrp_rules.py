@@ -191,9 +191,15 @@ def followed(model: nn.Module) -> Iterator[None]:
             f"Parts of the model are compiled ({hidden[0]}), so their operations cannot be seen.",
             "Explain the model as it was before torch.compile or torch.jit.",
         )
+    with written_over_as_model_error(), frozen(model):
+        yield
+
+
+@contextmanager
+def written_over_as_model_error() -> Iterator[None]:
+    """Inside the block autograd's own refusal of features that were written over becomes a ModelError."""
     try:
-        with frozen(model):
-            yield
+        yield
     except RuntimeError as error:
         # autograd keeps count of what is written over; of its many messages these words are in all
         if not re.search("in-?place", str(error)):

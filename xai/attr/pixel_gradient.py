@@ -33,7 +33,7 @@ class PixelGradient(PatchAttribution):
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         grid = self._grid(pixels)
-        with frozen(self.model):
+        with frozen(self.model), self._by_rules():
             fine = [self._fine(pixels, target, args) for target in targets]
         return torch.stack([patch_sums(accurate(values), grid) for values in fine])
 
@@ -59,6 +59,7 @@ class Saliency(PixelGradient):
     Args:
         forward_func: See `PatchAttribution`.
         channels: How the channels of a pixel are joined: `max`, the paper's, or `sum`.
+        rules: Whose gradient: None, the model's own; `libra`, LibraGrad's, see `xai.attr.libra_rules`.
     """
 
     info = MethodInfo(
@@ -73,8 +74,9 @@ class Saliency(PixelGradient):
         needs="gradients",
     )
 
-    def __init__(self, forward_func: nn.Module, channels: str = "max"):
+    def __init__(self, forward_func: nn.Module, channels: str = "max", rules: str | None = None):
         super().__init__(forward_func)
+        self._follow(rules)
         check_option("channels", channels, CHANNELS)
         self.channels = channels
 
@@ -89,6 +91,10 @@ class InputXGradient(PixelGradient):
 
     The first-order estimate of the change of y when a patch is set to 0 (in normalised space: to the
     mean colour of the training images), and therefore dependent on the normalisation.
+
+    Args:
+        forward_func: See `PatchAttribution`.
+        rules: As in `Saliency`.
     """
 
     info = MethodInfo(
@@ -102,6 +108,10 @@ class InputXGradient(PixelGradient):
         summary="Pixels times the score's gradient, summed over patches.",
         needs="gradients",
     )
+
+    def __init__(self, forward_func: nn.Module, rules: str | None = None):
+        super().__init__(forward_func)
+        self._follow(rules)
 
     @property
     def multiplies_by_inputs(self) -> bool:

@@ -92,7 +92,10 @@ class RecordedAttribution(PatchAttribution):
 def record_pass(
     methods: Sequence[RecordedAttribution], pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
 ) -> RecordedPass:
-    """One forward pass, and one backward pass per target if any method needs it, for all the methods."""
+    """One forward pass, and one backward pass per target if any method needs it, for all the methods.
+
+    They have the same `rules`.
+    """
     # one that needs global attention says so; else windows may do
     first = next((method for method in methods if not method.maps_windows), methods[0])
     probe = first._probe(pixels, args)
@@ -122,7 +125,7 @@ def _record_mapped(
     layers: Sequence[int],
 ) -> RecordedPass:
     model = methods[0].model
-    with probe.recording(model, layers) as calls:
+    with probe.recording(model, layers) as calls, methods[0]._by_rules():
         logits = model(pixels, *args)
     wanted = [score(logits, t) for t in methods[0]._normalised(targets)]
     by_rows = {i for i in layers if any(method.reads_rows(probe, i) for method in methods)}
@@ -147,7 +150,7 @@ def attribute_many(
     """Maps of several methods for the same images; those that read a record share one.
 
     Each map equals what the method gives alone. One forward pass, and one backward pass per target down to
-    the lowest layer that any of them reads, serve all methods of `RecordedAttribution`.
+    the lowest layer that any of them reads, serve all methods of `RecordedAttribution` with the same rules.
 
     Args:
         methods: Of one model, by any name.
@@ -165,11 +168,12 @@ def attribute_many(
         raise UsageError("The methods explain different models.", "Make all of them with one classifier.")
     shared = {name: one for name, one in methods.items() if isinstance(one, RecordedAttribution)}
     found: dict[str, PatchMaps] = {}
-    if shared:
-        first = next(iter(shared.values()))
+    for rules in {one.rules for one in shared.values()}:
+        alike = {name: one for name, one in shared.items() if one.rules == rules}
+        first = next(iter(alike.values()))
         with first._attributing(inputs, additional_forward_args) as (pixels, args):
-            record = record_pass(list(shared.values()), pixels, targets, args)
-            found = {name: one.read(record).detach().to(pixels.dtype) for name, one in shared.items()}
+            record = record_pass(list(alike.values()), pixels, targets, args)
+            found |= {name: one.read(record).detach().to(pixels.dtype) for name, one in alike.items()}
             del record
     return {
         name: found[name]

@@ -43,8 +43,16 @@ class SampledGradient(PixelGradient):
     random state is not touched.
     """
 
-    def __init__(self, forward_func: nn.Module, samples: int, seed: int, internal_batch_size: int):
+    def __init__(
+        self,
+        forward_func: nn.Module,
+        samples: int,
+        seed: int,
+        internal_batch_size: int,
+        rules: str | None = None,
+    ):
         super().__init__(forward_func)
+        self._follow(rules)
         if samples < 1 or internal_batch_size < 1:
             raise UsageError(
                 f"n_samples or nt_samples={samples}, internal_batch_size={internal_batch_size}: at least one "
@@ -80,18 +88,10 @@ class SampledGradient(PixelGradient):
 
 
 class _NoisyGradient(SampledGradient):
-    """Gradients at noisy copies of the image."""
+    """Gradients at noisy copies of the image; `sampled` as in `SampledGradient`."""
 
-    def __init__(
-        self,
-        forward_func: nn.Module,
-        nt_samples: int,
-        stdevs: float,
-        channels: str,
-        seed: int,
-        internal_batch_size: int,
-    ):
-        super().__init__(forward_func, nt_samples, seed, internal_batch_size)
+    def __init__(self, model: nn.Module, nt_samples: int, stdevs: float, channels: str, *sampled: Any):
+        super().__init__(model, nt_samples, *sampled)
         if stdevs < 0:
             raise UsageError(f"stdevs={stdevs} must not be negative.")
         check_option("channels", channels, CHANNELS)
@@ -119,6 +119,7 @@ class SmoothGrad(_NoisyGradient):
         channels: As in `Saliency`.
         seed: Another seed gives other noise.
         internal_batch_size: Copies per forward pass; memory grows with it, the result does not change.
+        rules: As in `Saliency`.
     """
 
     info = MethodInfo(
@@ -143,8 +144,9 @@ class SmoothGrad(_NoisyGradient):
         channels: str = "max",
         seed: int = 0,
         internal_batch_size: int = 32,
+        rules: str | None = None,
     ):
-        super().__init__(forward_func, nt_samples, stdevs, channels, seed, internal_batch_size)
+        super().__init__(forward_func, nt_samples, stdevs, channels, seed, internal_batch_size, rules)
         check_option("absolute", absolute, ("mean", "samples"))
         self.absolute = absolute
 

@@ -25,6 +25,7 @@ class TokenGradCAMPlusPlus(TokenGradCAM):
         forward_func: See `PatchAttribution`.
         layer: See `TokenGradCAM`.
         relu: Drop negative relevance, as in the paper.
+        rules: See `TokenGradCAM`.
     """
 
     info = MethodInfo(
@@ -54,6 +55,7 @@ class TokenHiResCAM(TokenGradCAM):
         forward_func: See `PatchAttribution`.
         layer: See `TokenGradCAM`.
         relu: Drop negative relevance.
+        rules: See `TokenGradCAM`.
     """
 
     info = MethodInfo(
@@ -68,8 +70,14 @@ class TokenHiResCAM(TokenGradCAM):
         needs="global_attention",
     )
 
-    def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = False):
-        super().__init__(forward_func, layer, relu)
+    def __init__(
+        self,
+        forward_func: nn.Module,
+        layer: Layers = -1,
+        relu: bool = False,
+        rules: str | None = None,
+    ):
+        super().__init__(forward_func, layer, relu, rules)
 
     def _combine(self, tokens: PatchTokens, gradient: PatchTokens) -> Float[Tensor, "b patches"]:
         return own_gradient(tokens, gradient)
@@ -83,6 +91,7 @@ class TokenLayerCAM(TokenGradCAM):
         forward_func: See `PatchAttribution`.
         layer: See `TokenGradCAM`.
         relu: Drop negative relevance, as in the paper.
+        rules: See `TokenGradCAM`.
     """
 
     info = MethodInfo(

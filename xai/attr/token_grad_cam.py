@@ -35,6 +35,7 @@ class TokenGradCAM(PatchAttribution):
         layer: Index of an attention layer, negative from the end, or `last_layer`; an attention pooling head
             counts as the last.
         relu: Drop negative relevance, as in the paper.
+        rules: As in `Saliency`.
     """
 
     info = MethodInfo(
@@ -49,8 +50,15 @@ class TokenGradCAM(PatchAttribution):
         needs="global_attention",
     )
 
-    def __init__(self, forward_func: nn.Module, layer: Layers = -1, relu: bool = True):
+    def __init__(
+        self,
+        forward_func: nn.Module,
+        layer: Layers = -1,
+        relu: bool = True,
+        rules: str | None = None,
+    ):
         super().__init__(forward_func)
+        self._follow(rules)
         self.layer = layer
         self.relu = relu
         self._entries: dict[tuple[int, ...], TokenEntry] = {}
@@ -66,6 +74,7 @@ class TokenGradCAM(PatchAttribution):
         with (
             self._recording(probe, len(pixels), layers) as recording,
             entry.as_leaf(recording, grid.tokens) as leaves,
+            self._by_rules(),
         ):
             logits = self.model(pixels, *args)
         tokens, maps = leaves[0], []

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai.attention import AttentionCall, attention_rows, gradient_rows, row_chunks
 from xai.attr.base import MethodInfo, PatchMaps, Pixels
@@ -37,6 +37,7 @@ class TokenTransformation(BlockAttribution):
 
     Args:
         forward_func: See `PatchAttribution`.
+        rules: As in `Saliency`.
     """
 
     info = MethodInfo(
@@ -50,6 +51,10 @@ class TokenTransformation(BlockAttribution):
         summary="Chefer's rule with attention weighted by how each token's length and direction change.",
         needs="global_attention",
     )
+
+    def __init__(self, forward_func: nn.Module, rules: str | None = None):
+        super().__init__(forward_func)
+        self._follow(rules)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         probe, blocks = self._probe(pixels, args), self._find_blocks(pixels, args)

@@ -59,7 +59,9 @@ def _configuration(
     full = full_options(method, options)
     if "seed" in full and "seed" not in options:
         full["seed"] = config.seed
-    content = {"method": method, "options": full, "explain": config.explain}
+    # an option that came later and is not used is left out, so that older runs keep their hashes
+    hashed = {name: value for name, value in full.items() if (name, value) != ("rules", None)}
+    content = {"method": method, "options": hashed, "explain": config.explain}
     if code is not None:  # only then, so that other runs keep their hashes
         content["code"] = code
     return MethodConfiguration(name, method, full, control, digest(content), code)
