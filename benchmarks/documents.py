@@ -182,7 +182,7 @@ def _protocols() -> Iterator[list[str]]:
         yield [
             " = ".join(f"`{each}`" for each in (name, *also)),
             f"`{one.hash}`",
-            {"patch": "patches", "pixel": "pixels"}[one.unit],
+            {"patch": "patches", "pixel": "pixels", "segment": "segments"}[one.unit],
             f"`{one.operator.name}`",
             _steps(one),
             one.value,

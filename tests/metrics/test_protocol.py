@@ -2,7 +2,7 @@ import pytest
 
 from xai.core import UsageError
 from xai.metrics import PROTOCOLS, Protocol, protocol
-from xai.perturb import make_operator
+from xai.perturb import Cells, make_operator
 
 # a change here makes all numbers measured so far incomparable: be sure that it is meant
 HASHES = {
@@ -16,6 +16,8 @@ HASHES = {
     "tis": "7dbda8deaf77",
     "m4": "6c284362e622",
     "quantus-pixel-flipping": "0617335ee0e5",
+    "tsigos": "f76df0342b58",
+    "tsigos-cells": "135f28a48eee",
 }
 
 
@@ -109,6 +111,10 @@ def test_a_stated_floor_survives_another_value():
         ({"auc": "trapz"}, "Did you mean 'trapezoid'"),
         ({"operator": "mean"}, "make_operator"),
         ({"operator": make_operator("token"), "unit": "pixel"}, 'unit="patch"'),
+        ({"operator": make_operator("token"), "unit": "segment", "segments": Cells()}, "counts segments"),
+        ({"unit": "segment"}, 'unit="segment" goes with segments'),
+        ({"segments": Cells()}, 'unit="segment" goes with segments'),
+        ({"images": "right"}, "images='right'"),
         ({"tie_draws": 0}, "tie_draws=0"),
         ({"ties": "stable", "tie_draws": 2}, "exactly one"),
         ({"floor": -1}, "floor=-1"),
@@ -127,6 +133,10 @@ def test_refuses_what_makes_no_protocol(change, said):
         ({"base": "vit-mean", "operator": "meen"}, "Did you mean 'mean'"),
         ({"base": "vit-mean", "operator": {"name": "blur", "sigm": 1}}, "sigm"),
         ({"base": "vit-mean", "operator": 3}, "is no operator"),
+        ({"base": "tsigos", "segments": "slik"}, "Did you mean 'slic'"),
+        ({"base": "tsigos", "segments": {"name": "cells", "row": 3}}, "Did you mean 'rows'"),
+        ({"base": "tsigos", "segments": {"name": "cells", "rows": 0}}, "2 segments or more"),
+        ({"base": "tsigos", "segments": {"rows": 3}}, "is no segmentation"),
         ({"steps": 3}, "needs unit and operator"),
         (3, "is no protocol"),
     ],
@@ -170,5 +180,5 @@ def test_more_steps_than_units():
 
 def test_length_of_a_curve_is_known_without_an_image():
     for preset in PROTOCOLS.values():
-        units = (14, 14) if preset.unit == "patch" else (224, 224)
+        units = preset.units((14, 14), (224, 224))
         assert preset.points(196) == len(preset.counts(units)), preset.name

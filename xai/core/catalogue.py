@@ -91,7 +91,8 @@ class MetricFacts:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "unit": ("patch", "pixel"),
+    "unit": ("patch", "pixel", "segment"),
+    "images": ("all", "correct"),
     "ties": ("random", "stable"),
     "sign": ("signed", "absolute", "positive"),
     "upsampling": ("nearest", "bilinear"),

@@ -10,7 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 __version__ = version("vit-xai")
 
-LIBRARIES = ("torch", "transformers", "captum", "numpy", "scipy", "pandas", "pyarrow", "pillow")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "captum",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "scikit-image",
+)
 DECISIVE = ("xai", "torch", "transformers", "captum", "numpy", "pillow")
 """Another version of these may change a map or a score: a run ends with what it began with."""
 _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_MAX = -1, -4  # malloc.h

@@ -16,6 +16,7 @@ from xai.metrics.captum_metrics import sensitivity_max as sensitivity_max
 from xai.metrics.context import Context as Context
 from xai.metrics.context import predict as predict
 from xai.metrics.correlation import faithfulness_correlation as faithfulness_correlation
+from xai.metrics.curves import accuracy_drop as accuracy_drop
 from xai.metrics.curves import area as area
 from xai.metrics.curves import comprehensiveness as comprehensiveness
 from xai.metrics.curves import deletion as deletion

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from xai.core.catalogue import MetricFacts
@@ -47,7 +48,7 @@ class Scores:
     """A metric's numbers for M methods on B images; float64 (flags: bool) on the CPU.
 
     Args:
-        value: (M, B).
+        value: (M, B); NaN for images that the protocol leaves out.
         saturated: (M, B) the model moves less than the protocol's floor: the value ranks nothing.
         tie_fraction: (M, B) share of units whose relevance is not unique.
         clean: (B,) value of the images as they are.
@@ -86,11 +87,11 @@ class PerturbationMetric(ABC):
 
     def score(self, values: list[Tensor], relevance: Tensor, context: Context) -> Scores:
         """Scores from the stream's values (S,) to the requests."""
-        clean, baseline = context.values(values[0]).reshape(-1, 2).unbind(1)
-        rest = [context.values(value) for value in values[1:]]
+        clean, baseline = self._read(values[0], context).reshape(-1, 2).unbind(1)
+        rest = [self._read(value, context) for value in values[1:]]
         raw = self._score(rest, clean, relevance, context)
         return Scores(
-            value=raw.value,
+            value=raw.value.masked_fill(context.left_out, torch.nan),
             saturated=raw.span < (context.protocol.floor or 0.0),
             tie_fraction=context.rank(relevance).ties,
             clean=clean,
@@ -102,6 +103,10 @@ class PerturbationMetric(ABC):
     def operator(self, context: Context) -> Operator:
         """What removing means here."""
         return context.protocol.operator
+
+    def _read(self, scores: Tensor, context: Context) -> Tensor:
+        """Float64 values from what the stream read."""
+        return context.values(scores)
 
     @abstractmethod
     def _requests(self, relevance: Tensor, context: Context) -> list[Request]:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from xai.attention import grid_of
-from xai.core import ModelError, PatchGrid, UsageError, derive_seed, problem_type_of
+from xai.core import ModelError, PatchGrid, UsageError, problem_type_of
 from xai.metrics.maps import apply_sign, check_relevance, to_patches, to_pixels
 from xai.metrics.protocol import Protocol
 from xai.metrics.protocol import protocol as resolve_protocol
+from xai.metrics.ranking import RankedMaps, rank_segments, tie_seeds
 from xai.perturb import (
     Operator,
     Request,
@@ -31,23 +32,6 @@ _SCORES = {"margin": "log_odds", "probability": "log_odds", "logit": "logit", "a
 
 
 @dataclass(frozen=True, eq=False)
-class RankedMaps:
-    """All maps of a batch in order: ranking (m·B + b)·D + d is draw d of method m on image b.
-
-    Args:
-        units: (M, B, n) relevance that was ranked.
-        ranks: (M·B·D, rows, cols) int32, 0 for the most relevant unit.
-        image: (M·B·D,) image of each ranking.
-        ties: (M, B) share of units whose relevance is not unique.
-    """
-
-    units: Tensor
-    ranks: Tensor
-    image: Tensor
-    ties: Tensor
-
-
-@dataclass(frozen=True, eq=False)
 class Context:
     """A batch under a protocol.
 
@@ -57,6 +41,7 @@ class Context:
         targets: (B,) class indices.
         seeds: One per image (`xai.perturb.image_seeds`), so that an image has the same in any batch.
         grid: The model's patch grid for these pixels; the grid of pixels where it has none.
+        left_out: (B,) bool, images that the protocol does not score.
     """
 
     protocol: Protocol
@@ -64,6 +49,7 @@ class Context:
     targets: Tensor
     seeds: Sequence[int]
     grid: PatchGrid
+    left_out: Tensor
     _ranked: list[tuple[Tensor, RankedMaps]] = field(default_factory=list, repr=False)
 
     @property
@@ -74,8 +60,11 @@ class Context:
     @property
     def units(self) -> tuple[int, int]:
         """Rows and columns of what the protocol removes."""
-        if self.protocol.unit == "patch":
-            return self.grid.rows, self.grid.cols
+        return self.protocol.units((self.grid.rows, self.grid.cols), self.size)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
         return self.pixels.shape[-2], self.pixels.shape[-1]
 
     @property
@@ -109,6 +98,9 @@ class Context:
 
     def _rank(self, relevance: Tensor) -> RankedMaps:
         protocol, (rows, cols) = self.protocol, self.units
+        if protocol.segments is not None:
+            pixels = to_pixels(relevance, self.size, protocol.upsampling)
+            return rank_segments(protocol, pixels, protocol.segments.divide(self.pixels), self.seeds)
         if protocol.unit == "patch":
             units = self.patch_relevance(relevance)
         else:
@@ -116,10 +108,7 @@ class Context:
             units = apply_sign(pixels, protocol.sign).flatten(2)
         methods, images, total = units.shape
         draws = protocol.tie_draws
-        seeds = None
-        if protocol.ties == "random":
-            drawn = [derive_seed(seed, "ties", d) for seed in self.seeds for d in range(draws)]
-            seeds = drawn * methods
+        seeds = tie_seeds(protocol, self.seeds, methods)
         flat = units.reshape(-1, total)
         return RankedMaps(
             units=units,
@@ -132,20 +121,20 @@ class Context:
         self, ranking: RankedMaps, intervals: Sequence[tuple[int, int]], operator: Operator
     ) -> Request:
         """In every ranking, one state per interval of ranks to remove."""
-        rows, ends = len(ranking.ranks), torch.tensor(intervals, dtype=torch.int32)
+        lows, highs = zip(*intervals, strict=True)
         states = States(
             rankings=ranking.ranks,
             image=ranking.image,
-            row=torch.arange(rows).repeat_interleave(len(ends)),
-            low=ends[:, 0].repeat(rows),
-            high=ends[:, 1].repeat(rows),
+            row=torch.arange(len(ranking.ranks)).repeat_interleave(len(intervals)),
+            low=ranking.places(lows).flatten(),
+            high=ranking.places(highs).flatten(),
         )
         return Request(operator, states, self.score)
 
     def ends_request(self, ranking: RankedMaps, operator: Operator) -> Request:
         """Every image as it is and with everything removed."""
         row = torch.arange(self.images) * self.protocol.tie_draws  # of the first method
-        high = torch.tensor([0, self.total], dtype=torch.int32)
+        high = torch.tensor([0, ranking.ranks[0].numel()], dtype=torch.int32)
         states = States(
             rankings=ranking.ranks,
             image=ranking.image,
@@ -185,13 +174,16 @@ def make_context(
     grid = _grid(stream.classifier, pixels, relevance, chosen)
     size = (pixels.shape[-2], pixels.shape[-1])
     check_relevance(relevance, len(pixels), (grid.rows, grid.cols), size)
-    chosen.counts((grid.rows, grid.cols) if chosen.unit == "patch" else size)
+    chosen.counts(chosen.units((grid.rows, grid.cols), size))
+    followed = find_targets(stream, pixels, targets, chosen)
+    wrong = chosen.images == "correct" and targets is not None
     return Context(
         protocol=chosen,
         pixels=pixels,
-        targets=find_targets(stream, pixels, targets, chosen),
+        targets=followed,
         seeds=image_seeds(pixels, stream.seed),
         grid=grid,
+        left_out=predict(stream, pixels) != followed if wrong else torch.zeros(len(pixels), dtype=torch.bool),
     )
 
 
@@ -201,7 +193,7 @@ def _grid(model: nn.Module, pixels: Tensor, relevance: Tensor, protocol: Protoco
         return grid_of(model, pixels)
     except ModelError:
         size = (pixels.shape[-2], pixels.shape[-1])
-        if protocol.unit == "pixel" and getattr(relevance, "shape", ())[-2:] == size:
+        if protocol.unit != "patch" and getattr(relevance, "shape", ())[-2:] == size:
             return PatchGrid(*size)
         raise
 

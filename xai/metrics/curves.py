@@ -6,6 +6,7 @@ beside MoRF and LeRF. The order of LeRF is the exact reverse of that of MoRF, ti
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -246,6 +247,29 @@ class Comprehensiveness(_Rationale):
 
 
 comprehensiveness = value_function(Comprehensiveness)
+
+
+class AccuracyDrop(Comprehensiveness):
+    """How often the answer is lost without the most relevant units, from the states of comprehensiveness."""
+
+    info = MetricInfo(
+        name="accuracy_drop",
+        higher_is_better=True,
+        range=(-1.0, 1.0),
+        reference="Tsigos et al. 2024 (arXiv 2404.18649)",
+        summary="Share of the removals of up to half of the units, the most relevant, that lose the answer.",
+        needs="perturbation",
+        forwards=_half_forwards,
+    )
+
+    def requests(self, relevance: Tensor, context: Context) -> list[Request]:
+        return [replace(one, score="correct") for one in super().requests(relevance, context)]
+
+    def _read(self, scores: Tensor, context: Context) -> Tensor:
+        return scores.double()
+
+
+accuracy_drop = value_function(AccuracyDrop)
 
 
 class Sufficiency(_Rationale):

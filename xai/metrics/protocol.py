@@ -11,11 +11,15 @@ from typing import Any, Literal
 
 from xai.core import ProblemType, Registry, UsageError, nearest
 from xai.core.catalogue import CHOICES
-from xai.perturb import Operator, operator_of
+from xai.perturb import Operator, Segmentation, operator_of, segmentation_of
 
 FLOORS = {"margin": 0.1, "logit": 0.1, "probability": 0.01, "accuracy": 0.5}
 _RULES = ("steps", "step_units", "fractions")
 _WIDTHS = re.compile(r"([1-9]\d*)?W")
+_LATER = {
+    "segments": None,
+    "images": "all",
+}  # of protocols that are older than these fields, not in their hashes
 _PATCH_SIDE = 16  # of the pixel protocols' cost where only the number of patches is known
 
 
@@ -25,7 +29,8 @@ class Protocol:
 
     Args:
         name: What tables call it; no part of the hash.
-        unit: What is removed at once: a patch of the model's grid, or a pixel with all its channels.
+        unit: What is removed at once: a patch of the model's grid, a pixel with all its channels, or a
+            segment of the image; segments are ordered by the mean relevance of their pixels.
         operator: What removing means.
         insertion_operator: What insertion starts from, where that differs (RISE); None: `operator`.
         steps: Number of equal steps; after step i the integer nearest to i/steps of the units is removed.
@@ -38,8 +43,8 @@ class Protocol:
             averaged over `tie_draws` orders) or "stable" (by position: top left first).
         tie_draws: Number of random orders.
         sign: What of the relevance orders the units: all of it, its absolute value, or its positive part.
-        upsampling: How a patch map becomes a pixel map in a pixel protocol. A pixel map becomes a patch map
-            by the mean of each patch.
+        upsampling: How a patch map becomes a pixel map, for pixels and segments. A pixel map becomes a patch
+            map by the mean of each patch.
         value: "margin": the target's log-odds, its logit minus the log-sum-exp of all others, which with two
             classes is the logit margin, and where labels are independent (multi-label heads) its logit alone;
             "probability": the sigmoid of that, which is the softmax probability, or the independent label's
@@ -53,6 +58,10 @@ class Protocol:
             0.1 for margin and logit (odds change by a tenth; bfloat16 logits near 10 lie 0.06 apart),
             0.01 for probability (a hundredth of the scale; a saturated softmax moves far less),
             0.5 for accuracy (the answer never changes).
+        segments: How images are divided where segments are removed; shares are of the number it means, and an
+            image that has a few more or less has them in the middle of the order.
+        images: "all", or "correct": where the model's first choice is not the class followed, nothing is
+            scored.
         reference: Source and known deviations; no part of the hash.
     """
 
@@ -72,6 +81,8 @@ class Protocol:
     target: str = "predicted"
     auc: str = "trapezoid"
     floor: float | None = None
+    segments: Segmentation | None = None
+    images: str = "all"
     reference: str = ""
 
     def __post_init__(self) -> None:
@@ -118,8 +129,15 @@ class Protocol:
                 raise self._refusal(
                     f"has {field}={operator!r}", "Make one with xai.perturb.make_operator(...)."
                 )
-            if operator.name == "token" and self.unit == "pixel":
-                raise self._refusal("masks tokens and counts pixels", 'Tokens are patches: use unit="patch".')
+            if operator.name == "token" and self.unit != "patch":
+                raise self._refusal(
+                    f"masks tokens and counts {self.unit}s", 'Tokens are patches: use unit="patch".'
+                )
+        if (self.unit == "segment") != isinstance(self.segments, Segmentation):
+            raise self._refusal(
+                f"has unit={self.unit!r} with segments={self.segments!r}",
+                'unit="segment" goes with segments, such as xai.perturb.Slic().',
+            )
 
     def _checked_fractions(self, fractions: Any) -> tuple[float, ...]:
         if not isinstance(fractions, tuple | list) or not all(
@@ -158,7 +176,9 @@ class Protocol:
         described: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Operator):
+            if field.name in _LATER and value == _LATER[field.name]:
+                continue
+            if isinstance(value, Operator | Segmentation):
                 value = value.describe()
             described[field.name] = list(value) if isinstance(value, tuple) else value
         return described
@@ -194,6 +214,8 @@ class Protocol:
         for key in ("operator", "insertion_operator"):
             if changes.get(key) is not None:
                 changes[key] = operator_of(changes[key])
+        if changes.get("segments") is not None:
+            changes["segments"] = segmentation_of(changes["segments"])
         if isinstance(changes.get("fractions"), list):
             changes["fractions"] = tuple(changes["fractions"])
         if "base" not in changes:
@@ -207,6 +229,12 @@ class Protocol:
             changed = ",".join(f"{key}={_short(value)}" for key, value in sorted(changes.items()))
             changes["name"] = f"{base.name}:{changed}"
         return base.replace(**changes)
+
+    def units(self, patches: tuple[int, int], pixels: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of what is removed, for a grid of patches and a size in pixels."""
+        if self.segments is not None:
+            return 1, self.segments.count
+        return patches if self.unit == "patch" else pixels
 
     def counts(self, units: tuple[int, int]) -> tuple[int, ...]:
         """Units removed at each point of the curve, for a unit grid (rows, cols).
@@ -246,6 +274,8 @@ class Protocol:
         width, total = side, n_patches
         if self.unit == "pixel":
             width, total = side * _PATCH_SIDE, n_patches * _PATCH_SIDE**2
+        elif self.segments is not None:
+            width = total = self.segments.count
         return -(-total // self._step_size(width)) + 1 - lacking
 
     def _step_size(self, width: int) -> int:
@@ -301,7 +331,7 @@ def _positive(number: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, Operator):
+    if isinstance(value, Operator | Segmentation):
         params = [str(v) for k, v in value.describe().items() if k != "name"]
         return "-".join([value.name, *params])
     return "_".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)

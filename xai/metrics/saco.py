@@ -7,8 +7,9 @@ from torch import Tensor
 
 from xai.core import UsageError
 from xai.metrics.base import MetricInfo, PerturbationMetric, RawScores, per_map, span
-from xai.metrics.context import Context, RankedMaps
+from xai.metrics.context import Context
 from xai.metrics.protocol import Protocol
+from xai.metrics.ranking import RankedMaps
 from xai.metrics.registry import value_function
 from xai.perturb import Request
 
@@ -61,9 +62,10 @@ class SaCo(PerturbationMetric):
 
     def _score(self, values: list[Tensor], clean: Tensor, relevance: Tensor, context: Context) -> RawScores:
         ranking = context.rank(relevance)
-        sizes = torch.tensor(group_bounds(context.total), dtype=torch.float64).diff()
+        bounds = ranking.places(group_bounds(context.total))
+        sizes = per_map(bounds.diff().clamp_min(1).double().flatten(), context, GROUPS)
         drops = (clean[:, None, None] - per_map(values[0], context, GROUPS)) / sizes
-        salience = per_map(group_salience(ranking, context), context, GROUPS) / sizes
+        salience = per_map(group_salience(ranking, bounds, context), context, GROUPS) / sizes
         coefficients = coefficient(salience, drops)
         moves = span(drops * sizes).mean(-1)
         constant = (ranking.units.amax(-1) == ranking.units.amin(-1)).cpu()
@@ -95,11 +97,17 @@ def group_bounds(total: int) -> list[int]:
     return [(2 * i * total + GROUPS) // (2 * GROUPS) for i in range(GROUPS + 1)]
 
 
-def group_salience(ranking: RankedMaps, context: Context) -> Tensor:
-    """(M·B·D·K,) float64 sums of relevance per group, in the order of `Context.request`."""
+def group_salience(ranking: RankedMaps, bounds: Tensor, context: Context) -> Tensor:
+    """(M·B·D·K,) float64 sums of relevance per group, in the order of `Context.request`.
+
+    Args:
+        ranking: Of the maps.
+        bounds: (M·B·D, K + 1) int32 ranks at which groups begin and end.
+        context: Of the maps.
+    """
     units = ranking.units.flatten(0, 1).double()
     units = units.repeat_interleave(context.protocol.tie_draws, dim=0)
-    inner = torch.tensor(group_bounds(context.total)[1:-1], device=units.device)
-    group = torch.bucketize(ranking.ranks.flatten(1).to(units.device), inner, right=True)
+    inner = bounds[:, 1:-1].contiguous().to(units.device)
+    group = torch.searchsorted(inner, ranking.ranks.flatten(1).to(units.device), right=True)
     sums = torch.zeros(len(units), GROUPS, dtype=torch.float64, device=units.device)
     return sums.scatter_add_(1, group, units).flatten().cpu()

@@ -7,6 +7,8 @@ take those of a baseline image (`prepare` makes it), `Operator` where the model 
 from xai.attention import evaluation_mode as evaluation_mode
 from xai.attention.running import without_graph as without_graph
 from xai.core.score import SCORES as SCORES
+from xai.perturb.attack import Adversarial as Adversarial
+from xai.perturb.attack import Attack as Attack
 from xai.perturb.blur import Blur as Blur
 from xai.perturb.blur import RiseBlur as RiseBlur
 from xai.perturb.operator import OPERATORS as OPERATORS
@@ -26,6 +28,11 @@ from xai.perturb.replace import Minimum as Minimum
 from xai.perturb.replace import Noise as Noise
 from xai.perturb.replace import RegionMean as RegionMean
 from xai.perturb.road import Road as Road
+from xai.perturb.segments import SEGMENTATIONS as SEGMENTATIONS
+from xai.perturb.segments import Cells as Cells
+from xai.perturb.segments import Segmentation as Segmentation
+from xai.perturb.segments import Slic as Slic
+from xai.perturb.segments import segmentation_of as segmentation_of
 from xai.perturb.states import Request as Request
 from xai.perturb.states import States as States
 from xai.perturb.stream import Stream as Stream

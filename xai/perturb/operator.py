@@ -26,6 +26,16 @@ class Operator(ABC):
         """Name and parameters, JSON-ready."""
         return {"name": self.name, **asdict(self)}
 
+    @property
+    def passes(self) -> int:
+        """Forward passes per state, at most."""
+        return 1
+
+    @property
+    def image_passes(self) -> int:
+        """Forward passes that the baseline of an image takes, at most."""
+        return 0
+
     def gains_by_size(self, classifier: nn.Module, pixels: Tensor) -> bool:
         """Whether that is so of this classifier, given pixels (B, 3, H, W)."""
         return self.batched_by_size
@@ -93,13 +103,7 @@ def make_operator(name: str, /, **params: Any) -> Operator:
     Raises:
         UsageError: For an unknown name or parameter; the nearest valid one is named.
     """
-    operator = OPERATORS[name]
-    valid = list(inspect.signature(operator).parameters)
-    for param in params:
-        if param not in valid:
-            hint = nearest(param, valid) if valid else "It has none."
-            raise UsageError(f"Operator {name!r} has no parameter {param!r}.", hint)
-    return operator(**params)
+    return _made(OPERATORS, name, params)
 
 
 def operator_of(given: object) -> Operator:
@@ -108,14 +112,39 @@ def operator_of(given: object) -> Operator:
     Raises:
         UsageError: It is none of these, or see `make_operator`.
     """
-    if isinstance(given, Operator):
+    return chosen(OPERATORS, Operator, given)
+
+
+def chosen(registry: Registry[type[Any]], kind: type[Any], given: object) -> Any:
+    """One of a registry's classes, made: from a name, a mapping of name and parameters, or as it is.
+
+    Args:
+        registry: Of classes that their parameters make.
+        kind: Their base; what is one already is given back.
+        given: See above.
+
+    Raises:
+        UsageError: It is none of these, or a name or parameter is unknown; the nearest valid one is named.
+    """
+    if isinstance(given, kind):
         return given
     if isinstance(given, str):
-        return make_operator(given)
+        return _made(registry, given, {})
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
-        params = {str(key): value for key, value in given.items() if key != "name"}
-        return make_operator(given["name"], **params)
-    raise UsageError(f"{given!r} is no operator.", "Give a name, or a mapping with a name and parameters.")
+        return _made(registry, given["name"], {str(k): v for k, v in given.items() if k != "name"})
+    raise UsageError(
+        f"{given!r} is no {registry.kind}.", "Give a name, or a mapping with a name and parameters."
+    )
+
+
+def _made(registry: Registry[type[Any]], name: str, params: Mapping[str, Any]) -> Any:
+    made = registry[name]
+    valid = list(inspect.signature(made).parameters)
+    for param in params:
+        if param not in valid:
+            hint = nearest(param, valid) if valid else "It has none."
+            raise UsageError(f"{registry.kind.capitalize()} {name!r} has no parameter {param!r}.", hint)
+    return made(**params)
 
 
 @torch.no_grad()

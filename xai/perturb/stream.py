@@ -27,6 +27,7 @@ from xai.perturb.ranks import image_seeds
 from xai.perturb.states import Queue, Request, plan
 
 log = logging.getLogger(__name__)
+_KEPT = 64  # images whose searched baseline is kept
 
 
 class Stream:
@@ -59,6 +60,7 @@ class Stream:
         self.seed = seed
         self.forwards = 0
         self.states = 0
+        self._found: dict[tuple[object, ...], Tensor] = {}
 
     def evaluate(self, pixels: Tensor, targets: Tensor, requests: Sequence[Request]) -> list[Tensor]:
         """The score of every state of every request.
@@ -109,21 +111,53 @@ class Stream:
         baseline = None
         if queue.operator is not None:
             with torch.autocast(pixels.device.type, enabled=False):
-                baseline = queue.operator.prepare(self.classifier, pixels, seeds)
+                baseline = self._baseline(queue.operator, pixels, seeds)
         seed_table = torch.tensor(seeds)
         last = readout_layer(self.classifier, pixels)
-        start = 0
+        start, searched = 0, queue.operator is not None and queue.operator.passes > 1
         for end in np.cumsum(queue.lengths).tolist():
             while start < end:
                 stop = min(start + self.batch_size, end)
-                with readout_only(self.classifier, last):
+                with readout_only(self.classifier, last), self._counted(searched):
                     logits = self._attempt(queue, slice(start, stop), pixels, baseline, seed_table)
                 if logits is None:
                     self._halve(stop - start, pixels.device)
                     continue
-                self.forwards += stop - start
+                self.forwards += 0 if searched else stop - start
                 yield reader(logits.detach(), queue.columns[0, start:stop])
                 start = stop
+
+    def _baseline(self, operator: Operator, pixels: Tensor, seeds: Sequence[int]) -> Tensor | None:
+        """What the operator prepares; what it has searched for is kept for the last images."""
+        if not operator.image_passes:
+            return operator.prepare(self.classifier, pixels, seeds)
+        weights = sum(one._version for one in self.classifier.parameters())  # changed in place, it is another
+        keys = [(operator, weights, tuple(pixels.shape[1:]), seed) for seed in seeds]
+        new = [place for place, key in enumerate(keys) if key not in self._found]
+        if new:
+            with self._counted(True):
+                made = operator.prepare(self.classifier, pixels[new], [seeds[place] for place in new])
+            if made is None:
+                return None
+            self._found |= {keys[place]: one for place, one in zip(new, made, strict=True)}
+        baseline = torch.stack([self._found[key] for key in keys])
+        for key in list(self._found)[: -max(_KEPT, len(keys))]:
+            del self._found[key]
+        return baseline
+
+    @contextmanager
+    def _counted(self, searched: bool) -> Iterator[None]:
+        """Counts every image that passes through, where an operator asks the model as often as it likes."""
+
+        def count(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            self.forwards += len(given[0])
+
+        handle = self.classifier.register_forward_pre_hook(count) if searched else None
+        try:
+            yield
+        finally:
+            if handle is not None:
+                handle.remove()
 
     def _attempt(
         self, queue: Queue, part: slice, pixels: Tensor, baseline: Tensor | None, seeds: Tensor

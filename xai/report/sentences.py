@@ -211,7 +211,7 @@ def _warnings(summary: Summary) -> Iterator[str]:
 
 def _tied(summary: Summary) -> dict[str, float]:
     """Method → share of tied patches, where it is large; pixels drawn from a patch map tie by nature."""
-    pixels = {one["name"] for one in summary.protocols if one["unit"] == "pixel"}
+    pixels = {one["name"] for one in summary.protocols if one["unit"] != "patch"}
     found: dict[str, float] = {}
     for result in summary.parts:
         if result.protocol in pixels:

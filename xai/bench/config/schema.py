@@ -176,7 +176,7 @@ class ProtocolConfig(_Short):
     Args:
         base: Name of the preset.
         name: Of the changed protocol; default the base and what was changed.
-        unit: "patch" or "pixel".
+        unit: "patch", "pixel" or "segment".
         operator: How evidence is removed: a name or `package.module:Class`, or a mapping with `name` and the
             operator's parameters.
         insertion_operator: What insertion starts from, if not the same.
@@ -192,11 +192,13 @@ class ProtocolConfig(_Short):
         target: "predicted" or "label".
         auc: How the area is taken.
         floor: Range under which a curve ranks nothing.
+        segments: How images are divided: "slic" or "cells", or a mapping with `name` and its parameters.
+        images: "all", or "correct": only those whose class the model gives.
     """
 
     base: str
     name: str = Field(default="", pattern=r"^\S*$")
-    unit: Literal["patch", "pixel"] | None = None
+    unit: Literal["patch", "pixel", "segment"] | None = None
     operator: Any = None
     insertion_operator: Any = None
     steps: int | None = Field(default=None, gt=0, le=MOST)
@@ -211,6 +213,8 @@ class ProtocolConfig(_Short):
     target: Literal["predicted", "label"] | None = None
     auc: Literal["trapezoid", "uniform", "mean", "unnormalised"] | None = None
     floor: float | None = Field(default=None, ge=0)
+    segments: Any = None
+    images: Literal["all", "correct"] | None = None
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -28,6 +28,10 @@ NOT_REDRAWN = {
     "rise_blur": gettext_noop("for the model, removed patches were blurred"),
     "region_mean": gettext_noop("for the model, removed patches had their own mean colour"),
     "noise": gettext_noop("for the model, removed patches were other noise"),
+    "attack": gettext_noop("for the model, what was removed was changed slightly by a search against it"),
+    "adversarial": gettext_noop(
+        "for the model, what was removed was changed slightly by a search against it, once for the image"
+    ),
     "road": gettext_noop("for the model, removed patches were filled in from their neighbours"),
 }
 ON_CARDS = ("class_sensitivity", "randomization", "sensitivity_max", "infidelity")
@@ -139,7 +143,12 @@ def _reasons(
     if name == "constant" and operator.title != first_constant(protocols):
         reasons.append(gettext("the colour drawn is that of {name}", name=first_constant(protocols)))
     if protocol.unit != "patch":
-        reasons.append(gettext("the protocol removes single pixels, the page whole patches"))
+        removed = (
+            gettext("the protocol changes segments, the page removes whole patches")
+            if protocol.unit == "segment"
+            else gettext("the protocol removes single pixels, the page whole patches")
+        )
+        reasons.append(removed)
     elif order is not None and (protocol.sign, protocol.ties) != (order.sign, order.ties):
         reasons.append(
             gettext(

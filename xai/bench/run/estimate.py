@@ -81,8 +81,13 @@ def estimate(
         timed = _time_maps(context, image)
         each, per_forward = _time_forwards(context, image)
     greedy = min(config.controls.greedy_images, images)
-    forwards = sum(count * (images * configurations + greedy) + greedy * greedy_forwards() for count in each)
-    forwards += sum(each) * configurations * plan.work_items.measured
+    forwards = 0
+    for protocol, (count, once) in zip(context.protocols.values(), each, strict=False):
+        searched = 0 if protocol.operator.passes > 1 else greedy
+        forwards += (
+            count * (images * configurations + searched) + searched * greedy_forwards() + once * images
+        )
+        forwards += (count * configurations + once) * plan.work_items.measured
     kinds = max(1, len({one.target for one in context.protocols.values()}))  # a survey has no protocol
     seconds = forwards * per_forward + kinds * images * sum(timed.values())
     device, unusable = str(context.classifier.device), tuple(plan.source.faults())
@@ -99,8 +104,8 @@ def _time_maps(context: RunContext, image: InputImage) -> dict[str, float]:
     return {name: cost.seconds for name, cost in maps.cost.items()}
 
 
-def _time_forwards(context: RunContext, image: InputImage) -> tuple[list[int], float]:
-    """Forward passes per image and method, by protocol, and the time of one in full batches."""
+def _time_forwards(context: RunContext, image: InputImage) -> tuple[list[tuple[int, int]], float]:
+    """By protocol forward passes per image and method, and per image; and the time of one in full batches."""
     metrics = metrics_of(context.config, "perturbation")
     if not metrics:
         return [], 0.0
@@ -111,9 +116,15 @@ def _time_forwards(context: RunContext, image: InputImage) -> tuple[list[int], f
     for protocol in context.protocols.values():
         before = stream.forwards
         evaluate(stream, metrics, pixels, draws[:1], target, protocol)
-        each.append(stream.forwards - before)
+        count, once = stream.forwards - before, 0
+        if protocol.operator.image_passes:  # the stream keeps what it has found for the image
+            before = stream.forwards
+            evaluate(stream, metrics, pixels, draws[1:2], target, protocol)
+            once = count - (stream.forwards - before)
+            count -= once
+        each.append((count, once))
         # maps enough to fill a batch
-        full = draws[: max(1, min(4, -(-2 * stream.batch_size // each[-1])))]
+        full = draws[: max(1, min(4, -(-2 * stream.batch_size // count)))]
         start, before = perf_counter(), stream.forwards
         evaluate(stream, metrics, pixels, full, target, protocol)
         seconds, passes = seconds + perf_counter() - start, passes + stream.forwards - before

@@ -172,7 +172,7 @@ def make_plan(
 
     @cache
     def forwards(name: str, images: int, greedy: int) -> int:
-        return _forwards(config, classifier, protocols, name, len(configurations) * images, greedy)
+        return _forwards(config, classifier, protocols, name, len(configurations), images, greedy)
 
     def of_images(name: str, images: range) -> int:
         greedy = len(range(images.start, min(images.stop, config.controls.greedy_images)))
@@ -237,9 +237,8 @@ def _check_protocols(protocols: Sequence[Protocol], classifier: Classifier) -> N
     for one in protocols:
         one.check_head(classifier.problem_type)
         grid = classifier.grid
-        counted = (grid.rows, grid.cols) if one.unit == "patch" else classifier.input_size
-        if counted is not None:
-            one.counts(counted)
+        if one.unit != "pixel" or classifier.input_size is not None:
+            one.counts(one.units((grid.rows, grid.cols), classifier.input_size or (0, 0)))
 
 
 def _check_target(target: str, labels: Sequence[str]) -> None:
@@ -265,16 +264,23 @@ def _forwards(
     classifier: Classifier,
     protocols: Sequence[Protocol],
     name: str,
-    maps: int,
+    methods: int,
+    images: int,
     searched: int,
 ) -> int:
-    """Of so many maps, and of the greedy order of so many images."""
+    """Of the maps of so many methods and images, and of the greedy order of so many images."""
     if name == PRECISION:
-        return sum(_forwards(config, classifier, protocols, one.name, maps, 0) for one in protocols)
+        return sum(
+            _forwards(config, classifier, protocols, one.name, methods, images, 0) for one in protocols
+        )
     found = next((one for one in protocols if one.name == name), None)
     needs = {MAPS: MAP_NEEDS, CHECKS: ("class", "method")}.get(name, ("perturbation",))
     patches = classifier.grid.patches
     metrics = metrics_of(config, *needs)
     each = sum(METRICS[metric].forwards(patches, found) for metric in metrics)
-    greedy = (greedy_forwards() + each) * searched if found is not None and metrics else 0
-    return each * maps + greedy
+    if found is None or not metrics:
+        return each * methods * images
+    operator = found.operator
+    searched = 0 if operator.passes > 1 else searched
+    states = each * (methods * images + searched) + greedy_forwards() * searched
+    return states * operator.passes + operator.image_passes * images

@@ -23,6 +23,8 @@ from xai.metrics.protocol import Protocol
 from xai.perturb import Stream, tie_fraction
 from xai.stats import Exclusion
 
+_MISSED = "the model gives another class, and the protocol scores right answers only"
+
 
 def run_item(context: RunContext, item: WorkItem) -> WorkResult:
     """Explain, perturb and score one shard under one protocol.
@@ -71,9 +73,13 @@ def _scored(
     maps = context.maps(item.shard, images, targets, kind)
     excluded += maps.exclusions(name)
     class_of = dict(zip([one.index for one in images], targets, strict=True))
+    missed: set[int] = set()
+    if protocol is not None and protocol.images == "correct":
+        missed = {one.index for one in images if int(one.logits.argmax()) != class_of[one.index]}
+        excluded += [Exclusion(one.id, "*", name, _MISSED) for one in images if one.index in missed]
     for group, same in enumerate(by_shape(images)):
         # a check looks at some images of a shard, but maps are made and kept for all of it
-        places = [i for i, one in enumerate(same) if one.index in item.images]
+        places = [i for i, one in enumerate(same) if one.index in item.images and one.index not in missed]
         what = digest({"protocol": name, "target": kind})
         template = RecordTemplate(
             classifier=context.classifier,
@@ -87,7 +93,9 @@ def _scored(
         if places:
             relevance, usable = _usable(maps.stacked(context.configurations, group)[:, places])
             if protocol is not None:
-                greedy = 0 if item.protocol == PRECISION else context.config.controls.greedy_images
+                # a search within every step of a search would take years
+                none = item.protocol == PRECISION or protocol.operator.passes > 1
+                greedy = 0 if none else context.config.controls.greedy_images
                 records += _perturbation_records(
                     context, protocol, template, relevance, usable, stream, greedy
                 )
