@@ -30,8 +30,8 @@ from report_pages import big_page
 
 import xai
 from xai.report import payload, to_html
-from xai.report.chart_library import chart_library
 from xai.report.encode import pack
+from xai.report.page import chart_library
 
 # when the page is ready and when an image's canvas is painted first, without asking again and again
 CLOCK = """

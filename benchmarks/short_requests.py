@@ -76,15 +76,15 @@ def job(model: str, images: int, maps: int, steps: int):
                 classifier(pixels[batch % images])
         figures = {"stream": seconds, "pure": time.process_time() - start, "values": values}
         try:
-            from xai.perturb import batches
+            from xai.perturb.states import CALL
         except ImportError:
             return figures
-        usual, sums = batches.CALL["cpu"], dict.fromkeys(("usual", "unpadded"), 0.0)
+        usual, sums = CALL["cpu"], dict.fromkeys(("usual", "unpadded"), 0.0)
         for turn in range(2 * TURNS):
             which = ("usual", "unpadded")[(turn + turn // 2) % 2]  # each as often first
-            batches.CALL["cpu"] = usual if which == "usual" else 0
+            CALL["cpu"] = usual if which == "usual" else 0
             sums[which] += stream()[0]
-        batches.CALL["cpu"] = usual
+        CALL["cpu"] = usual
         return figures | sums
 
     return run
@@ -94,7 +94,7 @@ def padding(images: int, maps: int, steps: int) -> float:
     """Share of the tokens of a request that are filled up, as the stream divides it on a CPU."""
     import numpy as np
 
-    from xai.perturb.batches import CALL, batches_by_size
+    from xai.perturb.states import CALL, batches_by_size
 
     left = 196 - np.round(196 * np.arange(1, steps) / steps).astype(int)
     sizes = np.repeat(np.concatenate([left, 196 - left]), images * maps)
@@ -144,8 +144,7 @@ def main() -> None:
             f"{apart:.1g} of {max(values[0]) - min(values[0]):.2g}",
         ])  # fmt: skip
         print(rows[-1], flush=True)
-        path = publish(rows, options.rounds)
-    print(f"Wrote {path}")
+        print(f"Wrote {publish(rows, options.rounds)}", flush=True)
 
 
 if __name__ == "__main__":

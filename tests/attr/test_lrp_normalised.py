@@ -12,7 +12,7 @@ from vit_zoo import WIDTH, build, pixels
 
 from xai.attr import CPLRP, AttnLRP, TransLRP
 from xai.models.detector import Detector, TextSimilarity
-from xai.models.zero_shot import ZeroShot
+from xai.models.huggingface import ZeroShot
 
 GAMMAS = {"gamma": 0.3, "gamma_attention": 0.1, "gamma_embedding": 0.5}
 METHODS = pytest.mark.parametrize("method", [AttnLRP, CPLRP])

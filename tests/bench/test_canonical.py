@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xai.bench.run.canonical import FACE, in_frame, to_input
+from xai.bench.run.survey_rows import FACE, in_frame, to_input
 
 
 def test_the_face_frame_is_read_where_the_points_say():

@@ -30,10 +30,10 @@ from xai.bench import (
 )
 from xai.bench.results.survey import LEAST_PEERS
 from xai.bench.results.survey_rows import parts_of
-from xai.bench.run.canonical import FACE
 from xai.bench.run.ray_worker import Expected, Worker, WorkerReport
 from xai.bench.run.runner import _work
 from xai.bench.run.store import Store
+from xai.bench.run.survey_rows import FACE
 from xai.cli.main import app
 from xai.cli.running import is_partial
 from xai.core import ConfigError, DataError, Geometry, UsageError

@@ -10,7 +10,7 @@ import pytest
 from tiny_detector import classifier, photo
 
 from xai.bench import BenchmarkConfig, page_of_run, run_benchmark
-from xai.report.chart_library import chart_library
+from xai.report.page import chart_library
 from xai.report.payload import Page
 
 

@@ -9,8 +9,8 @@ from perturbed import operator
 from vit_zoo import build, pixels
 
 from xai.metrics import evaluate
-from xai.perturb import Stream, batches
-from xai.perturb.batches import batches_by_size, batches_of
+from xai.perturb import Stream, states
+from xai.perturb.states import batches_by_size, batches_of
 
 
 def cost(sizes: np.ndarray, lengths: list[int], call: int) -> int:
@@ -63,7 +63,7 @@ def test_values_do_not_depend_on_the_division(monkeypatch: pytest.MonkeyPatch) -
     targets, found, calls = torch.tensor([0, 1]), [], []
     run = type(model).forward
     for call in (0, 64, 10**6):
-        monkeypatch.setitem(batches.CALL, "cpu", call)
+        monkeypatch.setitem(states.CALL, "cpu", call)
         sizes: list[int] = []
         monkeypatch.setattr(type(model), "forward", lambda self, p, s=sizes: s.append(len(p)) or run(self, p))
         found.append(evaluate(Stream(model), ["deletion", "insertion"], x, relevance, targets, "vit-token"))

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from xai.core import UsageError
-from xai.report import chart_library as kept
+from xai.report import page as kept
 from xai.report.encode import digest, pack, unpack
 
 

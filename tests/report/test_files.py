@@ -10,8 +10,7 @@ from PIL import Image
 
 from xai.core import OutputError, UsageError
 from xai.report import file_slug, save
-from xai.report.picture import Layer, Picture, Placed, TextLine, edges
-from xai.report.png import write_png
+from xai.report.picture import Layer, Picture, Placed, TextLine, edges, write_png
 
 LABELS = [
     "real",

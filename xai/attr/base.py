@@ -25,11 +25,10 @@ from xai.attention import (
     refuse_inference,
 )
 from xai.attr.captum_classes import Attribution, log_usage
-from xai.attr.inputs import PatchMap, Pixels, differentiable, like_inputs, prepare
+from xai.attr.inputs import PatchMap, Pixels, check_differentiable, differentiable, like_inputs, prepare
 from xai.attr.layers import LayerFusion, stack_layers
 from xai.attr.libra import RULES, backward_rules
 from xai.attr.lrp_rules import written_over_as_model_error
-from xai.attr.needs import check_differentiable
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
 from xai.core.options import check_option

@@ -17,9 +17,8 @@ from xai.attr.base import (
 )
 from xai.attr.captum_classes import GradientAttribution, log_usage
 from xai.attr.captum_classes import IntegratedGradients as CaptumIntegratedGradients
-from xai.attr.inputs import like_inputs
+from xai.attr.inputs import check_differentiable, like_inputs
 from xai.attr.integration_paths import PATHS
-from xai.attr.needs import check_differentiable
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts, check_option

@@ -95,8 +95,7 @@ def compare(
     from xai.bench import compare_surveys
     from xai.core import UsageError
     from xai.core.files import json_text, write_bytes
-    from xai.report.survey_comparison import comparison_markdown
-    from xai.report.survey_page import comparison_page
+    from xai.report.survey_page import comparison_markdown, comparison_page
 
     writers = {
         ".md": comparison_markdown,

@@ -1,28 +1,34 @@
 """One self-contained, interactive HTML file: opens from disk, loads nothing, runs only its own scripts."""
 
 import json
+import logging
 import os
 import re
 from base64 import b64encode
+from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zlib import error as ZlibError
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from xai.core import OutputError, UsageError
 from xai.core.errors import printable
-from xai.core.files import write_bytes
+from xai.core.files import cache_folder, write_bytes
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
+from xai.core.runtime import __version__, version_of
 from xai.data.face_parts import PARTS
 from xai.report import words
 from xai.report.about import cards_of, provenance_of
-from xai.report.chart_library import chart_library
 from xai.report.colours import COLOURS, ColourMap
-from xai.report.encode import digest, inline, pack
+from xai.report.encode import digest, inline, pack, unpack
 from xai.report.face_parts import PART_COLOURS
 from xai.report.findings import findings_of
 from xai.report.image_payload import HEAVY
@@ -42,6 +48,10 @@ TEMPLATES = Environment(
     extensions=["jinja2.ext.i18n"],
 )
 TEMPLATES.policies["ext.i18n.trimmed"] = True
+
+log = logging.getLogger(__name__)
+
+
 TEMPLATES.install_gettext_callables(gettext, ngettext, newstyle=True, pgettext=pgettext)  # type: ignore[attr-defined]
 TEMPLATES.filters |= {"percent": percent, "number": number, "printable": printable}
 
@@ -178,3 +188,62 @@ def script_messages(code: str) -> dict[str, list[str]]:
         else:
             messages[first] = [speaking.gettext(first)]
     return messages
+
+
+class ChartLibrary(NamedTuple):
+    """A script, ready for a page.
+
+    Args:
+        packed: Its text, see `pack`.
+        digest: Of the text, as the page's policy states it.
+    """
+
+    packed: str
+    digest: str
+
+
+@cache
+def chart_library() -> ChartLibrary:
+    """Vega-Lite with its runtime as one script; see reports/chart_libraries.md for why this one.
+
+    Bundling takes seconds, so the script is kept in the cache. What is read there counts only if its digest,
+    the one by which a browser admits it, is right.
+
+    Raises:
+        UsageError: The Python package that ships it is not installed.
+    """
+    try:
+        package = import_module("vl_convert")
+    except ImportError:
+        raise UsageError(
+            "The charts of this page need vl-convert-python, which is not installed.",
+            "Run: pip install 'vit-xai[bench]'",
+        ) from None
+    path = _kept()
+    found = None if path is None else _read(path)
+    if found is None:
+        text = inline(package.javascript_bundle())
+        found = ChartLibrary(pack(text), digest(text))
+        if path is not None:
+            try:
+                write_bytes(path, "\n".join(found).encode())
+            except OutputError as error:  # the next page waits again
+                log.info("%s", error)
+    return found
+
+
+def _kept() -> Path | None:
+    """Where it is kept, by the versions that it depends on; None for a user without a home."""
+    with suppress(RuntimeError):
+        return cache_folder() / "charts" / f"vega-{version_of('vl-convert-python')}-{__version__}"
+    return None
+
+
+def _read(path: Path) -> ChartLibrary | None:
+    """What is kept there; None where nothing is, or nothing whole."""
+    try:
+        found = ChartLibrary(*path.read_text("ascii").split("\n"))
+        whole = digest(unpack(found.packed)) == found.digest
+    except (OSError, EOFError, ValueError, TypeError, Base64Error, ZlibError):
+        return None
+    return found if whole else None

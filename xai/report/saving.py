@@ -9,8 +9,7 @@ from PIL import Image
 
 from xai.core import UsageError
 from xai.core.files import replacing
-from xai.report.picture import SOFTWARE, Picture
-from xai.report.png import write_png
+from xai.report.picture import SOFTWARE, Picture, write_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,22 +1,34 @@
-"""Maps of a survey as small pictures, over the mean face where there is one."""
+"""Maps of a survey, over the mean face where there is one: as small pictures, and all of them in one.
+
+That one has a row for each method and frame, fake beside genuine, difference and spread.
+"""
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from xai.core import DataError
 from xai.core.language import gettext, ngettext
 from xai.report.colours import ColourScale
 from xai.report.encode import encode_picture, encode_pixels
-from xai.report.survey import contrast_title, map_title
-from xai.report.text import number
-from xai.stats.survey import MapContrast, MeanMap, SurveySection
+from xai.report.survey import contrast_title, map_title, section_title
+from xai.report.text import drawable, drawable_language, number
+from xai.stats.survey import MapContrast, MeanMap, Survey, SurveySection
 
-SIDE = 160  # pixels of a map over a face
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ACROSS = 160  # pixels of a map over a face
 FAINTEST, STRONGEST = 0.15, 0.85  # opacity of no and of the strongest relevance over a face
+
+SIDE, GAP, HEAD, SMALL = 1.4, 0.25, 0.95, 6.5  # inches; points
+WRAPPED = 30  # characters of a title
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ def _contrast_tiles(
 
 def _tile(title: str, note: str, values: np.ndarray, scale: ColourScale, backdrop: str | None) -> Tile:
     pixels = _pixels(values, scale, backdrop)
-    picture = encode_pixels(pixels) if backdrop is None else encode_picture(Image.fromarray(pixels), SIDE)
+    picture = encode_pixels(pixels) if backdrop is None else encode_picture(Image.fromarray(pixels), ACROSS)
     return Tile(title, note, pixels, picture)
 
 
@@ -139,9 +151,9 @@ def _pixels(values: np.ndarray, scale: ColourScale, backdrop: str | None) -> np.
     if backdrop is None:
         return (scale.colours(values) * 255 + 0.5).astype(np.uint8)
     face = Image.open(BytesIO(b64decode(backdrop.partition(",")[2]))).convert("L")
-    grey = np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)[..., None] / 255
+    grey = np.asarray(face.resize((ACROSS, ACROSS), Image.Resampling.BICUBIC), np.float64)[..., None] / 255
     cells = Image.fromarray(values.astype(np.float32))
-    smooth = np.asarray(cells.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    smooth = np.asarray(cells.resize((ACROSS, ACROSS), Image.Resampling.BILINEAR))
     opacity = (FAINTEST + (STRONGEST - FAINTEST) * scale.strength(smooth))[..., None]
     mixed = grey * (1 - opacity) + scale.colours(smooth) * opacity
     return (mixed * 255 + 0.5).astype(np.uint8)
@@ -149,3 +161,39 @@ def _pixels(values: np.ndarray, scale: ColourScale, backdrop: str | None) -> np.
 
 def _images(count: int) -> str:
     return ngettext("{n} image", "{n} images", count)
+
+
+@drawable_language()
+def survey_figure(survey: Survey) -> "Figure":
+    """Mean maps by label, their differences and spread, each on the scale of its kind.
+
+    Raises:
+        DataError: No map has any relevance.
+    """
+    from matplotlib.figure import Figure
+
+    rows = []
+    for section in (one for one in survey.sections if one.maps):
+        found = strips(section, survey.alpha)
+        chosen = [(strip, tile) for strip in found[:2] for tile in strip.tiles]
+        if len(found) > 2:
+            chosen.append((found[-1], found[-1].tiles[0]))  # the spread of all
+        rows.append((section_title(section), chosen))
+    if not rows:
+        raise DataError("No map has any relevance, so there is no mean to draw.")
+    wide = max(len(tiles) for _, tiles in rows)
+    width, height = wide * (SIDE + GAP) + GAP, len(rows) * (SIDE + HEAD) + 2 * GAP
+    figure = Figure(figsize=(width, height), dpi=100)
+    for row, (title, tiles) in enumerate(rows):
+        top = height - GAP - row * (SIDE + HEAD)
+        figure.text(GAP / width, top / height, drawable(title), size=9, weight="bold", va="top")
+        for column, (strip, tile) in enumerate(tiles):
+            left, bottom = GAP + column * (SIDE + GAP), top - 0.68 - SIDE
+            axes = figure.add_axes((left / width, bottom / height, SIDE / width, SIDE / height))
+            axes.imshow(tile.pixels, interpolation="nearest")
+            axes.set_axis_off()
+            lines = [line for text in (tile.title, tile.note) for line in wrap(drawable(text), WRAPPED)]
+            axes.set_title("\n".join(lines), size=SMALL, pad=3)
+            limits = f"{strip.low} … {strip.high}"
+            axes.text(0.5, -0.03, limits, size=SMALL - 1, ha="center", va="top", transform=axes.transAxes)
+    return figure

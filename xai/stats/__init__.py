@@ -6,7 +6,7 @@ Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never t
 from xai.stats.agreement import disagreement, map_agreement, metric_agreement, rank_stability, split_half
 from xai.stats.analysis import analyse
 from xai.stats.curves import Band, mean_curve
-from xai.stats.flicker import Flicker, map_flicker
+from xai.stats.maps import Flicker, map_flicker
 from xai.stats.paired import adjust, compare_paired
 from xai.stats.results import (
     Agreement,

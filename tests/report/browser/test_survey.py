@@ -6,8 +6,7 @@ from survey_pages import NAME, comparison, survey
 
 from xai.core.language import language
 from xai.report.survey import survey_markdown
-from xai.report.survey_comparison import comparison_markdown
-from xai.report.survey_page import comparison_page, survey_page
+from xai.report.survey_page import comparison_markdown, comparison_page, survey_page
 
 BROKEN = (
     """() => [...document.images].filter((one) => !one.complete || !one.naturalWidth || !one.alt).length"""

@@ -10,19 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from xai.bench.config.survey import SurveyConfig
 from xai.bench.data.parquet import arrow
-from xai.bench.run.canonical import in_frame, to_input
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.bench.run.items import SURVEY, WorkItem
 from xai.bench.run.survey_schema import CROP_FRAME, FACE_FRAME, NO_LANDMARKS, SHARES, schema
 from xai.core import DataError, Geometry
+from xai.data.affine import similarity
 from xai.data.face_landmarks import checked_points, complete_landmarks
 from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.faces import five_points
+from xai.faces.align import SIZE
+from xai.faces.align import places as face_places
 from xai.stats import Exclusion
+
+FACE = (face_places(SIZE) + 0.5) / SIZE
+"""(5, 2) x and y of the points of `xai.core.Face` in the canonical frame, in shares of its side: that of
+DeepfakeBench's aligned crops, which lie in it as they are."""
 
 
 def survey_rows(context: RunContext, item: WorkItem) -> tuple[Any, tuple[Exclusion, ...]]:
@@ -139,3 +146,41 @@ def _part_shares(images: Sequence[InputImage], relevance: np.ndarray) -> np.ndar
         for share, values in enumerate((maps, -maps, np.ones_like(maps))):
             found[share][:, places] = part_shares(values, cells)
     return found
+
+
+def to_input(points: Sequence[np.ndarray], aspect: float = 1.0) -> np.ndarray:
+    """Of each face the similarity that takes the canonical frame to the input, by least squares.
+
+    Args:
+        points: Of each face (5, 2), in shares of the input's width and height.
+        aspect: Width of the input over its height.
+
+    Returns:
+        (B, 2, 3) float64: canonical (x, y) lies at `matrix @ (x, y, 1)` in shares of width and height.
+    """
+    square = np.array([aspect, 1.0])
+    return np.stack([similarity(FACE, one * square) / square[:, None] for one in points])
+
+
+def in_frame(maps: Tensor, matrices: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+    """Maps as they lie over the canonical frame: bilinear between patch centres, 0 outside of the input.
+
+    Args:
+        maps: (methods, B, rows, cols) relevance of the patches of the input.
+        matrices: (B, 2, 3) from `to_input`.
+        size: Side of the frame in cells.
+
+    Returns:
+        (methods, B, size, size) float32; (B,) share of the frame that lies outside of the input.
+    """
+    centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    frame = torch.stack([x, y, torch.ones_like(x)], -1)  # (size, size, 3)
+    places = torch.einsum("bij,yxj->byxi", torch.from_numpy(matrices), frame)  # in shares of the input
+    inside = ((places >= 0) & (places <= 1)).all(-1)
+    # a patch at the border reaches half a patch beyond its centre; beyond the border there is none
+    values = grid_sample(
+        maps.double().transpose(0, 1), 2 * places - 1, padding_mode="border", align_corners=False
+    )
+    aligned = (values * inside[:, None]).transpose(0, 1)
+    return aligned.float(), 1 - inside.double().flatten(1).mean(1)
