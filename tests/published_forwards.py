@@ -103,3 +103,20 @@ def community_forensics(state: State, x: Tensor) -> Tensor:
     vit = inside(state, "vit.")
     *_, (_, tokens) = timm_layers(vit, x)
     return linear(vit, "head", norm(vit, "norm", tokens, 1e-6)[:, 0])
+
+
+def chain(state: State, name: str, x: Tensor) -> Tensor:
+    """The Linear layers of a Sequential, in the order of their numbers, a ReLU after each but the last."""
+    numbers = sorted({int(key.split(".")[1]) for key in state if key.startswith(f"{name}.")})
+    for number in numbers:
+        x = linear(state, f"{name}.{number}", x)
+        x = x.clamp_min(0) if number != numbers[-1] else x
+    return x
+
+
+def rine(state: State, tower: State, x: Tensor) -> Tensor:
+    """(B, 1) logit; `tower` under transformers' names."""
+    read = torch.stack([middle[:, 0] for middle, _ in clip_layers(tower, x)], 1)
+    share = state["alpha"].exp() / state["alpha"].exp().sum(1, keepdim=True)
+    summed = (share * chain(state, "proj1", read).clamp_min(0)).sum(1)
+    return chain(state, "head", chain(state, "proj2", summed).clamp_min(0))

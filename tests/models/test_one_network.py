@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 import xai
 from xai import metrics
+from xai.attr import create
 from xai.core import ConfigError, ModelError
+from xai.explanation import examine
 from xai.explanation.explainer import choose_method
 from xai.models import Classifier, list_families
 
@@ -69,11 +71,58 @@ def community_forensics() -> State:
     return named("vit.", {**timm_vit(), **named("head.", linear(1, 64))})
 
 
+def openai_names(state: State) -> State:
+    """As OpenAI's CLIP keeps an image tower."""
+    swaps = {
+        "embeddings.patch_embedding": "conv1", "embeddings.class_embedding": "class_embedding",
+        "embeddings.position_embedding.weight": "positional_embedding", "pre_layrnorm": "ln_pre",
+        "post_layernorm": "ln_post", "encoder.layers": "transformer.resblocks", "layer_norm": "ln_",
+        "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+    }  # fmt: skip
+    found: State = {}
+    for name, tensor in state.items():
+        for old, new in swaps.items():
+            name = name.replace(old, new)
+        found[name] = tensor
+    for kind in ("weight", "bias"):
+        for block in range(2):
+            at = f"transformer.resblocks.{block}"
+            parts = [found.pop(f"{at}.self_attn.{one}_proj.{kind}") for one in "qkv"]
+            found[f"{at}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return found
+
+
+def rine_head(layers: int = 2, width: int = 64, p: int = 8) -> State:
+    """Two layers in each projection, numbered as the published Sequentials with their dropout."""
+    shapes: dict[str, tuple[int, ...]] = {"alpha": (1, layers, p)}
+    for name, inputs in {
+        "proj1.1": width,
+        "proj1.4": p,
+        "proj2.1": p,
+        "proj2.4": p,
+        "head.0": p,
+        "head.3": p,
+    }.items():
+        shapes |= {f"{name}.weight": (p, inputs), f"{name}.bias": (p,)}
+    loud = {name: 4 * tensor for name, tensor in weights(shapes, 7).items()}
+    return {**loud, **named("head.6.", linear(1, p))}
+
+
+def rine() -> State:
+    return {**rine_head(), **named("clip.visual.", openai_names(tiny.clip_tower().state_dict()))}
+
+
+def rine_logits(state: State, x: Tensor) -> Tensor:
+    return plain.rine(state, tiny.clip_tower().state_dict(), x)
+
+
 # checkpoint, the logits of the published forward pass, what its YAML has to say
 LAYOUTS: dict[str, tuple[Callable[[], State], Callable[[State, Tensor], Tensor], list[str]]] = {
     "c2p_clip": (c2p_clip, plain.c2p_clip, []),
+    "rine": (rine, rine_logits, []),
     "community_forensics": (community_forensics, plain.community_forensics, ["resize_to: 37"]),
 }
+pytestmark = pytest.mark.filterwarnings("ignore:.*reads the class token of every layer")
 every_layout = pytest.mark.parametrize("name", LAYOUTS)
 
 
@@ -180,27 +229,25 @@ def test_what_is_not_rebuilt_is_refused_by_name(tmp_path, line, state):
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def at_size(state: State, root: str, rows: int, patch: int) -> State:
+def at_size(state: State, rows: int, patch: int) -> State:
     """The same with a grid of so many rows and patches of that side."""
     state = dict(state)
-    position = next(
-        n for n in state if n.startswith(root) and ("pos_embed" in n or "position_embedding" in n)
-    )
+    position = next(n for n in state if "pos_embed" in n or "position" in n)
     shape = state[position].shape
     state[position] = torch.randn(*shape[:-2], 1 + rows**2, shape[-1]) * 0.2
-    kernel = next(n for n in state if n.startswith(root) and state[n].ndim == 4)
+    kernel = next(n for n in state if state[n].ndim == 4)
     state[kernel] = torch.randn(*state[kernel].shape[:2], patch, patch) * 0.05
     return state
 
 
 # grid and patch of what the shipped file is for
-SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16)}
+SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16), "rine": (16, 14)}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_says_what_was_published(tmp_path, name):
     """With it and without, images are prepared alike."""
-    state = at_size(LAYOUTS[name][0](), "", *SHIPPED[name])
+    state = at_size(LAYOUTS[name][0](), *SHIPPED[name])
     torch.save(state, tmp_path / "weights.pth")
     with_file = xai.load(CONFIGS / f"{name}.yaml", weights=tmp_path / "weights.pth")
     (tmp_path / "bare.yaml").write_text(f"model_name: {name}\nweights: weights.pth\n")
@@ -217,7 +264,7 @@ def test_c2p_clip_is_prepared_as_published(tmp_path):
 
 @pytest.mark.parametrize(("rows", "side", "edge"), [(14, 224, 256), (24, 384, 440)])
 def test_community_forensics_is_prepared_as_published(tmp_path, rows, side, edge):
-    state = at_size(community_forensics(), "vit.", rows, 16)
+    state = at_size(community_forensics(), rows, 16)
     prepared = xai.load(write(tmp_path, state)).describe()["preprocessing"]
     assert (prepared["resize"], prepared["crop"]) == ({"shortest_edge": edge}, [side, side])
     assert (prepared["interpolation"], prepared["mean"]) == ("bilinear", [0.485, 0.456, 0.406])
@@ -255,7 +302,7 @@ def test_a_folder_that_the_hub_mixin_wrote(tmp_path):
         "model_size": "small",
         "patch_size": 16,
     }
-    state = at_size(community_forensics(), "vit.", 14, 16)
+    state = at_size(community_forensics(), 14, 16)
     save_file(state, tmp_path / "model.safetensors")
     classifier, x = xai.load(f"local:{tmp_path}"), tiny.pixels(1, size=224)
     with torch.no_grad():
@@ -266,27 +313,6 @@ def test_a_folder_that_the_hub_mixin_wrote(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(written | {"input_size": 384}))
     with pytest.raises(ConfigError, match="resolution: 384, but the tower takes 224×224"):
         xai.load(f"local:{tmp_path}")
-
-
-def openai_names(state: State) -> State:
-    """As OpenAI's CLIP keeps an image tower."""
-    swaps = {
-        "embeddings.patch_embedding": "conv1", "embeddings.class_embedding": "class_embedding",
-        "embeddings.position_embedding.weight": "positional_embedding", "pre_layrnorm": "ln_pre",
-        "post_layernorm": "ln_post", "encoder.layers": "transformer.resblocks", "layer_norm": "ln_",
-        "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
-    }  # fmt: skip
-    found: State = {}
-    for name, tensor in state.items():
-        for old, new in swaps.items():
-            name = name.replace(old, new)
-        found[name] = tensor
-    for kind in ("weight", "bias"):
-        for block in range(2):
-            at = f"transformer.resblocks.{block}"
-            parts = [found.pop(f"{at}.self_attn.{one}_proj.{kind}") for one in "qkv"]
-            found[f"{at}.attn.in_proj_{kind}"] = torch.cat(parts)
-    return found
 
 
 @pytest.mark.parametrize("width", [24, 64], ids=["projected", "penultimate"])
@@ -324,3 +350,55 @@ def test_a_head_that_fits_neither_feature(tmp_path):
     tiny.save_pretrained(tmp_path / "tower", tiny.clip_model())
     with pytest.raises(ModelError, match=r"reads 30 features; the tower gives 24 \(projected\) or 64"):
         xai.load(write(tmp_path, linear(1, 30), "backbone: local:tower"))
+
+
+def test_rine_reads_every_layer_and_says_so(tmp_path):
+    tiny.save_pretrained(tmp_path / "tower", tiny.clip_model())
+    with pytest.warns(UserWarning, match="reads the class token of every layer.*all_layers"):
+        classifier = xai.load(write(tmp_path, rine_head(), "backbone: local:tower"))
+    x = tiny.pixels(3)
+    wanted = plain.rine(rine_head(), tiny.clip_model().vision_model.state_dict(), x)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            classifier(x), torch.cat([-wanted / 2, wanted / 2], 1), rtol=1e-5, atol=1e-5
+        )
+    findings = examine(classifier)
+    assert findings["read_in"].startswith("every layer")
+    assert findings["attention_seen"] == "2 of 2"
+    assert max(findings["parity"].values()) < 1e-5
+    assert classifier.preprocessing.crop == (32, 32)
+    assert classifier.preprocessing.size is None
+
+
+def test_rine_is_explained_through_its_first_layers_too(tmp_path):
+    """The head reads the first layer past the last one; what looks at the last block's output is refused."""
+    classifier, x = load(tmp_path, "rine", rine()), tiny.pixels(1)
+    maps = create("gradient_weighted_attention", classifier).attribute_layers(x, 1)[0]
+    assert maps.shape[0] == 2
+    assert (maps.abs().amax((1, 2, 3)) > 0).all()
+    with pytest.raises(ModelError, match="whose last one returns all that the classifier reads"):
+        create("legrad", classifier).attribute_patches(x, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (rine_head(layers=3), r"weights the layers by alpha \(1, 3, 8\); the tower has 2"),
+        (rine_head(width=32), "head reads 32 features; the tower or the layer before gives 64"),
+        ({**rine_head(), "alpha": torch.zeros(1, 2, 9)}, "reads 8 features; .* gives 9"),
+        (
+            {**rine_head(), "proj1.7.weight": torch.zeros(5, 8)},
+            "weights 8 features of each layer, but .* make 5, 8",
+        ),
+    ],
+    ids=["other depth", "other width", "other features", "odd projection"],
+)
+def test_a_head_of_rine_for_another_tower(tmp_path, change, message):
+    tiny.save_pretrained(tmp_path / "tower", tiny.clip_model())
+    with pytest.raises(ModelError, match=message):
+        xai.load(write(tmp_path, change, "backbone: local:tower"))
+
+
+def test_rine_needs_its_tower(tmp_path):
+    with pytest.raises(ConfigError, match="backbone: local:DIR"):
+        xai.load(write(tmp_path, rine_head()))

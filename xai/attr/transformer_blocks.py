@@ -114,7 +114,7 @@ def block_outputs(modules: tuple[nn.Module, ...]) -> Iterator[list[Any]]:
 
 @contextmanager
 def without_blocks(modules: tuple[nn.Module, ...], outputs: list[Any], tokens: Tensor) -> Iterator[None]:
-    """Inside the `with` block no block computes: the last returns `tokens`, the others zeros.
+    """Inside the `with` block no block computes: the last returns `tokens`, the others nothing but zeros.
 
     Args:
         modules: The blocks.
@@ -122,12 +122,16 @@ def without_blocks(modules: tuple[nn.Module, ...], outputs: list[Any], tokens: T
         tokens: (B, N, D) or (N, B, D), in the graph or not.
     """
 
-    def stand_in(output: Any, passed: Tensor) -> Any:
+    def stand_in(output: Any, passed: Tensor, silent: bool) -> Any:
+        # what a block returns besides tokens may be read by the classifier, as class tokens of every layer
+        beside = () if isinstance(output, Tensor) else output[1:]
+        beside = [torch.zeros_like(x) if silent and isinstance(x, Tensor) else x for x in beside]
+
         def forward(*_: Any, **__: Any) -> Any:
             torch.set_grad_enabled(
                 torch.is_grad_enabled() or passed.requires_grad
             )  # also in a frozen backbone
-            return passed if isinstance(output, Tensor) else (passed, *output[1:])
+            return passed if isinstance(output, Tensor) else (passed, *beside)
 
         return forward
 
@@ -137,7 +141,7 @@ def without_blocks(modules: tuple[nn.Module, ...], outputs: list[Any], tokens: T
         try:
             for module, output in zip(modules, outputs, strict=True):
                 last = module is modules[-1]
-                vars(module)["forward"] = stand_in(output, tokens if last else nothing)
+                vars(module)["forward"] = stand_in(output, tokens if last else nothing, not last)
             yield
         finally:
             for module, forward in zip(modules, before, strict=True):

@@ -18,7 +18,7 @@ from xai.models.checkpoint import State
 # fmt: off
 ModelName = Literal[
     "clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "c2p_clip", "community_forensics",
-    "fatformer", "spai", "d3", "tall",
+    "rine",    "fatformer", "spai", "d3", "tall",
 ]
 # fmt: on
 
@@ -140,8 +140,8 @@ class Detector(nn.Module):
     Args:
         tower: A transformers vision model.
         head: Feature (B, d) → logits (B, classes).
-        feature: "pooled" (`pooler_output`), "cls" (first token of the last hidden state) or "projected"
-            (`image_embeds`).
+        feature: "pooled" (`pooler_output`), "every_layer" (the same where it holds each layer's class token),
+            "cls" (first token of the last hidden state) or "projected" (`image_embeds`).
         normalize: Whether the head reads the feature at unit L2 length.
     """
 
@@ -149,7 +149,7 @@ class Detector(nn.Module):
         self,
         tower: nn.Module,
         head: nn.Module,
-        feature: Literal["pooled", "cls", "projected"],
+        feature: Literal["pooled", "every_layer", "cls", "projected"],
         *,
         normalize: bool = False,
     ):
@@ -175,7 +175,7 @@ class Detector(nn.Module):
         if self.feature == "cls":
             feature = output.last_hidden_state[:, 0]
         else:
-            feature = output.pooler_output if self.feature == "pooled" else output.image_embeds
+            feature = output.image_embeds if self.feature == "projected" else output.pooler_output
         return self.head(F.normalize(feature, dim=-1) if self.normalize else feature)
 
 

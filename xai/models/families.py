@@ -1,5 +1,6 @@
 """Published detectors: which one a state dict is, told by its keys, and the classifier made of it."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,4 +153,11 @@ def load_detector(
         "feature": module.feature,
         "normalize_features": module.normalize,
     }
+    if module.feature == "every_layer":
+        description["read_in"] = "every layer: presets of the last layers show a part of the evidence"
+        warnings.warn(
+            f"{options.name} reads the class token of every layer, so a map of the last layers shows a part "
+            "of its evidence: take all_layers, or a method that removes patches.",
+            stacklevel=2,
+        )
     return options.classifier(module, labels, preprocessing, description)

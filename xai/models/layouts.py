@@ -11,6 +11,8 @@ from xai.models.rebuilding import (
     gend,
     pooled,
     prompts,
+    rine,
+    rine_whole,
     universal_fake_detect,
     universal_fake_detect_whole,
 )
@@ -76,6 +78,7 @@ class Family:
 
 _BENCH = "github.com/SCLBD/DeepfakeBench"
 _GEND = "github.com/yermandy/GenD (arXiv 2508.06248)"
+_RINE = "github.com/mever-team/rine (ECCV 2024, arXiv 2402.19091)"
 _ENHANCED = "a fork of github.com/SCLBD/DeepfakeBench"
 _UFD = "github.com/WisconsinAIVision/UniversalFakeDetect (CVPR 2023)"
 
@@ -151,6 +154,22 @@ FAMILIES = (
         ("vit.head.", "vit."),
         community_forensics,
         marks=("vit.blocks.", "vit.patch_embed."),
+    ),
+    Family(
+        "rine",
+        _RINE,
+        "A head on every layer's class token of a stock CLIP ViT-L/14, one logit.",
+        ("alpha", "proj1.", "proj2.", "head."),
+        rine,
+        alone=True,
+    ),
+    Family(
+        "rine",
+        _RINE,
+        "The same saved with its tower.",
+        ("alpha", "proj1.", "proj2.", "head.", "clip.visual."),
+        rine_whole,
+        unused=_text_of("clip."),
     ),
     Family(
         "fatformer",

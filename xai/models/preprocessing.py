@@ -191,6 +191,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "effort": {**_SQUARE, **_CLIP},
     "clip_enhanced": {**_SHORT_EDGE, "torchvision_crop": True},
     "universalfakedetect": _CENTRE,
+    "rine": _CENTRE,
     "c2p_clip": {**_SHORT_EDGE, **_BILINEAR, "torchvision_crop": True},
     "community_forensics": {
         "resize": "shortest_edge",

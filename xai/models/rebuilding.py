@@ -7,6 +7,7 @@ from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
 from xai.models.clip import ProjectedCLIP, build_clip_tower, from_openai
 from xai.models.detector import Detector, DetectorConfig, build_head
+from xai.models.rine import EveryLayerCLIP, build_layers_head
 from xai.models.timm_vit import build_timm_vit
 from xai.models.tower import TowerOptions
 
@@ -117,6 +118,25 @@ def _on_clip(tower: Any, head: State, config: DetectorConfig) -> Detector:
     return Detector(
         tower, build_head(head, projected, config.head_activation), "projected", normalize=normalize
     )
+
+
+def rine(parts: list[State], config: DetectorConfig) -> Detector:
+    """RINE's head on the tower that the YAML names, every layer of which is read."""
+    module = load_projected_tower(needed_tower(config)).vision_model
+    stated = TowerOptions(module.config.num_attention_heads, module.config.hidden_act)
+    return _on_every_layer(build_clip_tower(module.state_dict(), stated, EveryLayerCLIP), parts)
+
+
+def rine_whole(parts: list[State], config: DetectorConfig) -> Detector:
+    """The same with the tower in the checkpoint, under OpenAI's names."""
+    *head, weights = parts
+    state, _ = from_openai(weights)
+    return _on_every_layer(build_clip_tower(state, _options(config), EveryLayerCLIP), head)
+
+
+def _on_every_layer(tower: Any, head: list[State]) -> Detector:
+    layers, width = tower.config.num_hidden_layers, tower.config.hidden_size
+    return Detector(tower, build_layers_head(*head, layers=layers, width=width), "every_layer")
 
 
 def prompts(parts: list[State], config: DetectorConfig) -> Detector:
