@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from xai.core import Face, Sample
 from xai.data import read_image, shipped_photos
-from xai.data.affine import read_through, similarity
+from xai.data.affine import corners, read_through, similarity
 from xai.faces import crop, find, five_points, is_crop, places
 from xai.faces.align import overlap
 
@@ -87,7 +87,7 @@ def _recipe(pairs: list[tuple[Image.Image, Face]], crops: list[Sample]) -> list[
     apart, means, most = [], [], []
     for (image, face), sample in zip(pairs, crops, strict=True):
         fitted = transform.SimilarityTransform()
-        fitted.estimate(face.points.astype(np.float32), template.astype(np.float32))
+        fitted.estimate(five_points(face.points).astype(np.float32), template.astype(np.float32))
         matrix = fitted.params[:2]
         ends = np.array([[0, 0, 1], [image.width, 0, 1], [0, image.height, 1]])
         assert sample.origin is not None
@@ -107,37 +107,55 @@ def _recipe(pairs: list[tuple[Image.Image, Face]], crops: list[Sample]) -> list[
 
 
 def _with_dlib(found: dict[str, list[Any]], landmarks: str) -> list[str]:
-    """The crops of the recipe's own five points beside those of MTCNN's."""
-    shifts, scales, turns, known = [], [], [], []
+    """The crops of the recipe's own five points beside those of MTCNN's, by themselves and with dlib's drawn."""
+    ways = {"drawn": five_points, "themselves": lambda points: points}
+    measured: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
+    known = []
     with np.load(landmarks) as file:
         for name in sorted(file.files):
             image, faces = found[name]
             if not faces:
                 continue
             theirs = similarity(five_points(file[name]), places())
-            ours = similarity(faces[0].points, places())
-            factor = complex(*ours[:, 0]) / complex(*theirs[:, 0])
-            scales.append(100 * (abs(factor) - 1))
-            turns.append(np.degrees(np.angle(factor)))
-            middle = np.linalg.solve(theirs[:, :2], np.full(2, 127.5) - theirs[:, 2])
-            shifts.append(float(np.hypot(*(ours @ (*middle, 1) - 127.5))))
+            for way, chosen in ways.items():
+                apart = _apart(theirs, similarity(chosen(faces[0].points), places()))
+                for what, value in apart.items():
+                    measured[way].setdefault(what, []).append(value)
             cut = read_through(image, theirs, (256, 256))
             (again,) = find([cut])
             known.append(bool(again) and is_crop(cut, again[0]))
+    rows = [
+        f"| {what} | {' | '.join(_range(measured[way][what], 1) for way in ways)} |"
+        for what in measured["drawn"]
+    ]
     return [
         "## Beside the recipe's own points",
         "",
         "DeepfakeBench takes dlib's points 37, 44, 30, 49 and 55: upper lids rather than the eyes' middles; "
-        "on the left the upper lip beside the mouth's corner, on the right the lower lip. Crops by those of "
-        f"dlib's 68-point model and by MTCNN's, {len(shifts)} portraits, median (least to most):",
+        "on the left the upper lip beside the mouth's corner, on the right the lower lip. Of five points we "
+        "draw those. Crops beside those by dlib's 68-point model, median (least to most) of "
+        f"{len(known)} portraits. The drawn face was once corrected by its mean offsets over these portraits, too:",
         "",
-        "| | |",
-        "|---|---|",
-        f"| the middle of the crop lies elsewhere by, pixels of 256 | {_range(shifts, 1)} |",
-        f"| the face is larger by, % | {_range(scales, 1)} |",
-        f"| it is turned clockwise by, degrees | {_range(turns, 1)} |",
-        f"| the recipe's crops that are known as such, and left as they are | {sum(known)} of {len(known)} |",
+        "| | by dlib's points, drawn from MTCNN's (as it is done) | by MTCNN's points themselves |",
+        "|---|---|---|",
+        *rows,
+        "",
+        f"The recipe's crops that are known as such, and left as they are: {sum(known)} of {len(known)}.",
     ]
+
+
+def _apart(theirs: np.ndarray, ours: np.ndarray) -> dict[str, float]:
+    """How a crop differs from the recipe's of the same face."""
+    factor = complex(*ours[:, 0]) / complex(*theirs[:, 0])
+    frame = np.array([[127.5, 127.5], *corners(np.eye(2, 3), (256, 256))])
+    where = np.linalg.solve(theirs[:, :2], (frame - theirs[:, 2]).T).T
+    moved = np.linalg.norm(where @ ours[:, :2].T + ours[:, 2] - frame, axis=1)
+    return {
+        "the crop's corners lie elsewhere by, mean of four, pixels of 256": float(moved[1:].mean()),
+        "its middle, pixels of 256": float(moved[0]),
+        "the face is larger by, %": 100 * (abs(factor) - 1),
+        "it is turned clockwise by, degrees": float(np.degrees(np.angle(factor))),
+    }
 
 
 def _mirrors(pairs: list[tuple[Image.Image, Face]], mirrored: list[list[Face]]) -> list[str]:

@@ -4,6 +4,7 @@ The face finder is replaced by one that knows the photograph; it is tested in te
 """
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -70,6 +71,24 @@ def test_every_face_is_explained_and_drawn_back(folder, tmp_path, xai_command, d
     assert finder == [0, 3]
 
 
+def test_the_bar_counts_photographs(folder, xai_command, detector, monkeypatch):
+    """Two faces of one photograph are one step of it."""
+    bars = []
+
+    @contextmanager
+    def progress(total, what):
+        steps = []
+        bars.append((total, steps))
+        yield lambda: steps.append(what)
+
+    for command in ("explain", "robustness"):
+        monkeypatch.setattr(f"xai.cli.{command}.progress", progress)
+    more = ("--config", detector, "--method", "center_prior", "--face", "all")
+    xai_command("explain", "in", *more, "--pictures", "none", "--no-part-removal")
+    xai_command("robustness", "in", *more, "--pictures", "0")
+    assert [(total, len(steps)) for total, steps in bars] == [(3, 3), (3, 3)]
+
+
 def test_the_record_says_where_the_crop_comes_from(folder, tmp_path, xai_command, detector):
     run = xai_command("explain", "in/photo.png", "--config", detector, *CHEAP, "--face", "1", "--json")
     assert run.code == 0, run.stderr
@@ -115,6 +134,10 @@ def test_a_detector_of_crops_looks_for_faces_by_itself(folder, xai_command, dete
         "explain", "in", "--config", detector, *CHEAP, "--whole-image", "--out", "b", "--pictures", "none"
     )
     assert whole.code == 0 and "Faces:" not in whole.stderr
+    never = xai_command(
+        "explain", "in", "--config", detector, *CHEAP, "--faces", "never", "--out", "b", "--pictures", "none"
+    )
+    assert never.code == 0 and "Faces:" not in never.stderr
     box = xai_command(
         "explain", "in/photo.png", "--config", detector, *CHEAP, "--box", "130,40,80,90", "--out", "c",
         "--pictures", "none",
@@ -122,10 +145,24 @@ def test_a_detector_of_crops_looks_for_faces_by_itself(folder, xai_command, dete
     assert box.code == 0 and "Faces:" not in box.stderr
 
 
+def test_faces_can_be_looked_for_with_any_detector(folder, xai_command, detector, finder):
+    asked = ("explain", "in/photo.png", "--config", detector, *CHEAP, "--pictures", "none")
+    always = xai_command(*asked, "--faces", "always", "--out", "a")
+    assert always.code == 0 and "2 faces explained of 1 photograph" in always.stderr
+    one = xai_command(*asked, "--faces", "always", "--face", "largest", "--out", "b")
+    assert one.code == 0 and "1 face explained of 1 photograph" in one.stderr
+    auto = xai_command(*asked, "--faces", "auto", "--out", "c")
+    assert auto.code == 0 and "Faces:" not in auto.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--face", "all", "--whole-image"), "contradict"),
+        (("--face", "1", "--faces", "never"), "contradict"),
+        (("--faces", "always", "--whole-image"), "contradict"),
+        (("--faces", "sometimes"), "'sometimes' is unknown"),
+        (("--faces", "always", "--box", "1,1,9,9"), "both say what to cut out"),
         (("--face", "all", "--box", "1,1,9,9"), "both say what to cut out"),
         (("--face", "nearest"), "There is no face 'nearest'"),
         (("--face", "-1"), "There is no face '-1'"),
@@ -192,7 +229,7 @@ def test_the_library_call(folder, finder):
     assert masked.sample.mask.shape == (256, 256) and masked.sample.mask.any()
     with pytest.raises(DataError, match="no face found"):
         xai.explain(photo(), model, face=0, method="center_prior")
-    with pytest.raises(DataError, match="cannot be aligned"):
+    with pytest.raises(DataError, match="hold NaN"):
         marked = Sample("a", photograph(), landmarks=np.full((5, 2), np.nan))
         xai.explain(marked, model, face=0, method="center_prior")
     with pytest.raises(UsageError, match="no face True"):

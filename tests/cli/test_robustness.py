@@ -72,3 +72,13 @@ def test_interrupted_it_says_what_it_has(tmp_path, xai_command, detector, monkey
     run = xai_command("robustness", "in", "--config", detector, "--method", "raw_attention", "-o", "out")
     assert run.code == 130 and "Interrupted." in run.stderr and "1 image explained 11 times" in run.stderr
     assert len((tmp_path / "out/robustness.csv").read_text().splitlines()) == 11
+
+
+def test_nothing_to_measure_says_how_many_and_what_to_do(tmp_path, xai_command, detector):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    run = xai_command("robustness", "broken.png", "--config", detector, "-o", "out")
+    assert run.code == 3
+    lines = run.stderr.splitlines()
+    assert lines[0].startswith("Failed: broken.png") and "0 of 1 images explained, 1 failed." in lines
+    assert lines[-1].startswith("Next: ")
+    assert not any((tmp_path / "out").iterdir())

@@ -19,6 +19,7 @@ def test_a_video_and_an_image_in_one_run(tmp_path, xai_command, detector):
     assert video["sampling"] == {"frames": 3}
     assert video["files"]["annotated"] == "clip/clip_annotated.mp4"
     assert all((tmp_path / "attention_results" / name).is_file() for name in video["files"].values())
+    assert "a page of its own" not in run.stderr
     assert "2 of 2 images and videos explained" in run.stderr
 
 
@@ -33,6 +34,14 @@ def test_a_folder_of_clips_is_explained_clip_by_clip(tmp_path, xai_command, dete
     assert [line.split()[0].rpartition("/")[2] for line in run.stdout.splitlines()[1:]] == ["a.mp4", "b.mkv"]
     assert "Failed: clips/cut_c.mp4: not a video that can be read" in run.stderr
     assert "2 of 3 videos explained, 1 failed" in run.stderr
+
+
+def test_a_page_of_images_says_where_those_of_videos_are(tmp_path, xai_command, detector):
+    write_clip(tmp_path / "clip.mp4", 2)
+    run = xai_command("explain", "clip.mp4", "--config", detector, "--report", "--method", "center_prior")
+    assert run.code == 0 and not (tmp_path / "attention_results/index.html").exists()
+    assert "Each video has a page of its own, index.html in its folder" in run.stderr
+    assert (tmp_path / "attention_results/clip/index.html").is_file()
 
 
 def test_an_image_with_a_videos_name_is_an_image(tmp_path, xai_command, detector):

@@ -64,7 +64,7 @@ def test_clicks_that_are_none_are_refused_with_their_line(table, tmp_path, click
 
 def test_without_frames_it_says_what_was_looked_for(table, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="5 looked for.*Deepfakes/000_003/100.png"):
+    with pytest.raises(DataError, match="4 looked for.*Deepfakes/000_003/100.png"):
         read_exddv(table, [tmp_path / "empty"])
     with pytest.raises(DataError, match="--root"):
         read_exddv(table, [])

@@ -260,3 +260,15 @@ def test_people_linked_by_pairs_are_one_group():
     }  # fmt: skip
     chain = [f"{n:03d}_{n + 1:03d}" for n in range(6)]
     assert set(groups_of(chain).values()) == {"000 and 6 more"}
+
+
+def test_a_missing_frame_that_two_files_list_is_one(bench, tmp_path):
+    """The real videos stand in every method's file."""
+    path = next(tmp_path.glob("**/*.json"))
+    content = json.loads(path.read_text())
+    gone = Path(content[FF]["FF-real"]["test"]["c23"]["000"]["frames"][0])
+    gone.unlink()
+    other = path.with_name("FF-DF.json")
+    other.write_text(path.read_text())
+    found = read_dataset_json([path, other], [tmp_path])
+    assert [one.name for one in found.missing] == [gone.name]

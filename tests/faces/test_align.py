@@ -9,6 +9,7 @@ from PIL import Image
 from xai.core import DataError, Face, Origin, Sample
 from xai.data import shipped_photos
 from xai.data.affine import corners, read_through, similarity
+from xai.data.face_landmarks import complete_landmarks
 from xai.data.image import read_image
 from xai.faces import crop, five_points, is_crop, places
 
@@ -134,7 +135,24 @@ def test_an_aligned_crop_is_known_as_one(astronaut):
 
 
 def test_the_recipe_takes_five_of_dlib():
-    landmarks = np.arange(136.0).reshape(68, 2)
-    np.testing.assert_array_equal(five_points(landmarks)[:, 0], np.array([37, 44, 30, 49, 55]) * 2)
+    landmarks = complete_landmarks(POINTS)[:68]
+    np.testing.assert_array_equal(five_points(landmarks), landmarks[[37, 44, 30, 49, 55]])
     with pytest.raises(DataError, match=r"\(3, 2\)"):
         five_points(np.zeros((3, 2)))
+
+
+def test_where_five_points_are_known_those_of_the_recipe_are_drawn(astronaut):
+    """Not eyes and corners of the mouth themselves, by which a crop would be turned against the recipe's."""
+    known = Face(complete_landmarks(POINTS)[:68], FACE.box, 1.0)
+    of_five, of_68 = crop(astronaut, FACE), crop(astronaut, known)
+    np.testing.assert_allclose(of_five.origin.to_crop, of_68.origin.to_crop, atol=1e-9)
+    assert of_five.landmarks.shape == (5, 2)
+    by_themselves = similarity(POINTS, places())
+    assert np.abs(by_themselves - of_five.origin.to_crop).max() > 0.01
+
+
+def test_known_landmarks_are_not_lost(astronaut):
+    landmarks = complete_landmarks(POINTS)
+    sample = crop(astronaut, Face(landmarks, FACE.box, 1.0))
+    np.testing.assert_allclose(sample.landmarks, landmarks @ sample.origin.to_crop[:, :2].T
+                               + sample.origin.to_crop[:, 2])  # fmt: skip

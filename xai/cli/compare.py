@@ -47,8 +47,7 @@ def compare(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
-    face: opt.Face = None,
-    whole_image: opt.WholeImage = False,
+    face: opt.FaceOptions,
     report: Annotated[
         bool, typer.Option("--report", help="Also one interactive HTML page.", rich_help_panel=opt.OUTPUT)
     ] = False,
@@ -61,7 +60,7 @@ def compare(
     """
     from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
-    from xai.explanation import choose_method, face_finder, gather, options_of, write_comparison
+    from xai.explanation import choose_method, gather, options_of, write_comparison
     from xai.explanation import compare as compare_methods
 
     named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
@@ -74,11 +73,12 @@ def compare(
         chosen = choose_method(classifier, seed=seed)
         options = {chosen.info.name: options_of(chosen)} | options
     crop = opt.parse_crop(box, boxes)
-    faces = face_finder(classifier, face, whole_image=whole_image, box_of=crop)
+    faces = face.finder(classifier, crop)
+    sources = gather(images, out)
     comparison = compare_methods(
         classifier,
         options,
-        gather(images, out),
+        sources,
         target,
         box_of=crop,
         faces=faces,
@@ -86,7 +86,7 @@ def compare(
         seed=seed,
     )
     if not comparison.rows:
-        say_failures(comparison.failures)
+        say_nothing_done(comparison.failures, len(sources))
         raise typer.Exit(MISSING)
     content = write_comparison(comparison, out)
     opened = out / content["files"]["png"]

@@ -50,8 +50,7 @@ def explain(
     out: opt.Out = Path("attention_results"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
-    face: opt.Face = None,
-    whole_image: opt.WholeImage = False,
+    face: opt.FaceOptions,
     pictures: Annotated[
         str,
         typer.Option(
@@ -104,7 +103,7 @@ def explain(
     from xai.attr import OPTIONS_METHOD
     from xai.core import UsageError
     from xai.core.language import gettext
-    from xai.explanation import Explainer, explain_each, face_finder, gather, writing
+    from xai.explanation import Explainer, explain_each, gather, writing
 
     if stability and not report:
         raise UsageError("--stability goes on the evidence sheets of the page.", "Add --report.")
@@ -131,7 +130,7 @@ def explain(
         seed=seed,
         **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
-    faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=crop)
+    faces = face.finder(explainer.classifier, crop)
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
     builder = None
@@ -160,21 +159,21 @@ def explain(
             heads_panel=heads_panel,
             part_removal=part_removal,
         ):
-            run.add(result)
-            step()
+            run.add(result, step)
         if videos:
             from xai.explanation import explain_each_video  # which needs what reads videos
 
             for result in explain_each_video(
                 explainer, videos, out, sampling, box_of=crop, faces=faces, pictures=pictures
             ):
-                run.add(result)
-                step()
+                run.add(result, step)
     run.write_page()
     run.show()
     run.write_face_table()
     if faces is not None and (told := faces.found()):
         say(told)
+    if report and videos:
+        say(gettext("Each video has a page of its own, index.html in its folder: --report is of the images."))
     run.finish(
         gettext("compare methods on one image: xai compare IMAGE")
         if sources or pictures == "none"
@@ -239,8 +238,7 @@ def demo(
     run = ExplainRun(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)), row=row)
     with run.collecting(), progress(len(samples), gettext("Explaining")) as step:
         for result in explain_each(explainer, samples, out):
-            run.add(result)
-            step()
+            run.add(result, step)
     run.write_page(gettext("The shipped detector on the shipped images"))
     header = [gettext("image"), gettext("true class"), gettext("predicted"), "P(fake)"]
     show_table([*header, gettext("strongest fake evidence in the forged region")], run.rows)
@@ -274,7 +272,7 @@ def demo_video(out: Path) -> None:
     explainer, rows = Explainer(load("demo")), []
     with run.collecting(), progress(len(frames), gettext("Explaining")) as step:
         for result in explain_each_video(explainer, [path], out, parse_sampling("1f"), step=step):
-            run.add(result)
+            run.add(result, lambda: None)  # frames are counted, not videos
             if isinstance(result, ExplainedVideo):
                 found = result.explanation
                 fake = found.logits.argmax(1) == found.labels.index("fake")

@@ -102,8 +102,24 @@ class ExplainRun:
         if self.as_json:
             self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
 
-    def add(self, result: "Explained | ExplainedVideo | Failure") -> None:
-        """Count one result; an image is put into the page, which goes on without one that it cannot take."""
+    def add(self, result: "Explained | ExplainedVideo | Failure", step: Callable[[], None]) -> None:
+        """Count one result; an image is put into the page, which goes on without one that it cannot take.
+
+        Args:
+            result: Of an image, of one of the faces in it, or of a video.
+            step: Called after it, unless it is a further face of the photograph before.
+        """
+        reached = self.reached
+        self._add(result)
+        if self.reached > reached:
+            step()
+
+    @property
+    def reached(self) -> int:
+        """Images done and failed; a photograph of which one face failed alone is one."""
+        return min(self.done + len(self.failures), self.total)
+
+    def _add(self, result: "Explained | ExplainedVideo | Failure") -> None:
         from xai.core import DataError, ModelError
         from xai.core.files import json_text
         from xai.core.language import gettext
@@ -194,7 +210,7 @@ class ExplainRun:
             say(f"Error: {self.stopped}")
         elif self.interrupted:
             say(gettext("Interrupted. What is listed as explained is complete on disk."))
-        missing = max(0, self.total - done - failed)  # one face of a photograph may fail alone
+        missing = self.total - self.reached
         counts = [gettext(self.what, n=done, total=self.total)]
         counts += [gettext("{n} failed", n=failed)] if failed else []
         counts += [gettext("{n} not reached", n=missing)] if missing else []

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 if TYPE_CHECKING:
+    from xai.explanation.faces import FaceFinder
+    from xai.explanation.inputs import BoxOf
     from xai.models import Classifier
     from xai.video import Sampling
 
@@ -106,14 +108,6 @@ Boxes = Annotated[
     Path | None,
     typer.Option("--boxes", help="CSV file with a box per image: image,x,y,w,h", rich_help_panel=OUTPUT),
 ]
-Face = Annotated[
-    str | None,
-    typer.Option("--face", help="Explain faces found in photographs, cut out upright: all, largest, or "
-                 "a number from 0, the largest first. Default: all, if the detector's YAML says "
-                 "faces: aligned.",
-                 rich_help_panel=FACE),
-]  # fmt: skip
-WholeImage = Annotated[bool, typer.Option("--whole-image", help="Look for no faces.", rich_help_panel=FACE)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Stability = Annotated[
     bool,
@@ -185,6 +179,42 @@ class VideoOptions:
         from xai.video import parse_sampling
 
         return parse_sampling(self.every, self.frames)
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """The options that say whether faces are cut out of photographs, and which are explained."""
+
+    faces: Annotated[
+        str,
+        typer.Option("--faces", help="Find faces in photographs and cut them out upright: auto (if the "
+                     "detector's YAML says faces: aligned), always or never.", rich_help_panel=FACE),
+    ] = "auto"  # fmt: skip
+    face: Annotated[
+        str | None,
+        typer.Option("--face", help="Which of them are explained: all, largest, or a number from 0, the "
+                     "largest first; they are looked for then. Default: all, of a video the largest.",
+                     rich_help_panel=FACE),
+    ] = None  # fmt: skip
+    whole_image: Annotated[
+        bool, typer.Option("--whole-image", help="The same as --faces never.", rich_help_panel=FACE)
+    ] = False
+
+    def finder(self, classifier: "Classifier", crop: "BoxOf | None") -> "FaceFinder | None":
+        """What cuts out faces, if it is to be done; `crop` says where to look instead."""
+        from xai.core import UsageError
+        from xai.core.options import check_option
+        from xai.explanation.faces import EVERY, face_finder
+
+        check_option("--faces", self.faces, ("auto", "always", "never"))
+        if self.faces == "always" and self.whole_image:
+            raise UsageError("--faces always and --whole-image contradict each other.", "Give one of them.")
+        return face_finder(
+            classifier,
+            EVERY if self.faces == "always" and self.face is None else self.face,
+            whole_image=self.whole_image or self.faces == "never",
+            box_of=crop,
+        )
 
 
 class Without(tuple[str, ...]):

@@ -106,6 +106,17 @@ def say_failures(failures: "Iterable[Failure]") -> None:
         say(gettext("Failed: {reason}", reason=reason))
 
 
+def say_nothing_done(failures: "Sequence[Failure]", total: int) -> None:
+    """What a run says of which nothing came: why, how many, what to do."""
+    from xai.core.language import gettext
+
+    say_failures(failures)
+    counts = [gettext("{n} of {total} images explained", n=0, total=total)]
+    counts += [gettext("{n} failed", n=len(failures))] if failures else []
+    say(gettext("{counts}.", counts=gettext(", ").join(counts)))
+    say_next(gettext("check the paths; xai demo shows a run that works."))
+
+
 def write_page(page: "Page", out: Path) -> Path:
     """Write `index.html`, and say so if it is too large to be read with ease."""
     from xai import report

@@ -15,6 +15,7 @@ from xai.cli.output import (
     say,
     say_failures,
     say_next,
+    say_nothing_done,
     show,
     show_json,
     show_table,
@@ -38,8 +39,7 @@ def robustness(
     out: opt.Out = Path("robustness"),
     box: opt.Box = None,
     boxes: opt.Boxes = None,
-    face: opt.Face = None,
-    whole_image: opt.WholeImage = False,
+    face: opt.FaceOptions,
     pictures: Annotated[
         int,
         typer.Option(
@@ -60,7 +60,7 @@ def robustness(
     Example: xai robustness faces.csv --config clip.yaml --weights ckpt.pth --method one_pass
     """
     from xai.core.language import gettext, ngettext
-    from xai.explanation import Explainer, face_finder, gather, writing
+    from xai.explanation import Explainer, gather, writing
     from xai.explanation.robustness import record_of, write_robustness
     from xai.explanation.robustness import robustness as measure
 
@@ -69,19 +69,21 @@ def robustness(
     explainer = Explainer(
         model.load(), method and opt.imported(method), target, batch_size=model.batch_size, seed=seed
     )
-    faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=crop)
+    faces = face.finder(explainer.classifier, crop)
     with writing(out):
         pass  # an unwritable folder shows before the work, not after it
     with progress(len(sources), gettext("Explaining")) as step:
         found = measure(explainer, sources, box_of=crop, faces=faces, pictures=pictures, step=step)
     if not found.images:
-        say_failures(found.failures)
+        say_nothing_done(found.failures, len(sources))
         raise typer.Exit(interrupted() if found.interrupted else MISSING)
     content = write_robustness(found, out)
     if as_json:
         show_json(content)
     else:
         _show(found, record_of(found)["sentences"])
+    if faces is not None and (told := faces.found()):
+        say(told)
     say_failures(found.failures)
     say(
         ngettext(

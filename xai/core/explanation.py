@@ -35,8 +35,8 @@ class Face:
 
     Args:
         points: (5, 2) x and y of the eye on the image's left, the eye on its right, the tip of the nose, the
-            left and the right corner of the mouth, in pixels of the photograph. Whole numbers are centres of
-            pixels, as in dlib and OpenCV.
+            left and the right corner of the mouth; or, where they were known, (68, 2) or (81, 2) as dlib
+            numbers them. In pixels of the photograph, whose centres are whole numbers, as in dlib and OpenCV.
         box: (x, y, width, height) around the face, in the same pixels; may reach beyond the photograph.
         score: The detector's confidence, in [0, 1].
     """

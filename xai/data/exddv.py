@@ -58,6 +58,7 @@ def read_exddv(path: str | Path, roots: Sequence[str | Path], *, split: str = "t
             videos.append((f"{path}:{line.number}", line.cells))
     groups = groups_of(Path(cells["movie_name"]).stem for _, cells in videos)
     clicked: dict[Path, Row] = {}
+    missing: dict[Path, None] = {}  # each once, whoever clicked on it
     for where, cells in videos:
         name, kind = Path(cells["movie_name"]).stem, cells.get("manipulation") or None
         frames = _numbered(folders, kind, name)
@@ -66,13 +67,13 @@ def read_exddv(path: str | Path, roots: Sequence[str | Path], *, split: str = "t
             size = None if image is None else _size_of(image)
             if image is None or size is None:
                 base = folders[0] / kind if kind else folders[0]
-                found.missing.append(image or base / name / f"{number}.png")
+                missing[image or base / name / f"{number}.png"] = None
                 continue
             pixels = np.array([share]) * size - 0.5
             earlier = clicked[image].clicks + " " if image in clicked else ""  # of somebody else
             clicks = earlier + clicks_text(pixels)
             clicked[image] = Row(image, FAKE, group=groups.get(name) or name, kind=kind, clicks=clicks)
-    found.rows = list(clicked.values())
+    found.rows, found.missing = list(clicked.values()), list(missing)
     found.videos = len({row.path.parent for row in found.rows})
     if not found.rows:
         example = f", first {short_path(found.missing[0])}" if found.missing else ""

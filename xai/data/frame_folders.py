@@ -256,6 +256,7 @@ class _RowCollector:
         self.groups = groups
         self.found = FoundFrames()
         self._label_of: dict[Path, str] = {}
+        self._missing: set[Path] = set()
         self._names: dict[Path, frozenset[str]] = {}
 
     def add(self, video: ListedVideo, places: FramePlaces) -> None:
@@ -263,7 +264,11 @@ class _RowCollector:
         folders = {parts: places.folder(parts) for parts in {frame[:-1] for frame in video.frames}}
         for parts in video.frames:
             path = folders[parts[:-1]] / parts[-1]
-            (there if self._exists(path) else self.found.missing).append(path)
+            if self._exists(path):
+                there.append(path)
+            elif path not in self._missing:  # of several files, too
+                self._missing.add(path)
+                self.found.missing.append(path)
         label = label_of(video.label, self.labels)
         kind = PRISTINE if label == REAL else kind_of(video.label)
         group = self.groups.get(video.name) or f"{video.label}/{video.name}"

@@ -97,7 +97,7 @@ class FaceFinder:
             )
         elif isinstance(self.which, int) and self.which >= len(faces):
             yield Failure(name, no_such_face(name, self.which, len(faces)))
-        elif is_crop(sample.image, faces[0]):
+        elif self.which in (EVERY, LARGEST, 0) and is_crop(sample.image, faces[0]):
             self.crops += 1
             yield sample if sample.landmarks is not None else replace(sample, landmarks=faces[0].points)
         else:
@@ -128,9 +128,11 @@ def face_finder(
         ModelError: The weights of the face finder are not here.
     """
     if face is not None and whole_image:
-        raise UsageError("--face and --whole-image contradict each other.", "Give one of them.")
+        raise UsageError(
+            "--face, and --whole-image or --faces never, contradict each other.", "Give one of them."
+        )
     if face is not None and box_of is not None:
-        raise UsageError("--face and a box both say what to cut out.", "Give one of them.")
+        raise UsageError("--face or --faces always, and a box, both say what to cut out.", "Give one of them.")
     if whole_image or box_of is not None or (face is None and classifier.faces is None):
         return None
     return FaceFinder(EVERY if face is None else face)
@@ -152,10 +154,8 @@ def _batches(samples: Iterable[Given]) -> Iterator[list[Given]]:
 
 def _marked(landmarks: np.ndarray) -> Face:
     """The face that landmarks (5, 68 or 81 of them) mark."""
-    from xai.faces import five_points
-
     (left, top), (right, bottom) = landmarks.min(0).tolist(), landmarks.max(0).tolist()
-    return Face(five_points(landmarks), (left, top, right - left, bottom - top), 1.0)
+    return Face(landmarks, (left, top, right - left, bottom - top), 1.0)
 
 
 def _is_whole(sample: Sample) -> bool:

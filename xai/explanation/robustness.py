@@ -70,7 +70,7 @@ def robustness(
         box_of: Says which crop of an image to explain; the whole image is degraded.
         faces: Cuts out faces; the photograph is degraded, and the face cut out at the same place.
         pictures: Of so many images what is needed to draw them is kept.
-        step: Called after each image.
+        step: Called after each image, of several faces of a photograph after the first.
 
     Raises:
         UsageError: SciPy is not installed, and there are images enough for intervals.
@@ -82,10 +82,11 @@ def robustness(
     images: list[ImageStability] = []
     failures: list[Failure] = []
     drawn: list[StabilityResult] = []
-    interrupted = False
+    interrupted, whole = False, None
     samples = read_samples(sources, None, box_of, faces=faces is not None)
     try:
         for result in explainer.explain(samples if faces is None else faces(samples)):
+            origin = None if isinstance(result, Failure) else result.sample.origin
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -97,7 +98,9 @@ def robustness(
                     images.append(found.image)
                     if len(drawn) < pictures:
                         drawn.append(replace(found, clean=_small(result)))
-            step()
+            if origin is None or origin.image is not whole:
+                step()
+            whole = origin and origin.image
     except KeyboardInterrupt:
         interrupted = True
     images = check.with_references(images, explainer.seed) if images else []

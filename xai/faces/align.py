@@ -1,8 +1,8 @@
 """Upright crops of faces as DeepfakeBench makes them, which the detectors trained with it saw.
 
-Five points are brought as near as a similarity (turn, one scale, shift) can to five fixed places, and the
-image is read there, bilinear. The numbers are those of its `preprocessing/preprocess.py`
-(github.com/SCLBD/DeepfakeBench).
+Five of dlib's landmarks are brought as near as a similarity (turn, one scale, shift) can to five fixed places,
+and the image is read there, bilinear. The numbers are those of its `preprocessing/preprocess.py`
+(github.com/SCLBD/DeepfakeBench). Where only the points of `xai.core.Face` are known, dlib's are drawn from them.
 """
 
 from dataclasses import replace
@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from xai.core import DataError, Face, Origin, Sample
+from xai.core import Face, Origin, Sample
 from xai.data.affine import read_through, similarity
+from xai.data.face_landmarks import complete_landmarks
 
 SIZE = 256
 """Side of a crop in pixels."""
@@ -22,7 +23,8 @@ PLACES = np.array(
 )
 """(5, 2) where eyes, nose and corners of the mouth lie in 112 × 112 pixels without margin (ArcFace's)."""
 FIVE_OF_DLIB = (37, 44, 30, 49, 55)
-"""Which of dlib's 68 (or 81) points DeepfakeBench takes; the eyes' upper lids and lips, not their middles."""
+"""Which of dlib's 68 (or 81) points DeepfakeBench takes: upper lids, tip of the nose, and at the mouth the upper
+lip beside the corner on the left, the lower lip beside that on the right."""
 ALREADY = 0.75
 """Overlap of an image and the crop that would be cut from it, from which on it is such a crop itself."""
 
@@ -34,16 +36,15 @@ def places(size: int = SIZE, scale: float = SCALE) -> np.ndarray:
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """(5, 2) points to align by, of (5, 2), or of dlib's (68, 2) or (81, 2).
+    """(5, 2) the points that DeepfakeBench aligns by, of (5, 2), (68, 2) or (81, 2) landmarks.
+
+    Of 68 and 81 they are five of them. Of the five of `xai.core.Face` they are drawn: middles of the eyes and
+    corners of the mouth lie elsewhere than dlib's points, and crops by those are turned and larger.
 
     Raises:
-        DataError: Another number of points.
+        DataError: The points are of no face: another number, or not where eyes and mouth can be.
     """
-    if landmarks.shape == (5, 2):
-        return landmarks
-    if landmarks.shape in ((68, 2), (81, 2)):
-        return landmarks[list(FIVE_OF_DLIB)]
-    raise DataError(f"Landmarks of shape {landmarks.shape} are no 5, 68 or 81 points.")
+    return complete_landmarks(landmarks)[list(FIVE_OF_DLIB)]
 
 
 def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale: float = SCALE) -> Sample:
@@ -59,8 +60,8 @@ def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale
         scale: How much more than the face's places it shows.
 
     Returns:
-        A sample named `{id}_face{number}`, with five `landmarks` and `origin`, whose group is the photograph
-        if it has none.
+        A sample named `{id}_face{number}`, with the face's points as `landmarks`, and `origin`, whose group is
+        the photograph if it has none.
     """
     matrix = similarity(five_points(face.points), places(size, scale))
     landmarks = face.points @ matrix[:, :2].T + matrix[:, 2]
