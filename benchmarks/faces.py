@@ -107,7 +107,7 @@ def _recipe(pairs: list[tuple[Image.Image, Face]], crops: list[Sample]) -> list[
 
 
 def _with_dlib(found: dict[str, list[Any]], landmarks: str) -> list[str]:
-    """The crops of the recipe's own five points beside those of MTCNN's, by themselves and with dlib's drawn."""
+    """The crops of the recipe's own points beside those of MTCNN's: themselves, and with dlib's drawn."""
     ways = {"drawn": five_points, "themselves": lambda points: points}
     measured: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
     known = []
@@ -134,7 +134,8 @@ def _with_dlib(found: dict[str, list[Any]], landmarks: str) -> list[str]:
         "DeepfakeBench takes dlib's points 37, 44, 30, 49 and 55: upper lids rather than the eyes' middles; "
         "on the left the upper lip beside the mouth's corner, on the right the lower lip. Of five points we "
         "draw those. Crops beside those by dlib's 68-point model, median (least to most) of "
-        f"{len(known)} portraits. The drawn face was once corrected by its mean offsets over these portraits, too:",
+        f"{len(known)} portraits. The drawn face was once corrected by its mean offsets over these "
+        "portraits, too:",
         "",
         "| | by dlib's points, drawn from MTCNN's (as it is done) | by MTCNN's points themselves |",
         "|---|---|---|",

@@ -132,7 +132,9 @@ def face_finder(
             "--face, and --whole-image or --faces never, contradict each other.", "Give one of them."
         )
     if face is not None and box_of is not None:
-        raise UsageError("--face or --faces always, and a box, both say what to cut out.", "Give one of them.")
+        raise UsageError(
+            "--face or --faces always, and a box, both say what to cut out.", "Give one of them."
+        )
     if whole_image or box_of is not None or (face is None and classifier.faces is None):
         return None
     return FaceFinder(EVERY if face is None else face)

@@ -1,8 +1,8 @@
 """Upright crops of faces as DeepfakeBench makes them, which the detectors trained with it saw.
 
-Five of dlib's landmarks are brought as near as a similarity (turn, one scale, shift) can to five fixed places,
-and the image is read there, bilinear. The numbers are those of its `preprocessing/preprocess.py`
-(github.com/SCLBD/DeepfakeBench). Where only the points of `xai.core.Face` are known, dlib's are drawn from them.
+Five of dlib's landmarks are brought as near as a similarity (turn, one scale, shift) can to five fixed
+places, and the image is read there, bilinear. The numbers are those of its `preprocessing/preprocess.py`
+(github.com/SCLBD/DeepfakeBench). Where five points alone are known, dlib's are drawn from them.
 """
 
 from dataclasses import replace
@@ -23,8 +23,8 @@ PLACES = np.array(
 )
 """(5, 2) where eyes, nose and corners of the mouth lie in 112 × 112 pixels without margin (ArcFace's)."""
 FIVE_OF_DLIB = (37, 44, 30, 49, 55)
-"""Which of dlib's 68 (or 81) points DeepfakeBench takes: upper lids, tip of the nose, and at the mouth the upper
-lip beside the corner on the left, the lower lip beside that on the right."""
+"""Which of dlib's 68 (or 81) points DeepfakeBench takes: upper lids, tip of the nose, at the mouth the upper
+lip beside the corner on the left and the lower lip beside that on the right."""
 ALREADY = 0.75
 """Overlap of an image and the crop that would be cut from it, from which on it is such a crop itself."""
 
@@ -60,8 +60,8 @@ def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale
         scale: How much more than the face's places it shows.
 
     Returns:
-        A sample named `{id}_face{number}`, with the face's points as `landmarks`, and `origin`, whose group is
-        the photograph if it has none.
+        A sample named `{id}_face{number}`, with the face's points as `landmarks`, and `origin`, whose group
+        is the photograph if it has none.
     """
     matrix = similarity(five_points(face.points), places(size, scale))
     landmarks = face.points @ matrix[:, :2].T + matrix[:, 2]
