@@ -120,3 +120,16 @@ def rine(state: State, tower: State, x: Tensor) -> Tensor:
     share = state["alpha"].exp() / state["alpha"].exp().sum(1, keepdim=True)
     summed = (share * chain(state, "proj1", read).clamp_min(0)).sum(1)
     return chain(state, "head", chain(state, "proj2", summed).clamp_min(0))
+
+
+def uia_vit(state: State, x: Tensor) -> Tensor:
+    """(B, 2) logits, as in evaluation, where the step is 1."""
+    vit = inside(state, "model.")
+    layers = list(timm_layers(vit, x))
+    chosen = torch.cat([scores for scores, _ in layers[7:12]], 1)
+    tokens = norm(vit, "norm", layers[-1][1], 1e-6)
+    constant = torch.sigmoid(torch.tensor(-12.0 * (1 - 0.7)))
+    where = torch.sigmoid(chosen[:, :, 0, 1:].mean(1))
+    where = (constant + (1 - constant) * where) / where.shape[1]
+    joined = torch.einsum("bn,bnd->bd", where, tokens[:, 1:])
+    return linear(vit, "head", torch.cat([tokens[:, 0], joined], -1))

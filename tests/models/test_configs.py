@@ -104,7 +104,7 @@ def state_for(name: str) -> dict[str, torch.Tensor]:
 
 def test_every_shipped_file_is_tested_here():
     tested = {"clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "factory"}
-    one_network = {"c2p_clip", "community_forensics", "rine"}  # test_one_network.py
+    one_network = {"c2p_clip", "community_forensics", "rine", "uia_vit"}  # test_one_network.py
     # tests/bench/test_configs.py
     benchmarks = {"clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise", "survey"}
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == tested | one_network | benchmarks

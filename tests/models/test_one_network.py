@@ -1,6 +1,7 @@
 """Published detectors that load as one network: each equals a forward pass written apart from it."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def openai_names(state: State) -> State:
     return found
 
 
+def uia_vit(depth: int = 9) -> State:
+    more = {"c_real": torch.tensor(0.6), "c_fake": torch.tensor(0.6), "c_cross": torch.tensor(0.2)}
+    middle = {"norm_middle.weight": torch.ones(64), "norm_middle.bias": torch.zeros(64)}
+    return named("model.", {**timm_vit(depth), **more, **middle, **named("head.", linear(2, 128))})
+
+
 def rine_head(layers: int = 2, width: int = 64, p: int = 8) -> State:
     """Two layers in each projection, numbered as the published Sequentials with their dropout."""
     shapes: dict[str, tuple[int, ...]] = {"alpha": (1, layers, p)}
@@ -120,6 +127,7 @@ def rine_logits(state: State, x: Tensor) -> Tensor:
 LAYOUTS: dict[str, tuple[Callable[[], State], Callable[[State, Tensor], Tensor], list[str]]] = {
     "c2p_clip": (c2p_clip, plain.c2p_clip, []),
     "rine": (rine, rine_logits, []),
+    "uia_vit": (uia_vit, plain.uia_vit, []),
     "community_forensics": (community_forensics, plain.community_forensics, ["resize_to: 37"]),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:.*reads the class token of every layer")
@@ -177,7 +185,9 @@ def test_further_heads_are_named_and_can_be_ignored(tmp_path, name):
 @every_layout
 def test_the_default_explanation_and_a_deletion_curve(tmp_path, name):
     classifier, x = load(tmp_path, name, LAYOUTS[name][0]()), tiny.pixels(2)
-    relevance = choose_method(classifier).attribute_patches(x, 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The classifier reads patch tokens directly")
+        relevance = choose_method(classifier).attribute_patches(x, 1)
     assert relevance.shape == (2, classifier.grid.rows, classifier.grid.cols)
     assert (relevance[0] - relevance[1]).abs().max() > 0
     curve = metrics.deletion(classifier, x, relevance, 1, metrics.protocol("vit-mean").replace(steps=4))
@@ -241,7 +251,7 @@ def at_size(state: State, rows: int, patch: int) -> State:
 
 
 # grid and patch of what the shipped file is for
-SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16), "rine": (16, 14)}
+SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16), "rine": (16, 14), "uia_vit": (14, 16)}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -402,3 +412,23 @@ def test_a_head_of_rine_for_another_tower(tmp_path, change, message):
 def test_rine_needs_its_tower(tmp_path):
     with pytest.raises(ConfigError, match="backbone: local:DIR"):
         xai.load(write(tmp_path, rine_head()))
+
+
+def test_uia_vit_reads_patches_so_that_they_cannot_be_masked(tmp_path):
+    classifier, x = load(tmp_path, "uia_vit", uia_vit()), tiny.pixels(1)
+    with pytest.warns(UserWarning, match="reads patch tokens directly, not through attention alone"):
+        relevance = choose_method(classifier).attribute_patches(x, 1)
+    with pytest.raises(
+        ModelError, match=r"cannot be removed by masking: the classifier reads[\s\S]*vit-mean"
+    ):
+        metrics.deletion(classifier, x, relevance, 1, metrics.protocol("vit-token"))
+    findings = examine(classifier)
+    assert findings["attention_seen"] == "9 of 9"
+    assert max(findings["parity"].values()) < 1e-5
+    assert classifier.preprocessing.size == (32, 32)
+    assert classifier.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_uia_vit_of_too_few_layers(tmp_path):
+    with pytest.raises(ModelError, match="from the 8th on; this tower has 7"):
+        xai.load(write(tmp_path, uia_vit(7)))

@@ -18,7 +18,7 @@ from xai.models.checkpoint import State
 # fmt: off
 ModelName = Literal[
     "clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "c2p_clip", "community_forensics",
-    "rine",    "fatformer", "spai", "d3", "tall",
+    "rine", "uia_vit",    "fatformer", "spai", "d3", "tall",
 ]
 # fmt: on
 

@@ -13,6 +13,7 @@ from xai.models.rebuilding import (
     prompts,
     rine,
     rine_whole,
+    uia_vit,
     universal_fake_detect,
     universal_fake_detect_whole,
 )
@@ -170,6 +171,15 @@ FAMILIES = (
         ("alpha", "proj1.", "proj2.", "head.", "clip.visual."),
         rine_whole,
         unused=_text_of("clip."),
+    ),
+    Family(
+        "uia_vit",
+        f"{_BENCH} (ECCV 2022, arXiv 2210.12752)",
+        "timm's ViT-B/16, class token joined with attention-weighted patches, Linear.",
+        ("head.", ""),
+        uia_vit,
+        marks=("c_cross", "blocks.", "norm."),
+        unused=("c_real", "c_fake", "c_cross", "norm_middle."),
     ),
     Family(
         "fatformer",

@@ -192,6 +192,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "clip_enhanced": {**_SHORT_EDGE, "torchvision_crop": True},
     "universalfakedetect": _CENTRE,
     "rine": _CENTRE,
+    "uia_vit": {**_SQUARE, "mean": _HALF, "std": _HALF},
     "c2p_clip": {**_SHORT_EDGE, **_BILINEAR, "torchvision_crop": True},
     "community_forensics": {
         "resize": "shortest_edge",

@@ -10,6 +10,7 @@ from xai.models.detector import Detector, DetectorConfig, build_head
 from xai.models.rine import EveryLayerCLIP, build_layers_head
 from xai.models.timm_vit import build_timm_vit
 from xai.models.tower import TowerOptions
+from xai.models.uia_vit import UiaViT
 
 
 def _options(config: DetectorConfig) -> TowerOptions:
@@ -175,3 +176,10 @@ def load_projected_tower(place: str) -> Any:
     # a whole CLIP says it once for both towers
     config.projection_dim = raw.get("projection_dim", config.projection_dim)
     return complete_from_hub(CLIPVisionModelWithProjection.from_pretrained, rest, config=config)
+
+
+def uia_vit(parts: list[State], config: DetectorConfig) -> Detector:
+    """UIA-ViT: class token and attention-weighted patches → Linear."""
+    head, weights = parts
+    tower = build_timm_vit(weights, _options(config), UiaViT)
+    return Detector(tower, build_head(head, 2 * tower.config.hidden_size, config.head_activation), "pooled")
