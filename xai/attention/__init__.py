@@ -38,6 +38,7 @@ from xai.attention.running import (
     refuse_inference,
     uncompiled,
 )
+from xai.attention.token_norms import last_token_norms
 from xai.attention.windows import MappedLayer, MappedProbe
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "is_checkpointing",
     "is_compiled",
     "is_traced",
+    "last_token_norms",
     "map_attention",
     "mask_patches",
     "may_vary",

@@ -258,6 +258,8 @@ class Explanation:
             at no further pass; else empty.
         problem_type: What the logits mean: exclusive classes, or independent labels.
         preset: Name of the preset whose method and options these are, None if it is that of none.
+        token_norms: (rows, cols) length of the patch tokens that enter the model's last block, over their
+            median in this image; None where the model has no one row of tokens.
         lang: Language in which a notebook shows it.
 
     Attributes:
@@ -278,6 +280,7 @@ class Explanation:
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
     problem_type: ProblemType = ProblemType.SINGLE_LABEL
     preset: str | None = None
+    token_norms: np.ndarray | None = None
     lang: Language = DEFAULT
 
     @property

@@ -15,6 +15,7 @@ from PIL.Image import Image, fromarray
 from torch import Tensor
 
 from xai import attr
+from xai.attention import grid_of, last_token_norms
 from xai.attention.running import without_graph
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.runtime import is_out_of_memory
@@ -202,7 +203,9 @@ class Explainer:
     def _attribute(self, batch: list[ModelInput]) -> list[Explanation | Failure]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         self.method.check_model(pixels)  # first of all: in training mode a pass may write into buffers
-        logits = logits_of(self.classifier, pixels)
+        with last_token_norms(self.classifier, grid_of(self.classifier, pixels)) as norms:
+            logits = logits_of(self.classifier, pixels)
+        relative = [(one / one.median()).numpy() for one in (norms[0].cpu() if norms else ())]
         names, targets = self.targets.resolve(logits)
         maps, layers = self._maps(pixels, targets)
         outputs = logits.cpu().numpy()
@@ -220,6 +223,7 @@ class Explainer:
                 model=self.model_description,
                 problem_type=self.classifier.problem_type,
                 preset=self.preset,
+                token_norms=relative[index] if relative else None,
             )
             results.append(_checked(explanation))
         return results

@@ -17,6 +17,7 @@ from xai.core.explanation import CLICK_TOLERANCE
 from xai.core.files import disk_errors, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
+from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
 from xai.report import words
 from xai.report.photograph import PhotographPictures
 from xai.report.picture import Picture
@@ -237,11 +238,24 @@ def record_of(
         "geometry": {"size": list(explanation.geometry.size), "box": list(explanation.geometry.box)},
         "method": {"name": explanation.method, "options": dict(explanation.options)},
         "preset": explanation.preset,
+        "sinks": _sinks(explanation),
         "seed": seed,
         "model": dict(explanation.model),
         "face_parts": None if evidence is None else evidence.model_dump(mode="json"),
         "warnings": warnings_of(explanation),
         "versions": versions(),
+    }
+
+
+def _sinks(explanation: Explanation) -> dict[str, Any] | None:
+    """Patches whose tokens are outliers by length, as [row, col], and by how much."""
+    sinks, norms = sinks_of(explanation), explanation.token_norms
+    if sinks is None or norms is None:
+        return None
+    return {
+        "ratio": SINK_RATIO,
+        "patches": np.argwhere(sinks).tolist(),
+        "norms": [round(float(one), 3) for one in norms[sinks]],
     }
 
 
@@ -278,6 +292,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
         "mean": float(values.mean()),
         "sum": float(values.sum()),
         "strongest_patch": [int(row), int(col)],
+        "sink_share": sink_share(explanation, name),
     }
     if explanation.sample.mask is not None:
         place = np.nanargmax(explanation.geometry.project(values))
@@ -298,4 +313,4 @@ def warnings_of(explanation: Explanation) -> list[str]:
         for name, values in explanation.maps.items()
         if not values.any()
     ]
-    return empty + words.squashed_for(explanation)
+    return [*empty, *words.sinks_for(explanation), *words.squashed_for(explanation)]

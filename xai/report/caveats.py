@@ -36,6 +36,11 @@ def caveats_of(
         *no_evidence(methods),
         *(no_better(removal) for removal in removals if removal.row not in controls and _no_better(removal)),
         *blind(one.geometry.size, one.geometry.box, one.sample.box is not None),
+        *(
+            s
+            for name, found in methods.items()
+            for s in words.sinks_for(found, name if len(methods) > 1 else None)
+        ),
         *words.squashed_for(one),
         *signs(methods),
     ]

@@ -7,7 +7,8 @@ import numpy as np
 
 from xai.core import Explanation, Geometry, Sample
 from xai.core.errors import printable
-from xai.core.language import gettext, gettext_noop
+from xai.core.language import gettext, gettext_noop, ngettext
+from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
 from xai.report.colours import ColourScale
 from xai.report.overlay import DrawnImage
 from xai.report.text import percent, shorten
@@ -16,6 +17,7 @@ LISTED = 3  # labels named in a line
 LIMITS = gettext_noop(
     "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
 )
+MUCH = 0.1  # share of a map on sink tokens from which on a sentence says so
 SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says so: 3:2 to a square is spared
 
 
@@ -156,6 +158,31 @@ def squashed_for(explanation: Explanation) -> list[str]:
     """`squashed`, of an explanation's image."""
     size = explanation.model.get("input_size")
     return squashed(explanation.geometry, None if size is None else (size[0], size[1]))
+
+
+def sinks_for(explanation: Explanation, method: str | None = None) -> list[str]:
+    """On a map of which much lies on sink tokens; the method is named where there are several."""
+    sinks = sinks_of(explanation)
+    shares = {name: sink_share(explanation, name) or 0.0 for name in explanation.maps}
+    label = max(shares, key=lambda name: shares[name])
+    if sinks is None or shares[label] < MUCH:
+        return []
+    row = short(label) if method is None else f"{short(label)} ({method})"
+    return [
+        ngettext(
+            "{n} of {patches} patches is a sink token, more than {ratio} times as long as the median: it "
+            "holds {share} of the relevance for {label}. Large models keep facts of the whole image in such "
+            "tokens, so their relevance need not be about their place.",
+            "{n} of {patches} patches are sink tokens, more than {ratio} times as long as the median: they "
+            "hold {share} of the relevance for {label}. Large models keep facts of the whole image in such "
+            "tokens, so their relevance need not be about their place.",
+            int(sinks.sum()),
+            patches=sinks.size,
+            ratio=f"{SINK_RATIO:g}",
+            share=percent(shares[label]),
+            label=row,
+        )
+    ]
 
 
 def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
