@@ -68,7 +68,8 @@ def markdown(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     settings = ", ".join(f"{key} {_plain(value)}" for key, value in result["settings"].items())
     blocks = [
         f"# Clever Hans: which maps show a planted watermark? ({result['tower']})",
-        f"Written by `python benchmarks/clever_hans.py`; raw figures beside it in JSON.\n{ABOUT}",
+        "Written by `python benchmarks/clever_hans.py`; the raw figures are in the JSON that it writes "
+        f"beside it, which is not kept here.\n{ABOUT}",
         "## Was the shortcut learned?",
         LEARNED,
         _learned(result["learned"]),

@@ -186,8 +186,8 @@ def timed(call: Callable[[], object]) -> float:
 def markdown(report: dict) -> str:
     header, lines = report["header"], ["# Quadrature of the integrated mask gradient", ""]
     lines += [
-        "Written by `python benchmarks/mask_gradient_quadrature.py`; raw figures beside it in JSON. "
-        + " ".join((__doc__ or "").split("\n\n")[2].split()),
+        "Written by `python benchmarks/mask_gradient_quadrature.py`; the raw figures are in the JSON that "
+        "it writes beside it, which is not kept here. " + " ".join((__doc__ or "").split("\n\n")[2].split()),
         "",
         ", ".join(f"{k} {v}" for k, v in header.items()) + ".",
     ]

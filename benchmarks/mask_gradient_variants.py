@@ -227,8 +227,8 @@ def main() -> None:
 def markdown(result: dict) -> str:
     lines = ["# Variants of the integrated mask gradient", ""]
     lines += [
-        "Written by `python benchmarks/mask_gradient_variants.py`; raw figures beside it in JSON. "
-        + " ".join(__doc__.split("\n\n")[2].split()),
+        "Written by `python benchmarks/mask_gradient_variants.py`; the raw figures are in the JSON that "
+        "it writes beside it, which is not kept here. " + " ".join(__doc__.split("\n\n")[2].split()),
         "",
         ", ".join(f"{k} {v}" for k, v in result["header"].items()) + ".",
     ]
