@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.attr import list_methods as list_methods
+    from xai.bench import FinishedBenchmark as FinishedBenchmark
+    from xai.bench import benchmark as benchmark
     from xai.core.language import language as language
     from xai.core.runtime import __version__ as __version__
     from xai.explanation import Explanation as Explanation
+    from xai.explanation import MethodComparison as MethodComparison
+    from xai.explanation import compare as compare
     from xai.explanation import explain as explain
     from xai.explanation import explain_video as explain_video
     from xai.models import Classifier as Classifier
@@ -21,6 +25,10 @@ _ROOMS = {
     "language": "xai.core.language",
     "load": "xai.models",
     "Classifier": "xai.models",
+    "FinishedBenchmark": "xai.bench",
+    "MethodComparison": "xai.explanation",
+    "benchmark": "xai.bench",
+    "compare": "xai.explanation",
     "explain": "xai.explanation",
     "explain_video": "xai.explanation",
     "Explanation": "xai.explanation",
@@ -30,7 +38,11 @@ _ROOMS = {
 __all__ = [
     "Classifier",
     "Explanation",
+    "FinishedBenchmark",
+    "MethodComparison",
     "__version__",
+    "benchmark",
+    "compare",
     "explain",
     "explain_video",
     "language",
@@ -43,3 +55,7 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'xai' has no attribute {name!r}")
     return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -12,7 +12,7 @@ from tiny_detector import classifier, hierarchical, photo
 import xai.explanation.page as glue
 from xai.attr import GradientWeightedAttention
 from xai.core import ModelError, Sample
-from xai.explanation import Explainer, PageBuilder, compare, page_of_comparison
+from xai.explanation import Explainer, PageBuilder, compare_methods, page_of_comparison
 from xai.report import to_html
 
 GWA = "gradient_weighted_attention"
@@ -192,7 +192,7 @@ def test_a_crop_is_checked_as_the_model_saw_it():
 def test_methods_are_compared_on_the_same_draws():
     model = classifier()
     methods = {GWA: {"layers": "last_layer"}, "saliency": {}, "random": {}}
-    comparison = compare(model, methods, [*samples(2), Path("missing.png")], "fake-real")
+    comparison = compare_methods(model, methods, [*samples(2), Path("missing.png")], "fake-real")
     page = page_of_comparison(comparison, model, "three methods")
     assert [(row.name, row.control) for row in page.rows] == [
         (GWA, False),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from xai.bench.config.survey import survey_json_schema as survey_json_schema
     from xai.bench.results.compare import RunPair as RunPair
     from xai.bench.results.compare import compare_runs as compare_runs
+    from xai.bench.results.finished import FinishedBenchmark as FinishedBenchmark
+    from xai.bench.results.finished import benchmark as benchmark
     from xai.bench.results.markdown import to_markdown as to_markdown
     from xai.bench.results.markdown import write_summary as write_summary
     from xai.bench.results.page import page_of_run as page_of_run
@@ -51,6 +53,7 @@ _ROOMS = {
     "BenchmarkConfig": "xai.bench.config.schema",
     "Estimate": "xai.bench.run.estimate",
     "Exclusion": "xai.stats",
+    "FinishedBenchmark": "xai.bench.results.finished",
     "Plan": "xai.bench.run.plan",
     "Progress": "xai.bench.run.runner",
     "RayOptions": "xai.bench.run.engines",
@@ -63,6 +66,7 @@ _ROOMS = {
     "SurveyConfig": "xai.bench.config.survey",
     "Tuning": "xai.bench.results.tuning",
     "WorkItem": "xai.bench.run.plan",
+    "benchmark": "xai.bench.results.finished",
     "compare_runs": "xai.bench.results.compare",
     "compare_surveys": "xai.bench.results.survey_compare",
     "survey_results": "xai.bench.results.survey",
@@ -93,6 +97,7 @@ __all__ = [
     "BenchmarkConfig",
     "Estimate",
     "Exclusion",
+    "FinishedBenchmark",
     "Plan",
     "Progress",
     "RayOptions",
@@ -105,6 +110,7 @@ __all__ = [
     "SurveyConfig",
     "Tuning",
     "WorkItem",
+    "benchmark",
     "compare_runs",
     "compare_surveys",
     "estimate",

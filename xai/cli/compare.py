@@ -58,20 +58,16 @@ def compare(
 
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
-    from xai.attr import COMPARED, METHODS, resolve_method
     from xai.core.language import gettext, ngettext
-    from xai.explanation import choose_method, gather, options_of, write_comparison
-    from xai.explanation import compare as compare_methods
+    from xai.explanation import compare_methods, gather, methods_with_options, write_comparison
 
-    named = COMPARED if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    names = [opt.imported(name) for name in named]
-    given = opt.method_options(layers)
-    method_of = {name: METHODS[resolve_method(name, {})[0]] for name in names}
-    options = {name: {key: given[key] for key in given if _takes(method_of[name], key)} for name in names}
     classifier = model.load()
-    if methods is None:
-        chosen = choose_method(classifier, seed=seed)
-        options = {chosen.info.name: options_of(chosen)} | options
+    named = (
+        None
+        if methods is None
+        else [opt.imported(one) for name in methods.split(",") if (one := name.strip())]
+    )
+    options = methods_with_options(classifier, named, opt.method_options(layers), seed)
     crop = opt.parse_crop(box, boxes)
     faces = face.finder(classifier, crop)
     sources = gather(images, out)
@@ -129,9 +125,3 @@ def _strongest(record: dict[str, Any], label: str) -> list[str]:
 
     row, col = record["maps"][label]["strongest_patch"]
     return [str(row), str(col), gettext("; ").join(record["warnings"])]
-
-
-def _takes(method: type, option: str) -> bool:
-    from inspect import signature
-
-    return option in signature(method).parameters

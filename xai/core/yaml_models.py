@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,19 +26,46 @@ def read_model(
             nearest valid key. All that is wrong is said at once.
     """
     file = read_yaml(path, what, hint, unread)
+    found = _checked(file.content, model)
+    if isinstance(found, model):
+        return found, file
+    wrong = sorted((file.line(loc), text) for loc, text in found)
+    raise ConfigError("\n".join(dict.fromkeys(f"{file.path}:{line}: {text}" for line, text in wrong)))
+
+
+def check_mapping(content: Mapping[str, Any], model: type[Model], what: str) -> Model:
+    """What a YAML file of this content would give; `what` names it in errors.
+
+    Raises:
+        ConfigError: It holds an unknown key or a wrong value. All that is wrong is said at once.
+    """
+    found = _checked(_plain(content), model)
+    if isinstance(found, model):
+        return found
+    raise ConfigError("\n".join(dict.fromkeys(f"{what}: {text}" for _, text in found)))
+
+
+def _plain(value: Any) -> Any:
+    """The same of what YAML knows: mappings and lists, paths as text."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _checked(content: dict[str, Any], model: type[Model]) -> Model | list[tuple[Loc, str]]:
+    """The model, or what is wrong, with its place."""
     try:
-        checked = model.model_validate(file.content)
+        checked = model.model_validate(content)
     except ValidationError as error:
         errors = _innermost(error.errors(include_url=False))
-        wrong = [(file.line(one["loc"]), _message(model, one["loc"], one)) for one in errors]
-    else:
-        wrong = [
-            (file.line(loc), f"{_written(loc)}: a number is needed; got {str(given).lower()}.")
-            for loc, given in _booleans_as_numbers(file.content, checked, ())
-        ]
-        if not wrong:
-            return checked, file
-    raise ConfigError("\n".join(dict.fromkeys(f"{file.path}:{line}: {text}" for line, text in sorted(wrong))))
+        return [(one["loc"], _message(model, one["loc"], one)) for one in errors]
+    wrong = [
+        (loc, f"{_written(loc)}: a number is needed; got {str(given).lower()}.")
+        for loc, given in _booleans_as_numbers(content, checked, ())
+    ]
+    return wrong or checked
 
 
 def _booleans_as_numbers(given: Any, read: Any, loc: Loc) -> Iterator[tuple[Loc, bool]]:

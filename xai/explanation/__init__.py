@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from xai.attr.registry import MethodFile, read_method_file
 from xai.core import Explanation, OutputError
-from xai.explanation.compare import MethodComparison, compare, write_comparison
+from xai.explanation.compare import (
+    MethodComparison,
+    compare,
+    compare_methods,
+    methods_with_options,
+    write_comparison,
+)
 from xai.explanation.examine import examine
 from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of
@@ -45,6 +51,7 @@ __all__ = [
     "boxes_for",
     "choose_method",
     "compare",
+    "compare_methods",
     "examine",
     "explain",
     "explain_each",
@@ -52,6 +59,7 @@ __all__ = [
     "explain_video",
     "face_finder",
     "gather",
+    "methods_with_options",
     "name_of",
     "noise",
     "options_of",

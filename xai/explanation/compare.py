@@ -1,20 +1,25 @@
 """Several methods on the same images and class, side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import save as safetensors_bytes
+from torch import nn
 
 from xai import report
+from xai.attr import COMPARED, METHODS, resolve_method
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
-from xai.explanation.explainer import Explainer, logits_of, name_of
-from xai.explanation.faces import FaceFinder
+from xai.core.language import current_language, language
+from xai.explanation.explain import boxes_for
+from xai.explanation.explainer import Explainer, choose_method, logits_of, name_of, options_of
+from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import record_of, writing
-from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
-from xai.models import Classifier
+from xai.explanation.inputs import BoxOf, Failure, Found, Source, gather, read_samples
+from xai.models import Classifier, load
 
 MOST_IMAGES = 50  # of one picture; all of them are held in memory
 
@@ -29,6 +34,8 @@ class MethodComparison:
         failures: Images that at least one method could not explain.
         seed: Of methods that draw random numbers.
         target: Class index or contrast behind `label`.
+        classifier: What was explained, for the page that a notebook shows.
+        lang: Language of that page.
     """
 
     label: str
@@ -36,9 +43,121 @@ class MethodComparison:
     failures: list[Failure]
     seed: int
     target: int | Margin
+    classifier: Classifier = field(repr=False)
+    lang: str = "en"
+
+    def _repr_html_(self) -> str | None:
+        """The comparison's page, in a notebook; it takes the passes that test each map by removal."""
+        from xai.explanation.page import page_of_comparison  # what makes pages loads when one is asked for
+
+        if not self.rows:
+            return None
+        with language(self.lang):
+            return report.page_frame(page_of_comparison(self, self.classifier))
 
 
 def compare(
+    images: Source | Iterable[Source],
+    model: str | nn.Module = "demo",
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    target: str | int | None = None,
+    out: str | Path | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    boxes: str | Path | None = None,
+    face: str | int | None = None,
+    whole_image: bool = False,
+    batch_size: int = 8,
+    seed: int = 0,
+    lang: str | None = None,
+    **options: Any,
+) -> MethodComparison:
+    """Explain the same class of the same images with several methods.
+
+    Args:
+        images: Paths, folders, globs, manifests, PIL images or samples; at most 50 images.
+        model: What `xai.load` takes alone: "demo", another spec, a `Classifier`.
+        methods: Names of methods and presets, or each with its options. Default: what `xai.explain` takes
+            for this model, then gradient-weighted attention, attention rollout and integrated gradients.
+        target: One class or contrast; default the class predicted for the first image that can be read.
+        out: Folder for the picture, the maps and the JSON record; None writes nothing.
+        box: (x, y, width, height) in pixels: explain this crop of each image, drawn on the whole image.
+        boxes: CSV file with one box per image, columns image,x,y,w,h.
+        face: Explain faces found in each photograph, see `xai.explain`.
+        whole_image: Look for no faces.
+        batch_size: Most images at once.
+        seed: Of methods that draw random numbers.
+        lang: Language of what is written and of what a notebook shows; None: the current one.
+        options: Of the methods that have them, such as `layers="all_layers"`.
+
+    Raises:
+        UsageError: An unknown method, option or class, or too many images.
+        DataError: No image can be read.
+        ModelError: A method does not work on the model.
+
+    Examples:
+        >>> import xai
+        >>> from xai.data import shipped_samples
+        >>> found = xai.compare(shipped_samples()[0].path, methods=["attention_rollout", "saliency"])
+        >>> found.label, list(found.rows[0])
+        ('real', ['attention_rollout', 'saliency'])
+    """
+    with language(lang):
+        classifier, folder = load(model), None if out is None else Path(out)
+        box_of = boxes_for(box, boxes)
+        comparison = compare_methods(
+            classifier,
+            methods_with_options(classifier, methods, options, seed),
+            gather(images, folder),
+            target,
+            box_of=box_of,
+            faces=face_finder(classifier, face, whole_image=whole_image, box_of=box_of),
+            batch_size=batch_size,
+            seed=seed,
+        )
+        if folder is not None and comparison.rows:
+            write_comparison(comparison, folder)
+    return comparison
+
+
+def methods_with_options(
+    classifier: Classifier,
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Each method to compare with its options: its own, and those of `options` that it has.
+
+    Args:
+        classifier: What is explained; says which method is the default.
+        methods: Names of methods, presets, or of code as `module:Class`, which is imported; None: the default
+            method and three more.
+        options: Of any of them.
+        seed: Of methods that draw random numbers.
+
+    Raises:
+        UsageError: An unknown method, or an option that none of them has.
+    """
+    names = COMPARED if methods is None else methods
+    own = methods if isinstance(methods, Mapping) else {}
+    chosen: dict[str, dict[str, Any]] = {}
+    taken: set[str] = set()
+    for name in names:
+        known = METHODS.resolve(name, trusted=True)
+        has = set(signature(METHODS[resolve_method(known, {})[0]]).parameters) & set(options)
+        taken |= has
+        chosen[known] = {key: options[key] for key in options if key in has} | dict(own.get(name, {}))
+    if unknown := [key for key in options if key not in taken]:
+        raise UsageError(
+            f"None of {', '.join(chosen)} has the option {unknown[0]!r}.", "xai methods lists the options."
+        )
+    if methods is None:
+        default = choose_method(classifier, seed=seed)
+        chosen = {default.info.name: options_of(default)} | chosen
+    return chosen
+
+
+def compare_methods(
     classifier: Classifier,
     methods: Mapping[str, Mapping[str, Any]],
     sources: Sequence[Found],
@@ -49,7 +168,7 @@ def compare(
     batch_size: int = 8,
     seed: int = 0,
 ) -> MethodComparison:
-    """Explain the same class of the same images with several methods.
+    """What `compare` does, of images that were gathered already.
 
     Args:
         classifier: What is explained.
@@ -96,7 +215,9 @@ def compare(
                 by_image[name_of(result.sample)][name] = replace(result, layers={})
     complete = [explanations for image, explanations in by_image.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
-    return MethodComparison(label, complete, list(failures.values()), seed, wanted)
+    return MethodComparison(
+        label, complete, list(failures.values()), seed, wanted, classifier, current_language()
+    )
 
 
 def _check_number(images: int) -> None:

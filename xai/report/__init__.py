@@ -12,6 +12,7 @@ from xai.report.saving import save
 from xai.report.text import file_slug
 
 if TYPE_CHECKING:
+    from xai.report.explanations import page_frame as page_frame
     from xai.report.explanations import to_frame as to_frame
     from xai.report.page import to_html as to_html
     from xai.report.page import write_data as write_data
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from xai.report.render import draw_rank_table as draw_rank_table
 
 _LATER = {
+    "page_frame": "xai.report.explanations",
     "to_frame": "xai.report.explanations",
     "to_html": "xai.report.page",
     "write_data": "xai.report.page",
@@ -49,6 +51,7 @@ __all__ = [
     "draw_methods",
     "draw_rank_table",
     "file_slug",
+    "page_frame",
     "save",
     "to_frame",
     "to_html",

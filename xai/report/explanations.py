@@ -231,9 +231,13 @@ def _frame(explanation: Explanation) -> str:
         model=model_description(explanation.model),
         provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
     )
-    heading = gettext("Explanation of {name}", name=title)
+    return page_frame(page, gettext("Explanation of {name}", name=title))
+
+
+def page_frame(page: Page, heading: str | None = None) -> str:
+    """A page as an `<iframe>` for a notebook, see `to_frame`; the heading is for those who do not see it."""
     return (
-        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(heading)}" '
+        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(heading or page.title)}" '
         f'sandbox="allow-scripts allow-modals" width="100%" height="{FRAME_HEIGHT}" frameborder="0"></iframe>'
     )
 

@@ -1,6 +1,6 @@
 """From a YAML file to a checked configuration; what is wrong is said with its line, before any work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from xai.bench.config.schema import BenchmarkConfig, ProtocolConfig
 from xai.bench.config.survey import SurveyConfig
 from xai.core import ConfigError, Registry, UsageError, nearest
 from xai.core.files import expanded
-from xai.core.yaml_models import read_model
+from xai.core.yaml_models import check_mapping, read_model
 from xai.metrics import METRICS
 from xai.metrics.protocol import Protocol
 from xai.perturb import OPERATORS
@@ -25,11 +25,11 @@ RESERVED = ("maps", "checks")  # stand where a protocol would for what needs non
 CHECKS = ("class", "method")  # what the metrics of `checks` need
 
 
-def read_benchmark(path: str | Path, *, trust_code: bool = False) -> BenchmarkConfig:
+def read_benchmark(source: str | Path | Mapping[str, Any], *, trust_code: bool = False) -> BenchmarkConfig:
     """Read and check a benchmark's YAML; relative paths in it are taken from the file's folder.
 
     Args:
-        path: Of the file.
+        source: The file's path; or what a file would hold, whose paths are taken from the working folder.
         trust_code: Whether methods, metrics and operators that it names as `package.module:Class` may be
             imported, from the file's folder or the installed packages; no configuration can say so itself.
 
@@ -39,19 +39,34 @@ def read_benchmark(path: str | Path, *, trust_code: bool = False) -> BenchmarkCo
             be imported; says file:line and the nearest valid one.
     """
     hint = "xai benchmark init writes a commented one."
-    return read_config(path, BenchmarkConfig, "benchmark file", hint, trust_code=trust_code)
+    return read_config(source, BenchmarkConfig, "benchmark file", hint, trust_code=trust_code)
 
 
 def read_config(
-    path: str | Path, model: type[Config], what: str, hint: str, *, trust_code: bool = False
+    source: str | Path | Mapping[str, Any],
+    model: type[Config],
+    what: str,
+    hint: str,
+    *,
+    trust_code: bool = False,
 ) -> Config:
     """The configuration of a run of any kind, read and checked as `read_benchmark` says."""
-    path = Path(path)
-    config, file = read_model(path, model, what, hint)
-    config = _relative_to(config, path.resolve().parent)
+    if isinstance(source, Mapping):
+        config, file, folder = check_mapping(source, model, "configuration"), None, Path.cwd()
+    else:
+        config, file = read_model(source, model, what, hint)
+        folder = Path(source).resolve().parent
+    config = _relative_to(config, folder)
     faults = [*_code_problems(config, trust_code)] or [*problems(config)]
-    if wrong := sorted((file.line(loc), text) for loc, text in faults):
-        raise ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in wrong))
+    if file is None:
+        wrong = [f"configuration: {'.'.join(map(str, loc))}: {text}" for loc, text in faults]
+    else:
+        wrong = [
+            f"{file.path}:{line}: {text}"
+            for line, text in sorted((file.line(loc), text) for loc, text in faults)
+        ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     return config
 
 
