@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from xai.attr.registry import MethodFile, read_method_file
 from xai.core import Explanation, OutputError
-from xai.explanation.compare import (
-    MethodComparison,
-    compare,
-    compare_methods,
-    methods_with_options,
-    write_comparison,
-)
+from xai.explanation.compare import compare, methods_with_options
+from xai.explanation.comparison import MethodComparison, compare_methods, write_comparison
 from xai.explanation.examine import examine
 from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of

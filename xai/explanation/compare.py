@@ -1,59 +1,22 @@
-"""Several methods on the same images and class, side by side."""
+"""`xai.compare`: several methods on the same images, from Python."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import save as safetensors_bytes
 from torch import nn
 
 from xai import report
 from xai.attr import COMPARED, METHODS, resolve_method
-from xai.core import DataError, Explanation, Margin, Sample, UsageError
-from xai.core.files import write_bytes, write_json
-from xai.core.language import current_language, language
+from xai.core import UsageError
+from xai.core.language import language
+from xai.explanation.comparison import MethodComparison, compare_methods, write_comparison
 from xai.explanation.explain import boxes_for
-from xai.explanation.explainer import Explainer, choose_method, logits_of, name_of, options_of
-from xai.explanation.faces import FaceFinder, face_finder
-from xai.explanation.files import record_of, writing
-from xai.explanation.inputs import BoxOf, Failure, Found, Source, gather, read_samples
+from xai.explanation.explainer import choose_method, options_of
+from xai.explanation.faces import face_finder
+from xai.explanation.inputs import Source, gather
 from xai.models import Classifier, load
-
-MOST_IMAGES = 50  # of one picture; all of them are held in memory
-
-
-@dataclass(frozen=True)
-class MethodComparison:
-    """Maps of several methods.
-
-    Args:
-        label: The class explained, or the contrast.
-        rows: Per image: method or preset, as it was asked for → explanation, every one present.
-        failures: Images that at least one method could not explain.
-        seed: Of methods that draw random numbers.
-        target: Class index or contrast behind `label`.
-        classifier: What was explained, for the page that a notebook shows.
-        lang: Language of that page.
-    """
-
-    label: str
-    rows: list[dict[str, Explanation]]
-    failures: list[Failure]
-    seed: int
-    target: int | Margin
-    classifier: Classifier = field(repr=False)
-    lang: str = "en"
-
-    def _repr_html_(self) -> str | None:
-        """The comparison's page, in a notebook; it takes the passes that test each map by removal."""
-        from xai.explanation.page import page_of_comparison  # what makes pages loads when one is asked for
-
-        if not self.rows:
-            return None
-        with language(self.lang):
-            return report.page_frame(page_of_comparison(self, self.classifier))
 
 
 def compare(
@@ -157,110 +120,11 @@ def methods_with_options(
     return chosen
 
 
-def compare_methods(
-    classifier: Classifier,
-    methods: Mapping[str, Mapping[str, Any]],
-    sources: Sequence[Found],
-    target: str | int | None = None,
-    *,
-    box_of: BoxOf | None = None,
-    faces: FaceFinder | None = None,
-    batch_size: int = 8,
-    seed: int = 0,
-) -> MethodComparison:
-    """What `compare` does, of images that were gathered already.
+def _in_a_frame(comparison: MethodComparison) -> str:
+    from xai.explanation.page import page_of_comparison  # what makes pages loads when one is asked for
 
-    Args:
-        classifier: What is explained.
-        methods: Registry name or preset → options.
-        sources: At most 50 images.
-        target: One class or contrast; default the class predicted for the first image that can be read.
-        box_of: Says which crop of an image to explain.
-        faces: Cuts out the faces to explain.
-        batch_size: Most images at once.
-        seed: Of methods that draw random numbers.
-
-    Raises:
-        UsageError: An unknown method, option or class, or too many images.
-        DataError: No image can be read.
-    """
-    _check_number(len(sources))
-    if not methods:
-        raise UsageError("There is no method to compare.", "xai methods lists those that there are.")
-    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    # made before any image is read: wrong names show at once
-    explainers = {
-        name: Explainer(classifier, name, target, **settings, **options) for name, options in methods.items()
-    }
-    found = read_samples(sources, None, box_of, faces=faces is not None)
-    read = list(found if faces is None else faces(found))
-    samples = [one for one in read if isinstance(one, Sample)]
-    _check_number(len(samples))
-    failures = {one.name: one for one in read if isinstance(one, Failure)}
-    if not samples:
-        raise DataError("\n".join(str(failure.error) for failure in failures.values()) or "No images.")
-    if target is None:
-        target = _predicted(next(iter(explainers.values())), samples[0])
-        explainers = {
-            name: Explainer(classifier, name, target, **settings, **options)
-            for name, options in methods.items()
-        }
-    by_image: dict[str, dict[str, Explanation]] = {name_of(sample): {} for sample in samples}
-    for name, explainer in explainers.items():
-        for result in explainer.explain(samples):
-            if isinstance(result, Failure):
-                failures[result.name] = result
-            else:
-                # nobody asks for layers here
-                by_image[name_of(result.sample)][name] = replace(result, layers={})
-    complete = [explanations for image, explanations in by_image.items() if image not in failures]
-    ((label, wanted),) = next(iter(explainers.values())).targets.chosen
-    return MethodComparison(
-        label, complete, list(failures.values()), seed, wanted, classifier, current_language()
-    )
+    with language(comparison.lang):
+        return report.page_frame(page_of_comparison(comparison, comparison.classifier))
 
 
-def _check_number(images: int) -> None:
-    if images > MOST_IMAGES:
-        raise UsageError(
-            f"{images} images are too many for one picture; at most {MOST_IMAGES}.",
-            "Choose some, or use xai explain with one method at a time.",
-        )
-
-
-def write_comparison(comparison: MethodComparison, out: Path) -> dict[str, Any]:
-    """Write `method_panel.png`, `.safetensors` (tensors `{stem}/{method}`) and `.json`, replacing older ones.
-
-    Returns:
-        What the JSON file holds.
-
-    Raises:
-        OutputError: A file cannot be written.
-    """
-    files = {kind: f"method_panel.{kind}" for kind in ("png", "safetensors", "json")}
-    content = {
-        "schema": "xai.comparison/1",
-        "class": comparison.label,
-        "images": [
-            {method: record_of(explanation, comparison.seed) for method, explanation in explanations.items()}
-            for explanations in comparison.rows
-        ],
-        "failures": [{"image": one.name, "error": str(one.error)} for one in comparison.failures],
-        "files": files,
-    }
-    with writing(out):
-        report.save(report.draw_methods(comparison.rows, comparison.label), out / files["png"])
-        write_bytes(out / files["safetensors"], safetensors_bytes(dict(_maps(comparison))))
-        write_json(out / files["json"], content)
-    return content
-
-
-def _maps(comparison: MethodComparison) -> Iterator[tuple[str, Any]]:
-    for explanations in comparison.rows:
-        for method, explanation in explanations.items():
-            yield f"{explanation.sample.id}/{method}", explanation.maps[comparison.label]
-
-
-def _predicted(explainer: Explainer, sample: Sample) -> str:
-    pixels = explainer.prepare(sample).pixels[None].to(explainer.classifier.device)
-    return explainer.classifier.labels[int(logits_of(explainer.classifier, pixels).argmax())]
+MethodComparison.renderer = _in_a_frame  # so that notebooks show comparisons as pages

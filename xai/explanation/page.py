@@ -10,7 +10,7 @@ from xai.attr import METHODS
 from xai.attr.layers import presets_of, resolve_layers
 from xai.core import DataError, Explanation, ModelError, UsageError
 from xai.core.language import gettext
-from xai.explanation.compare import MethodComparison
+from xai.explanation.comparison import MethodComparison
 from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
 from xai.explanation.removal import RemovalCheck, class_of
 from xai.explanation.stability import StabilityCheck
