@@ -13,6 +13,7 @@ from xai.cli.output import (
     say,
     say_failures,
     say_next,
+    say_nothing_done,
     show_json,
     show_table,
     write_page,

@@ -26,10 +26,10 @@ def read_model(
             nearest valid key. All that is wrong is said at once.
     """
     file = read_yaml(path, what, hint, unread)
-    found = _checked(file.content, model)
-    if isinstance(found, model):
-        return found, file
-    wrong = sorted((file.line(loc), text) for loc, text in found)
+    checked, faults = _checked(file.content, model)
+    if checked is not None:
+        return checked, file
+    wrong = sorted((file.line(loc), text) for loc, text in faults)
     raise ConfigError("\n".join(dict.fromkeys(f"{file.path}:{line}: {text}" for line, text in wrong)))
 
 
@@ -39,10 +39,10 @@ def check_mapping(content: Mapping[str, Any], model: type[Model], what: str) -> 
     Raises:
         ConfigError: It holds an unknown key or a wrong value. All that is wrong is said at once.
     """
-    found = _checked(_plain(content), model)
-    if isinstance(found, model):
-        return found
-    raise ConfigError("\n".join(dict.fromkeys(f"{what}: {text}" for _, text in found)))
+    checked, faults = _checked(_plain(content), model)
+    if checked is not None:
+        return checked
+    raise ConfigError("\n".join(dict.fromkeys(f"{what}: {text}" for _, text in faults)))
 
 
 def _plain(value: Any) -> Any:
@@ -54,18 +54,18 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _checked(content: dict[str, Any], model: type[Model]) -> Model | list[tuple[Loc, str]]:
-    """The model, or what is wrong, with its place."""
+def _checked(content: dict[str, Any], model: type[Model]) -> tuple[Model | None, list[tuple[Loc, str]]]:
+    """The model, or None and what is wrong, with its place."""
     try:
         checked = model.model_validate(content)
     except ValidationError as error:
         errors = _innermost(error.errors(include_url=False))
-        return [(one["loc"], _message(model, one["loc"], one)) for one in errors]
+        return None, [(one["loc"], _message(model, one["loc"], one)) for one in errors]
     wrong = [
         (loc, f"{_written(loc)}: a number is needed; got {str(given).lower()}.")
         for loc, given in _booleans_as_numbers(content, checked, ())
     ]
-    return wrong or checked
+    return (None if wrong else checked), wrong
 
 
 def _booleans_as_numbers(given: Any, read: Any, loc: Loc) -> Iterator[tuple[Loc, bool]]:

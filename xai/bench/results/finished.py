@@ -14,6 +14,7 @@ from xai.bench.results.summary import summarise
 from xai.bench.run.engines import RayOptions
 from xai.bench.run.runner import Progress, RunResult, run_benchmark
 from xai.bench.run.store import read_records
+from xai.core import UsageError
 from xai.core.language import current_language, language
 from xai.models import Classifier, load
 from xai.stats import Summary
@@ -56,7 +57,7 @@ class FinishedBenchmark:
     def page(self, images: int | None = SAMPLED) -> "Page":
         """The interactive page's data, see `xai.bench.page_of_run`."""
         with language(self.lang):
-            return page_of_run(Path(self.folder), images=images)
+            return page_of_run(self._local(), images=images)
 
     def write_page(self, path: str | Path | None = None, images: int | None = SAMPLED) -> Path:
         """Write the interactive page, one HTML file that loads nothing.
@@ -70,9 +71,16 @@ class FinishedBenchmark:
         """
         from xai import report
 
-        path = Path(self.folder) / "report.html" if path is None else Path(path)
+        path = self._local() / "report.html" if path is None else Path(path)
         report.write_page(self.page(images), path)
         return path
+
+    def _local(self) -> Path:
+        if not isinstance(self.folder, Path):
+            raise UsageError(
+                f"A page is made of a run on this machine; {self.folder} is none.", "Copy it first."
+            )
+        return self.folder
 
     def _repr_html_(self) -> str:
         from xai import report
