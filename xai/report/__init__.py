@@ -12,9 +12,9 @@ from xai.report.saving import save
 from xai.report.text import file_slug
 
 if TYPE_CHECKING:
-    from xai.report.face_parts import draw_face_parts as draw_face_parts
     from xai.report.explanations import page_frame as page_frame
     from xai.report.explanations import to_frame as to_frame
+    from xai.report.face_parts import draw_face_parts as draw_face_parts
     from xai.report.page import to_html as to_html
     from xai.report.page import write_data as write_data
     from xai.report.page import write_page as write_page
