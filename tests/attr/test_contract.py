@@ -109,7 +109,7 @@ def test_drawing_random_numbers_is_as_declared(name: str) -> None:
 def test_a_model_built_in_inference_mode_is_refused_where_gradients_are_needed(name: str) -> None:
     with torch.inference_mode():
         model = build("clip")
-    if METHODS[name].info.needs_gradients:
+    if METHODS[name].info.backwards:
         with pytest.raises(ModelError, match="built under torch.inference_mode"):
             make(name, model).attribute(pixels(), target=1)
 

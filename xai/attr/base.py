@@ -212,7 +212,7 @@ class PatchAttribution(Attribution):
         """
         if self.info.family == "control":  # these never call the model
             return
-        if self.info.needs_gradients:
+        if self.info.backwards:
             refuse_inference(self.model)
         state = self._state(pixels)
         if state not in self._plain and may_vary(self.model):

@@ -12,8 +12,8 @@ from xai.core.errors import (
     valid_text,
 )
 from xai.core.explanation import Explanation, Face, Geometry, Origin, PatchGrid, Sample, predicted_labels
+from xai.core.options import Registry, import_object, is_import_path
 from xai.core.record import Record
-from xai.core.registry import Registry, import_object, is_import_path
 from xai.core.runtime import derive_seed, keep_freed_memory
 from xai.core.target import Margin, ProblemType, class_index, find_problem_type, problem_type_of
 

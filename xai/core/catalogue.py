@@ -52,11 +52,6 @@ class MethodInfo:
     complete: bool = False
     needs: ModelNeed = "pixels"
 
-    @property
-    def needs_gradients(self) -> bool:
-        """Whether a backward pass is made."""
-        return self.backwards > 0
-
 
 Needs = Literal["perturbation", "map", "mask", "clicks", "class", "method"]
 Bounds = tuple[float | None, float | None]

@@ -1,15 +1,24 @@
-"""Options against the types that their function declares, before anything is done with them."""
+"""What is chosen by name: our own, of installed packages, of the user; and options against their types."""
 
 import inspect
+import logging
 import math
+import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from xai.core.errors import UsageError, nearest
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _LONGEST = 80  # characters of a value in a message
 MOST = 1_000_000  # of anything that is counted: steps, samples, images at once
@@ -20,6 +29,227 @@ _WORDS = {
     str: "a word",
     types.NoneType: "nothing",
 }
+
+
+def is_import_path(name: str) -> bool:
+    """Whether a name means code to import, `package.module:Class`, rather than something registered."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")])
+
+
+def import_object(path: str, folder: Path | None = None) -> Any:
+    """Import what `package.module:Class` names; this runs the module's code.
+
+    Args:
+        path: Module and attribute; the attribute may have dots of its own.
+        folder: Searched before the installed packages, and only while this import lasts.
+
+    Raises:
+        UsageError: The module cannot be imported, lacks the attribute, or has the name of another module
+            that is in use already.
+    """
+    module, _, attribute = path.partition(":")
+    if folder is not None:
+        folder = folder.resolve()
+        _refuse_namesake(module.partition(".")[0], folder)
+        sys.path.insert(0, str(folder))
+    try:
+        found: Any = import_module(module)
+    except ImportError as error:
+        where = "" if folder is None else f", or put the module into {folder}"
+        raise UsageError(f"{module} cannot be imported: {error}.", f"Install its package{where}.") from error
+    except (Exception, SystemExit) as error:  # of code that is not ours
+        raise UsageError(f"{module} cannot be imported: {type(error).__name__}: {error}.") from error
+    finally:
+        if folder is not None and str(folder) in sys.path:
+            sys.path.remove(str(folder))
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise UsageError(f"{module} has no {attribute}.", "Name a class of that module.") from None
+    return found
+
+
+def _refuse_namesake(package: str, folder: Path) -> None:
+    """Python keeps one module per name: a second file of that name would be passed over in silence."""
+    beside = PathFinder.find_spec(package, [str(folder)])
+    loaded = getattr(sys.modules.get(package), "__spec__", None)
+    if beside is not None and loaded is not None and loaded.origin != beside.origin:
+        raise UsageError(
+            f"Another module named {package} is in use already ({loaded.origin}).",
+            f"Rename {beside.origin}.",
+        )
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A mapping from names to entries; refuses duplicates and suggests the nearest valid name.
+
+    Installed packages are looked at only when a name is not registered here, or when all are listed. One that
+    fails is left out of lists, with a warning; the error says why where its name is asked for.
+
+    Args:
+        kind: What an entry is, for messages: "method".
+        group: Entry-point group in which installed packages offer entries: "xai.methods".
+        enter: Registers an object of foreign code, unless it is registered, and returns its name. What it
+            raises, a UsageError, is read after the object's name: "is no subclass of …".
+    """
+
+    def __init__(self, kind: str, group: str | None = None, enter: Callable[[Any], str] | None = None):
+        self.kind = kind
+        self.group = group
+        self._enter = enter
+        self._entries: dict[str, T] = {}
+        self._import_paths: dict[str, str] = {}
+        self._offers: dict[str, list[EntryPoint]] | None = None
+        self._failures: dict[str, UsageError | None] = {}
+
+    def add(self, name: str) -> Callable[[T], T]:
+        """Decorate an entry to register it under `name`."""
+
+        def register(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} {name!r} is registered already")
+            self._entries[name] = entry
+            return entry
+
+        return register
+
+    @property
+    def registered(self) -> Mapping[str, T]:
+        """The entries of all code that was imported so far; packages that only offer some are not asked."""
+        return self._entries
+
+    def names(self) -> set[str]:
+        """All names that can be asked for, those included whose package may fail; nothing is imported."""
+        return {*self._entries, *self._import_paths, *self._offered()}
+
+    def resolve(self, name: str, *, trusted: bool, folder: Path | None = None) -> str:
+        """The registry name that is meant; code that is named as `package.module:Class` is imported for it.
+
+        Afterwards the registry knows the entry by both names.
+
+        Args:
+            name: `package.module:Class`; any other is returned as it is.
+            trusted: Whether code may be imported. A name that the user typed may; for one that a file holds
+                it is the user's decision.
+            folder: Where the module may lie, besides the installed packages; searched for this import only.
+
+        Raises:
+            UsageError: Code is named that is not trusted, cannot be imported or is no such entry, or whose
+                name is taken.
+        """
+        if not is_import_path(name) or name in self._import_paths:
+            return self._import_paths.get(name, name)
+        if not trusted:
+            raise UsageError(
+                f"{self.kind.capitalize()} {name!r} names code, which can do anything on this machine; "
+                "nothing was imported.",
+                "If you trust it: --trust-code, or trust_code=True in Python.",
+            )
+        try:
+            self._import_paths[name] = self.enter(import_object(name, folder), name)
+        except UsageError as error:
+            message = f"{self.kind.capitalize()} {name!r} cannot be used: {error.message}"
+            raise UsageError(message, error.hint) from error
+        return self._import_paths[name]
+
+    def enter(self, entry: Any, path: str | None = None) -> str:
+        """Register an object of foreign code, unless it is registered already.
+
+        Args:
+            entry: A class or function.
+            path: Its name in messages; default `module:Class`.
+
+        Returns:
+            Its registry name.
+
+        Raises:
+            UsageError: It is no such entry, or its name is taken.
+        """
+        path = path or f"{entry.__module__}:{entry.__qualname__}"
+        if self._enter is None:
+            raise UsageError(f"a {self.kind} cannot come from other code.")
+        try:
+            return self._enter(entry)
+        except UsageError as error:
+            raise UsageError(f"{path} {error.message}", error.hint) from error
+        except ValueError as error:  # from `add`
+            raise UsageError(f"{error}.", f"Give {path} another name.") from error
+
+    def package_of(self, name: str) -> str | None:
+        """The installed package that offers an entry; None for our own, and for code that was imported."""
+        offers = self._offered().get(self._import_paths.get(name, name))
+        return _package(offers[0]) if offers else None
+
+    def __getitem__(self, name: str) -> T:
+        name = self._import_paths.get(str(name), str(name))
+        if name not in self._entries:
+            if name not in self._offered():
+                raise self._unknown(name)
+            if (failure := self._load(name)) is not None:
+                raise failure
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        if self._import_paths.get(name, name) in self._entries:
+            return True
+        return name in self._offered() and self._load(name) is None
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._offered():
+            self._load(name)
+        return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _offered(self) -> Mapping[str, list[EntryPoint]]:
+        """What installed packages offer, by name; nothing of them is imported."""
+        if self._offers is None:
+            self._offers = {}
+            for entry in entry_points(group=self.group) if self.group else ():
+                self._offers.setdefault(entry.name, []).append(entry)
+        return self._offers
+
+    def _load(self, name: str) -> UsageError | None:
+        """Register what installed packages offer under this name; the error says why it cannot be had."""
+        if name not in self._failures:
+            offers = self._offered()[name]
+            packages = " and ".join(sorted({_package(offer) for offer in offers}))
+            self._failures[name] = None  # so that code which lists this registry when imported ends
+            try:
+                self._load_offers(name, offers)
+            except UsageError as error:
+                self._failures[name] = UsageError(
+                    f"{self.kind.capitalize()} {name!r} of the installed package {packages} cannot be used: "
+                    f"{error.message}",
+                    error.hint or f"Tell its authors, or uninstall {packages}.",
+                )
+                log.warning("%s", self._failures[name])
+        return self._failures[name]
+
+    def _load_offers(self, name: str, offers: Sequence[EntryPoint]) -> None:
+        if len(offers) > 1:
+            raise UsageError("they all offer one of this name.", "Uninstall all of them but one.")
+        path = f"{offers[0].module}:{offers[0].attr}"
+        called = self.enter(import_object(path), path)
+        if called != name:
+            raise UsageError(f"{path} is called {called!r}.", f"The entry point must be named {called!r}.")
+
+    def _unknown(self, name: str) -> UsageError:
+        if is_import_path(name):
+            return UsageError(
+                f"{self.kind.capitalize()} {name!r} names code that was not imported.",
+                "Type it on the command line, or resolve it first.",
+            )
+        return UsageError(f"Unknown {self.kind} {name!r}.", nearest(name, self.names()))
+
+
+def _package(offer: EntryPoint) -> str:
+    return offer.dist.name if offer.dist is not None else offer.module
 
 
 def checked(function: Callable[..., Any], what: str, unchecked: Collection[str] = ()) -> Callable[..., Any]:

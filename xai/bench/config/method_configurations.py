@@ -7,7 +7,7 @@ from typing import Any
 
 from xai.bench.config.schema import BenchmarkConfig
 from xai.core import derive_seed
-from xai.core.registry import is_import_path
+from xai.core.options import is_import_path
 from xai.stats.summary import MethodConfiguration
 
 RANDOM, GREEDY = "random", "greedy"

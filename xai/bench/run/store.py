@@ -15,7 +15,7 @@ from xai.bench.run.description import AGAIN, RESTORE, PartNotes, RunDescription,
 from xai.bench.run.items import PRECISION, WorkItem
 from xai.bench.run.masks import Counts, added
 from xai.core import DataError, Record, UsageError, nearest
-from xai.core.registry import is_import_path
+from xai.core.options import is_import_path
 from xai.stats import Exclusion
 
 RUN_FILE, PLAN_FILE = "run.json", "plan.parquet"
