@@ -8,7 +8,7 @@ from xai.core import Margin, ModelError
 from xai.data import read_image
 from xai.metrics import captum_metrics
 
-NAMES = ["infidelity", "sensitivity_max", "class_sensitivity", "randomization"]
+NAMES = ["infidelity", "sensitivity_max", "class_sensitivity", "randomization", "robustness_jpeg"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def test_checks_look_at_the_first_images_only(checked):
     checks = checked[checked["protocol"] == "checks"]
     assert set(checks["metric"]) == set(NAMES)
     assert set(checks["image"]) == {"0", "1", "2"}  # the third lies in the second shard
-    assert len(checks) == 3 * 6 * 4
+    assert len(checks) == 3 * 6 * len(NAMES)
     assert set(checked[checked["metric"] == "gini"]["image"]) == set("01234")
 
 
@@ -34,6 +34,8 @@ def test_a_map_that_ignores_model_and_class_is_found_out(checked):
     assert value["class_sensitivity", "gradient_weighted_attention"] > 0.05
     assert value["sensitivity_max", "center_prior"] == 0
     assert value["sensitivity_max", "gradient_weighted_attention"] > 0
+    assert value["robustness_jpeg", "center_prior"] == 1
+    assert value["robustness_jpeg", "gradient_weighted_attention"] < 1
 
 
 def test_the_cascade_is_kept_stage_by_stage(checked):

@@ -9,7 +9,7 @@ from PIL import Image
 from xai.core import DataError, Origin, Sample
 from xai.data import read_image, shipped_photos
 from xai.data.affine import read_through
-from xai.data.degradations import LADDER, degraded, jpeg, resize, upload
+from xai.data.degradations import LADDER, NOISE, degraded, jpeg, levels, resize, upload
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def apart(first, second):
 def test_every_degradation_keeps_size_and_colours_and_is_the_same_twice(photo):
     assert len({one.name for one in LADDER}) == len(LADDER) == 10
     before = photo.tobytes()
-    for one in LADDER:
+    for one in (*LADDER, *NOISE):
         found = one.apply(photo)
         assert found.size == photo.size and found.mode == "RGB"
         assert 0 < apart(found, photo) < 20, one.name
@@ -33,9 +33,18 @@ def test_every_degradation_keeps_size_and_colours_and_is_the_same_twice(photo):
     assert resize(Image.new("RGB", (2, 1), "red"), 0.25).size == (2, 1)
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "resize"])
+def test_noise_is_of_its_size_and_of_the_picture():
+    grey = Image.new("RGB", (200, 100), (128, 128, 128))
+    for one in NOISE:
+        grain = np.asarray(one.apply(grey), float) - 128
+        assert grain.std() == pytest.approx(one.level, rel=0.03) and abs(grain.mean()) < 0.1
+    other = np.asarray(NOISE[2].apply(Image.new("RGB", (200, 100), (129, 129, 129))), float) - 129
+    assert abs(np.corrcoef(grain.ravel(), other.ravel())[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "resize", "noise"])
 def test_the_ladder_goes_from_mild_to_harsh(photo, kind):
-    losses = [apart(one.apply(photo), photo) for one in LADDER if one.kind == kind]
+    losses = [apart(one.apply(photo), photo) for one in levels(kind)]
     assert losses == sorted(losses) and len(losses) > 2
 
 

@@ -23,6 +23,17 @@ def order_of_units(relevance: np.ndarray, seed: int | None) -> np.ndarray:
     return shuffle[np.argsort(-values[shuffle], kind="stable")]
 
 
+TOP = 0.1  # share of the patches: the strongest ones
+
+
+def top_shares(rows: np.ndarray) -> np.ndarray:
+    """How much of each unit of maps (N, P) is among the strongest tenth; ties for its last place share it."""
+    count = max(1, round(TOP * rows.shape[1]))
+    least = np.partition(rows, -count, axis=1)[:, -count, None]
+    above, at = rows > least, rows == least
+    return above + at * (count - above.sum(1, keepdims=True)) / at.sum(1, keepdims=True)
+
+
 @lru_cache(maxsize=1)  # all maps of one image share theirs
 def shuffled_units(units: int, seed: int) -> np.ndarray:
     """(units,) int64: the permutation that `torch.randperm` draws on the CPU with a generator of this seed.

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from io import BytesIO
 from typing import Literal
 
+import numpy as np
 from PIL import Image
 
-from xai.core import DataError, Sample
+from xai.core import DataError, Sample, derive_seed
 from xai.data.affine import read_through
 
-Kind = Literal["jpeg", "resize", "upload"]
+Kind = Literal["jpeg", "resize", "upload", "noise"]
 
 UPLOAD_SIDE, UPLOAD_QUALITY, UPLOADS = 1080, 75, 2  # pixels of the longer side, JPEG, how often
 
@@ -22,8 +24,8 @@ class Degradation:
 
     Args:
         name: Unique, as tables of data have it.
-        kind: jpeg (saved and read), resize (made smaller and larger again) or upload.
-        level: Quality of the JPEG, share of the side; of an upload 0.
+        kind: jpeg (saved and read), resize (made smaller and larger again), upload, or noise.
+        level: Quality of the JPEG, share of the side, standard deviation in grey levels; of an upload 0.
         apply: RGB image to RGB image of the same size.
     """
 
@@ -68,12 +70,33 @@ def upload(image: Image.Image) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 
+def noise(image: Image.Image, std: float) -> Image.Image:
+    """With the grain of a camera: normal, independent in pixels and channels, the same for the same picture.
+
+    Args:
+        image: RGB.
+        std: Standard deviation in grey levels of 255.
+    """
+    seed = derive_seed(0, "noise", sha256(image.tobytes()).hexdigest())
+    grain = np.random.default_rng(seed).normal(scale=std, size=(image.height, image.width, 3))
+    return Image.fromarray((np.asarray(image) + grain).round().clip(0, 255).astype(np.uint8))
+
+
 LADDER: tuple[Degradation, ...] = (
     *(Degradation(f"jpeg-{q}", "jpeg", q, partial(jpeg, quality=q)) for q in (95, 90, 80, 70, 60, 50)),
     *(Degradation(f"resize-{s:g}", "resize", s, partial(resize, share=s)) for s in (0.75, 0.5, 0.25)),
     Degradation("upload", "upload", 0, upload),
 )
-"""From the mildest to the harshest of each kind."""
+"""From the mildest to the harshest of each kind: what `xai robustness` asks."""
+NOISE: tuple[Degradation, ...] = tuple(
+    Degradation(f"noise-{std}", "noise", std, partial(noise, std=std)) for std in (2, 4, 8)
+)
+"""What the benchmark's checks ask besides."""
+
+
+def levels(kind: Kind) -> tuple[Degradation, ...]:
+    """All degradations of a kind, mildest first."""
+    return tuple(one for one in (*LADDER, *NOISE) if one.kind == kind)
 
 
 def degraded(sample: Sample, degradation: Degradation) -> Sample:

@@ -167,7 +167,7 @@ def sensitivity_max(
         images = torch.stack(
             [pixels[i] if k == 0 else pixels[i] + nudge(pixels[i], seeds[i], k, radius) for i, k in part]
         )
-        maps.append(_explain(explain, images, [targets[i] for i, _ in part]))
+        maps.append(explain_each(explain, images, [targets[i] for i, _ in part]))
     relevance = torch.cat(maps).unflatten(0, (len(pixels), samples + 1)).flatten(2)
     norm = relevance[:, 0].norm(dim=1)
     change = (relevance[:, 1:] - relevance[:, :1]).norm(dim=2).amax(1)
@@ -181,7 +181,7 @@ def nudge(image: Tensor, seed: int, number: int, radius: float) -> Tensor:
     return noise.to(image.device, image.dtype)
 
 
-def _explain(
+def explain_each(
     explain: Callable[[Tensor, Any], Tensor], images: Tensor, targets: Sequence[ImageTarget]
 ) -> Tensor:
     """(S, rows, cols) float64 on the CPU; margins, which differ between images, are asked for one by one."""

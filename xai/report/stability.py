@@ -7,6 +7,7 @@ import numpy as np
 
 from xai.core import Explanation
 from xai.core.language import gettext, gettext_noop, joined, listed, ngettext
+from xai.core.order import TOP
 from xai.data.degradations import UPLOAD_QUALITY, UPLOAD_SIDE, Degradation
 from xai.report import words
 from xai.report.colours import ColourScale
@@ -18,7 +19,7 @@ from xai.report.picture import Picture
 from xai.report.pictures import original_layer, overlay_layer
 from xai.report.tables import decimals
 from xai.report.text import drawable_language, percent
-from xai.stats.stability import TOP, DegradationSummary, Degraded, ImageStability, Interval, Steadiness
+from xai.stats.stability import DegradationSummary, Degraded, ImageStability, Interval, Steadiness
 from xai.stats.words import signed
 
 hundredths = decimals(2)
@@ -53,11 +54,13 @@ OF_ALL = {
 
 
 def title(degradation: Degradation) -> str:
-    """`JPEG 80`, `resize to 50%`, `two uploads`."""
+    """`JPEG 80`, `resize to 50%`, `noise of 4 grey levels`, `two uploads`."""
     if degradation.kind == "jpeg":
         return gettext("JPEG {quality}", quality=f"{degradation.level:g}")
     if degradation.kind == "resize":
         return gettext("resize to {share}", share=f"{degradation.level:.0%}")
+    if degradation.kind == "noise":
+        return gettext("noise of {std} grey levels", std=f"{degradation.level:g}")
     return gettext("two uploads")
 
 

@@ -11,11 +11,11 @@ from enum import StrEnum
 import numpy as np
 
 from xai.core import derive_seed
+from xai.core.order import top_shares
 from xai.stats.agreement import unit_ranks
 from xai.stats.blocks import Blocks
 from xai.stats.bootstrap import bca, resampled_means
 
-TOP = 0.1  # share of the patches: the strongest ones
 HALFWAY = 0.5  # from which place between unrelated and the same on a map is kept
 LEAST_BLOCKS = 5  # images, or groups, of which something is said of all
 LEAST_OTHERS = 5  # maps of other images that an agreement is measured against
@@ -178,20 +178,12 @@ def map_change(clean: np.ndarray, maps: np.ndarray) -> list[tuple[float | None, 
     rows = np.concatenate([clean.reshape(1, -1), maps.reshape(len(maps), -1)]).astype(np.float64)
     units = unit_ranks(rows)
     agreement = (units[1:] @ units[0]).clip(-1, 1)
-    top = np.stack([_top(row) for row in rows])
+    top = top_shares(rows)
     shared = np.minimum(top[1:], top[0]).sum(1) / top[0].sum()
     return [
         (float(one), float(share)) if np.isfinite(one) else (None, None)
         for one, share in zip(agreement, shared, strict=True)
     ]
-
-
-def _top(row: np.ndarray) -> np.ndarray:
-    """(P,) how much of each patch is among the strongest tenth."""
-    count = max(1, round(TOP * len(row)))
-    least = np.partition(row, -count)[-count]
-    above, at = row > least, row == least
-    return above + at * (count - above.sum()) / at.sum()
 
 
 def references(

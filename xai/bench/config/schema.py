@@ -226,7 +226,8 @@ class ChecksConfig(_Section):
     """Costly tests, on the first images only.
 
     Args:
-        metrics: infidelity, sensitivity_max, class_sensitivity, randomization.
+        metrics: infidelity, sensitivity_max, class_sensitivity, randomization, robustness_jpeg,
+            robustness_resize, robustness_noise, unrelated_agreement.
         images: How many images.
     """
 

@@ -1,6 +1,8 @@
 """Costly tests on the first images: infidelity, sensitivity, class sensitivity, randomised models."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,13 +10,15 @@ from torch import Tensor, nn
 
 from xai import attr
 from xai.bench.run.context import RunContext
-from xai.bench.run.inputs import InputImage
+from xai.bench.run.inputs import InputImage, degraded_pixels
 from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.core import ModelError, Record, UsageError, XaiError
+from xai.data.degradations import Kind, levels
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.randomization import randomization
+from xai.metrics.robustness import kept_answers, robustness_of_maps, unrelated_agreement
 from xai.metrics.similarity import class_sensitivity
 from xai.stats import Exclusion
 
@@ -47,7 +51,7 @@ def check_records(
         finite = values.isfinite()
         for m, configuration in enumerate(context.configurations):
             places = [i for i in range(len(template.images)) if usable[m, i] and finite[m, i]]
-            reason = f"{metric}: the method gave no map for what the check asks"
+            reason = f"{metric}: {_NO_VALUE.get(metric, 'the method gave no map for what the check asks')}"
             excluded += [
                 Exclusion(one.id, configuration.name, template.protocol, reason)
                 for i, one in enumerate(template.images)
@@ -146,11 +150,49 @@ def _randomization(context: RunContext, template: RecordTemplate, relevance: Ten
     return found.value.masked_fill(failed, torch.nan), found.spearman
 
 
+def _robustness(kind: Kind, context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
+    """All methods meet the same degraded pictures."""
+    places = [next(iter(context.source.entries(one.index, one.index + 1))) for one in template.images]
+    margin = context.config.explain == "margin"
+    maps, answers = [], []
+    for level in levels(kind):
+        worse = [
+            replace(image, pixels=degraded_pixels(context.classifier, entry, level))
+            for image, entry in zip(template.images, places, strict=True)
+        ]
+        maps.append(_explained(context, context.classifier, worse, template.targets, margin).cpu())
+        with torch.no_grad():
+            parts = _pixels(context, worse).split(context.batches.size)
+            answers.append(torch.cat([context.classifier(part) for part in parts]).float().cpu())
+    clean = torch.stack([one.logits for one in template.images])
+    broken = torch.stack([one.isnan().flatten(2).any(-1) for one in maps]).any(0)
+    found = robustness_of_maps(
+        relevance.cpu(),
+        [one.nan_to_num() for one in maps],
+        kept_answers(context.classifier, clean, answers),
+    )
+    return found.value.masked_fill(broken, torch.nan), found.spearman
+
+
+def _unrelated(context: RunContext, template: RecordTemplate, relevance: Tensor) -> CheckScores:
+    groups = [one.group for one in template.images]
+    return torch.stack([unrelated_agreement(one, groups) for one in relevance]), None
+
+
 CHECKS: dict[str, Callable[[RunContext, RecordTemplate, Tensor], CheckScores]] = {
     "infidelity": _infidelity,
     "sensitivity_max": _sensitivity,
     "class_sensitivity": _class_sensitivity,
     "randomization": _randomization,
+    "robustness_jpeg": partial(_robustness, "jpeg"),
+    "robustness_resize": partial(_robustness, "resize"),
+    "robustness_noise": partial(_robustness, "noise"),
+    "unrelated_agreement": _unrelated,
+}
+_CHANGED = "the model answers otherwise at every level, or the method gave no map there"
+_NO_VALUE = {
+    **{f"robustness_{kind}": _CHANGED for kind in ("jpeg", "resize", "noise")},
+    "unrelated_agreement": "no other group is among the images of its shard that are checked",
 }
 
 

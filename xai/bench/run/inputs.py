@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from xai.bench.run.batches import Batches
@@ -14,6 +15,7 @@ from xai.bench.run.image_snapshots import ImageSnapshot
 from xai.bench.run.masks import extent_of, input_mask, input_points
 from xai.bench.run.snapshot_maker import SnapshotMaker
 from xai.core import DataError, Geometry, ModelError, Sample, XaiError
+from xai.data.degradations import Degradation, degraded
 from xai.data.samples import Entry
 from xai.models import Classifier
 from xai.stats import Exclusion
@@ -115,12 +117,10 @@ def _with_logits(one: InputImage, logits: Tensor) -> InputImage:
 def _view(
     classifier: Classifier, index: int, sample: Sample, entry: Entry, take_snapshot: SnapshotMaker | None
 ) -> InputImage:
-    geometry = classifier.geometry(sample.image.size)
-    image = sample.image
+    image = _cropped(sample)
+    geometry = classifier.geometry(image.size)
     if sample.box is not None:
-        x, y, width, height = (round(side) for side in sample.box)
-        image = image.crop((x, y, x + width, y + height))
-        geometry = classifier.geometry(image.size).within(sample.image.size, (x, y))
+        geometry = geometry.within(sample.image.size, (round(sample.box[0]), round(sample.box[1])))
     pixels = classifier.preprocess(image)
     mask, extent = None, None
     if sample.mask is not None:
@@ -149,6 +149,19 @@ def _view(
         landmarks=sample.landmarks,
         geometry=geometry,
     )
+
+
+def degraded_pixels(classifier: Classifier, entry: Entry, degradation: Degradation) -> Tensor:
+    """(3, H, W) the model's input if the whole picture had gone through this before."""
+    return classifier.preprocess(_cropped(degraded(entry.make(), degradation)))
+
+
+def _cropped(sample: Sample) -> Image.Image:
+    """What of the picture is preprocessed."""
+    if sample.box is None:
+        return sample.image
+    x, y, width, height = (round(side) for side in sample.box)
+    return sample.image.crop((x, y, x + width, y + height))
 
 
 def _logits_of(
