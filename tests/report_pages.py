@@ -67,9 +67,15 @@ def comparison_page(
     )
 
 
-def benchmark_page(images: int = 4, **changes: Any) -> Page:
-    """The published demo run's statistics beside invented images with the same rows."""
+def benchmark_page(images: int = 4, short: bool = False, **changes: Any) -> Page:
+    """The published demo run's statistics beside invented images with the same rows.
+
+    `short`: of the first of its two protocols, one metric of maps and one check: everything of which the
+    whole page has more.
+    """
     summary = json.loads((DEMO / "summary.json").read_text("utf-8"))
+    if short:
+        _shorten(summary)
     rows = [
         PageMethod(name=one["name"], method=one["method"], control=one["control"], options=one["options"])
         for one in summary["methods"]
@@ -86,6 +92,21 @@ def benchmark_page(images: int = 4, **changes: Any) -> Page:
         shown=(images, summary["images"]),
         **changes,
     )
+
+
+def _shorten(summary: dict[str, Any]) -> None:
+    del summary["protocols"][1:]
+    first = summary["protocols"][0]["name"]
+    kept = {
+        "srg": first,
+        "deletion": first,
+        "insertion": first,
+        "pointing_game": "maps",
+        "randomization": "checks",
+    }
+    summary["parts"] = [one for one in summary["parts"] if kept.get(one["metric"]) == one["protocol"]]
+    for name in ("agreement", "answers"):
+        summary[name] = {first: summary[name][first]}
 
 
 def big_page(images: int = 1000, different: int = 32) -> Page:

@@ -177,8 +177,9 @@ def prepared(scratch: Path, few: bool = False) -> Valid:
     """Valid inputs in the folder, and everything imported that commands import; `few`: that most do."""
     sandbox.prepare(scratch / "caches")
     valid = Valid(scratch / "valid")
+    sandbox.load("xai.cli.main", *valid.libraries)  # first, so that what makes the inputs inherits them too
     sandbox.in_child(valid.write)
-    sandbox.preload(scratch / "warm", valid.commands()[: 2 if few else None])
+    sandbox.preload(scratch / "warm", valid.commands()[: 3 if few else None])
     makers()
     return valid
 

@@ -128,12 +128,17 @@ def prepare(caches: Path) -> None:
     sys.dont_write_bytecode = True
 
 
-def preload(folder: Path, commands: Iterable[Sequence[str]]) -> None:
-    """Import what the commands import, found by running each once; then keep the collector off all that."""
+def load(*names: str) -> None:
+    """Import modules, with one thread for torch."""
     import torch
 
     torch.set_num_threads(1)
-    importlib.import_module("xai.cli.main")
+    for name in names:
+        importlib.import_module(name)
+
+
+def preload(folder: Path, commands: Iterable[Sequence[str]]) -> None:
+    """Import what the commands import, found by running each once; then keep the collector off all that."""
     for number, command in enumerate(commands):
         place = folder / f"warm-{number}"
         said = place / "modules.json"

@@ -71,6 +71,12 @@ class Valid:
         folder: Of all of them.
     """
 
+    libraries = (
+        "transformers.models.clip.modeling_clip",
+        "transformers.models.vit.modeling_vit",
+    )
+    """Modules that `write` imports."""
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.detector = folder / "detector" / "tiny.yaml"
@@ -110,11 +116,11 @@ class Valid:
         return [
             ["explain", str(self.photo), *model, *METHOD, "--out", "out", "--report"],
             ["benchmark", "run", str(self.bench), "--out", str(self.run)],
+            ["doctor", f"local:{self.hf}"],
             ["benchmark", "run", str(self.bench), "--dry-run"],
             ["report", str(self.run), "--out", "page.html"],
             ["benchmark", "export", str(self.run), "--out", "records.csv"],
             ["benchmark", "compare", str(self.run), str(self.run)],
-            ["doctor", f"local:{self.hf}"],
             ["doctor", str(self.detector)],
             ["explain", str(self.photo), "--model", f"local:{self.hf}", *METHOD, "--out", "out"],
             ["compare", str(self.photo), *model, "--methods", "attention_rollout,chefer", "--out", "out"],

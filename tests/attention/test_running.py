@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -209,19 +210,23 @@ def test_what_runs_out_of_sight_is_refused(run, message, method) -> None:
         a_map(TinyViT(run), method)
 
 
+@cache
+def graph(kind: str) -> nn.Module:
+    """Made once: what refuses it leaves it as it is."""
+    model, batch = TinyViT(), torch.export.Dim("batch")
+    if kind == "exported":
+        return torch.export.export(model, (images(),), dynamic_shapes=({0: batch},)).module()
+    if kind == "traced":
+        return torch.jit.trace(model, images(), check_trace=False)
+    x = torch.randn(2, 17, WIDTH)
+    model.blocks[1] = torch.export.export(model.blocks[1], (x,), dynamic_shapes=({0: batch},)).module()
+    return model
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["exported", "traced", "one exported block"])
 def test_graphs_are_refused_by_name_and_pixel_methods_work(kind, method) -> None:
-    model, batch = TinyViT(), torch.export.Dim("batch")
-    if kind == "exported":
-        given = torch.export.export(model, (images(),), dynamic_shapes=({0: batch},)).module()
-    elif kind == "traced":
-        given = torch.jit.trace(model, images(), check_trace=False)
-    else:
-        given, x = model, torch.randn(2, 17, WIDTH)
-        block = torch.export.export(model.blocks[1], (x,), dynamic_shapes=({0: batch},))
-        given.blocks[1] = block.module()
-    classifier = xai.load(given, LABELS, grid=GRID)
+    classifier = xai.load(graph(kind), LABELS, grid=GRID)
     with pytest.raises(ModelError, match=r"exported|torch\.jit|compiled|no propagation rule"):
         attr.create(method, classifier).attribute_patches(images(), target=1)
     if method == METHODS[0]:

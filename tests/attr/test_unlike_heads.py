@@ -32,7 +32,8 @@ class Pooled(TinyViT):
 
 def test_the_default_explains_a_pooling_head_with_other_heads() -> None:
     torch.manual_seed(0)
-    method = create("integrated_mask_gradient", xai.load(Pooled(), ["real", "fake"]), n_steps=200)
+    classifier, rule = xai.load(Pooled(), ["real", "fake"]), "gauss_legendre"
+    method = create("integrated_mask_gradient", classifier, n_steps=24, rule=rule)
     maps, layers = method.attribute_with_layers(images(), [1])
     assert layers is None
     _, delta = method.attribute(images(), target=1, return_convergence_delta=True)

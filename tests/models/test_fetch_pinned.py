@@ -59,17 +59,17 @@ def probe(clip) -> Classifier:
 
 @pytest.fixture(scope="module")
 def embeddings(clip) -> tuple[Tensor, Tensor]:
-    """Pixels (16, 3, 224, 224) of the shipped photographs, and their embeddings (16, 512), in batches."""
+    """Pixels (8, 3, 224, 224) of every second shipped photograph, and embeddings (8, 512), in a batch."""
     pixels = photographs(clip[0])
     tower = load_projected_tower(f"local:{clip[0]}")
     with torch.no_grad():
-        return pixels, torch.cat([tower(pixel_values=x).image_embeds for x in pixels.split(8)])
+        return pixels, tower(pixel_values=pixels).image_embeds
 
 
 def photographs(folder: Path) -> Tensor:
     """As the folder's own processor prepares them."""
     preprocess = read_preprocessing(str(folder))
-    return torch.stack([preprocess(read_image(path)) for path in shipped_photos().values()])
+    return torch.stack([preprocess(read_image(path)) for path in list(shipped_photos().values())[::2]])
 
 
 def run(graph: bytes, pixels: Tensor, output: str) -> Tensor:
@@ -132,8 +132,8 @@ def with_output(graph: bytes, name: str) -> bytes:
 
 def test_clip_computes_its_graph_without_the_rounding_of_activations(clip, embeddings):
     pixels, found = embeddings
-    expected = run(unrounded(clip[1][0]), pixels[:4], "image_embeds")
-    assert relative(found[:4], expected) < 1e-5
+    expected = run(unrounded(clip[1][0]), pixels[:2], "image_embeds")
+    assert relative(found[:2], expected) < 1e-5
 
 
 def test_clip_is_near_its_graph_as_published(clip, embeddings, probe):
@@ -154,20 +154,20 @@ def test_clip_gives_an_image_the_same_embedding_alone_and_in_a_batch(clip, embed
     pixels, found = embeddings
     tower = load_projected_tower(f"local:{clip[0]}")
     with torch.no_grad():
-        alone = torch.cat([tower(pixel_values=x[None]).image_embeds for x in pixels[:4]])
-    assert relative(alone, found[:4]) < 1e-6
+        alone = torch.cat([tower(pixel_values=x[None]).image_embeds for x in pixels[:2]])
+    assert relative(alone, found[:2]) < 1e-6
 
 
 def test_the_probe_deserves_the_doubt_that_its_card_casts(probe, embeddings):
     _, found = embeddings
     logits = F.normalize(found) @ probe.module.head.weight[0] + probe.module.head.bias
     assert (logits > 0).float().mean() > 0.5, "the photographs are all real"
-    samples = forged_samples(count=16, pristine=True)
+    samples = forged_samples(count=8, pristine=True)
     crops = torch.stack([probe.preprocess(sample.image) for sample in samples])
     with torch.no_grad():
         fake = torch.cat([probe(x) for x in crops.split(8)]).diff(dim=1)[:, 0].numpy()
     is_forged = np.array([sample.label == "fake" for sample in samples])
-    assert is_forged.sum() == 16
+    assert is_forged.sum() == 8
     pairs = fake[is_forged][:, None] - fake[~is_forged][None]
     auc = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
     assert 0.4 < auc < 0.6, auc
@@ -175,11 +175,11 @@ def test_the_probe_deserves_the_doubt_that_its_card_casts(probe, embeddings):
 
 def test_dinov2_computes_its_graph(dinov2):
     folder, (graph,) = dinov2
-    pixels = photographs(folder)[:4]
+    pixels = photographs(folder)[:2]
     tower = hf.Dinov2Model.from_pretrained(folder).eval()
     with torch.no_grad():
         found = tower(pixel_values=pixels).last_hidden_state
     last = "/backbone/layernorm/Add_1_output_0"
     expected = run(with_output(graph, last), pixels, last)
-    assert found.shape == expected.shape == (4, 257, 384)
+    assert found.shape == expected.shape == (2, 257, 384)
     assert relative(found, expected) < 1e-5

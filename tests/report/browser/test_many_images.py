@@ -1,4 +1,7 @@
-"""A thousand images × 14 rows: light enough to send, and quick under the hand."""
+"""Hundreds of images × 14 rows: light enough to send, and no more is held than what is in view.
+
+How quick such a page is under the hand, `benchmarks/report_page.py` measures.
+"""
 
 import pytest
 from browsing import SLIDE, drawn, heap, wait_until
@@ -7,11 +10,9 @@ from report_pages import big_page
 
 from xai.report import write_page
 
-IMAGES = 1000
-HEAVIEST = 60e6  # bytes
-READY = 20_000  # ms, on two busy cores; some 2 s on a quiet machine
-REDRAWN = 1000  # ms
-HEAP = 300  # megabytes, after every image came into view
+IMAGES = 300
+HEAVIEST = 15e6  # bytes
+HEAP = 120  # megabytes, after every image came into view
 DRAWN = 60  # megapixels of canvas that are kept at once
 
 
@@ -22,11 +23,10 @@ def written(tmp_path_factory):
     return path
 
 
-def test_a_thousand_images(open_page, written):
+def test_many_images(open_page, written):
     """One test, so that the page is built and read once."""
     assert written.stat().st_size < HEAVIEST
     tab = open_page(written)
-    assert tab.evaluate("() => performance.now()") < READY
     assert drawn(tab) < DRAWN
 
     tab.evaluate(f"() => document.getElementById('image-{IMAGES - 1}').scrollIntoView()")
@@ -37,18 +37,18 @@ def test_a_thousand_images(open_page, written):
     slider = tab.get_by_role("slider", name="opacity")
     slider.focus()  # the bar that sticks to the top
     before = last.evaluate(TOTAL)
-    times = [slider.evaluate(SLIDE) for _ in range(5)]
-    assert sorted(times)[2] < REDRAWN, times
+    slider.evaluate(SLIDE)
     assert last.evaluate(TOTAL) != before
 
     for place in range(0, IMAGES, 3):  # each with its neighbours
         tab.evaluate(f"() => document.getElementById('image-{place}').scrollIntoView()")
         tab.wait_for_timeout(30)
-    tab.evaluate("() => document.getElementById('image-500').scrollIntoView()")
-    wait_until_painted(tab, "#image-500 canvas")
+    tab.evaluate("() => document.getElementById('image-150').scrollIntoView()")
+    wait_until_painted(tab, "#image-150 canvas")
     assert drawn(tab) < DRAWN
     assert heap(tab) < HEAP
-    assert slider.evaluate(SLIDE) < REDRAWN
+    slider.evaluate(SLIDE)
+    assert drawn(tab) < DRAWN
 
 
 def wait_until_painted(tab, css):

@@ -25,8 +25,14 @@ FOCUSED = """() => {
 
 
 @pytest.fixture(params=KINDS)
-def page(request):
+def whole(request):
     return KINDS[request.param]()
+
+
+@pytest.fixture(params=KINDS)
+def page(request):
+    """A benchmark's with fewer metrics, which has of every element some."""
+    return benchmark_page(2, short=True) if request.param == "benchmark" else KINDS[request.param]()
 
 
 def unfold(tab):
@@ -58,11 +64,11 @@ def luminance(tab, css="body"):
     return sum(parts) / 765
 
 
-def test_it_opens_from_disk_and_stays_clean(open_page, page):
+def test_it_opens_from_disk_and_stays_clean(open_page, whole):
     """What is not clean, from the first request to the last, is found by the fixture."""
-    tab = open_page(page)
-    expect(tab).to_have_title(page.title)
-    expect(tab.locator("article.image")).to_have_count(len(page.images))
+    tab = open_page(whole)
+    expect(tab).to_have_title(whole.title)
+    expect(tab.locator("article.image")).to_have_count(len(whole.images))
     unfold(tab)
     open_sheet(tab)
     tab.keyboard.press("Escape")
@@ -130,8 +136,8 @@ def test_whatever_can_be_used_has_a_name(open_page, page):
     assert not unnamed(tab)
 
 
-def test_a_phone_scrolls_downwards_only(open_page, page):
-    tab = open_page(page, **PHONE)
+def test_a_phone_scrolls_downwards_only(open_page, whole):
+    tab = open_page(whole, **PHONE)
     assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
     unfold(tab)
     assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
@@ -182,8 +188,7 @@ def test_no_motion_where_the_reader_wants_none(open_page, page):
 
 
 def test_the_theme_follows_the_system_and_the_switch(open_page):
-    light = open_page(benchmark_page(2))
-    dark = open_page(benchmark_page(2), color_scheme="dark")
+    light, dark = (open_page(benchmark_page(2, short=True), color_scheme=one) for one in ("light", "dark"))
     assert luminance(light) > 0.85
     assert luminance(dark) < 0.2
 
