@@ -13,7 +13,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize(
-    "name", ["clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise"]
+    "name",
+    ["clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "methods_libra", "rise"],
 )
 def test_every_name_in_them_exists(name):
     config = read_benchmark(CONFIGS / f"{name}.yaml")

@@ -9,9 +9,9 @@ import torch
 from few_passes import OPTIONS
 from torch import Tensor, nn
 
-from xai.attention import diagnose, find_layout, probe
+from xai.attention import diagnose, find_layout, grid_of, last_token_norms, probe
 from xai.attention.diagnose import explicit_attention
-from xai.attr import METHODS, GradientWeightedAttention, create
+from xai.attr import CPLRP, METHODS, FullGradPlus, GradientWeightedAttention, create
 from xai.core import ModelError
 
 pytestmark = pytest.mark.interop
@@ -142,3 +142,47 @@ def test_every_method_runs(name: str, method: str) -> None:
     got = chosen.attribute(pixels()[:1], target=1)
     assert got.shape == (1, 3, 224, 224)
     assert torch.isfinite(got).all()
+
+
+def close(got: Tensor, expected: Tensor, relative: float) -> bool:
+    assert expected.abs().max() > 0
+    return float((got - expected).abs().max()) <= relative * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_input_times_gradient_is_cp_lrp_without_gamma(name: str) -> None:
+    model, x = build(name), pixels()[:1]
+    expected = CPLRP(model, gamma=0.0, gamma_attention=0.0, gamma_embedding=0.0).attribute_patches(x, 1)
+    got = create("input_x_gradient", model, rules="libra").attribute_patches(x, 1)
+    assert close(got, expected, 1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_is_recorded_under_the_rules(name: str) -> None:
+    model, x = build(name), pixels()[:1]
+    for method in ("gradient_weighted_attention", "token_grad_cam", "chefer"):
+        ruled = create(method, model, rules="libra").attribute_patches(x, 1)
+        assert torch.isfinite(ruled).all() and ruled.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith("timm")])
+def test_fullgrad_of_all_tokens_sums_to_the_score(name: str) -> None:
+    """But for biases behind the read-out, which are set to zero here."""
+    model, x = build(name), pixels()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias") and ("head" in key or "fc_norm" in key or "attn_pool" in key):
+                parameter.zero_()
+    tokens = FullGradPlus(model, layers=0)._tokens(x, [1], ())[0].detach()
+    torch.testing.assert_close(tokens.sum(1), model(x)[:, 1].detach(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lengths_of_tokens_are_seen(name: str) -> None:
+    model, x = build(name), pixels()
+    grid = grid_of(model, x)
+    with torch.no_grad(), last_token_norms(model, grid) as norms:
+        logits = model(x)
+    assert norms[0].shape == (2, grid.rows, grid.cols) and (norms[0] > 0).all()
+    with torch.no_grad():
+        assert torch.equal(logits, model(x))
