@@ -133,3 +133,75 @@ def uia_vit(state: State, x: Tensor) -> Tensor:
     where = (constant + (1 - constant) * where) / where.shape[1]
     joined = torch.einsum("bn,bnd->bd", where, tokens[:, 1:])
     return linear(vit, "head", torch.cat([tokens[:, 0], joined], -1))
+
+
+def batch_norm(state: State, name: str, x: Tensor, eps: float) -> Tensor:
+    mean, variance, gain, bias = (
+        state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+    )
+    return (x - mean) / (variance + eps).sqrt() * gain + bias
+
+
+def separable(state: State, name: str, x: Tensor) -> Tensor:
+    each = F.conv2d(x, state[f"{name}.conv1.weight"], padding=1, groups=x.shape[1])
+    return torch.einsum("bchw,oc->bohw", each, state[f"{name}.pointwise.weight"][:, :, 0, 0])
+
+
+# of each block: places of its separable convolutions in `rep`, and whether it halves the image
+XCEPTION = {
+    1: ((0, 3), True),
+    **dict.fromkeys((2, 3), ((1, 4), True)),
+    4: ((1, 4, 7), False),
+    5: ((1, 4), True),
+}
+
+
+def xception(state: State, x: Tensor) -> Tensor:
+    """(B, 2) logits, of a network of five blocks: three that halve, one of the middle, the last."""
+    net = inside(state, "backbone.")
+    x = batch_norm(net, "bn1", F.conv2d(x, net["conv1.weight"], stride=2), 1e-5).clamp_min(0)
+    x = batch_norm(net, "bn2", F.conv2d(x, net["conv2.weight"]), 1e-5).clamp_min(0)
+    for block, (places, halves) in XCEPTION.items():
+        y = x
+        for place in places:
+            y = y.clamp_min(0) if place else y
+            at = f"block{block}.rep.{place}"
+            y = batch_norm(net, f"block{block}.rep.{place + 1}", separable(net, at, y), 1e-5)
+        if halves:
+            y = F.max_pool2d(y, 3, 2, 1)
+            x = batch_norm(
+                net, f"block{block}.skipbn", F.conv2d(x, net[f"block{block}.skip.weight"], stride=2), 1e-5
+            )
+        x = x + y
+    x = batch_norm(net, "bn3", separable(net, "conv3", x), 1e-5).clamp_min(0)
+    x = batch_norm(net, "bn4", separable(net, "conv4", x), 1e-5).clamp_min(0)
+    return linear(net, "last_linear", x.flatten(2).mean(2))
+
+
+# of each block of the tiny network: stride, zeros before and after that pad the map of a 380-pixel image
+EFFICIENTNET = ((1, 1, 1), (1, 1, 1), (2, 0, 1), (2, 2, 2), (2, 0, 1), (1, 2, 2), (2, 1, 2), (1, 1, 1))
+
+
+def efficientnet(state: State, x: Tensor) -> Tensor:
+    """(B, 2) logits."""
+    net = inside(state, "backbone.efficientnet.")
+
+    def swish(y: Tensor) -> Tensor:
+        return y / (1 + (-y).exp())
+
+    x = swish(batch_norm(net, "_bn0", F.conv2d(x, net["_conv_stem.weight"], stride=2), 1e-3))
+    for block, (stride, before, after) in enumerate(EFFICIENTNET):
+        at = inside(net, f"_blocks.{block}.")
+        y = x
+        if "_expand_conv.weight" in at:
+            y = swish(batch_norm(at, "_bn0", F.conv2d(y, at["_expand_conv.weight"]), 1e-3))
+        y = F.pad(y, (before, after, before, after))
+        y = F.conv2d(y, at["_depthwise_conv.weight"], stride=stride, groups=y.shape[1])
+        y = swish(batch_norm(at, "_bn1", y, 1e-3))
+        squeezed = y.mean((2, 3), keepdim=True)
+        squeezed = swish(F.conv2d(squeezed, at["_se_reduce.weight"], at["_se_reduce.bias"]))
+        y = y * torch.sigmoid(F.conv2d(squeezed, at["_se_expand.weight"], at["_se_expand.bias"]))
+        y = batch_norm(at, "_bn2", F.conv2d(y, at["_project_conv.weight"]), 1e-3)
+        x = x + y if x.shape == y.shape else y
+    x = swish(batch_norm(net, "_bn1", F.conv2d(x, net["_conv_head.weight"]), 1e-3))
+    return linear(inside(state, "backbone."), "last_layer", x.mean((2, 3)))

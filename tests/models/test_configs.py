@@ -104,7 +104,14 @@ def state_for(name: str) -> dict[str, torch.Tensor]:
 
 def test_every_shipped_file_is_tested_here():
     tested = {"clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "factory"}
-    one_network = {"c2p_clip", "community_forensics", "rine", "uia_vit"}  # test_one_network.py
+    one_network = {
+        "c2p_clip",
+        "community_forensics",
+        "efficientnetb4",
+        "rine",
+        "uia_vit",
+        "xception",
+    }  # test_one_network.py
     # tests/bench/test_configs.py
     benchmarks = {"clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise", "survey"}
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == tested | one_network | benchmarks
@@ -220,7 +227,7 @@ def test_bench_file_unchanged(tmp_path):
             "model_name: clip\nresolutoin: 224\n",
             r"d\.yaml:2: unknown key 'resolutoin'. Did you mean 'resolution'",
         ),
-        ("\n\nmodel_name: xception\n", r"d\.yaml:3: model_name: .*'clip'.*got 'xception'"),
+        ("\n\nmodel_name: meso4\n", r"d\.yaml:3: model_name: .*'clip'.*got 'meso4'"),
         ("resolution: many\n", r"d\.yaml:1: resolution: .*integer.*got 'many'"),
         ("mean: [0.5, 0.5]\n", r"d\.yaml:1: mean\[2\]: is missing"),
         (

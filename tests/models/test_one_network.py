@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import xai
 from xai import metrics
+from xai.attention import diagnose
 from xai.attr import create
 from xai.core import ConfigError, ModelError
 from xai.explanation import examine
@@ -99,6 +100,76 @@ def uia_vit(depth: int = 9) -> State:
     return named("model.", {**timm_vit(depth), **more, **middle, **named("head.", linear(2, 128))})
 
 
+def norms(*names_and_widths: tuple[str, int]) -> dict[str, tuple[int, ...]]:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": (width,) for name, width in names_and_widths for part in parts}
+
+
+def settled(state: State) -> State:
+    """Variances above zero, kernels as loud as their inputs are few, and the counters of batches."""
+    for name in list(state):
+        if name.endswith("running_var"):
+            state[name] = 0.5 + state[name].abs()
+            state[name.replace("running_var", "num_batches_tracked")] = torch.tensor(7)
+        elif state[name].ndim == 4:
+            state[name] = state[name] * 12 / state[name][0].numel() ** 0.5
+    return state
+
+
+def xception() -> State:
+    """Three blocks that halve, one of the middle flow, the last: widths 4 to 24."""
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (4, 3, 3, 3), "conv2.weight": (6, 4, 3, 3)}
+    shapes |= norms(("bn1", 4), ("bn2", 6), ("bn3", 20), ("bn4", 24))
+    widths = {1: (6, 8), 2: (8, 12), 3: (12, 16), 4: (16, 16), 5: (16, 18)}
+    for block, (places, halves) in plain.XCEPTION.items():
+        before, after = widths[block]
+        for place in places:
+            # the last block grows at its end, the others at their beginning
+            first, grows = place == places[0], place == places[-1 if block == 5 else 0]
+            inputs = before if first or block == 5 else after
+            outputs = after if grows or block != 5 else before
+            shapes[f"block{block}.rep.{place}.conv1.weight"] = (inputs, 1, 3, 3)
+            shapes[f"block{block}.rep.{place}.pointwise.weight"] = (outputs, inputs, 1, 1)
+            shapes |= norms((f"block{block}.rep.{place + 1}", outputs))
+        if halves:
+            shapes[f"block{block}.skip.weight"] = (after, before, 1, 1)
+            shapes |= norms((f"block{block}.skipbn", after))
+    for name, inputs, outputs in (("conv3", 18, 20), ("conv4", 20, 24)):
+        shapes |= {
+            f"{name}.conv1.weight": (inputs, 1, 3, 3),
+            f"{name}.pointwise.weight": (outputs, inputs, 1, 1),
+        }
+    unused = {"adjust_channel.0.weight": torch.zeros(5, 24, 1, 1), "adjust_channel.0.bias": torch.zeros(5)}
+    return named("backbone.", {**settled(weights(shapes)), **unused, **named("last_linear.", linear(2, 24))})
+
+
+def efficientnet() -> State:
+    """Seven stages of one block, the first of two: widths 6 to 18."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "_conv_stem.weight": (6, 3, 3, 3),
+        "_conv_head.weight": (20, 18, 1, 1),
+    }
+    shapes |= norms(("_bn0", 6), ("_bn1", 20))
+    widths, kernels = (6, 4, 4, 6, 8, 10, 12, 14, 18), (3, 3, 3, 5, 3, 5, 5, 3)
+    for block, kernel in enumerate(kernels):
+        inputs, outputs, at = widths[block], widths[block + 1], f"_blocks.{block}"
+        wide = inputs if block < 2 else 3 * inputs
+        if wide != inputs:
+            shapes[f"{at}._expand_conv.weight"] = (wide, inputs, 1, 1)
+            shapes |= norms((f"{at}._bn0", wide))
+        shapes |= {
+            f"{at}._depthwise_conv.weight": (wide, 1, kernel, kernel),
+            f"{at}._se_reduce.weight": (2, wide, 1, 1),
+            f"{at}._se_reduce.bias": (2,),
+            f"{at}._se_expand.weight": (wide, 2, 1, 1),
+            f"{at}._se_expand.bias": (wide,),
+            f"{at}._project_conv.weight": (outputs, wide, 1, 1),
+            **norms((f"{at}._bn1", wide), (f"{at}._bn2", outputs)),
+        }
+    net = named("efficientnet.", settled(weights(shapes)))
+    return named("backbone.", {**net, **named("last_layer.", linear(2, 20))})
+
+
 def rine_head(layers: int = 2, width: int = 64, p: int = 8) -> State:
     """Two layers in each projection, numbered as the published Sequentials with their dropout."""
     shapes: dict[str, tuple[int, ...]] = {"alpha": (1, layers, p)}
@@ -128,10 +199,16 @@ LAYOUTS: dict[str, tuple[Callable[[], State], Callable[[State, Tensor], Tensor],
     "c2p_clip": (c2p_clip, plain.c2p_clip, []),
     "rine": (rine, rine_logits, []),
     "uia_vit": (uia_vit, plain.uia_vit, []),
+    "xception": (xception, plain.xception, ["resolution: 76"]),
+    "efficientnetb4": (efficientnet, plain.efficientnet, ["resolution: 76"]),
     "community_forensics": (community_forensics, plain.community_forensics, ["resize_to: 37"]),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:.*reads the class token of every layer")
 every_layout = pytest.mark.parametrize("name", LAYOUTS)
+
+
+def pixels(name: str, images: int) -> Tensor:
+    return tiny.pixels(images, size=76 if name in ("xception", "efficientnetb4") else 32)
 
 
 def expected(name: str, state: State, x: Tensor) -> Tensor:
@@ -145,7 +222,7 @@ def load(folder: Path, name: str, state: dict[str, Any], *lines: str) -> Classif
 
 @every_layout
 def test_logits_are_those_of_the_published_forward_pass(tmp_path, name):
-    state, x = LAYOUTS[name][0](), tiny.pixels(3)
+    state, x = LAYOUTS[name][0](), pixels(name, 3)
     classifier = load(tmp_path, name, state)
     with torch.no_grad():
         wanted, got = expected(name, state, x), classifier(x)
@@ -167,7 +244,7 @@ def test_logits_are_those_of_the_published_forward_pass(tmp_path, name):
     ids=["state_dict+module.", "model+net.", "compiled+module.+detector."],
 )
 def test_wrapped_checkpoints(tmp_path, name, wrap):
-    state, x = LAYOUTS[name][0](), tiny.pixels(1)
+    state, x = LAYOUTS[name][0](), pixels(name, 1)
     classifier = load(tmp_path, name, wrap(state))
     with torch.no_grad():
         torch.testing.assert_close(classifier(x), expected(name, state, x), rtol=1e-4, atol=1e-5)
@@ -184,7 +261,7 @@ def test_further_heads_are_named_and_can_be_ignored(tmp_path, name):
 
 @every_layout
 def test_the_default_explanation_and_a_deletion_curve(tmp_path, name):
-    classifier, x = load(tmp_path, name, LAYOUTS[name][0]()), tiny.pixels(2)
+    classifier, x = load(tmp_path, name, LAYOUTS[name][0]()), pixels(name, 2)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The classifier reads patch tokens directly")
         relevance = choose_method(classifier).attribute_patches(x, 1)
@@ -250,14 +327,22 @@ def at_size(state: State, rows: int, patch: int) -> State:
     return state
 
 
-# grid and patch of what the shipped file is for
-SHIPPED = {"c2p_clip": (16, 14), "community_forensics": (24, 16), "rine": (16, 14), "uia_vit": (14, 16)}
+# grid and patch of what the shipped file is for, None where any size is taken
+SHIPPED = {
+    "c2p_clip": (16, 14),
+    "community_forensics": (24, 16),
+    "rine": (16, 14),
+    "uia_vit": (14, 16),
+    "xception": None,
+    "efficientnetb4": None,
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_says_what_was_published(tmp_path, name):
     """With it and without, images are prepared alike."""
-    state = at_size(LAYOUTS[name][0](), *SHIPPED[name])
+    state = LAYOUTS[name][0]()
+    state = state if SHIPPED[name] is None else at_size(state, *SHIPPED[name])
     torch.save(state, tmp_path / "weights.pth")
     with_file = xai.load(CONFIGS / f"{name}.yaml", weights=tmp_path / "weights.pth")
     (tmp_path / "bare.yaml").write_text(f"model_name: {name}\nweights: weights.pth\n")
@@ -417,14 +502,14 @@ def test_rine_needs_its_tower(tmp_path):
 def test_uia_vit_reads_patches_so_that_they_cannot_be_masked(tmp_path):
     classifier, x = load(tmp_path, "uia_vit", uia_vit()), tiny.pixels(1)
     with pytest.warns(UserWarning, match="reads patch tokens directly, not through attention alone"):
-        relevance = choose_method(classifier).attribute_patches(x, 1)
+        relevance = create("integrated_mask_gradient", classifier, n_steps=2).attribute_patches(x, 1)
     with pytest.raises(
         ModelError, match=r"cannot be removed by masking: the classifier reads[\s\S]*vit-mean"
     ):
         metrics.deletion(classifier, x, relevance, 1, metrics.protocol("vit-token"))
-    findings = examine(classifier)
-    assert findings["attention_seen"] == "9 of 9"
-    assert max(findings["parity"].values()) < 1e-5
+    found = diagnose(classifier, x)
+    assert len(found.heads) == 9
+    assert max(found.attention_error, found.gradient_error, found.logit_error) < 1e-5
     assert classifier.preprocessing.size == (32, 32)
     assert classifier.preprocessing.mean == (0.5, 0.5, 0.5)
 
@@ -432,3 +517,65 @@ def test_uia_vit_reads_patches_so_that_they_cannot_be_masked(tmp_path):
 def test_uia_vit_of_too_few_layers(tmp_path):
     with pytest.raises(ModelError, match="from the 8th on; this tower has 7"):
         xai.load(write(tmp_path, uia_vit(7)))
+
+
+@pytest.mark.parametrize("name", ["xception", "efficientnetb4"])
+def test_feature_maps_are_explained_by_cams_and_gradients(tmp_path, name):
+    classifier, x = load(tmp_path, name, LAYOUTS[name][0]()), pixels(name, 1)
+    assert choose_method(classifier).info.name == "integrated_gradients"
+    for method in ("grad_cam", "layer_cam"):
+        assert create(method, classifier).attribute_patches(x, 1).abs().max() > 0
+    with pytest.raises(ModelError, match="no attention"):
+        create("gradient_weighted_attention", classifier).attribute_patches(x, 1)
+
+
+@pytest.mark.parametrize("before", ["", "model."])
+def test_xception_under_the_names_of_faceforensics(tmp_path, before):
+    """Its Linear stands behind a dropout there, and batches were not counted yet."""
+    state = {before + key.removeprefix("backbone."): value for key, value in xception().items()}
+    state = {key.replace("last_linear.", "last_linear.1."): value for key, value in state.items()}
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    classifier, x = load(tmp_path, "xception", state), pixels("xception", 2)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(x), plain.xception(xception(), x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["shallow_xception", "adjust_channel"])
+def test_another_mode_of_the_bench_is_refused(tmp_path, mode):
+    with pytest.raises(ConfigError, match=rf"mode: {mode}, a variant[\s\S]*mode: original"):
+        load(tmp_path, "xception", xception(), f"backbone_config: {{mode: {mode}, num_classes: 2}}")
+    load(tmp_path, "xception", xception(), "backbone_config: {mode: Original, inc: 3, dropout: false}")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        (
+            "xception",
+            "backbone.last_linear.weight",
+            torch.zeros(2, 23),
+            "head reads 23 features; .* gives 24",
+        ),
+        ("xception", "backbone.block3.skipbn.bias", None, r"fit an Xception: missing: block3\.skipbn\.bias"),
+        ("xception", "backbone.block2.rep.1.pointwise.weight", torch.zeros(12, 8), "expected 4 dimensions"),
+        ("xception", "backbone.block2.more", torch.zeros(3), "unexpected: block2.more"),
+        (
+            "efficientnetb4",
+            "backbone.last_layer.weight",
+            torch.zeros(2, 9),
+            "head reads 9 features; .* gives 20",
+        ),
+        (
+            "efficientnetb4",
+            "backbone.efficientnet._blocks.3._bn1.bias",
+            None,
+            r"missing: _blocks\.3\._bn1\.bias",
+        ),
+        ("efficientnetb4", "backbone.efficientnet._blocks.12._bn1.bias", torch.zeros(3), "without a gap"),
+        ("efficientnetb4", "backbone.efficientnet._fc.bias", torch.zeros(3), r"unexpected: _fc\.bias"),
+    ],
+)
+def test_convolutions_that_do_not_fit(tmp_path, name, key, value, message):
+    state = {**LAYOUTS[name][0](), key: value}
+    with pytest.raises(ModelError, match=message):
+        load(tmp_path, name, {k: v for k, v in state.items() if v is not None})

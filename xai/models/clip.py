@@ -230,7 +230,7 @@ def build_clip_tower(
     with torch.device("meta"):  # the memory is that of the weights
         model = kind(read_clip_config(state, options))
     before = _WRAPPER if f"{_WRAPPER}embeddings.class_embedding" in state else ""
-    return filled(model, state, "CLIPVisionModel", before)
+    return filled(model, state, "a CLIPVisionModel", before)
 
 
 def read_clip_config(state: State, options: TowerOptions) -> CLIPVisionConfig:

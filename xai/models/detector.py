@@ -18,7 +18,7 @@ from xai.models.checkpoint import State
 # fmt: off
 ModelName = Literal[
     "clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "c2p_clip", "community_forensics",
-    "rine", "uia_vit",    "fatformer", "spai", "d3", "tall",
+    "rine", "uia_vit", "xception", "efficientnetb4",    "fatformer", "spai", "d3", "tall",
 ]
 # fmt: on
 
@@ -26,7 +26,7 @@ ModelName = Literal[
 # They may stay in the file; nothing here reads them.
 # fmt: off
 TRAINING_KEYS = frozenset({
-    "all_dataset", "backbone_config", "backbone_name", "compression", "cuda", "cudnn", "data_aug",
+    "all_dataset", "backbone_name", "compression", "cuda", "cudnn", "data_aug",
     "dataset_json_folder", "dataset_root_rgb", "dataset_type", "ddp", "device", "dry_run", "early_stop",
     "frame_num", "label_dict", "lmdb", "lmdb_dir", "local_rank", "log_dir", "logdir", "loss_func",
     "losstype", "lr_eta_min", "lr_gamma", "lr_scheduler", "lr_step", "lr_T_max", "manualSeed",
@@ -61,6 +61,7 @@ class DetectorConfig(BaseModel):
         kwargs: Arguments of the factory.
         backbone: "hf:ORG/NAME" or "local:DIR" of the tower, DIR relative to the YAML file; read only where
             the weights hold a head alone.
+        backbone_config: DeepfakeBench's; of it `mode` is read, and refused where it is no "original".
         clip_path: Folder with the CLIP tokenizer, for the prompt variant of clip_enhanced.
         resolution: Side of the square input; default the one the tower was trained at.
         resize: "square" (aspect lost), "shortest_edge" or "none".
@@ -92,6 +93,7 @@ class DetectorConfig(BaseModel):
     factory: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
     kwargs: dict[str, Any] = {}
     backbone: Any = None  # clip_enhanced files hold other things under this key
+    backbone_config: Any = None
     clip_path: Path | None = None
     resolution: int | None = Field(default=None, gt=0)
     resize: Literal["square", "shortest_edge", "none"] | None = None

@@ -140,7 +140,7 @@ def load_detector(
     checkpoint = open_checkpoint(weights, config.weights_key, config.ignore_keys)
     module, family, folded = build_detector(checkpoint.state, config)
     tower: Any = module.tower
-    published, trained_at = published_for(family, tower.config)
+    published, trained_at = published_for(family, getattr(tower, "config", None))
     preprocessing = read_preprocessing_keys(config, published, trained_at)
     labels = options.labels or config.labels
     check_labels(labels, module.classes, options.name)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from xai.models.checkpoint import State
 from xai.models.detector import Detector, DetectorConfig
+from xai.models.efficientnet import build_efficientnet
 from xai.models.rebuilding import (
     c2p_clip,
     community_forensics,
+    feature_map,
     gend,
     pooled,
     prompts,
@@ -17,6 +19,7 @@ from xai.models.rebuilding import (
     universal_fake_detect,
     universal_fake_detect_whole,
 )
+from xai.models.xception import build_xception
 
 Build = Callable[[list[State], DetectorConfig], Detector]
 
@@ -180,6 +183,23 @@ FAMILIES = (
         uia_vit,
         marks=("c_cross", "blocks.", "norm."),
         unused=("c_real", "c_fake", "c_cross", "norm_middle."),
+    ),
+    Family(
+        "xception",
+        f"{_BENCH}, FaceForensics++ (arXiv 1901.08971)",
+        "Xception, mean of its last feature map, Linear.",
+        ("last_linear.", ""),
+        feature_map(build_xception),
+        marks=("block1.rep.", "conv4.pointwise."),
+        unused=("adjust_channel.",),
+    ),
+    Family(
+        "efficientnetb4",
+        _BENCH,
+        "EfficientNet-B4, mean of its last feature map, Linear.",
+        ("last_layer.", "efficientnet."),
+        feature_map(build_efficientnet),
+        marks=("efficientnet._conv_stem.", "efficientnet._blocks."),
     ),
     Family(
         "fatformer",

@@ -193,6 +193,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "universalfakedetect": _CENTRE,
     "rine": _CENTRE,
     "uia_vit": {**_SQUARE, "mean": _HALF, "std": _HALF},
+    "xception": {**_SQUARE, "resolution": 256, "mean": _HALF, "std": _HALF},
+    "efficientnetb4": {**_SQUARE, "resolution": 256, "mean": _HALF, "std": _HALF},
     "c2p_clip": {**_SHORT_EDGE, **_BILINEAR, "torchvision_crop": True},
     "community_forensics": {
         "resize": "shortest_edge",
@@ -217,11 +219,12 @@ def published_for(family: str, tower: Any) -> tuple[dict[str, Any], int | None]:
 
     Args:
         family: By name.
-        tower: Configuration of its tower: `model_type` and, where it takes one size only, `image_size`.
+        tower: Configuration of its tower: `model_type` and, where it takes one size only, `image_size`; a
+            convolutional network has none.
     """
-    kind = tower.model_type
+    kind = getattr(tower, "model_type", None)
     trained_at = tower.image_size if kind in _OF_ONE_SIZE else None
-    published = PUBLISHED.get(family) or PUBLISHED[kind]
+    published = PUBLISHED.get(family) or PUBLISHED[str(kind)]
     lengths = _ENLARGED.get(family, {})
     if trained_at in lengths:
         published = {**published, "resize_to": lengths[trained_at]}

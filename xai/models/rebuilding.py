@@ -183,3 +183,20 @@ def uia_vit(parts: list[State], config: DetectorConfig) -> Detector:
     head, weights = parts
     tower = build_timm_vit(weights, _options(config), UiaViT)
     return Detector(tower, build_head(head, 2 * tower.config.hidden_size, config.head_activation), "pooled")
+
+
+def feature_map(build: Callable[[State], Any]) -> Callable[[list[State], DetectorConfig], Detector]:
+    """Mean over the places of the last feature map → Linear, of DeepfakeBench's convolutional networks."""
+
+    def detector(parts: list[State], config: DetectorConfig) -> Detector:
+        head, weights = parts
+        mode = config.backbone_config.get("mode") if isinstance(config.backbone_config, dict) else None
+        if mode is not None and str(mode).lower() != "original":
+            raise ConfigError(
+                f"The YAML says backbone_config: mode: {mode}, a variant that is not rebuilt here.",
+                'Rebuilt is mode: original. Load others with factory: "package.module:Class" in the YAML.',
+            )
+        tower = build(weights)
+        return Detector(tower, build_head(head, tower.width, config.head_activation), "pooled")
+
+    return detector

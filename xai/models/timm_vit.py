@@ -170,4 +170,4 @@ def build_timm_vit(state: State, options: TowerOptions, kind: type[TimmViT] = Ti
     )
     with torch.device("meta"):  # the memory is that of the weights
         model = kind(config)
-    return filled(model, state, "vision transformer of timm")
+    return filled(model, state, "a vision transformer of timm")

@@ -4,8 +4,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from xai.models.checkpoint import State
 
 _HEAD_WIDTH = 64  # of every published CLIP, DINOv2 and DINOv3
 _MOST_KEYS = 20  # keys in one message
+_COUNTER = "num_batches_tracked"
 
 
 class QuickGELUActivation(nn.Module):
@@ -34,6 +36,13 @@ class GELUActivation(nn.Module):
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"quick_gelu": QuickGELUActivation, "gelu": GELUActivation}
 """By the names of transformers, which knows more of them."""
+
+
+class FeatureMapOutput(NamedTuple):
+    """The last feature map (B, width, h, w) of a convolutional network; its mean over places (B, width)."""
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor
 
 
 @dataclass(frozen=True)
@@ -123,12 +132,12 @@ def side_of(positions: int) -> int:
 
 
 def shape_of(state: State, ending: str, ndim: int = 2) -> tuple[int, ...]:
-    """Shape of the first tensor whose name ends so.
+    """Shape of the tensor of that name, else of the first whose name ends so.
 
     Raises:
         ModelError: There is none, or it has another number of dimensions.
     """
-    tensor: Tensor | None = next((v for k, v in state.items() if k.endswith(ending)), None)
+    tensor: Tensor | None = state.get(ending, next((v for k, v in state.items() if k.endswith(ending)), None))
     if tensor is None:
         raise ModelError(f"The tower lacks …{ending}.", "The checkpoint is incomplete.")
     if tensor.ndim != ndim:
@@ -160,13 +169,18 @@ def filled(model: Built, state: State, name: str, before: str = "") -> Built:
     Args:
         model: It.
         state: Weights.
-        name: What the model is called in a message.
+        name: What the model is called in a message, with its article.
         before: What stands before the model's own names.
 
     Raises:
         ModelError: When keys are missing, left over or of the wrong shape.
     """
     expected = {before + key: tensor for key, tensor in model.state_dict().items()}
+    # batch norms count batches only since torch 0.4.1, and count nothing in evaluation
+    counters = {
+        key: torch.zeros_like(t, device="cpu") for key, t in expected.items() if key.endswith(_COUNTER)
+    }
+    state = {**counters, **state}
     found = {
         "missing_keys": sorted(expected.keys() - state.keys()),
         "unexpected_keys": sorted(state.keys() - expected.keys()),
@@ -177,7 +191,7 @@ def filled(model: Built, state: State, name: str, before: str = "") -> Built:
         ],
     }
     if problems := loading_problems(found, "missing", "unexpected", "mismatched"):
-        raise ModelError(f"The weights do not fit a {name}: {problems}.")
+        raise ModelError(f"The weights do not fit {name}: {problems}.")
     weights = {key.removeprefix(before): state[key].contiguous() for key in expected}
     model.load_state_dict(weights, assign=True)
     return model.eval()
