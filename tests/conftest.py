@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -28,3 +29,9 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """Libraries and tests stay for good: garbage collection, which some tests cause often, skips them."""
+    gc.collect()
+    gc.freeze()

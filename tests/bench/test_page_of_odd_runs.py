@@ -173,7 +173,7 @@ def test_hostile_names_stay_text(finished, tmp_path):
     assert "<img src=x" not in to_html(page)
 
 
-def test_a_thousand_images_of_twelve_rows_stay_small():
+def test_many_images_of_twelve_rows_stay_small():
     rows = [f"method_{i}" for i in range(12)]
     random = np.random.default_rng(0)
     page = report_pages.benchmark_page(1)
@@ -194,6 +194,6 @@ def test_a_thousand_images_of_twelve_rows_stay_small():
             }
         )  # fmt: skip
 
-    page = page.model_copy(update={"images": [made(place) for place in range(1000)]})
+    page = page.model_copy(update={"images": [made(place) for place in range(200)]})
     size = len(to_html(page).encode())
-    assert size < 60e6
+    assert size < 12e6
