@@ -7,7 +7,7 @@ import typer
 
 from xai.cli.options import Json, Lang, TrustCode, import_code_of
 from xai.cli.output import PARTLY, guarded, say, say_next, show, show_json, show_table
-from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_partial
+from xai.cli.running import RunOptions, carried_out, duration, is_partial, say_unusable, write_starter
 
 if TYPE_CHECKING:
     from xai.bench import Summary
@@ -53,14 +53,8 @@ def init(
 ) -> None:
     """Write a commented configuration that runs as it is."""
     from xai.bench import starter_config
-    from xai.core import UsageError
-    from xai.core.files import write_bytes
 
-    if path.exists():
-        raise UsageError(f"{path} exists already.", "Name another file.")
-    write_bytes(path, starter_config().encode())
-    say(f"Wrote {path}.")
-    say_next(f"xai benchmark run {path} --dry-run")
+    write_starter(path, starter_config(), f"xai benchmark run {path} --dry-run")
 
 
 @app.command()
@@ -189,10 +183,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         ["device", cost.device],
         ["estimated time, checks not counted", duration(cost.seconds)],
     ])  # fmt: skip
-    for name, reason in cost.unusable[:MAX_LISTED]:
-        say(f"{name} cannot be used: {reason}.")
-    if len(cost.unusable) > MAX_LISTED:
-        say(f"… and {len(cost.unusable) - MAX_LISTED} more.")
+    say_unusable(cost.unusable)
     say_next(f"xai benchmark run {config}")
 
 

@@ -1,6 +1,6 @@
 """What `xai benchmark` and `xai survey` share: a run that is begun, watched, interrupted, gone on with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,26 @@ def carried_out(settings: "BenchmarkConfig", options: RunOptions, trust_code: bo
         say(f"{len(result.failed)} of {result.work_items} work items failed; "
             "the same command tries them again.")  # fmt: skip
     return result
+
+
+def write_starter(path: Path, text: str, advice: str) -> None:
+    """Write a configuration to begin with, where no file is yet."""
+    from xai.core import UsageError
+    from xai.core.files import write_bytes
+
+    if path.exists():
+        raise UsageError(f"{path} exists already.", "Name another file.")
+    write_bytes(path, text.encode())
+    say(f"Wrote {path}.")
+    say_next(advice)
+
+
+def say_unusable(images: Sequence[tuple[str, str]]) -> None:
+    """The first images of an estimate that cannot be used, and why."""
+    for name, reason in images[:MAX_LISTED]:
+        say(f"{name} cannot be used: {reason}.")
+    if len(images) > MAX_LISTED:
+        say(f"… and {len(images) - MAX_LISTED} more.")
 
 
 def is_partial(result: "RunResult") -> bool:

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 from xai.cli.options import Json, Lang, TrustCode
 from xai.cli.output import PARTLY, guarded, say, say_next, show, show_json, show_table
-from xai.cli.running import MAX_LISTED, RunOptions, carried_out, duration, is_partial
+from xai.cli.running import RunOptions, carried_out, duration, is_partial, say_unusable, write_starter
 
 
 class _RunByDefault(TyperGroup):
@@ -63,14 +63,8 @@ def run(
 def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("survey.yaml")) -> None:
     """Write a commented configuration that runs as it is."""
     from xai.bench import starter_survey
-    from xai.core import UsageError
-    from xai.core.files import write_bytes
 
-    if path.exists():
-        raise UsageError(f"{path} exists already.", "Name another file.")
-    write_bytes(path, starter_survey().encode())
-    say(f"Wrote {path}.")
-    say_next(f"xai survey {path} --dry-run")
+    write_starter(path, starter_survey(), f"xai survey {path} --dry-run")
 
 
 @app.command()
@@ -132,8 +126,7 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
         ["device", cost.device],
         ["estimated time, reading not counted", duration(cost.seconds)],
     ])  # fmt: skip
-    for name, reason in cost.unusable[:MAX_LISTED]:
-        say(f"{name} cannot be used: {reason}.")
+    say_unusable(cost.unusable)
     say_next(f"xai survey {config}")
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from xai.bench.config.lookup import metric_facts
 from xai.bench.data.files import Folder, folder_of
-from xai.bench.results.precision import dtype_of, precision_samples
-from xai.bench.results.score_tables import score_tables
+from xai.bench.results.score_tables import dtype_of, precision_samples, score_tables
 from xai.bench.run.items import MEASURED_DTYPE
 from xai.bench.run.store import read_records, read_run
 from xai.core import UsageError

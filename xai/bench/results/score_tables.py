@@ -1,7 +1,10 @@
-"""From records to what statistics take: images × methods, metric by metric and protocol by protocol."""
+"""From records to what statistics take: images × methods, metric by metric and protocol by protocol.
+
+Where a run has scores of lower precision and of full precision, also how far they lie apart.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +14,13 @@ from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.files import Folder
 from xai.bench.results.record_parts import Names, Places, RecordPart, first_records, grown, record_parts
+from xai.bench.run.description import RunDescription
+from xai.bench.run.items import MEASURED_DTYPE
 from xai.bench.run.store import Store, two_scores
 from xai.core import DataError
+from xai.stats.precision import PrecisionSample
 
-_DRAW = re.compile(rf"{RANDOM}_\d+")
+DRAW = re.compile(rf"{RANDOM}_\d+")
 LOCATED = ("image", "method", "metric", "protocol", "protocol_hash")
 COLUMNS = (
     *LOCATED,
@@ -27,6 +33,8 @@ COLUMNS = (
     "saturated",
     "tie_fraction",
 )
+
+Samples = dict[tuple[str, str], PrecisionSample]  # by metric and protocol hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +221,7 @@ class _GrowingTable:
         listed = {name: [*names[name]] for name in ("image", "method", "group", "label", "kind")}
         rows, columns = len(self._rows), len(self._columns)
         columns_of = {listed["method"][code]: place for place, code in enumerate(self._columns.listed())}
-        drawn = [name for name in columns_of if _DRAW.fullmatch(name)]
+        drawn = [name for name in columns_of if DRAW.fullmatch(name)]
         plain = [name for name in columns_of if name not in drawn and name != GREEDY]
         sources = [(columns_of[name],) for name in plain]
         sources += [tuple(columns_of[name] for name in drawn)] if drawn else []
@@ -263,3 +271,45 @@ def _in_order(names: Sequence[str]) -> np.ndarray:
 def _texts(names: Sequence[str], codes: np.ndarray) -> tuple[str | None, ...]:
     listed = np.array([*names, None], object)
     return tuple(listed[codes])  # `UNKNOWN` is the last one
+
+
+def dtype_of(description: RunDescription) -> str:
+    """Type that a run's perturbed images were computed in; says so if its error is not measured."""
+    autocast = description.identity.get("autocast")
+    if autocast == MEASURED_DTYPE:
+        return "bfloat16"
+    return (
+        f"{autocast}, error not measured" if autocast else str(description.sessions[-1].content.get("dtype"))
+    )
+
+
+def precision_samples(
+    description: RunDescription, run: str | Folder, tables: Iterable[ScoreTable]
+) -> Samples:
+    """Differences by metric and protocol; none of a run of full precision, empty ones before any is measured.
+
+    Args:
+        description: Of the run.
+        run: Its folder.
+        tables: Of the run.
+    """
+    if description.identity.get("autocast") != MEASURED_DTYPE:
+        return {}
+    exact = {(one.metric, one.protocol_hash): one for one in score_tables(run, exact=True)}
+    return {
+        (table.metric, table.protocol_hash): _sample(table, exact.get((table.metric, table.protocol_hash)))
+        for table in tables
+        if metric_facts(table.metric).needs == "perturbation"
+    }
+
+
+def _sample(table: ScoreTable, exact: ScoreTable | None) -> PrecisionSample:
+    if exact is None:
+        return PrecisionSample("bfloat16", (), np.empty((0, 0)))
+    row_of = {name: row for row, name in enumerate(exact.images)}
+    places = [i for i, name in enumerate(table.images) if name in row_of]
+    rows = [row_of[table.images[i]] for i in places]
+    methods = [name for name in table.methods if name in exact.methods]
+    columns = [table.column(name)[places] - exact.column(name)[rows] for name in methods]
+    groups = [table.groups[i] for i in places] if table.grouped else None
+    return PrecisionSample("bfloat16", methods, np.stack(columns, 1), groups)

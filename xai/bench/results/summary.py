@@ -1,6 +1,5 @@
 """What a run says: rankings with their uncertainty, agreement, cost."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,15 @@ from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import GREEDY, RANDOM
 from xai.bench.data.files import Folder
 from xai.bench.results.mean_curves import mean_curves
-from xai.bench.results.precision import Samples, precision_samples
 from xai.bench.results.record_parts import Names, Places, RecordPart, first_records, record_parts
-from xai.bench.results.score_tables import COLUMNS, LOCATED, ScoreTable, ScoreTables
+from xai.bench.results.score_tables import (
+    COLUMNS,
+    LOCATED,
+    Samples,
+    ScoreTable,
+    ScoreTables,
+    precision_samples,
+)
 from xai.bench.run.description import ProtocolDescription
 from xai.bench.run.items import CHECKS
 from xai.bench.run.masks import mask_warnings
@@ -28,7 +33,6 @@ TRUTH = ("mask", "clicks")  # what a metric needs that says where the relevance 
 
 COSTS = ("image", "method", "seconds", "forwards", "backwards", "peak_bytes")
 ANSWERS = ("image", "metric", "protocol_hash", "clean", "baseline")
-_DRAW = re.compile(rf"{RANDOM}_\d+")
 _THRESHOLDS = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}
 
 
@@ -247,7 +251,7 @@ class Costs:
         names, found = list(self._names), {}
         for method in self._most:
             name = names[method]
-            found.setdefault(RANDOM if _DRAW.fullmatch(name) else name, []).append(method)
+            found.setdefault(RANDOM if DRAW.fullmatch(name) else name, []).append(method)
         costs = {}
         for name, methods in found.items():
             seconds = np.concatenate([one for method in methods for one in self._seconds[method]])
