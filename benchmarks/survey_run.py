@@ -1,10 +1,12 @@
 """A survey of 10 000 crops that is killed once on the way and goes on, and the small results of it.
 
     python benchmarks/survey_run.py                 # an hour on one busy core; goes on where it was stopped
+    python benchmarks/survey_run.py --limit 600     # some minutes: the first 600 crops alone
     python benchmarks/survey_run.py --config FILE --out RUN --kill-after 3
 
 Runs `xai survey CONFIG`, ends it with SIGKILL once so many work items are written, and runs the same command
-again. Summary, figure and page go to reports/survey/, and what was measured of the two calls to run.md.
+again. Summary and figure go to reports/survey/, and what was measured of the two calls to run.md; of the
+first crops alone only the latter, to run-600.md.
 """
 
 import argparse
@@ -30,35 +32,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "survey.yaml")
     parser.add_argument("--out", type=Path, default=ROOT / "attention_results" / "survey-10000")
-    parser.add_argument("--kill-after", type=int, default=40, help="work items that are written by then")
+    parser.add_argument("--kill-after", type=int, help="work items that are written by then")
+    parser.add_argument("--limit", type=int, help="so many images, the first")
     options = parser.parse_args()
-    command = [sys.executable, "-m", "xai", "survey", str(options.config), "--out", str(options.out)]
-    note = options.out / NOTE
+    run: Path = options.out
+    command = [sys.executable, "-m", "xai", "survey", str(options.config), "--out", str(run)]
+    if options.limit is not None:
+        run = options.out.with_name(f"{options.out.name}-{options.limit}") / "run"
+        command = limited(options.config, options.limit, run)
+    note = run / NOTE
     if not note.exists():
-        written = killed(command, options.out, options.kill_after)
+        after = options.kill_after or (40 if options.limit is None else 2)
+        written = killed(command, run, after)
         note.write_text(json.dumps({"work_items_written": written}))
-    before, start = parts(options.out), time.monotonic()
+    before, start = parts(run), time.monotonic()
     peak = finished(command)
     told = json.loads(note.read_text())
-    if before < parts(options.out):  # else this call only summed up again
+    if before < parts(run):  # else this call only summed up again
         told |= {"there": before, "seconds": round(time.monotonic() - start), "peak_mib": peak}
-    if "few_peak_mib" not in told:
-        told["few_peak_mib"] = finished(few(options.config, options.out))
+    if options.limit is None and "few_peak_mib" not in told:
+        few = limited(options.config, FEW, run.with_name(f"{run.name}-few") / "run")
+        told["few_peak_mib"] = finished(few)
     note.write_text(json.dumps(told))
     REPORT.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(options.out / name, REPORT / name)
-    (REPORT / "run.md").write_text(page(told | {"work_items": parts(options.out)}, options.config))
+    if options.limit is None:
+        for name in FILES:
+            shutil.copyfile(run / name, REPORT / name)
+    name = "run.md" if options.limit is None else f"run-{options.limit}.md"
+    (REPORT / name).write_text(page(told | {"work_items": parts(run)}, options.config, options.limit))
 
 
-def few(config: Path, out: Path) -> list[str]:
-    """The command that surveys the first images only: what it holds should be the same."""
+def limited(config: Path, images: int, run: Path) -> list[str]:
+    """The command that surveys the first images only."""
     content = yaml.safe_load(config.read_text())
-    content["data"]["limit"] = FEW
-    place = out.with_name(f"{out.name}-few")
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "few.yaml").write_text(yaml.safe_dump(content))
-    return [sys.executable, "-m", "xai", "survey", str(place / "few.yaml"), "--out", str(place / "run")]
+    content["data"]["limit"] = images
+    run.parent.mkdir(parents=True, exist_ok=True)
+    place = run.with_name("limited.yaml")
+    place.write_text(yaml.safe_dump(content))
+    return [sys.executable, "-m", "xai", "survey", str(place), "--out", str(run)]
 
 
 def parts(run: Path) -> int:
@@ -89,11 +100,13 @@ def finished(command: list[str]) -> int:
     return usage.ru_maxrss // 1024
 
 
-def page(told: dict[str, int], config: Path) -> str:
+def page(told: dict[str, int], config: Path, limit: int | None) -> str:
     """What the two calls did."""
+    which = "" if limit is None else f", of which the first {limit} images are surveyed,"
+    few = told.get("few_peak_mib")
     return f"""# A survey killed once
 
-`xai survey {config.relative_to(ROOT)}` by `benchmarks/survey_run.py`.
+`xai survey {config.relative_to(ROOT)}`{which} by `benchmarks/survey_run.py`.
 
 | | |
 |---|---|
@@ -102,7 +115,7 @@ def page(told: dict[str, int], config: Path) -> str:
 | there when the same command went on | {told["there"]} |
 | seconds of the second call | {told["seconds"]} |
 | most memory of the second call | {told["peak_mib"]} MiB |
-| most memory of a survey of the first {FEW} of its images | {told["few_peak_mib"]} MiB |
+{"" if few is None else f"| most memory of a survey of the first {FEW} of its images | {few} MiB |"}
 
 The machine was shared with other work: the seconds say what it took there, not what it must take.
 """

@@ -90,6 +90,9 @@ def _to_html(page: Page, framed: bool) -> str:
         blocks[f"picture-{place}"] = image.picture or ""
     return TEMPLATES.get_template("page.html").render(
         page=page,
+        title=page.title,
+        version=page.version,
+        kind=page.kind,
         framed=framed,
         lang=HTML_CODES[page.lang],
         charts=charts,

@@ -77,6 +77,8 @@ def _page(**content: object) -> str:
     return TEMPLATES.get_template("survey.html").render(
         lang=HTML_CODES[current_language()],
         version=__version__,
+        kind="survey",
+        framed=False,
         policy=content_policy([], digest(style)),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
         **content,
