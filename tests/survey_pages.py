@@ -12,6 +12,7 @@ from xai.stats.survey import (
     MapContrast,
     MeanMap,
     PairAgreement,
+    PartDifference,
     PartShare,
     Survey,
     SurveyComparison,
@@ -65,6 +66,7 @@ def comparison() -> SurveyComparison:
         agreement=(PairAgreement("one", "two", None, 30, 0.4, 0.3, 0.5),),
         contrasts=contrasts,
         alpha=0.05,
+        parts=(PartDifference("eyes", None, "positive", 30, 0.3, 0.2, 0.1, 0.02, 0.18, 0.05),),
     )
 
 
@@ -92,9 +94,9 @@ def _section(frame: str) -> SurveySection:
             MapContrast("predicted", "fake", "real", (16, 22), values(), None, 12),
         ),
         parts=tuple(
-            PartShare(part, label, sign, 19, 0.2, 0.1, 0.3, 0.1)
-            for part in PARTS
-            for label in (None, "fake")
+            PartShare(part, label, sign, 19, (i + 1) / 45, i / 45, (i + 2) / 45, 1 / len(PARTS))
+            for i, part in enumerate(PARTS)
+            for label in (None, "fake", "real")
             for sign in ("positive", "negative")
         )
         if face

@@ -38,7 +38,7 @@ from xai.cli.main import app
 from xai.cli.running import is_partial
 from xai.core import ConfigError, DataError, Geometry, UsageError
 from xai.core.runtime import decisive
-from xai.data.face_parts import cell_shares, part_shares
+from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.stats.maps import map_distance
 
 KILLED = """
@@ -271,6 +271,11 @@ def test_two_surveys_on_the_same_images(survey_config, tiny, run, tmp_path):
     assert (found.images, found.only, found.same_answers) == (22, (2, 2), 1.0)
     assert found.agreement[0].mean == pytest.approx(1)
     assert not found.contrasts[0].difference.any()
+    methods = "gradient_weighted_attention", "attention_rollout"
+    found = compare_surveys(run, run, methods)  # two methods of one run
+    assert found.runs == found.methods == methods and found.contrasts[0].difference.any()
+    with pytest.raises(UsageError, match="'rise' is unknown"):
+        compare_surveys(run, run, ("rise", "attention_rollout"))
     config = survey_config(
         name="rollout",
         methods=["attention_rollout"],
@@ -295,6 +300,24 @@ def test_two_surveys_on_the_same_images(survey_config, tiny, run, tmp_path):
     run_benchmark(three, tmp_path / "raw", classifier=tiny)
     with pytest.raises(UsageError, match="no method in common"):
         compare_surveys(run, tmp_path / "raw")
+
+
+def test_shares_of_parts_of_two_methods_on_the_same_images(run, rows):
+    methods = "gradient_weighted_attention", "attention_rollout"
+    found = {(one.part, one.label, one.sign): one for one in compare_surveys(run, run, methods).parts}
+    shares = {
+        method: {row.image: row.shares for row in rows if row.method == method and row.shares is not None}
+        for method in methods
+    }
+    both = [(one, shares[methods[1]][image]) for image, one in shares[methods[0]].items()]
+    both = [(one[0], other[0]) for one, other in both if np.isfinite([one[0], other[0]]).all()]
+    nose = found["nose", None, "positive"]
+    expected = np.mean(both, 0)[:, PARTS.index("nose")]
+    assert (nose.first, nose.second) == pytest.approx(tuple(expected))
+    assert nose.images == len(both) and nose.difference == pytest.approx(expected[0] - expected[1])
+    assert nose.low <= nose.difference <= nose.high and nose.low < nose.high
+    assert {label for _, label, _ in found} == {None, "fake", "real"}
+    assert not any(sign == "negative" for *_, sign in found), "rollout speaks against nothing"
 
 
 def test_a_survey_is_no_benchmark(run, finished):

@@ -115,7 +115,7 @@ def test_means_are_those_of_the_images(run):
 
 
 def test_groups_are_drawn_whole(run, monkeypatch):
-    monkeypatch.setattr(face_table, "LEAST_GROUPS", 2)
+    monkeypatch.setattr(face_table, "LEAST_BLOCKS", 2)
     _, results, _ = run
     table = FaceTable()
     for result in results[:3]:
@@ -133,7 +133,7 @@ def test_groups_are_drawn_whole(run, monkeypatch):
 
 def test_parts_that_some_images_lack_count_where_they_are(run, monkeypatch):
     """One that owns no cell of an image has no change there; a map without relevance has no shares."""
-    monkeypatch.setattr(face_table, "LEAST_GROUPS", 2)
+    monkeypatch.setattr(face_table, "LEAST_BLOCKS", 2)
     _, results, _ = run
     place = next(i for i, part in enumerate(results[0].evidence.parts) if part.without is not None)
     table, changes, shares = FaceTable(), [], []

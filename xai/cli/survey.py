@@ -82,6 +82,14 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write: .html, .md or .json, by its ending.")
     ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="FIRST,SECOND: the method of each survey, by its name there. Default: the first that both "
+            "have. Name one survey twice to compare two of its methods.",
+        ),
+    ] = None,
     lang: Lang = "en",
     as_json: Json = False,
 ) -> None:
@@ -100,7 +108,10 @@ def compare(
         raise UsageError(
             f"Cannot write a comparison to {out.name!r}.", f"Its ending is one of: {', '.join(writers)}."
         )
-    found = compare_surveys(first, second)
+    one, comma, other = (methods or "").partition(",")
+    if methods is not None and not (one and comma and other):
+        raise UsageError(f"--methods {methods!r} are not two.", "Give FIRST,SECOND.")
+    found = compare_surveys(first, second, (one.strip(), other.strip()) if methods else None)
     if out is not None:
         write_bytes(out, writers[out.suffix](found).encode())
         say(f"Wrote {out}.")

@@ -20,11 +20,10 @@ from xai.report.encode import finite
 from xai.report.face_parts import part_name
 from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.text import percent
-from xai.stats.bootstrap import resampled_means
+from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means
 
 HELD = 1_000_000  # characters of the table in memory; more are on disk
-RESAMPLES = 2000
-LEAST_GROUPS = 5  # of fewer the ends of an interval would be means of single groups
+RESAMPLES = 9999
 ALPHA = 0.05
 SCHEMA = "xai.face_parts/1"
 COLUMNS = (
@@ -162,10 +161,10 @@ class FaceTable:
             there = weights > 0
             blocks, weights = sums[there] / weights[there, None], weights[there]
             mean[columns] = weights @ blocks / weights.sum()
-            if len(blocks) >= LEAST_GROUPS:
+            if len(blocks) >= LEAST_BLOCKS:
                 rng = np.random.default_rng(derive_seed(self.seed, "face parts"))
                 resampled = resampled_means(blocks, weights, RESAMPLES, rng)
-                low[columns], high[columns] = np.quantile(resampled, (ALPHA / 2, 1 - ALPHA / 2), axis=0)
+                low[columns], high[columns] = bca(blocks, weights, resampled, ALPHA)
         shape = len(PARTS), len(MEANS)
         for part, *numbers in zip(PARTS, *(x.reshape(shape) for x in (mean, low, high)), strict=True):
             yield {

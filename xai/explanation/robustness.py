@@ -21,8 +21,7 @@ from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
 from xai.explanation.stability import StabilityCheck, StabilityResult
 from xai.report.stability import draw_stability, sentences_of_all, sentences_of_image
 from xai.stats import to_json
-from xai.stats.bootstrap import scipy_special
-from xai.stats.stability import LEAST_BLOCKS, DegradationSummary, ImageStability, summarise_stability
+from xai.stats.stability import DegradationSummary, ImageStability, summarise_stability
 
 SCHEMA = "xai.robustness/1"
 PICTURES = 20  # images whose ladder is drawn where nothing else is said
@@ -73,11 +72,8 @@ def robustness(
         step: Called after each image, of several faces of a photograph after the first.
 
     Raises:
-        UsageError: SciPy is not installed, and there are images enough for intervals.
         ModelError: The model cannot be explained.
     """
-    if len(sources) >= LEAST_BLOCKS:
-        scipy_special()  # before the work, not after it
     check = StabilityCheck(explainer)
     images: list[ImageStability] = []
     failures: list[Failure] = []

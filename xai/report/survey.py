@@ -1,12 +1,13 @@
 """What a survey found, in sentences and tables: those of its page and of its Markdown."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xai.core.language import gettext, joined, language, ngettext, pgettext
+from xai.report.face_parts import part_name
 from xai.report.tables import (
     Column,
     Table,
@@ -14,9 +15,9 @@ from xai.report.tables import (
     line,
     markdown_table,
     numeric,
-    share,
     table,
 )
+from xai.report.text import percent
 from xai.stats import map_agreement
 from xai.stats.survey import FarImage, MapContrast, MeanMap, PairAgreement, Survey, SurveySection
 
@@ -102,7 +103,7 @@ def frame_note(section: SurveySection) -> str:
         text = gettext(
             "Maps are turned, scaled and moved to one canonical face by five points of each image; the "
             "model's input leaves {share} of that frame open, which counts as no relevance.",
-            share=share(outside),
+            share=percent(outside),
         )
     else:
         text = gettext(
@@ -206,17 +207,16 @@ def parts_table(section: SurveySection) -> Table | None:
         Column(gettext("area"), note=gettext("what evenly spread relevance would give")),
         Column(gettext("share / area")),
     ]
-    signs = {"positive": gettext("for the class"), "negative": gettext("against the class")}
     lines = [
         line(
             [
-                gettext(one.part),
-                gettext("all images") if one.label is None else gettext("label {label}", label=one.label),
-                signs[one.sign],
+                part_name(one.part),
+                images_of(one.label),
+                signs()[one.sign],
                 numeric(one.images, lambda value: f"{value:.0f}"),
-                numeric(one.share, _percent),
-                "" if not np.isfinite(one.low) else f"{_percent(one.low)} … {_percent(one.high)}",
-                numeric(one.area, _percent),
+                numeric(one.share, percent),
+                interval(one.low, one.high, percent),
+                numeric(one.area, percent),
                 numeric(one.share / one.area if one.area else np.nan, decimals(2)),
             ]
         )
@@ -288,10 +288,10 @@ def agreement_table(found: Sequence[PairAgreement]) -> Table:
         line(
             [
                 gettext("{first} and {last}", first=one.first, last=one.second),
-                gettext("all images") if one.label is None else gettext("label {label}", label=one.label),
+                images_of(one.label),
                 numeric(one.images, lambda value: f"{value:.0f}"),
                 numeric(one.mean, decimals(2)),
-                "" if not np.isfinite(one.low) else f"{decimals(2)(one.low)} … {decimals(2)(one.high)}",
+                interval(one.low, one.high, decimals(2)),
             ]
         )
         for one in found
@@ -327,5 +327,16 @@ def exclusions_table(survey: Survey) -> Table:
     return table(gettext("What is missing, and why"), header, lines)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %".replace("-", "−")
+def interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    """The ends of an interval; nothing where there is none."""
+    return f"{write(low)} … {write(high)}" if np.isfinite(low) else ""
+
+
+def signs() -> dict[str, str]:
+    """Which relevance, as tables name it."""
+    return {"positive": gettext("for the class"), "negative": gettext("against the class")}
+
+
+def images_of(label: str | None) -> str:
+    """Which images, by their true class."""
+    return gettext("all images") if label is None else gettext("label {label}", label=label)

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from markupsafe import Markup
 
 from xai.core.language import HTML_CODES, current_language, gettext, joined, language, ngettext
 from xai.core.runtime import __version__
+from xai.data.face_parts import PARTS
 from xai.report.about import without_folders
 from xai.report.encode import digest
+from xai.report.face_parts import part_name
 from xai.report.page import TEMPLATES, content_policy, page_style
 from xai.report.survey import (
     agreement_table,
@@ -18,16 +21,19 @@ from xai.report.survey import (
     exclusions_table,
     frame_note,
     how_normalised,
+    images_of,
+    interval,
     map_title,
     notes,
     provenance_table,
     section_tables,
     section_title,
+    signs,
 )
 from xai.report.survey_maps import differences, map_picture, strips
-from xai.report.tables import Column, Table, line, markdown_table, numeric, share, table
-from xai.report.text import number
-from xai.stats.survey import Survey, SurveyComparison, SurveySection
+from xai.report.tables import Column, Table, line, markdown_table, numeric, table
+from xai.report.text import number, percent
+from xai.stats.survey import PartShare, Survey, SurveyComparison, SurveySection
 
 
 def survey_page(survey: Survey, lang: str | None = None) -> str:
@@ -46,6 +52,7 @@ def survey_page(survey: Survey, lang: str | None = None) -> str:
             counts=counts(survey),
             notes=notes(survey),
             tables=[answers_table(survey)],
+            parts=[_part_chart(one) for one in survey.sections if one.parts],
             sections=[_section(one, survey.alpha) for one in survey.sections],
             last=[*last, (gettext("Provenance"), tables)],
         )
@@ -67,6 +74,7 @@ def comparison_page(found: SurveyComparison, lang: str | None = None) -> str:
             counts=comparison_counts(found),
             notes=[how_normalised()],
             tables=comparison_tables(found),
+            parts=[],
             sections=[section],
             last=[],
         )
@@ -112,6 +120,41 @@ def _section(section: SurveySection, alpha: float) -> dict[str, object]:
     }
 
 
+def _part_chart(section: SurveySection) -> dict[str, object]:
+    """Bars of the relevance for the class by part of the face: of each label, beside the share of the area.
+
+    Places on the axis are in per cent of its width.
+    """
+    shown = [one for one in section.parts if one.sign == "positive"]
+    labels = list(dict.fromkeys(one.label for one in shown if one.label is not None)) or [None]
+    shown = [one for one in shown if one.label in labels]
+    most = max(max(one.area, one.share, one.high if np.isfinite(one.high) else 0.0) for one in shown) * 1.02
+
+    def bar(one: PartShare) -> dict[str, object]:
+        known = np.isfinite(one.low)
+        return {
+            "width": 100 * one.share / most,
+            "whisker": (100 * one.low / most, 100 * one.high / most) if known else None,
+            "text": percent(one.share),
+            "note": images_of(one.label) + (f": {interval(one.low, one.high, percent)}" if known else ""),
+        }
+
+    return {
+        "title": section.method,
+        "labels": [images_of(label) for label in labels],
+        "rows": [
+            {
+                "part": part_name(part),
+                "area": 100 * own[0].area / most,
+                "area_text": percent(own[0].area),
+                "bars": [bar(one) for one in own],
+            }
+            for part in PARTS
+            if (own := [one for label in labels for one in shown if (one.part, one.label) == (part, label)])
+        ],
+    }
+
+
 def comparison_tables(found: SurveyComparison) -> list[Table]:
     """Answers of two runs on the same images, and how alike their maps are."""
     columns: Sequence[Column | str] = [
@@ -123,7 +166,42 @@ def comparison_tables(found: SurveyComparison) -> list[Table]:
         line([first, second, numeric(count, lambda value: f"{value:.0f}")])
         for first, second, count in found.answers
     ]
-    return [table(gettext("Answers on the same images"), columns, lines), agreement_table(found.agreement)]
+    tables = [table(gettext("Answers on the same images"), columns, lines), agreement_table(found.agreement)]
+    return [*tables, _part_differences(found)] if found.parts else tables
+
+
+def _part_differences(found: SurveyComparison) -> Table:
+    columns = [
+        gettext("part"),
+        gettext("images of"),
+        gettext("relevance"),
+        Column(gettext("images")),
+        *(Column(gettext("share in {run}", run=run)) for run in found.runs),
+        Column(gettext("difference"), note=gettext("in points of per cent")),
+        gettext("interval"),
+        Column(gettext("area"), note=gettext("what evenly spread relevance would give")),
+    ]
+    lines = [
+        line(
+            [
+                part_name(one.part),
+                images_of(one.label),
+                signs()[one.sign],
+                numeric(one.images, lambda value: f"{value:.0f}"),
+                numeric(one.first, percent),
+                numeric(one.second, percent),
+                numeric(one.difference, _points),
+                interval(one.low, one.high, _points),
+                numeric(one.area, percent),
+            ]
+        )
+        for one in found.parts
+    ]
+    return table(gettext("Shares of face parts on the same images"), columns, lines)
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def comparison_counts(found: SurveyComparison) -> str:
@@ -138,7 +216,7 @@ def comparison_counts(found: SurveyComparison) -> str:
         b=found.only[1],
         first=first,
         second=second,
-        share=share(found.same_answers),
+        share=percent(found.same_answers),
     )
     compared = gettext(
         "Maps: {one} of {first}, {other} of {second}.",

@@ -6,6 +6,8 @@ share their draws, and their resampled sums are one matrix product: counts (resa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import erfc
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ ROWS = 512  # resamples at a time, at most
 DRAWN = 2**17  # blocks drawn at a time: what is counted stays in the processor's cache
 SLAB = 2048  # blocks whose counts are multiplied at a time
 ROUNDING = 1e-12  # of the largest value: closer values count as equal
+LEAST_BLOCKS = 5  # of fewer, the ends of an interval would be means of single blocks
 
 
 def resampled_means(
@@ -164,16 +167,18 @@ def bca(
 
 def bca_ends(columns: Columns, means: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """The interval of `bca`, of two blocks or more."""
-    normal = scipy_special()
     mean, slack = columns.mean, columns.slack
     # where the mean lies among the resampled ones; ties count half
     below = ((means < mean - slack).mean(0) + (means <= mean + slack).mean(0)) / 2
-    bias = normal.ndtri(np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means)))
+    bias = np.array(
+        [NormalDist().inv_cdf(one) for one in np.clip(below, 0.5 / len(means), 1 - 0.5 / len(means))]
+    )
     low, high = mean.copy(), mean.copy()
     for ends, level in ((low, alpha / 2), (high, 1 - alpha / 2)):
-        shifted = bias + normal.ndtri(level)
+        shifted = bias + NormalDist().inv_cdf(level)
         with np.errstate(divide="ignore"):
-            share = normal.ndtr(bias + shifted / (1 - columns.acceleration * shifted))
+            places = bias + shifted / (1 - columns.acceleration * shifted)
+        share = [erfc(-place / 2**0.5) / 2 for place in places]  # of the normal distribution
         for column in np.flatnonzero(columns.varies):
             ends[column] = np.percentile(means[:, column], 100 * share[column])
     return low, high

@@ -14,7 +14,7 @@ import numpy as np
 
 from xai.core import derive_seed
 from xai.stats.agreement import unit_ranks
-from xai.stats.bootstrap import bca, resampled_means, scipy_special
+from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means, scipy_special
 
 Cell = tuple[str | None, ...]
 MOST = 200  # blocks
@@ -84,8 +84,11 @@ class Totals:
         return np.sqrt(np.maximum(self.squares - n * self.mean**2, 0.0) / (n - 1))
 
     def interval(self, resamples: int, alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """(width,) lower and upper ends of the BCa bootstrap interval of the mean, blocks resampled whole."""
-        if len(self.counts) < 2:
+        """(width,) lower and upper ends of the BCa bootstrap interval of the mean, blocks resampled whole.
+
+        NaN of fewer than `LEAST_BLOCKS` blocks.
+        """
+        if len(self.counts) < LEAST_BLOCKS:
             return np.full(self.sums.shape[1], np.nan), np.full(self.sums.shape[1], np.nan)
         values, weights = self.sums / self.counts[:, None], self.counts.astype(np.float64)
         random = np.random.default_rng(derive_seed(seed, "survey"))

@@ -14,10 +14,9 @@ from xai.core import derive_seed
 from xai.core.order import top_shares
 from xai.stats.agreement import unit_ranks
 from xai.stats.blocks import Blocks
-from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means
 
 HALFWAY = 0.5  # from which place between unrelated and the same on a map is kept
-LEAST_BLOCKS = 5  # images, or groups, of which something is said of all
 LEAST_OTHERS = 5  # maps of other images that an agreement is measured against
 MOST_OTHERS = 50
 
@@ -224,8 +223,6 @@ def summarise_stability(
     images: Iterable[ImageStability], *, resamples: int = 9999, alpha: float = 0.05, seed: int = 0
 ) -> list[DegradationSummary]:
     """What each degradation does over all images; groups are resampled whole.
-
-    Needs SciPy where there are five images, or groups, or more.
 
     Args:
         images: With their references; all through the same degradations.

@@ -97,6 +97,35 @@ class PartShare:
     area: float
 
 
+@dataclass(frozen=True)
+class PartDifference:
+    """What a part of the face holds of the relevance of the same images in two surveys.
+
+    Args:
+        part: See `xai.data.face_parts.PARTS`.
+        label: True class of the images, None for all.
+        sign: `positive` or `negative` relevance.
+        images: That have any in both.
+        first: Mean share in the first survey, in [0, 1].
+        second: In the second.
+        difference: First minus second.
+        low: Lower end of its bootstrap interval, groups resampled whole.
+        high: Upper end.
+        area: Mean share of the area, in the first.
+    """
+
+    part: str
+    label: str | None
+    sign: str
+    images: int
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    area: float
+
+
 @dataclass(frozen=True, eq=False)
 class FarImage:
     """An image whose map lies far from the mean of its kind.
@@ -241,6 +270,7 @@ class SurveyComparison:
         agreement: Of the maps of each image, of all and by label.
         contrasts: First minus second of the same images, of all and by label.
         alpha: Level of tests and intervals.
+        parts: Shares of face parts, where landmarks are known.
     """
 
     runs: tuple[str, str]
@@ -255,6 +285,7 @@ class SurveyComparison:
     agreement: tuple[PairAgreement, ...]
     contrasts: tuple[MapContrast, ...]
     alpha: float
+    parts: tuple[PartDifference, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; what is undefined is None."""

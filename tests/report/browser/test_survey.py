@@ -1,5 +1,6 @@
 """The page of a survey: every picture is there, nothing is fetched or run, and everybody can read it."""
 
+import numpy as np
 import pytest
 from browsing import axe, described, grave
 from survey_pages import NAME, comparison, survey
@@ -42,15 +43,33 @@ def test_a_page_of_a_survey(open_page, written, lang):
     assert tab.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_bars_of_face_parts_are_as_long_as_the_shares(open_page, written):
+    tab = open_page(written("en"), wait_ready=False)
+    charts = tab.locator(".part-chart")
+    assert charts.count() == 1  # the other section has no landmarks
+    (section,) = (one for one in survey().sections if one.parts)
+    shares = [one.share for one in section.parts if one.label == "fake" and one.sign == "positive"]
+    widths = charts.locator("rect.bar-0").evaluate_all(
+        "(bars) => bars.map((bar) => bar.getBoundingClientRect().width)"
+    )
+    assert len(widths) == len(shares) == 9
+    assert np.allclose(np.array(widths) / widths[-1], np.array(shares) / shares[-1], atol=0.01)
+    assert charts.locator("thead th").all_inner_texts() == ["part", "label fake", "label real", "area"]
+    assert charts.locator("tbody tr").first.locator("td").all_inner_texts()[1:] == ["2.2%", "2.2%", "11.1%"]
+
+
 def test_a_page_of_two_surveys(open_page, tmp_path):
     path = tmp_path / "pair.html"
     path.write_text(comparison_page(comparison(), "zh"), "utf-8")
     tab = open_page(path, wait_ready=False)
     assert tab.locator("h1").inner_text() == "<i>one</i> − two"
     assert tab.locator("figure").count() == 4 and tab.evaluate(BROKEN) == 0
-    assert tab.locator("caption").all_inner_texts() == ["对相同图像的回答", "同一图像两张热图的秩相关"]
+    assert tab.locator("caption").all_inner_texts()[:2] == ["对相同图像的回答", "同一图像两张热图的秩相关"]
+    assert tab.locator("table").last.locator("td").all_inner_texts()[3:] == [
+        "30.0%", "20.0%", "+10.0", "+2.0 … +18.0", "5.0%",
+    ]  # fmt: skip
     text = comparison_markdown(comparison(), "en")
-    assert "the same on 80 %" in text and "different classes, predicted and fake" in text
+    assert "the same on 80.0%" in text and "different classes, predicted and fake" in text
     assert not grave(axe(tab))
 
 

@@ -9,35 +9,44 @@ import numpy as np
 from PIL import Image
 
 from xai.bench.data.files import Folder
-from xai.bench.results.survey import agreement_by_label, contrast
+from xai.bench.results.survey import SIGNS, agreement_by_label, contrast
 from xai.bench.results.survey_rows import SurveyRow, parts_of, rows_of_part, survey_of
 from xai.bench.run.store import Store
 from xai.bench.run.survey_schema import MAY_BE_NULL, named_columns, schema
 from xai.core import DataError, UsageError
+from xai.core.options import check_option
+from xai.data.face_parts import PARTS
 from xai.stats import map_agreement
 from xai.stats.maps import BlockNumbers, CellTotals, mean_of_differences
-from xai.stats.survey import MapContrast, SurveyComparison, fakes_first
+from xai.stats.survey import MapContrast, PartDifference, SurveyComparison, fakes_first
 
 KEPT = 4  # parts of the second run in memory
 SIDE = 32  # cells along a side to which maps of different patch grids are resampled
 
 
-def compare_surveys(first: str | Folder, second: str | Folder) -> SurveyComparison:
-    """Compare two surveys image by image: answers, the maps of each image, and mean maps.
+def compare_surveys(
+    first: str | Folder, second: str | Folder, methods: tuple[str, str] | None = None
+) -> SurveyComparison:
+    """Compare two surveys image by image: answers, maps of each image, mean maps, shares of face parts.
 
-    Images are the same where their ids are. Methods are paired by name; where none has the same, and each run
-    has one method only, these two are. Maps of different grids are resampled, bilinear, to a common one.
+    Images are the same where their ids are. Maps of different grids are resampled, bilinear, to a common one.
 
     Args:
         first: Folder of a survey.
-        second: Of another one, whose maps are subtracted.
+        second: Of another one, whose maps are subtracted; the same one, to compare two of its methods.
+        methods: Of the first and of the second, by their names there. None: the first that both have; where
+            there is none, and each run has one method only, these two.
 
     Raises:
         DataError: No survey, or no image in common.
-        UsageError: No method in common.
+        UsageError: No method in common, or none of that name.
     """
     about = survey_of(first), survey_of(second)
-    methods = _paired([[method.name for method in one.methods] for one in about])
+    named = [[method.name for method in one.methods] for one in about]
+    if methods is None:
+        methods = _paired(named)
+    for name, there in zip(methods, named, strict=True):
+        check_option("method", name, there)
     others, pairs, single = _Images(second, methods[1]), _Pairs(), 0
     for row in chain.from_iterable(parts_of(first)):
         if row.method == methods[0]:
@@ -50,7 +59,9 @@ def compare_surveys(first: str | Folder, second: str | Folder) -> SurveyComparis
             "Compare surveys of the same data, in the same frame: images are the same where their ids are.",
         )
     names = about[0].name, about[1].name
-    if names[0] == names[1]:
+    if names[0] == names[1] and methods[0] != methods[1]:
+        names = methods
+    elif names[0] == names[1]:
         names = f"{names[0]} (1)", f"{names[1]} (2)"
     chosen, seed = about[0].config.statistics, about[0].config.seed
     answers = sorted(pairs.answers.items(), key=lambda one: (-one[1], one[0]))
@@ -67,6 +78,7 @@ def compare_surveys(first: str | Folder, second: str | Folder) -> SurveyComparis
         agreement=tuple(agreement_by_label(*names, pairs.agreement, chosen.resamples, chosen.alpha, seed)),
         contrasts=tuple(pairs.contrasts(names)),
         alpha=chosen.alpha,
+        parts=tuple(pairs.parts(chosen.resamples, chosen.alpha, seed)),
     )
 
 
@@ -105,6 +117,7 @@ class _Pairs:
         self.answers: Counter[tuple[str, str]] = Counter()
         self.agreement = CellTotals(self.blocks)
         self._differences = CellTotals(self.blocks)
+        self._shares = {sign: CellTotals(self.blocks) for sign in SIGNS}
         self._shape: tuple[int, int] | None = None
 
     def add(self, row: SurveyRow, other: SurveyRow) -> bool:
@@ -121,6 +134,11 @@ class _Pairs:
             found = map_agreement(np.stack([one.ravel() for one in maps]))[0, 1]
             if np.isfinite(found):
                 self.agreement.add(row.cell, row.group, np.array([found]))
+        if row.shares is not None and other.shares is not None:
+            for sign, one, two in zip(SIGNS, row.shares, other.shares, strict=False):
+                if np.isfinite(one).all() and np.isfinite(two).all():
+                    values = np.concatenate([one - two, one, two, row.shares[-1]])
+                    self._shares[sign].add(row.cell, row.group, values)
         return True
 
     def contrasts(self, names: tuple[str, str]) -> Iterator[MapContrast]:
@@ -131,6 +149,21 @@ class _Pairs:
             if totals is not None and self._shape is not None:
                 found = mean_of_differences(totals)
                 yield contrast("run", names, (totals, totals), found, self._shape, label)
+
+    def parts(self, resamples: int, alpha: float, seed: int) -> Iterator[PartDifference]:
+        """Shares of face parts in both, of all images and of each label."""
+        for sign, sums in self._shares.items():
+            for label in (None, *fakes_first([cell[0] for cell in sums.cells])):
+                totals = sums.of(lambda cell, label=label: label in (None, cell[0]))
+                if totals is None:
+                    continue
+                low, high = totals.interval(resamples, alpha, seed)
+                difference, first, second, area = totals.mean.reshape(4, len(PARTS)).tolist()
+                for i, part in enumerate(PARTS):
+                    ends = float(low[i]), float(high[i])
+                    yield PartDifference(
+                        part, label, sign, totals.images, first[i], second[i], difference[i], *ends, area[i]
+                    )
 
 
 def _paired(methods: Sequence[Sequence[str]]) -> tuple[str, str]:
