@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,13 @@ def explain_each_video(
     stems = unique_stems(paths, owner_of(out, folders=True)) if out else unique_stems(paths)
     for path in paths:
         try:
-            options = {"box_of": box_of, "face": faces and FollowedFace(faces), "step": step}
-            yield _explained(explainer, path, stems[path], sampling, out, pictures != "none", options)
+            explain = partial(
+                *(explain_frames, explainer, path, stems[path], sampling),
+                box_of=box_of,
+                face=faces and FollowedFace(faces),
+                step=step,
+            )
+            yield _explained(explain, explainer, out, pictures != "none")
         except OutputError:
             raise
         except (DataError, ModelError) as error:
@@ -140,17 +146,12 @@ def explain_each_video(
 
 
 def _explained(
-    explainer: Explainer,
-    path: Path,
-    name: str,
-    sampling: Sampling,
-    out: Path | None,
-    drawn: bool,
-    options: dict[str, Any],
+    explain: Callable[..., VideoExplanation], explainer: Explainer, out: Path | None, drawn: bool
 ) -> ExplainedVideo:
+    """Explain one video by `explain`, which lacks what keeps its pictures, and write its files."""
     store = FrameStore(out) if out is not None and drawn else None
     try:
-        found = explain_frames(explainer, path, name, sampling, keeper=store, **options)
+        found = explain(keeper=store)
         results = VideoResults(found)
         if out is None:
             return ExplainedVideo(found, video_record(results))
