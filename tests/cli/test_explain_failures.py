@@ -3,6 +3,7 @@
 import errno
 import json
 
+import pytest
 import torch
 from PIL import Image
 from tiny_detector import photo, write_photos
@@ -115,3 +116,18 @@ def test_a_bug_is_a_short_message_and_a_traceback_only_with_debug(
     assert run.code == 1
     assert "Traceback" in run.stderr
     assert "in bug" in run.stderr
+
+
+@pytest.mark.parametrize("command", [("explain",), ("robustness",), ("compare", "--methods", "center_prior")])
+def test_a_read_only_folder_shows_before_the_work(tmp_path, xai_command, detector, monkeypatch, command):
+    photo().save(tmp_path / "photo.png")
+
+    def refused(dir):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("xai.explanation.files.TemporaryFile", refused)
+    monkeypatch.setattr("xai.explanation.explainer.Explainer.explain", None)
+    monkeypatch.setattr("xai.explanation.compare_methods", None)
+    run = xai_command(*command, "photo.png", "--config", detector, "-o", "out")
+    assert run.code == 3, run.stderr
+    assert run.stderr.splitlines()[0] == "Error: Cannot write to out: Permission denied."

@@ -61,6 +61,7 @@ def compare(
     """
     from xai.core.language import gettext, ngettext
     from xai.explanation import compare_methods, gather, methods_with_options, write_comparison
+    from xai.explanation.files import check_writable
 
     classifier = model.load()
     named = (
@@ -71,6 +72,7 @@ def compare(
     options = methods_with_options(classifier, named, opt.method_options(layers), seed)
     crop = opt.parse_crop(box, boxes)
     faces = face.finder(classifier, crop)
+    check_writable(out)
     sources = gather(images, out)
     comparison = compare_methods(
         classifier,

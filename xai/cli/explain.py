@@ -103,7 +103,8 @@ def explain(
     from xai.attr import OPTIONS_METHOD
     from xai.core import UsageError
     from xai.core.language import gettext
-    from xai.explanation import Explainer, explain_each, gather, writing
+    from xai.explanation import Explainer, explain_each, gather
+    from xai.explanation.files import check_writable
 
     if stability and not report:
         raise UsageError("--stability goes on the evidence sheets of the page.", "Add --report.")
@@ -131,8 +132,7 @@ def explain(
         **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
     faces = face.finder(explainer.classifier, crop)
-    with writing(out):
-        pass  # an unwritable folder shows before the work, not after it
+    check_writable(out)
     builder = None
     if report:
         from xai.explanation import PageBuilder  # which needs much that pictures do not
@@ -224,8 +224,10 @@ def demo(
     from xai.core.language import gettext
     from xai.data import shipped_samples
     from xai.explanation import Explainer, PageBuilder, explain_each
+    from xai.explanation.files import check_writable
     from xai.models import load
 
+    check_writable(out)
     samples = shipped_samples()
     explainer = Explainer(load("demo"))
     pointed = {True: gettext("yes"), False: gettext("no"), None: ""}

@@ -220,7 +220,9 @@ class ExplainRun:
             if done
             else gettext("{counts}.", counts=line)
         )
-        if self.interrupted or self.stopped is not None:
+        if self.stopped is not None:
+            pass  # the error says what to do
+        elif self.interrupted:
             say_next(gettext("run the same command again; files that are there are replaced by the same."))
         elif not done:
             say_next(gettext("check the paths; xai demo shows a run that works."))
