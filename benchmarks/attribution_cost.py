@@ -110,13 +110,15 @@ def rows(tokens_table: bool) -> dict[str, tuple[str, Callable]]:
         for name in METHODS:
             if name != "gradient_weighted_attention":
                 table[name] = ("sdpa", lambda m, _, name=name: _method(m, name))
+        for name in ("input_x_gradient", "gradient_weighted_attention"):
+            table[f"{name}, libra"] = ("sdpa", lambda m, _, name=name: _method(m, name, rules="libra"))
     else:
         table = {k: v for k, v in table.items() if "last_4" in k}
     return table
 
 
-def _method(model: Detector, name: str) -> Callable[[Tensor], Tensor]:
-    method = create(name, model)
+def _method(model: Detector, name: str, **options: str) -> Callable[[Tensor], Tensor]:
+    method = create(name, model, **options)
     return lambda x: method.attribute_patches(x, 1)
 
 
