@@ -15,7 +15,7 @@ def test_are_those_of_the_tokens_that_enter_the_last_block(name: str) -> None:
     grid = grid_of(model, x)
     with torch.no_grad():
         plain = model(x)
-        with last_token_norms(model, grid) as norms:
+        with last_token_norms(model, grid, 2) as norms:
             logits = model(x)
     assert torch.equal(logits, plain)
     assert all("forward" not in vars(module) for module in model.modules())
@@ -36,14 +36,32 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
 
 def test_tokens_may_come_first() -> None:
     model, x = SequenceFirst().eval(), pixels(3)
-    with torch.no_grad(), last_token_norms(model, grid_of(model, x)) as norms:
+    with torch.no_grad(), last_token_norms(model, grid_of(model, x), 3) as norms:
         model(x)
     assert norms[0].shape == (3, 4, 4)
 
 
 def test_models_without_a_row_of_tokens_have_none() -> None:
     model = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)])
-    with last_token_norms(model, grid_of(model, pixels())) as norms:
+    with last_token_norms(model, grid_of(model, pixels()), 2) as norms:
+        model(pixels())
+    assert norms == []
+
+
+class Mirrored(nn.Module):
+    """Gives its tower each image twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_size, self.inner = 8, build("vit")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(torch.cat([x, x.flip(-1)])).view(2, len(x), -1).mean(0)
+
+
+def test_a_tower_that_is_given_other_images_has_none() -> None:
+    model = Mirrored()
+    with last_token_norms(model, grid_of(model.inner, pixels()), 2) as norms:
         model(pixels())
     assert norms == []
 
@@ -51,6 +69,6 @@ def test_models_without_a_row_of_tokens_have_none() -> None:
 def test_the_model_is_as_before_after_an_exception() -> None:
     model = build("vit")
     kept = blocks_of(model)[-1].forward = blocks_of(model)[-1].forward  # as some libraries wrap it
-    with pytest.raises(ValueError), last_token_norms(model, grid_of(model, pixels())):
+    with pytest.raises(ValueError), last_token_norms(model, grid_of(model, pixels()), 1):
         model(torch.zeros(1, 4, 32, 32))
     assert blocks_of(model)[-1].forward is kept

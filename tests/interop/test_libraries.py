@@ -181,7 +181,7 @@ def test_fullgrad_of_all_tokens_sums_to_the_score(name: str) -> None:
 def test_lengths_of_tokens_are_seen(name: str) -> None:
     model, x = build(name), pixels()
     grid = grid_of(model, x)
-    with torch.no_grad(), last_token_norms(model, grid) as norms:
+    with torch.no_grad(), last_token_norms(model, grid, 2) as norms:
         logits = model(x)
     assert norms[0].shape == (2, grid.rows, grid.cols) and (norms[0] > 0).all()
     with torch.no_grad():

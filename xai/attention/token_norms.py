@@ -14,16 +14,17 @@ Norms = Float[Tensor, "b rows cols"]
 
 
 @contextmanager
-def last_token_norms(model: nn.Module, grid: PatchGrid) -> Iterator[list[Norms]]:
+def last_token_norms(model: nn.Module, grid: PatchGrid, images: int) -> Iterator[list[Norms]]:
     """Note ‖h_j‖ of the patch tokens h that enter the last block, in passes inside the `with` block.
 
     A block is a child of a list of modules of one class, of the outermost ones; the last child of such a list
-    counts that was given all tokens of the grid. No pass is made, and the answers are the model's own. The
+    counts that was given all tokens of each image. No pass is made, and the answers are the model's own. The
     model is as before afterwards, also after an exception.
 
     Args:
         model: The module that will be called.
         grid: Of its input.
+        images: How many it will be given.
 
     Returns:
         The last pass's, as the only one; none where no such block was met: in models without one row of
@@ -35,7 +36,7 @@ def last_token_norms(model: nn.Module, grid: PatchGrid) -> Iterator[list[Norms]]
         own = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            norms = _norms((*args, *kwargs.values()), grid)
+            norms = _norms((*args, *kwargs.values()), grid, images)
             if norms is not None:
                 found[:] = [norms]
             return own(*args, **kwargs)
@@ -68,9 +69,11 @@ def _last_blocks(model: nn.Module) -> Iterator[nn.Module]:
             yield children[-1]
 
 
-def _norms(given: tuple[Any, ...], grid: PatchGrid) -> Norms | None:
+def _norms(given: tuple[Any, ...], grid: PatchGrid, images: int) -> Norms | None:
     for tokens in given:
-        if isinstance(tokens, Tensor) and tokens.dim() == 3 and grid.tokens in tokens.shape[:2]:
-            tokens = tokens if tokens.shape[1] == grid.tokens else tokens.transpose(0, 1)
+        if not isinstance(tokens, Tensor) or tokens.dim() != 3:
+            continue
+        tokens = tokens.transpose(0, 1) if tokens.shape[:2] == (grid.tokens, images) else tokens
+        if tokens.shape[:2] == (images, grid.tokens):
             return grid.to_patches(tokens.detach().float().norm(dim=-1))
     return None

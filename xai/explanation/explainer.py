@@ -203,7 +203,7 @@ class Explainer:
     def _attribute(self, batch: list[ModelInput]) -> list[Explanation | Failure]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
         self.method.check_model(pixels)  # first of all: in training mode a pass may write into buffers
-        with last_token_norms(self.classifier, grid_of(self.classifier, pixels)) as norms:
+        with last_token_norms(self.classifier, grid_of(self.classifier, pixels), len(batch)) as norms:
             logits = logits_of(self.classifier, pixels)
         relative = [(one / one.median()).numpy() for one in (norms[0].cpu() if norms else ())]
         names, targets = self.targets.resolve(logits)
