@@ -133,11 +133,11 @@ def metrics_document() -> str:
     blocks = [
         "# Metrics, operators, protocols",
         "Generated from the registries by `make docs`; do not edit. What they mean together: "
-        "[benchmark](benchmark.md).",
+        "[benchmark](benchmark.md). Attacks instead of removal: [adversarial](adversarial.md).",
         "## Metrics",
         *_metrics(),
         "## Operators",
-        "What stands where patches or pixels are removed.",
+        "What stands where patches, pixels or segments are removed.",
         _table(["operator", "what stands there", "parameters"], _operators()),
         "## Protocols",
         "Everything that decides a number is in the hash; numbers of different hashes never share a table.",

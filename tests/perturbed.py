@@ -15,7 +15,8 @@ from xai.perturb import (
     rank_units,
 )
 
-SMALL = {"blur": {"kernel": 5, "sigma": 2.0}}
+_SEARCH = {"samples": 2, "iterations": 2, "sigma": 0.1}  # steps so large that rounding turns no sign
+SMALL = {"blur": {"kernel": 5, "sigma": 2.0}, "attack": _SEARCH, "adversarial": _SEARCH}
 METHODS = 2
 
 

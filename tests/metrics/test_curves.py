@@ -12,7 +12,7 @@ from xai.core import UsageError
 from xai.metrics import protocol
 from xai.metrics.curves import area
 from xai.metrics.maps import to_patches, to_pixels
-from xai.perturb import Stream, make_operator
+from xai.perturb import Attack, Cells, Stream, make_operator
 
 ZERO = protocol("vit").replace(operator=make_operator("constant"), steps=16)
 NAMES = list(metrics.PERTURBATION_METRICS)
@@ -167,6 +167,9 @@ def test_saturated_curves_are_flagged():
     for scale, flag in ((20, True), (1, False)):
         model, truth = two_classes(ordered_weights() / 136 / scale), ordered_weights()[None, None]
         for name, scores in metrics.evaluate(model, NAMES, white(), truth, 1, ZERO).items():
+            if name == "accuracy_drop":
+                assert scores.saturated.all()  # the answer stays
+                continue
             assert scores.saturated.tolist() == [[flag]], name
     sure = curve("deletion", two_classes(ordered_weights() + 3), ordered_weights()[None], value="accuracy")
     assert not sure.saturated.any()  # at the end nothing is left, and the first of equal classes wins
@@ -266,6 +269,8 @@ def test_a_detector_with_preprocessing_takes_every_preset():
     relevance = torch.rand(1, 4, 4)
     stream = Stream(detector)
     for preset in metrics.PROTOCOLS.values():
+        if preset.segments is not None:
+            preset = preset.replace(segments=Cells(), operator=Attack(samples=1, iterations=1))
         for name in CURVES:
             found = getattr(metrics, name)(stream, pixels, relevance, 1, preset)
             assert found.values.shape == (1, len(found.fractions))
