@@ -13,6 +13,7 @@ from xai.bench.results.mean_curves import mean_curves
 from xai.bench.results.record_parts import Names, Places, RecordPart, first_records, record_parts
 from xai.bench.results.score_tables import (
     COLUMNS,
+    DRAW,
     LOCATED,
     Samples,
     ScoreTable,
