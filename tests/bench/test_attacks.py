@@ -2,7 +2,7 @@
 
 import pytest
 
-from xai.bench import read_records, run_benchmark
+from xai.bench import page_of_run, read_records, run_benchmark
 from xai.bench.run.estimate import estimate
 from xai.bench.run.store import Store
 from xai.data import read_image
@@ -49,6 +49,10 @@ def test_the_greedy_order_is_not_searched_by_searches(folder):
     records = read_records(folder)
     greedy = records[records["method"].str.startswith("greedy")]
     assert set(greedy["protocol"]) == {"attacked"}
+
+
+def test_a_page_is_made_of_it(folder):
+    assert "segments" in str(page_of_run(folder))
 
 
 def test_checks_tell_robust_maps_from_those_that_ignore_the_image(folder):

@@ -1,6 +1,6 @@
 import pytest
 
-from xai.core import UsageError
+from xai.core import ProblemType, UsageError
 from xai.metrics import PROTOCOLS, Protocol, protocol
 from xai.perturb import Cells, make_operator
 
@@ -182,3 +182,9 @@ def test_length_of_a_curve_is_known_without_an_image():
     for preset in PROTOCOLS.values():
         units = preset.units((14, 14), (224, 224))
         assert preset.points(196) == len(preset.counts(units)), preset.name
+
+
+def test_right_answers_only_are_refused_where_labels_are_independent():
+    with pytest.raises(UsageError, match="labels of a multi_label_classification model are independent"):
+        protocol("tsigos").check_head(ProblemType.MULTI_LABEL)
+    protocol("tsigos").replace(images="all").check_head(ProblemType.MULTI_LABEL)

@@ -58,11 +58,11 @@ class Protocol:
             0.1 for margin and logit (odds change by a tenth; bfloat16 logits near 10 lie 0.06 apart),
             0.01 for probability (a hundredth of the scale; a saturated softmax moves far less),
             0.5 for accuracy (the answer never changes).
+        reference: Source and known deviations; no part of the hash.
         segments: How images are divided where segments are removed; shares are of the number it means, and an
             image that has a few more or less has them in the middle of the order.
         images: "all", or "correct": where the model's first choice is not the class followed, nothing is
             scored.
-        reference: Source and known deviations; no part of the hash.
     """
 
     name: str
@@ -81,9 +81,9 @@ class Protocol:
     target: str = "predicted"
     auc: str = "trapezoid"
     floor: float | None = None
+    reference: str = ""
     segments: Segmentation | None = None
     images: str = "all"
-    reference: str = ""
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
@@ -155,13 +155,19 @@ class Protocol:
         """Refuse a value that such a head does not have.
 
         Raises:
-            UsageError: Accuracy, where labels are independent.
+            UsageError: Accuracy, or right answers only, where labels are independent.
         """
         if self.value == "accuracy" and problem_type.independent:
             raise self._refusal(
                 f"follows accuracy, the first choice among exclusive classes, but the labels of a "
                 f"{problem_type} model are independent",
                 f'Use {{"base": "{self.name}", "value": "probability"}}, or value margin.',
+            )
+        if self.images == "correct" and problem_type.independent:
+            raise self._refusal(
+                f"scores images whose class is the model's first choice, but the labels of a {problem_type} "
+                "model are independent",
+                f'Use {{"base": "{self.name}", "images": "all"}}.',
             )
 
     @property

@@ -68,7 +68,8 @@ def robustness(
         UsageError: For pixels of other shapes, or no level.
 
     Examples:
-        >>> import torch, xai
+        >>> import xai
+        >>> from xai import attr
         >>> from xai.data import shipped_samples
         >>> from xai.data.degradations import levels
         >>> from xai.metrics.robustness import robustness
@@ -76,7 +77,7 @@ def robustness(
         >>> image = shipped_samples()[0].image
         >>> pixels = classifier.preprocess(image)[None]
         >>> worse = [classifier.preprocess(one.apply(image))[None] for one in levels("jpeg")[:2]]
-        >>> method = xai.attr.create("gradient_weighted_attention", classifier)
+        >>> method = attr.create("gradient_weighted_attention", classifier)
         >>> robustness(classifier, method.attribute_patches, pixels, worse).spearman.shape
         torch.Size([1, 2])
     """
