@@ -18,6 +18,7 @@ from xai.core.explanation import GRID_HINT, parse_grid
 from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
+from xai.models.tuned_module import without_tuners
 
 Grid = PatchGrid | tuple[int, int] | str
 FAILURES = (RuntimeError, ValueError, AssertionError, IndexError, TypeError)
@@ -254,14 +255,18 @@ class LoadOptions:
         preprocessing: Preprocessing | None = None,
         description: Mapping[str, object] | None = None,
     ) -> Classifier:
-        """The module under its name, with the grid and problem type that were given."""
+        """The module under its name, with the grid and problem type that were given.
+
+        PEFT's layers in it are folded into a copy, see `without_tuners`.
+        """
+        plain, folded = without_tuners(module)
         return Classifier(
-            module,
+            plain,
             labels,
             name=self.name,
             grid=self.grid,
             preprocessing=preprocessing,
-            description=description,
+            description={**(description or {}), **folded},
             problem_type=self.problem_type,
             faces=self.faces,
         )

@@ -13,6 +13,7 @@ from xai.core import ConfigError, ModelError, nearest
 from xai.core.explanation import GRID_PATTERN
 from xai.core.files import expanded
 from xai.core.yaml_models import read_model
+from xai.models.adapters import AdapterSettings
 from xai.models.checkpoint import State
 
 # fmt: off
@@ -79,6 +80,9 @@ class DetectorConfig(BaseModel):
             does: `xai explain` then does the same with photographs.
         grid: Patch grid where the model does not say it: "14x14", or "14x14+1" with the tokens before it.
         ignore_keys: Beginnings of weight names that are not part of the forward pass (training heads …).
+        adapter: What the weights do not say of PEFT adapters in them, by the keys of `adapter_config.json`
+            (lora_alpha …), or that file; or the folder of an adapter that goes on the weights, relative to
+            the YAML file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,6 +114,7 @@ class DetectorConfig(BaseModel):
     faces: Literal["aligned"] | None = None
     grid: str | None = Field(default=None, pattern=GRID_PATTERN)
     ignore_keys: tuple[str, ...] = ()
+    adapter: AdapterSettings | Path | None = None
 
 
 def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
@@ -127,8 +132,8 @@ def read_config(path: Path) -> tuple[DetectorConfig, list[str]]:
     )
     places: dict[str, Any] = {
         name: path.parent / expanded(value)
-        for name in ("weights", "clip_path")
-        if (value := getattr(config, name)) is not None
+        for name in ("weights", "clip_path", "adapter")
+        if isinstance(value := getattr(config, name), Path)
     }
     source, _, tower = str(config.backbone).partition(":")
     if source == "local" and tower:

@@ -6,8 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from xai.core import ConfigError, ModelError, UsageError, import_object
+from xai.models.adapters import fold_adapters, holds_adapters, without_prefix
 from xai.models.checkpoint import State, open_checkpoint
 from xai.models.detector import DetectorConfig
+from xai.models.folding import with_adapter
 from xai.models.state_dict import forms, unwrapped
 
 _LONGEST = 200  # characters of a factory's arguments in a message
@@ -55,7 +57,7 @@ def fill(module: nn.Module, weights: Path, config: DetectorConfig) -> dict[str, 
     """Load a checkpoint into a module, all of it.
 
     Names are taken as they are where they are the module's own; else without what wrappers and training
-    loops put before them.
+    loops put before them. Adapters that are not the module's own are folded.
 
     Returns:
         What was chosen of the checkpoint, for `Classifier.describe`.
@@ -65,7 +67,7 @@ def fill(module: nn.Module, weights: Path, config: DetectorConfig) -> dict[str, 
     """
     own: dict[str, Tensor] = module.state_dict()
     checkpoint = open_checkpoint(weights, config.weights_key, config.ignore_keys, own)
-    state = _renamed(checkpoint.state, own)
+    state, notes = _without_adapters(_renamed(checkpoint.state, own), module, own, config)
     for key, tensor in state.items():
         mine = own.get(key)
         if isinstance(mine, Tensor) and _kind(mine) != _kind(tensor):
@@ -77,7 +79,19 @@ def fill(module: nn.Module, weights: Path, config: DetectorConfig) -> dict[str, 
         module.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{weights} does not fit {config.factory}: {error}") from None
-    return checkpoint.description
+    return {**checkpoint.description, **notes}
+
+
+def _without_adapters(
+    state: State, module: nn.Module, own: State, config: DetectorConfig
+) -> tuple[State, dict[str, object]]:
+    """Weights by the module's names, and what of adapters was folded into them."""
+    plain = state if state.keys() == own.keys() else without_prefix(state)
+    both, settings = with_adapter(plain, config.adapter)
+    if both.keys() == own.keys() or not holds_adapters(both):
+        return state, {}
+    folded = fold_adapters(both, settings, module)
+    return _renamed(folded.state, own), {"folded": folded.kinds, **folded.notes}
 
 
 def _renamed(state: State, own: dict[str, Any]) -> State:

@@ -7,10 +7,11 @@ from typing import Any
 
 from xai.core import ConfigError, ModelError
 from xai.core.target import check_labels
+from xai.models.adapters import Folded
 from xai.models.checkpoint import State, open_checkpoint
 from xai.models.classifier import Classifier, LoadOptions
 from xai.models.detector import Detector, DetectorConfig
-from xai.models.folding import fold
+from xai.models.folding import fold, with_adapter
 from xai.models.layouts import FAMILIES, Family
 from xai.models.preprocessing import published_for, read_preprocessing_keys
 from xai.models.state_dict import unwrapped
@@ -25,11 +26,11 @@ def list_families() -> list[Family]:
     return list(FAMILIES)
 
 
-def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str, list[str]]:
+def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str, Folded]:
     """Rebuild a detector of a known family from its weights, in eval mode.
 
     Returns:
-        The detector, its family's name, and what was folded into plain weights.
+        The detector, its family's name, and what was folded into plain weights, which it holds.
 
     Raises:
         ModelError: When no family has such keys, the family is not rebuilt here, or keys are missing or left
@@ -39,14 +40,16 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
     for family in FAMILIES:
         if family.name == config.model_name and family.build is None:
             raise _refused(family)
-    state, folded = fold(_without_ignored(unwrapped(_without_ignored(state, config)), config))
+    state = _without_ignored(unwrapped(_without_ignored(state, config)), config)
+    folded = fold(*with_adapter(state, config.adapter))
+    state = folded.state
     check_floating(state)
     for root in _roots(state):
         inner = _named(
             _without_ignored({k[len(root) :]: v for k, v in state.items() if k.startswith(root)}, config)
         )
         beside = [key for key in state if not key.startswith(root)]
-        if fitting := [family for family in FAMILIES if family.fits(inner, folded, bool(beside))]:
+        if fitting := [family for family in FAMILIES if family.fits(inner, folded.kinds, bool(beside))]:
             break
     else:
         raise ModelError(
@@ -149,7 +152,8 @@ def load_detector(
         "family": family,
         "weights": str(weights),
         **checkpoint.description,
-        "folded": folded,
+        "folded": folded.kinds,
+        **folded.notes,
         "feature": module.feature,
         "normalize_features": module.normalize,
     }

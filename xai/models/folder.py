@@ -21,7 +21,7 @@ _COUNTS = {
 }  # fmt: skip
 _LAYERS = re.compile(r"(^|_)(n_|num_)?(layers?|blocks)$|^depths?$")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_ADAPTER = "adapter_config.json"
+ADAPTER = "adapter_config.json"
 
 
 def read_config(place: str) -> dict[str, Any]:
@@ -31,43 +31,42 @@ def read_config(place: str) -> dict[str, Any]:
         place: Folder or hub name.
 
     Raises:
-        ModelError: When there is none; for an adapter, alone or beside a model (transformers puts it on top
-            where PEFT is installed); quantised weights; a `config.json` that is broken or has absurd
-            numbers; a missing shard.
+        AdapterAloneError: It is an adapter without its base.
+        ModelError: When there is none; for an adapter beside a model (transformers puts it on top where PEFT
+            is installed); quantised weights; a `config.json` that is broken or has absurd numbers; a missing
+            shard.
     """
     is_folder = Path(place).is_dir()
     if is_folder:
         _check_folder(place)
     raw, _ = from_hub(PreTrainedConfig.get_config_dict, place)
-    if not is_folder:
-        _refuse_hub_adapter(place, beside=bool(raw))  # {} where the repository has no config.json
+    if not is_folder and (adapter := hub_file(place, ADAPTER)):
+        raise _adapter(place, adapter, beside=bool(raw))  # {} where the repository has no config.json
     check_config(raw, place)
     return raw
 
 
-def _refuse_hub_adapter(place: str, beside: bool) -> None:
+def hub_file(place: str, name: str) -> Path | None:
+    """A file of a repository on the hub, None where it has none of that name or cannot be asked."""
     try:
         found = cached_file(
             place,
-            _ADAPTER,
+            name,
             _raise_exceptions_for_gated_repo=False,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
     except (OSError, ValueError):  # loading says what is wrong with the name
-        return
-    if found:
-        raise _adapter(place, Path(found), beside)
+        return None
+    return Path(found) if found else None
 
 
 def _check_folder(place: str) -> None:
     folder = Path(place)
-    if (adapter := folder / _ADAPTER).is_file():
+    if (adapter := folder / ADAPTER).is_file():
         raise _adapter(place, adapter, beside=(folder / "config.json").is_file())
     if not (folder / "config.json").is_file():
-        below = sorted(folder.glob(f"*/{_ADAPTER}")) or sorted(folder.glob("*/config.json"))
-        if below and below[0].name == _ADAPTER:
-            raise _adapter(str(below[0].parent), below[0], beside=(below[0].parent / "config.json").is_file())
+        below = sorted(folder.glob(f"*/{ADAPTER}")) or sorted(folder.glob("*/config.json"))
         hint = (
             f"Did you mean local:{below[0].parent}?" if below else "Give a folder that save_pretrained wrote."
         )
@@ -140,18 +139,30 @@ def _adapter(place: str, path: Path, beside: bool) -> ModelError:
     config = read_json(path)
     kind = str(config.get("peft_type") or "unknown type")[:40]
     base = str(config.get("base_model_name_or_path") or "a model that it does not name")[:200]
-    what = (
-        f"{place} holds a model and a {kind} adapter beside it; which of the two is meant cannot be seen "
-        "(transformers puts the adapter on top where PEFT is installed)."
-        if beside
-        else f"{place} holds an adapter alone ({kind}), trained on {base}."
-    )
+    if not beside:
+        return AdapterAloneError(f"{place} holds an adapter alone ({kind}), trained on {base}.", path)
     return ModelError(
-        what,
-        "Merge it and load what this saves: "
-        "PeftModel.from_pretrained(base_model, folder).merge_and_unload().save_pretrained(new_folder)."
-        + (f" For the model without it, move {_ADAPTER} away." if beside else ""),
+        f"{place} holds a model and a {kind} adapter beside it; which of the two is meant cannot be seen "
+        "(transformers puts the adapter on top where PEFT is installed).",
+        "For both, put the adapter into a folder of its own, whose adapter_config.json names the model as "
+        f"base_model_name_or_path; for the model without it, move {ADAPTER} away.",
     )
+
+
+class AdapterAloneError(ModelError):
+    """Where a model was looked for lies an adapter without its base.
+
+    Args:
+        message: What was found.
+        path: Its `adapter_config.json`.
+    """
+
+    def __init__(self, message: str, path: Path):
+        super().__init__(message, "Give the model that it was trained on.")
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.message, self.path)
 
 
 def _check_shards(folder: Path) -> None:

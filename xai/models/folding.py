@@ -1,73 +1,47 @@
 """Plain weights of a state dict in which adapters or factors stand beside the weights they change."""
 
-import re
+from pathlib import Path
 
 import torch
 
 from xai.core import ModelError
-from xai.models.checkpoint import State
-from xai.models.tensors import some
-
-_PEFT = "base_model.model."
-_TUNED = ".ln_tuning_layers."
-# parameters of PEFT's other tuners
-_ADAPTER = re.compile(
-    r"(^|\.)((lora|lokr|hada|oft|boft|vera|vblora|ia3|hra|fourierft|randlora|shira|bone|miss|road|poly)_"
-    r"|modules_to_save\.|trainable_tokens_|prompt_embeddings$|prompt_encoder\.)"
+from xai.models.adapters import (
+    AdapterSettings,
+    Folded,
+    fold_adapters,
+    holds_adapters,
+    read_settings,
+    without_prefix,
 )
+from xai.models.checkpoint import State
+
 # kept by some residual-SVD code for its training losses; no part of the forward pass
 _SVD_UNUSED = ("U_r", "S_r", "V_r", "weight_original_fnorm", "weight_main_fnorm")
 
 
-def fold(state: State) -> tuple[State, list[str]]:
-    """Plain weights of a state dict with PEFT LN-tuning or residual-SVD linears.
+def fold(state: State, settings: AdapterSettings | None = None) -> Folded:
+    """Plain weights of a state dict with PEFT adapters or residual-SVD linears.
 
-    LN-tuning replaces a layer norm by its tuned copy. A residual-SVD linear (Effort, arXiv 2411.15633)
-    has the weight `weight_main + U_residual · diag(S_residual) · V_residual`.
+    A residual-SVD linear (Effort, arXiv 2411.15633) has the weight
+    `weight_main + U_residual · diag(S_residual) · V_residual`; for adapters see `fold_adapters`.
 
     Returns:
-        The folded state and what was folded, of "peft", "ln_tuning", "residual_svd".
+        The plain weights, and what was folded: "peft" for the names of its wrappers, the kinds of
+        `fold_adapters`, "residual_svd".
 
     Raises:
-        ModelError: When another adapter is found, or several LN-tuning adapters, or an SVD factor is missing.
+        ConfigError: When the settings lack what an adapter's weights do not say.
+        ModelError: When an adapter is not of a kind that is folded, or an SVD factor is missing.
     """
-    folded: list[str] = []
-    if any(_PEFT in key for key in state):
-        folded.append("peft")
-        state = {key.replace(_PEFT, "", 1): value for key, value in state.items()}
-    if foreign := [key for key in state if _ADAPTER.search(key)]:
-        alone = len(foreign) == len(state)
-        raise ModelError(
-            f"The checkpoint holds adapters that are not folded here: {some(foreign)}"
-            f"{' — and nothing else: the model that they adapt is missing' if alone else ''}.",
-            "Merge them into their model first (peft: PeftModel.from_pretrained(model, folder)"
-            ".merge_and_unload()) and save the merged weights.",
-        )
-    if any(_TUNED in key for key in state):
-        folded.append("ln_tuning")
-        state = _fold_layer_norms(state)
-    if any(key.endswith(".weight_main") for key in state):
-        folded.append("residual_svd")
-        state = _fold_svd(state)
-    return state, folded
-
-
-def _fold_layer_norms(state: State) -> State:
-    plain: State = {}
-    for key, value in state.items():
-        if _TUNED in key:
-            module, _, rest = key.partition(_TUNED)  # rest: "<adapter>.weight"
-            target = f"{module}.{rest.rpartition('.')[2]}"
-            if target in plain:
-                raise ModelError(
-                    f"Several LN-tuning adapters at {module}; which one is in use cannot be seen.",
-                    "Save the checkpoint with the active adapter only.",
-                )
-            plain[target] = value
-    for key, value in state.items():
-        if _TUNED not in key:
-            plain.setdefault(key.replace(".base_layer.", "."), value)
-    return plain
+    plain = without_prefix(state)
+    folded = Folded(plain, [] if plain.keys() == state.keys() else ["peft"])
+    if holds_adapters(plain):
+        adapters = fold_adapters(plain, settings)
+        folded = Folded(adapters.state, folded.kinds + adapters.kinds, adapters.notes)
+    if any(key.endswith(".weight_main") for key in folded.state):
+        folded.kinds.append("residual_svd")
+        folded.state = _fold_svd(folded.state)
+    return folded
 
 
 def _fold_svd(state: State) -> State:
@@ -87,3 +61,27 @@ def _fold_svd(state: State) -> State:
         for name in _SVD_UNUSED:
             plain.pop(f"{module}{name}", None)
     return plain
+
+
+def with_adapter(
+    state: State, adapter: AdapterSettings | Path | None
+) -> tuple[State, AdapterSettings | None]:
+    """The weights and what they do not say of their adapters, as a detector's YAML names both.
+
+    Args:
+        state: Weights.
+        adapter: Settings, or an `adapter_config.json` of adapters among the weights; or the folder of an
+            adapter that goes on them.
+
+    Raises:
+        ModelError: When a file is missing or broken, or an adapter is not one of these weights.
+    """
+    if not isinstance(adapter, Path):
+        return state, adapter
+    # which import transformers, and that takes seconds
+    from xai.models.adapter_folder import read_adapter
+    from xai.models.folder import ADAPTER, read_json
+
+    if adapter.is_dir():
+        return read_adapter(adapter / ADAPTER).on_weights(state)
+    return state, read_settings(read_json(adapter), str(adapter), on_base=False)

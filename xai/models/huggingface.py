@@ -1,4 +1,7 @@
-"""Models in Hugging Face folders, on the hub or on disk: classifiers, and those whose classes are texts."""
+"""Models in Hugging Face folders, on the hub or on disk: classifiers, and those whose classes are texts.
+
+An adapter of PEFT without its base is folded into the base that it names.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,16 +22,18 @@ from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
 from xai.core.target import check_labels, class_names
+from xai.models.adapter_folder import find_adapter
 from xai.models.classifier import Classifier, LoadOptions
 from xai.models.conversions import FromColours, FromPatches, StateAsLogits
 from xai.models.detector import DetectorConfig, TextSimilarity
 from xai.models.families import load_detector
-from xai.models.folder import read_config, weights_size
-from xai.models.pretrained import check_numbers, complete_from_hub, from_hub
+from xai.models.folder import AdapterAloneError, hub_file, read_config, weights_size
+from xai.models.pretrained import Tune, check_numbers, complete_from_hub, from_hub
 from xai.models.processor import Reads, read_colours, read_preprocessing
 
 # arguments that PyTorchModelHubMixin writes into config.json, which names no kind of model
 _COMMUNITY_FORENSICS = {"model_size", "input_size", "patch_size"}
+_PROCESSOR = "preprocessor_config.json"
 _READS: dict[str, Reads] = {"siglip2": "patches", "imagegpt": "colours"}
 
 ZERO_SHOT = (
@@ -78,15 +83,21 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
     """
     name, labels, prompts = options.name, options.labels, options.prompts
     trust_remote_code = options.trust_remote_code
-    raw = read_config(place)
+    adapter, processor = None, place
+    try:
+        raw = read_config(place)
+    except AdapterAloneError as alone:
+        adapter = find_adapter(alone, place)
+        raw = read_config(adapter.base)
+        place, processor = adapter.base, place if hub_file(place, _PROCESSOR) else adapter.base
     if not trust_remote_code:
         _refuse_kernels(raw, name)
-    if raw.keys() >= _COMMUNITY_FORENSICS and "model_type" not in raw:
+    if raw.keys() >= _COMMUNITY_FORENSICS and "model_type" not in raw and adapter is None:
         weights = Path(from_hub(cached_file, place, filename="model.safetensors"))
         said = {"model_name": "community_forensics", "resolution": raw["input_size"]}
         config = DetectorConfig.model_validate({**said, "problem_type": options.problem_type})
         return load_detector(config, weights, options, {"config": place})
-    if raw.get("model_type") == "GenD":
+    if raw.get("model_type") == "GenD" and adapter is None:
         # its own code on the hub only wraps a tower that is rebuilt here, so none of it need be run
         if raw.get("head") not in ("linear", "LinearNorm"):
             raise ModelError(f"{name} has the unknown GenD head {raw.get('head')!r}.")
@@ -96,8 +107,10 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
         )
         return load_detector(gend, weights, options, {"config": place})
     config = from_hub(AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code)
-    classifies = any("ImageClassification" in kind for kind in config.architectures or ())
+    kinds = [*(config.architectures or ()), *([adapter.base_class] if adapter else [])]
+    classifies = any("ImageClassification" in kind for kind in kinds)
     description: dict[str, object] = {}
+    tune = None if adapter is None else adapter.folding_into(description)
     if config.model_type in OTHER_ZERO_SHOT and (prompts or not classifies):
         raise ModelError(
             f"{name} is a {config.model_type} model. Of the zero-shot models, whose classes are texts, this "
@@ -116,7 +129,7 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
             raise UsageError(
                 f"{name} is a {config.model_type} model, which reads no texts.", "Leave prompts out."
             )
-        module: nn.Module = build_zero_shot(place, config, texts, trust_remote_code)
+        module: nn.Module = build_zero_shot(place, config, texts, trust_remote_code, tune)
         labels = labels or texts
         if len(labels) != len(texts):
             raise UsageError(f"{len(texts)} prompts but {len(labels)} labels; give one label per prompt.")
@@ -126,8 +139,14 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
     elif classifies:
         if (held := weights_size(place)) is not None and not trust_remote_code:
             check_numbers(AutoModelForImageClassification, config, held)
+        if adapter is not None and not trust_remote_code:
+            config.num_labels = adapter.count_classes(AutoModelForImageClassification, config)
         module = complete_from_hub(
-            AutoModelForImageClassification.from_pretrained, place, trust_remote_code=trust_remote_code
+            AutoModelForImageClassification.from_pretrained,
+            place,
+            tune,
+            config=config,
+            trust_remote_code=trust_remote_code,
         )
         description.update(use_fused_attention(module))
         module = _as_pixels_to_logits(module, config, place, trust_remote_code)
@@ -140,7 +159,7 @@ def load_huggingface(place: str, options: LoadOptions) -> Classifier:
             if config.model_type == "timm_wrapper"
             else "Give a *ForImageClassification, or a model such as CLIP or SigLIP with prompts.",
         )
-    preprocessing = read_preprocessing(place, trust_remote_code, _READS.get(config.model_type, "pixels"))
+    preprocessing = read_preprocessing(processor, trust_remote_code, _READS.get(config.model_type, "pixels"))
     return options.classifier(module, labels, preprocessing, description)
 
 
@@ -232,7 +251,11 @@ def matches(config: Any) -> bool:
 
 
 def build_zero_shot(
-    place: str, config: Any, texts: Sequence[str], trust_remote_code: bool = False
+    place: str,
+    config: Any,
+    texts: Sequence[str],
+    trust_remote_code: bool = False,
+    tune: Tune | None = None,
 ) -> ZeroShot | Matching:
     """The zero-shot classifier of a model, in eval mode.
 
@@ -244,9 +267,10 @@ def build_zero_shot(
         config: Its configuration, of a model type in ZERO_SHOT.
         texts: One per class.
         trust_remote_code: Whether to run code from the model's repository.
+        tune: Changes the model before it reads the texts, see `complete_from_hub`.
     """
     kind = BlipForImageTextRetrieval if matches(config) else AutoModel
-    model = complete_from_hub(kind.from_pretrained, place, trust_remote_code=trust_remote_code)
+    model = complete_from_hub(kind.from_pretrained, place, tune, trust_remote_code=trust_remote_code)
     tokenizer = from_hub(AutoTokenizer.from_pretrained, place, trust_remote_code=trust_remote_code)
     independent = config.model_type in SIGMOID
     tokens = tokenizer(

@@ -1,6 +1,6 @@
 """Models of transformers with all of their weights: from the hub, a folder, or rebuilt from a state dict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,25 @@ def check_numbers(model_class: Any, config: Any, held: int) -> None:
         )
 
 
-def complete_from_hub(load: Callable[..., Any], place: str, **options: Any) -> Any:
+Tune = Callable[[nn.Module, Mapping[str, Any]], Mapping[str, Any]]
+"""Changes a model that was loaded, and says what of the loading report is still true."""
+
+
+def complete_from_hub(load: Callable[..., Any], place: str, tune: Tune | None = None, **options: Any) -> Any:
     """Call a model's `from_pretrained` and refuse weights that would be made up; eval mode.
+
+    Args:
+        load: It.
+        place: Folder or hub name.
+        tune: Gives the model what else it is made of.
+        options: Given on.
 
     Raises:
         ModelError: As `from_hub`, and when weights are missing or of the wrong shape.
     """
     model, info = from_hub(load, place, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    if tune is not None:
+        info = tune(model, info)
     if problems := loading_problems(info, "missing", "mismatched"):
         raise ModelError(
             f"{place} does not hold the weights that {type(model).__name__} needs: {problems}.",
