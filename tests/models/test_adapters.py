@@ -2,10 +2,12 @@
 
 import json
 import warnings
+from copy import deepcopy
 
 import pytest
 import tiny_models as tiny
 import torch
+import torch_attention
 import transformers as hf
 from checkpoints import assert_equal, write
 from peft import (
@@ -23,7 +25,7 @@ from torch import nn
 import xai
 from xai.attr import create
 from xai.core import ConfigError, ModelError
-from xai.models.adapters import AdapterSettings
+from xai.models.adapter_settings import AdapterSettings
 
 NAMES = {0: "real", 1: "fake"}
 KINDS = {
@@ -144,46 +146,17 @@ def test_a_detector_s_weights_and_the_adapter_s_folder(tmp_path):
     assert_equal(xai.load(tmp_path / "clip.yaml"), tiny.BenchDetector(tower))
 
 
-class Net(nn.Module):
-    """Attention of torch's own class, which reads the weight of its out-projection without calling it."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Conv2d(3, 16, 8, 8)
-        self.attn = nn.MultiheadAttention(16, 2, batch_first=True)
-        self.head = nn.Linear(16, 2)
-
-    def forward(self, pixels):
-        x = self.embed(pixels).flatten(2).transpose(1, 2)
-        return self.head((x + self.attn(x, x, x, need_weights=False)[0]).mean(1))
-
-
 def net():
-    return tiny.randomize(Net())
+    return tiny.randomize(torch_attention.Net())
 
 
 def of_net(folder, model):
     """A checkpoint of Net with adapters, for a plain Net."""
     torch.save(model.state_dict(), folder / "net.pth")
     (folder / "net.yaml").write_text(
-        "factory: test_adapters_net:Net\nweights: net.pth\ngrid: 4x4\nadapter: {lora_alpha: 4}\n"
+        "factory: torch_attention:Net\nweights: net.pth\ngrid: 4x4\nadapter: {lora_alpha: 4}\n"
     )
-    (folder / "test_adapters_net.py").write_text("import torch\nfrom torch import nn\n\n\n" + SOURCE)
     return folder / "net.yaml"
-
-
-SOURCE = """
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Conv2d(3, 16, 8, 8)
-        self.attn = nn.MultiheadAttention(16, 2, batch_first=True)
-        self.head = nn.Linear(16, 2)
-
-    def forward(self, pixels):
-        x = self.embed(pixels).flatten(2).transpose(1, 2)
-        return self.head((x + self.attn(x, x, x, need_weights=False)[0]).mean(1))
-"""
 
 
 @pytest.mark.parametrize("targets", [["attn"], ["attn", "out_proj"]])
@@ -229,7 +202,7 @@ def test_methods_that_read_weights_see_the_adapters(base):
     """Through PEFT's layers they would see the base's weights alone."""
     model = tuned(loaded(base), KINDS["dora"])
     explained = xai.load(model)
-    merged = xai.load(tuned(loaded(base), KINDS["dora"]).merge_and_unload())
+    merged = xai.load(deepcopy(model).merge_and_unload())
     for method in ("cp_lrp", "bt_token"):
         maps = [
             create(method, one).attribute_patches(tiny.pixels(1), target=1) for one in (explained, merged)

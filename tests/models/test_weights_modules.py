@@ -8,7 +8,7 @@ import tiny_models as tiny
 import torch
 import transformers as hf
 from accelerate import cpu_offload, disk_offload
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import xai
@@ -166,27 +166,10 @@ def adapter(model, folder):
     return tuned
 
 
-def test_an_adapter_folder_and_the_way_on(tmp_path):
-    saved(tmp_path / "base")
-    base = hf.ViTForImageClassification.from_pretrained(tmp_path / "base")
-    tuned = adapter(base, tmp_path / "adapter").eval()
-    named = rf"adapter alone \(LORA\), trained on {tmp_path / 'base'}"
-    for place in (tmp_path / "adapter", tmp_path):
-        if place == tmp_path:  # only a subfolder holds it
-            (tmp_path / "run" / "checkpoint-5").mkdir(parents=True)
-            for file in (tmp_path / "adapter").iterdir():
-                (tmp_path / "run" / "checkpoint-5" / file.name).write_bytes(file.read_bytes())
-            place = tmp_path / "run"
-        with pytest.raises(ModelError, match=rf"{named}[\s\S]*merge_and_unload"):
-            xai.load(f"local:{place}")
-    # what the message says to do
-    base = hf.ViTForImageClassification.from_pretrained(tmp_path / "base")
-    merged = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload()
-    spec = tiny.save_pretrained(tmp_path / "merged", merged)
-    with torch.no_grad():
-        x = tiny.pixels()
-        torch.testing.assert_close(xai.load(spec)(x), tuned(x).logits, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(xai.load(tuned)(x), tuned(x).logits)
+def test_an_adapter_in_a_subfolder_is_named(tmp_path):
+    adapter(vit(), tmp_path / "run" / "checkpoint-5")
+    with pytest.raises(ModelError, match=r"Did you mean local:.*checkpoint-5\?"):
+        xai.load(f"local:{tmp_path / 'run'}")
 
 
 def test_an_adapter_beside_a_model(tmp_path):
@@ -198,20 +181,37 @@ def test_an_adapter_beside_a_model(tmp_path):
         xai.load(spec)
 
 
-@pytest.mark.parametrize("has_config", [True, False])
-def test_an_adapter_on_the_hub(tmp_path, monkeypatch, has_config):
+def test_an_adapter_beside_a_model_on_the_hub(tmp_path, monkeypatch):
     """Without a network: transformers answers as it does for such a repository."""
     (tmp_path / "adapter_config.json").write_text(
         '{"peft_type": "IA3", "base_model_name_or_path": "org/base"}'
     )
-
-    config = {"model_type": "vit"} if has_config else {}
-    monkeypatch.setattr(hf.PreTrainedConfig, "get_config_dict", lambda place: (config, {}))
+    monkeypatch.setattr(hf.PreTrainedConfig, "get_config_dict", lambda place: ({"model_type": "vit"}, {}))
     found = str(tmp_path / "adapter_config.json")
     monkeypatch.setattr("xai.models.folder.cached_file", lambda place, name, **_: found)
-    message = "a model and a IA3 adapter" if has_config else r"adapter alone \(IA3\), trained on org/base"
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match="a model and a IA3 adapter"):
         xai.load("hf:org/adapter")
+
+
+def test_an_adapter_alone_on_the_hub_goes_on_its_base(tmp_path, monkeypatch):
+    """Without a network: the repository's files lie in a folder, its base on disk."""
+    saved(tmp_path / "base")
+    model = adapter(hf.ViTForImageClassification.from_pretrained(tmp_path / "base"), tmp_path / "adapter")
+    asked = hf.PreTrainedConfig.get_config_dict
+    monkeypatch.setattr(
+        hf.PreTrainedConfig,
+        "get_config_dict",
+        lambda place, **options: ({}, {}) if place == "org/adapter" else asked(place, **options),
+    )
+
+    def cached(place, name, **_):
+        return str(file) if (file := tmp_path / "adapter" / name).is_file() else None
+
+    monkeypatch.setattr("xai.models.folder.cached_file", cached)
+    with torch.no_grad():
+        x = tiny.pixels()
+        expected = model.eval()(x).logits
+        torch.testing.assert_close(xai.load("hf:org/adapter")(x), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["gptq", "bitsandbytes", None])

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from xai.core import ModelError
+from xai.models.adapter_settings import AdapterSettings, read_settings
 from xai.models.adapters import (
-    AdapterSettings,
     Folded,
     canonical,
     fold_adapters,
     module_of,
-    read_settings,
     without_prefix,
 )
 from xai.models.checkpoint import State, open_checkpoint

@@ -13,7 +13,7 @@ from xai.core import ConfigError, ModelError, nearest
 from xai.core.explanation import GRID_PATTERN
 from xai.core.files import expanded
 from xai.core.yaml_models import read_model
-from xai.models.adapters import AdapterSettings
+from xai.models.adapter_settings import AdapterSettings
 from xai.models.checkpoint import State
 
 # fmt: off

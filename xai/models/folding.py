@@ -5,14 +5,8 @@ from pathlib import Path
 import torch
 
 from xai.core import ModelError
-from xai.models.adapters import (
-    AdapterSettings,
-    Folded,
-    fold_adapters,
-    holds_adapters,
-    read_settings,
-    without_prefix,
-)
+from xai.models.adapter_settings import AdapterSettings, read_settings
+from xai.models.adapters import Folded, fold_adapters, holds_adapters, without_prefix
 from xai.models.checkpoint import State
 
 # kept by some residual-SVD code for its training losses; no part of the forward pass

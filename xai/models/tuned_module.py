@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xai.core import ModelError
 from xai.models.adapter_rules import Layer, adapted, is_idle, kind_of
-from xai.models.adapters import parts_of, warn_of
+from xai.models.adapters import PREFIX, parts_of, warn_of
 from xai.models.tensors import check_module, floating_types, some
 
 _TUNERS = ("LoraLayer", "LoHaLayer", "LoKrLayer", "IA3Layer", "LNTuningLayer")
@@ -100,7 +100,7 @@ def _folded(layer: Any, place: str, notes: dict[str, Any], read: bool) -> nn.Mod
         kind = kind_of(parts)
         if not read:
             if not is_idle(parts):
-                notes.setdefault("adapters_unread", []).append(place)
+                notes.setdefault("adapters_unread", []).append(place.replace(PREFIX, "", 1))
             continue
         if kind == "dora" and len(active) > 1:
             raise ModelError(f"{place} has several active adapters, one of them DoRA.", _MERGE)
