@@ -91,7 +91,9 @@ class PerturbationMetric(ABC):
         rest = [self._read(value, context) for value in values[1:]]
         raw = self._score(rest, clean, relevance, context)
         return Scores(
-            value=raw.value.masked_fill(context.left_out, torch.nan),
+            value=raw.value
+            if context.left_out is None
+            else raw.value.masked_fill(context.left_out, torch.nan),
             saturated=raw.span < (context.protocol.floor or 0.0),
             tie_fraction=context.rank(relevance).ties,
             clean=clean,

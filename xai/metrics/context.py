@@ -41,7 +41,7 @@ class Context:
         targets: (B,) class indices.
         seeds: One per image (`xai.perturb.image_seeds`), so that an image has the same in any batch.
         grid: The model's patch grid for these pixels; the grid of pixels where it has none.
-        left_out: (B,) bool, images that the protocol does not score.
+        left_out: (B,) bool, images that the protocol does not score; None where it scores all.
     """
 
     protocol: Protocol
@@ -49,7 +49,7 @@ class Context:
     targets: Tensor
     seeds: Sequence[int]
     grid: PatchGrid
-    left_out: Tensor
+    left_out: Tensor | None = None
     _ranked: list[tuple[Tensor, RankedMaps]] = field(default_factory=list, repr=False)
 
     @property
@@ -183,7 +183,7 @@ def make_context(
         targets=followed,
         seeds=image_seeds(pixels, stream.seed),
         grid=grid,
-        left_out=predict(stream, pixels) != followed if wrong else torch.zeros(len(pixels), dtype=torch.bool),
+        left_out=predict(stream, pixels) != followed if wrong else None,
     )
 
 
