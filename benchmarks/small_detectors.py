@@ -17,6 +17,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,13 @@ def read_sources(roots: list[Path], portraits: Path | None, part: str) -> Photos
     return others | dict(faces[1::2])
 
 
-def make_pairs(photos: Photos, count: int, seed: tuple[int, ...], strength: float = STRENGTH) -> Pairs:
+def make_pairs(
+    photos: Photos,
+    count: int,
+    seed: tuple[int, ...],
+    strength: float = STRENGTH,
+    kinds: Sequence[str] = KINDS,
+) -> Pairs:
     """Crops of photographs, which take turns in a random order, and their forged twins, of kinds in turns."""
     images, masks = np.empty((count, 2, SIDE, SIDE, 3), np.uint8), np.empty((count, SIDE, SIDE), bool)
     order = np.random.default_rng(seed).permutation(len(photos))
@@ -100,7 +107,7 @@ def make_pairs(photos: Photos, count: int, seed: tuple[int, ...], strength: floa
         turn, place = divmod(i, len(photos))
         rng = np.random.default_rng((*seed, i))
         crop = random_crop(sources[order[place]], SIDE, rng)
-        forgery = forge(crop, rng, KINDS[(turn + place) % len(KINDS)], strength=strength)
+        forgery = forge(crop, rng, kinds[(turn + place) % len(kinds)], strength=strength)
         images[i], masks[i] = (crop, forgery.image), forgery.mask
     return images, masks
 
@@ -133,7 +140,13 @@ def begin_from_traces(model: Model, pixels: Tensor) -> None:
     embedding.bias.data.normal_()
 
 
-def train(name: str, photos: Photos, options: argparse.Namespace) -> tuple[Model, float]:
+def train(
+    name: str,
+    photos: Photos,
+    options: argparse.Namespace,
+    kinds: Sequence[str] = KINDS,
+    strength: float = STRENGTH,
+) -> tuple[Model, float]:
     """A model fitted with AdamW, its learning rate warmed up and then falling; and the minutes it took.
 
     Every step is of new pairs, and both of a pair are in it, so that only the traces tell them apart.
@@ -165,8 +178,8 @@ def train(name: str, photos: Photos, options: argparse.Namespace) -> tuple[Model
         done = step / options.steps
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
-        strength = PLAIN + (STRENGTH - PLAIN) * min(1, 2 * done)
-        images, masks = make_pairs(photos, options.batch, (options.seed, 2, step), strength)
+        faded = PLAIN + (strength - PLAIN) * min(1, 2 * done)
+        images, masks = make_pairs(photos, options.batch, (options.seed, 2, step), faded, kinds)
         pixels = to_input(np.concatenate([images[:, 0], images[:, 1]]))
         cover = F.avg_pool2d(torch.from_numpy(masks)[:, None].float(), SIDE // 8)
         cover = torch.cat([torch.zeros_like(cover), cover])
@@ -189,9 +202,16 @@ def train(name: str, photos: Photos, options: argparse.Namespace) -> tuple[Model
 
 
 @torch.no_grad()
-def evaluate(model: Model, photos: Photos, each: int, seed: int) -> dict[str, object]:
+def evaluate(
+    model: Model,
+    photos: Photos,
+    each: int,
+    seed: int,
+    strength: float = STRENGTH,
+    kinds: Sequence[str] = KINDS,
+) -> dict[str, Any]:
     """What a model answers to `each` pairs of every held-out source; 95 % bootstrap over sources."""
-    images = make_pairs(photos, each * len(photos), (seed, 0))[0]
+    images = make_pairs(photos, each * len(photos), (seed, 0), strength, kinds)[0]
     parts = np.array_split(images.reshape(-1, SIDE, SIDE, 3), 20)
     logits = torch.cat([model(to_input(part)).logits for part in parts])
     real, fake = (logits[:, 1] - logits[:, 0]).view(-1, 2).T.numpy()

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from xai.attr import create
 from xai.bench import method_config, tune
 from xai.bench.results.tuning import _cross_validate, candidates, defaults
+from xai.bench.run.masks import input_mask
 from xai.core import DataError, Margin, UsageError
 from xai.data import read_image
-from xai.metrics import evaluate
+from xai.metrics import average_precision, evaluate
 from xai.stats import phrase_comparison
 
 
@@ -33,6 +35,27 @@ def test_the_winner_has_the_score_that_the_metric_gives_it(tuned, config, tiny, 
     assert best.mean == pytest.approx(expected, abs=1e-4)
     assert best.options == tuned.best
     assert [one.mean for one in tuned.candidates] == sorted((c.mean for c in tuned.candidates), reverse=True)
+
+
+def test_maps_may_be_tuned_to_lie_in_masks(config, tiny, photos) -> None:
+    """Of the five images three have a mask that marks something; recomputed with the method itself."""
+    found = tune(config(), metric="average_precision", classifier=tiny, folds=2)
+    method = create("gradient_weighted_attention", tiny, **found.best)
+    scores: dict[int, list[float]] = {}
+    for number in range(3):
+        sample = read_image(photos / f"{number}.png")
+        pixels, geometry = tiny.preprocess(sample)[None], tiny.preprocessing.geometry(sample.size)
+        relevance = method.attribute_patches(pixels, Margin(int(tiny(pixels).argmax())))
+        marked = np.asarray(Image.open(photos / f"{number}_mask.png")) > 127
+        mask = torch.from_numpy(input_mask(marked, geometry, (32, 32)))[None]
+        scores.setdefault(number // 2, []).append(float(average_precision(relevance, mask)))
+    assert (found.images, found.metric, found.forwards) == (3, "average_precision", 0)
+    assert found.candidates[0].mean == pytest.approx(np.mean([np.mean(one) for one in scores.values()]))
+
+
+def test_what_options_are_not_tuned_for_is_refused(config, tiny) -> None:
+    with pytest.raises(UsageError, match="not tuned for 'deletion'"):
+        tune(config(), metric="deletion", classifier=tiny)
 
 
 def test_what_is_reported(tuned) -> None:

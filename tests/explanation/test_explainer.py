@@ -275,6 +275,14 @@ def test_a_model_without_a_class_token_is_explained_in_one_pass_and_told_so(capl
     assert "no token besides the patches" in caplog.text
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_speaks_against_a_preset_is_said_once_when_it_explains(preset, caplog):
+    Explainer(classifier(), preset)
+    caution = PRESETS[preset].caution
+    assert caplog.text.count("Preset") == bool(caution)
+    assert caution in caplog.text
+
+
 @pytest.mark.parametrize("given", [torch.zeros(1, 3, 32, 32), [np.zeros((32, 32, 3))], None, 3])
 def test_what_is_no_image_is_refused_by_its_type(given):
     with pytest.raises(UsageError, match="is no image to explain"):

@@ -36,7 +36,10 @@ def to_markdown() -> str:
 def _blocks() -> Iterator[str]:
     yield "## Presets"
     yield "What `xai explain --preset` takes; chosen by what was measured in `reports/clip-forgery`."
-    rows = [[one.name, one.method, _options(one.options), one.purpose] for one in PRESETS.values()]
+    rows = [
+        [one.name, one.method, _options(one.options), f"{one.purpose} {one.caution}".strip()]
+        for one in PRESETS.values()
+    ]
     yield _table(["preset", "method", "options", "what for"], rows)
     infos = list_methods()
     for family in get_args(Family):

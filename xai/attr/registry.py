@@ -58,12 +58,14 @@ class Preset:
         method: Registry name.
         options: Of the method; those left out keep its defaults.
         purpose: What it is for, in one sentence.
+        caution: What speaks against it, in one sentence that is said whenever it explains.
     """
 
     name: str
     method: str
     options: Options
     purpose: str
+    caution: str = ""
 
 
 _CHOICES = (
@@ -84,6 +86,8 @@ _CHOICES = (
         "gradient_weighted_attention",
         {"layers": "last_4_layers", "clamp": "heads"},
         "Where a forged region lies: what speaks for the class in any head of the last four layers.",
+        "Which options place the map best changed between detectors (reports/many-heads): choose them "
+        "on forgeries of your own, with xai forge and then xai tune --metric average_precision.",
     ),
     Preset(
         "script",

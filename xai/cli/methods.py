@@ -72,7 +72,7 @@ def methods(
     else:
         (info,) = chosen
         if preset is not None:
-            show(f"preset {preset.name}: {preset.purpose}\n")
+            show(f"preset {preset.name}: {f'{preset.purpose} {preset.caution}'.strip()}\n")
         show(f"{info.name}: {info.summary}\n")
         show_table(
             ["property", "value"],

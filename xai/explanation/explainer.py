@@ -81,6 +81,8 @@ class Explainer:
         self.method_name = self.method.info.name
         self.options = options_of(self.method)
         self.preset = attr.preset_of(self.method_name, self.options)
+        if self.preset is not None and (caution := attr.PRESETS[self.preset].caution):
+            log.warning("Preset %s: %s", self.preset, caution)
         self.model_description = classifier.describe()
         self._answered = False
 

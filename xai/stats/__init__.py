@@ -6,6 +6,7 @@ Needs SciPy (`pip install 'vit-xai[bench]'`), imported where it is used; never t
 from xai.stats.agreement import disagreement, map_agreement, metric_agreement, rank_stability, split_half
 from xai.stats.analysis import analyse
 from xai.stats.curves import Band, mean_curve
+from xai.stats.hierarchical import HierarchicalMeans, hierarchical_means
 from xai.stats.maps import Flicker, map_flicker
 from xai.stats.paired import adjust, compare_paired
 from xai.stats.results import (
@@ -39,6 +40,7 @@ __all__ = [
     "Exclusion",
     "Flicker",
     "Friedman",
+    "HierarchicalMeans",
     "MaskWarning",
     "MethodConfiguration",
     "MethodCost",
@@ -55,6 +57,7 @@ __all__ = [
     "compare_paired",
     "disagreement",
     "from_json",
+    "hierarchical_means",
     "map_agreement",
     "map_flicker",
     "mask_warning",

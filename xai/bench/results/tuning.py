@@ -18,7 +18,7 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.core import DataError, UsageError, derive_seed, nearest
-from xai.metrics import evaluate
+from xai.metrics import METRICS, evaluate
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
 from xai.stats import Comparison, compare_paired, phrase_comparison, to_json
@@ -77,6 +77,7 @@ class Tuning:
 def tune(
     config: BenchmarkConfig | str | Path,
     *,
+    metric: str = "srg",
     protocol: str | None = None,
     images: int | None = None,
     folds: int = 5,
@@ -84,13 +85,15 @@ def tune(
     progress: Callable[[int, int], None] | None = None,
     trust_code: bool = False,
 ) -> Tuning:
-    """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG.
+    """Search layers, fusions, sign and rows of gradient-weighted attention for the best SRG, or localisation.
 
     Nested: for each fold of the images the best candidate of the other folds is measured on the fold, so
     every image is scored by options that were chosen without it (and without its group).
 
     Args:
         config: A benchmark's, for model, data, protocols, seed and batch size; its methods take no part.
+        metric: `srg`, or one that compares maps with masks, such as `average_precision`: then images without
+            a mask, or with an empty one, take no part, and the protocol says no more than the class.
         protocol: Name of one of its protocols; default the first.
         images: Use at most so many, the first ones.
         folds: At most the number of groups of images.
@@ -99,10 +102,12 @@ def tune(
         trust_code: Whether the `factory` of the model's YAML may run; no configuration can say so itself.
 
     Raises:
-        UsageError: An unknown protocol, or fewer than two folds.
+        UsageError: An unknown protocol, another metric, or fewer than two folds.
         DataError: Fewer than two groups of images could be used.
         ModelError: The model cannot be explained.
     """
+    if metric not in (known := tuned_metrics()):
+        raise UsageError(f"Options are not tuned for {metric!r}.", nearest(metric, known))
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     context = RunContext(config, None, classifier, trust_code=trust_code)
     context.import_code()
@@ -110,7 +115,7 @@ def tune(
     if folds < 2:
         raise UsageError(f"folds={folds}: at least 2 are needed to measure on unseen images.")
     with evaluation_mode(context.classifier):
-        options, default, scores, groups = _measure(context, chosen, images, progress)
+        options, default, scores, groups = _measure(context, metric, chosen, images, progress)
     names = np.array(groups)
     distinct = list(dict.fromkeys(groups))
     if len(distinct) < 2:
@@ -139,10 +144,15 @@ def tune(
         candidates=tuple(Candidate(options[i], float(means[i]), won[int(i)]) for i in order),
         folds=folds,
         images=len(groups),
-        metric="srg",
+        metric=metric,
         protocol=(chosen.name, chosen.hash),
         forwards=context.stream.forwards,
     )
+
+
+def tuned_metrics() -> list[str]:
+    """What options can be chosen for: faithfulness, or where a forged region lies."""
+    return ["srg", *(one.name for one in METRICS.values() if one.needs == "mask" and one.higher_is_better)]
 
 
 def candidates(depth: int) -> list[Options]:
@@ -191,6 +201,7 @@ def _protocol(context: RunContext, name: str | None) -> Protocol:
 
 def _measure(
     context: RunContext,
+    metric: str,
     protocol: Protocol,
     limit: int | None,
     progress: Callable[[int, int], None] | None,
@@ -206,18 +217,19 @@ def _measure(
         ready, _ = context.images(shard)
         ready, targets, _ = context.targets(ready, protocol.target, protocol.name)
         class_of = {one.index: target for one, target in zip(ready, targets, strict=True)}
-        usable = [one for one in ready if one.index < total]
+        usable = [one for one in ready if one.index < total and (metric == "srg" or _mask(one).any())]
         for same in by_shape(usable):
             depth = depth or _depth(context, same[0])
             options = options or candidates(depth)
             for batch in _batches(same, context.config.batch_size):
                 targets = [class_of[one.index] for one in batch]
-                scores.append(_scores(context, protocol, options, batch, targets))
+                scores.append(_scores(context, metric, protocol, options, batch, targets))
                 groups += [one.group for one in batch]
         if progress:
             progress(min((shard + 1) * context.config.shard_size, total), total)
     if not scores:
-        raise DataError(f"None of {total} images could be used.")
+        advice = None if metric == "srg" else "Give images with masks: xai forge makes some."
+        raise DataError(f"None of {total} images could be used.", advice)
     return options, options.index(defaults(depth)), np.concatenate(scores), groups
 
 
@@ -227,14 +239,20 @@ def _depth(context: RunContext, image: InputImage) -> int:
     return probe(classifier, image.pixels[None].to(classifier.device), (), classifier.grid).layers
 
 
+def _mask(image: InputImage) -> torch.Tensor:
+    """(H, W) where an image was forged; nowhere where that is not known."""
+    return torch.zeros(image.pixels.shape[1:], dtype=torch.bool) if image.mask is None else image.mask
+
+
 def _scores(
     context: RunContext,
+    metric: str,
     protocol: Protocol,
     options: Sequence[Options],
     images: Sequence[InputImage],
     targets: Sequence[int],
 ) -> np.ndarray:
-    """(images, candidates) SRG; all candidates share one recorded pass per class, and equal states."""
+    """(images, candidates) of the metric; all candidates share one pass per class, and equal states."""
     classifier = context.classifier
     methods = {str(i): GradientWeightedAttention(classifier, **one) for i, one in enumerate(options)}
     pixels = torch.stack([one.pixels for one in images])
@@ -245,6 +263,10 @@ def _scores(
         some = pixels[places].to(classifier.device)
         maps = attribute_many(methods, some, [classifier.problem_type.margin(target) if margin else target])
         relevance = torch.stack([maps[name][0] for name in methods]).float().cpu()
+        if metric != "srg" and (localised := METRICS[metric].function):
+            for place, of_image in zip(places, relevance.unbind(1), strict=True):
+                found[place] = localised(of_image, _mask(images[place]).expand(len(of_image), -1, -1))
+            continue
         scored = evaluate(context.stream, ["srg"], pixels[places], relevance, target, protocol)
         found[places] = scored["srg"].value.T.cpu().numpy()
     return found
