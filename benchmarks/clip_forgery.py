@@ -269,12 +269,12 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 # --------------------------------------------------------------------------------------------------- publish
 
 
-OF_RUN = ("summary.md", "run.json", "records.parquet")
+OF_RUN = ("summary.md", "run.json")
 KEPT = (
     *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
     *(f"{run}/{name}" for run in RUNS for name in OF_RUN),
 )
-"""Of each tower, where it is there; pages, pictures and JSON of the runs are too large to be kept."""
+"""Of each tower, where it is there; pages, pictures, records and JSON of the runs are too large."""
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:

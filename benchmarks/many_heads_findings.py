@@ -148,7 +148,7 @@ def left_out(purpose: Purpose, found: Sequence[LeftOut]) -> list[str]:
         if one.loss is not None:
             loss = f"{one.loss.difference:+.2f} [{one.loss.low:+.2f}, {one.loss.high:+.2f}]"
             p = f"{one.loss.p:.3f}"
-        said = "; ".join(f"{row} ({', '.join(map(named, tables))})" for row, tables in one.beaten.items())
+        said = beating(one.beaten, one.decidable)
         cells = [
             f"{one.tower}, {one.head} (n = {one.images} of {one.sources} sources)",
             one.others,
