@@ -205,3 +205,52 @@ def efficientnet(state: State, x: Tensor) -> Tensor:
         x = x + y if x.shape == y.shape else y
     x = swish(batch_norm(net, "_bn1", F.conv2d(x, net["_conv_head.weight"]), 1e-3))
     return linear(inside(state, "backbone."), "last_layer", x.mean((2, 3)))
+
+
+def perception_encoder(state: State, x: Tensor) -> Tensor:
+    """(B, width) pooled feature; one head in the layers, eight in the pool; pairs turned as complex ones."""
+    tokens = patches(state["patch_embed.proj.weight"], None, x)
+    size, trained = int(tokens.shape[1] ** 0.5), int((state["pos_embed"].shape[1] - 1) ** 0.5)
+    width = tokens.shape[-1]
+    places = state["pos_embed"][:, 1:].reshape(1, trained, trained, width).permute(0, 3, 1, 2)
+    if size != trained:
+        places = F.interpolate(places, size=(size, size), mode="bicubic", antialias=True)
+    added = torch.cat([state["pos_embed"][:, :1], places.flatten(2).transpose(1, 2)], 1)
+    tokens = torch.cat([state["cls_token"].expand(len(x), 1, -1), tokens], 1) + added
+    tokens = norm(state, "norm_pre", tokens, 1e-5)
+    bands = width // 4
+    turn = torch.ones(1 + size**2, width // 2, dtype=torch.complex64)
+    for token in range(size**2):
+        for band in range(bands):
+            for axis, place in enumerate((token % size, token // size)):  # x, then y
+                angle = (place + 1) / size * trained / 10000 ** (band / bands)
+                turn[1 + token, axis * bands + band] = torch.polar(
+                    torch.tensor(1.0), torch.tensor(float(angle))
+                )
+
+    def turned(y: Tensor) -> Tensor:
+        return torch.view_as_real(
+            torch.view_as_complex(y.unflatten(-1, (-1, 2)).contiguous()) * turn
+        ).flatten(-2)
+
+    block = 0
+    while f"blocks.{block}.norm1.weight" in state:
+        at = f"blocks.{block}"
+        qkv = linear(state, f"{at}.attn.qkv", norm(state, f"{at}.norm1", tokens, 1e-5))
+        q, k, v = (heads_of(part, 1) for part in qkv.chunk(3, -1))
+        tokens = tokens + linear(state, f"{at}.attn.proj", attend(turned(q), turned(k), v)[0])
+        hidden = linear(state, f"{at}.mlp.fc1", norm(state, f"{at}.norm2", tokens, 1e-5))
+        tokens = tokens + linear(state, f"{at}.mlp.fc2", hidden * (1 + torch.erf(hidden / 2**0.5)) / 2)
+        block += 1
+    tokens = norm(state, "norm", tokens, 1e-5)
+    q = heads_of(linear(state, "attn_pool.q", state["attn_pool.latent"]), 8).expand(len(x), -1, -1, -1)
+    k, v = (heads_of(part, 8) for part in linear(state, "attn_pool.kv", tokens).chunk(2, -1))
+    pooled = linear(state, "attn_pool.proj", attend(q, k, v)[0])
+    hidden = linear(state, "attn_pool.mlp.fc1", norm(state, "attn_pool.norm", pooled, 1e-5))
+    return (pooled + linear(state, "attn_pool.mlp.fc2", hidden * (1 + torch.erf(hidden / 2**0.5)) / 2))[:, 0]
+
+
+def gend_perception_encoder(state: State, x: Tensor) -> Tensor:
+    """(B, 2) logits of a probe that reads the feature at unit length."""
+    feature = perception_encoder(inside(state, "feature_extractor.backbone."), x)
+    return linear(state, "model.linear", feature / feature.square().sum(-1, keepdim=True).sqrt())

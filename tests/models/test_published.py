@@ -208,7 +208,7 @@ def test_gend_folder(tmp_path):
     assert_equal(xai.load(f"local:{tmp_path}"), detector)
 
 
-def test_perception_encoder_is_refused_clearly(tmp_path):
+def test_another_tower_of_timm_is_refused_clearly(tmp_path):
     state = {
         "feature_extractor.backbone.blocks.0.attn.qkv.weight": torch.zeros(192, 64),
         "model.linear.weight": torch.zeros(2, 64),

@@ -122,7 +122,7 @@ FAMILIES = (
     Family(
         "gend",
         _GEND,
-        "CLIP, DINOv2 or DINOv3 with tuned layer norms, linear probe.",
+        "CLIP, DINOv2, DINOv3 or Perception Encoder with tuned layer norms, linear probe.",
         ("feature_extractor.", "model.linear."),
         gend,
         unused=("feature_extractor.visual_projection.",),

@@ -147,11 +147,12 @@ def build_dino_tower(state: State, options: TowerOptions) -> PreTrainedModel:
         return _build(DINOv3ViTModel, _dinov3(state, options), state)
     if any(key.startswith("blocks.") for key in state):
         raise ModelError(
-            "The tower has timm's keys (blocks.…), as Perception Encoder detectors have.",
+            "The tower has timm's keys (blocks.…), but no attn_pool.latent as a Perception Encoder has.",
             'Load such a detector with factory: "package.module:Class" in the YAML.',
         )
     raise ModelError(
-        f"The tower is no CLIP, DINOv2 or DINOv3: its keys begin {', '.join(sorted(state)[:3])}."
+        "The tower is no CLIP, DINOv2, DINOv3 or Perception Encoder: its keys begin "
+        f"{', '.join(sorted(state)[:3])}."
     )
 
 

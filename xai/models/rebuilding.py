@@ -7,6 +7,7 @@ from xai.core import ConfigError, ModelError
 from xai.models.checkpoint import State
 from xai.models.clip import ProjectedCLIP, build_clip_tower, from_openai
 from xai.models.detector import Detector, DetectorConfig, build_head
+from xai.models.perception import build_perception_encoder
 from xai.models.rine import EveryLayerCLIP, build_layers_head
 from xai.models.timm_vit import build_timm_vit
 from xai.models.tower import TowerOptions
@@ -22,6 +23,8 @@ def _tower(state: State, config: DetectorConfig) -> Any:
     state = {key: value for key, value in state.items() if not key.endswith("embeddings.position_ids")}
     if any(key.removeprefix("vision_model.") == "embeddings.class_embedding" for key in state):
         return build_clip_tower(state, _options(config))
+    if "attn_pool.latent" in state:
+        return build_perception_encoder(state, _options(config))
     from xai.models.pretrained import build_dino_tower
 
     return build_dino_tower(state, _options(config))
@@ -59,11 +62,11 @@ def gend(parts: list[State], config: DetectorConfig) -> Detector:
             "Whether a GenD head reads the L2-normalised feature is not in its weights.",
             "Say it in the YAML: head: LinearNorm (normalised) or head: linear.",
         )
-    # DINO towers are stored as `backbone`
+    # towers of DINO and PE are stored as `backbone`
     weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
     tower = _tower(weights, config)
     classify = build_head(head, tower.config.hidden_size, config.head_activation)
-    # of a DINO tower too: it pools by taking the class token
+    # of a DINO tower too, which pools by taking the class token, and of PE, which pools by attention
     return Detector(tower, classify, "pooled", normalize=normalize)
 
 

@@ -51,10 +51,10 @@ class TimmViTOutput(NamedTuple):
 class TimmPatchEmbed(nn.Module):
     """One token per patch."""
 
-    def __init__(self, config: TimmViTConfig):
+    def __init__(self, config: TimmViTConfig, *, bias: bool = True):
         super().__init__()
         patch = config.patch_size
-        self.proj = nn.Conv2d(3, config.hidden_size, patch, patch)
+        self.proj = nn.Conv2d(3, config.hidden_size, patch, patch, bias=bias)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, patches, width)."""
@@ -100,9 +100,9 @@ class TimmMLP(nn.Module):
 class TimmBlock(nn.Module):
     """x + attention(norm(x)), and of that y + MLP(norm(y))."""
 
-    def __init__(self, config: TimmViTConfig):
+    def __init__(self, config: TimmViTConfig, eps: float = _EPS):
         super().__init__()
-        self.norm1, self.norm2 = (nn.LayerNorm(config.hidden_size, eps=_EPS) for _ in range(2))
+        self.norm1, self.norm2 = (nn.LayerNorm(config.hidden_size, eps=eps) for _ in range(2))
         self.attn, self.mlp = TimmAttention(config), TimmMLP(config)
 
     def forward(self, tokens: Tensor) -> Tensor:
