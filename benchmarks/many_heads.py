@@ -21,6 +21,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ from benchmarks.train_clip_detector import PORTRAITS
 from benchmarks.tuned_norms import tune_norms
 from xai import load
 from xai.bench import read_records, run_benchmark
+from xai.core import ConfigError
 from xai.data.forgery import KINDS
 from xai.models.fetch import cache_folder
 
@@ -236,7 +238,12 @@ def do(block: Block, options: argparse.Namespace, size: Size) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    run_benchmark(path, folder / "run")
+    try:
+        run_benchmark(path, folder / "run")
+    except ConfigError as error:  # begun with other settings or by another version: a block is soon done anew
+        print(f"{config['name']}: begun anew. {error}", flush=True)
+        rmtree(folder / "run")
+        run_benchmark(path, folder / "run")
     records = read_records(folder / "run")
     columns = ["image", "group", "kind", "method", "control", "seed", "metric", "protocol", "value"]
     records[columns].to_parquet(folder / "records.tmp")
