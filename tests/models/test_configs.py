@@ -103,7 +103,7 @@ def state_for(name: str) -> dict[str, torch.Tensor]:
 
 
 def test_every_shipped_file_is_tested_here():
-    tested = {"clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "factory"}
+    tested = {"clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "factory", "b_free"}
     one_network = {
         "c2p_clip",
         "community_forensics",

@@ -1,5 +1,6 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
+from xai.attention.crops import Crops, crops_of, cut_inputs, five_crops
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
@@ -43,6 +44,7 @@ from xai.attention.windows import MappedLayer, MappedProbe
 
 __all__ = [
     "AttentionCall",
+    "Crops",
     "Diagnosis",
     "MappedLayer",
     "MappedProbe",
@@ -58,6 +60,8 @@ __all__ = [
     "check_maskable",
     "check_repeatable",
     "checkpointing_as_model_error",
+    "crops_of",
+    "cut_inputs",
     "default_grid",
     "diagnose",
     "drop_patches",
@@ -65,6 +69,7 @@ __all__ = [
     "evaluation_mode",
     "find_grid",
     "find_layout",
+    "five_crops",
     "frozen",
     "gradient_rows",
     "grid_of",

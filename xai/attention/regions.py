@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xai.attention.crops import crops_of
 from xai.attention.intercept import AttentionInterceptor
 from xai.attention.running import as_written, is_traced, without_graph
 from xai.core import ModelError, PatchGrid
@@ -104,6 +105,8 @@ def find_grid(model: nn.Module, shape: tuple[int, ...]) -> PatchGrid:
 
 def _find_grid(model: nn.Module, shape: tuple[int, ...]) -> PatchGrid:
     height, width = shape[-2:]
+    if (crops := crops_of(model, height, width)) is not None:
+        return crops.grid
     try:
         stated = find_layout(model).grid(height, width)
     except ModelError:

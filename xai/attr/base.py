@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from xai.attention import (
     AttentionCall,
+    Crops,
     Probe,
     Recording,
     check_repeatable,
+    cut_inputs,
     grid_of,
     is_traced,
     may_vary,
@@ -118,9 +120,11 @@ class PatchAttribution(Attribution):
         if start_point is not None:
             raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
-        with self._attributing(end_point, additional_forward_args) as (pixels, args):
-            (target,) = self._normalised([target])
-            return total.flatten(1).sum(1) - self._rise(pixels, target, args)
+        seen = self._in_crops(end_point)
+        with self._attributing(seen[1] if seen else end_point, additional_forward_args) as (pixels, args):
+            (target,) = self._normalised(seen[0].each([target]) if seen else [target])
+            rise = self._rise(pixels, target, args)
+            return total.flatten(1).sum(1) - (seen[0].mean(rise) if seen else rise)
 
     def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
         """(B,) y(x) − y(start), of methods whose `info.complete` is True."""
@@ -136,6 +140,9 @@ class PatchAttribution(Attribution):
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
     ) -> PatchMaps:
         """Relevance (targets, B, rows, cols) for several targets, sharing a forward pass where possible."""
+        if (seen := self._in_crops(inputs)) is not None:
+            crops, pixels = seen
+            return crops.added(self.attribute_targets(pixels, crops.each(targets), additional_forward_args))
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             return self._relevance(pixels, self._normalised(targets), args).detach().to(pixels.dtype)
 
@@ -180,6 +187,10 @@ class PatchAttribution(Attribution):
     ) -> list[Float[Tensor, "targets b _ rows cols"]]:
         if not self.info.layers:
             raise UsageError(f"{self.info.name} has no maps per layer and head.")
+        if (seen := self._in_crops(inputs)) is not None:
+            crops, pixels = seen
+            layers = self._each_layer(pixels, crops.each(targets), additional_forward_args)
+            return [crops.added(one.transpose(1, 2)).transpose(1, 2) for one in layers]
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             layers = self._layer_maps(pixels, self._normalised(targets), args)
             return [one.detach().to(pixels.dtype) for one in layers]
@@ -224,6 +235,8 @@ class PatchAttribution(Attribution):
         Raises:
             ModelError: The model lacks it; why, and which methods work all the same.
         """
+        if (seen := self._in_crops(inputs)) is not None:
+            inputs = seen[1][:1]
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             self._check_needs(pixels, args)
             if self.rules is not None:  # only a pass tells what has no rule
@@ -234,6 +247,10 @@ class PatchAttribution(Attribution):
             check_differentiable(self.model, pixels, args)
         elif self.info.needs != "pixels":
             self._probe(pixels, args)
+
+    def _in_crops(self, inputs: Any) -> tuple[Crops, Tensor] | None:
+        """The crops that the model takes of these inputs, if any: each is explained, but by controls."""
+        return None if self.info.family == "control" else cut_inputs(self.model, inputs)
 
     @contextmanager
     def _attributing(

@@ -106,6 +106,8 @@ class IntegratedMaskGradient(PatchAttribution):
     def attribute_with_layers(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
     ) -> tuple[PatchMaps, LayerMaps | None]:
+        if self._in_crops(inputs) is not None:
+            return super().attribute_with_layers(inputs, targets, additional_forward_args)
         with self._attributing(inputs, additional_forward_args) as (pixels, args):
             shares = [
                 share.detach().to(pixels.dtype)

@@ -166,7 +166,11 @@ def attribute_many(
     """
     if len({id(method.model) for method in methods.values()}) > 1:
         raise UsageError("The methods explain different models.", "Make all of them with one classifier.")
-    shared = {name: one for name, one in methods.items() if isinstance(one, RecordedAttribution)}
+    shared = {
+        name: one
+        for name, one in methods.items()
+        if isinstance(one, RecordedAttribution) and one._in_crops(inputs) is None
+    }
     found: dict[str, PatchMaps] = {}
     for rules in {one.rules for one in shared.values()}:
         alike = {name: one for name, one in shared.items() if one.rules == rules}

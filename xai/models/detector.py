@@ -19,7 +19,8 @@ from xai.models.checkpoint import State
 # fmt: off
 ModelName = Literal[
     "clip", "effort", "clip_enhanced", "gend", "universalfakedetect", "c2p_clip", "community_forensics",
-    "rine", "uia_vit", "xception", "efficientnetb4",    "fatformer", "spai", "d3", "tall",
+    "rine", "uia_vit", "xception", "efficientnetb4", "b_free", "fatformer", "spai", "d3", "tall",
+    "timetransformer", "videomae", "xclip",
 ]
 # fmt: on
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xai.models.b_free import b_free
 from xai.models.checkpoint import State
 from xai.models.detector import Detector, DetectorConfig
 from xai.models.efficientnet import build_efficientnet
@@ -86,8 +87,40 @@ _RINE = "github.com/mever-team/rine (ECCV 2024, arXiv 2402.19091)"
 _ENHANCED = "a fork of github.com/SCLBD/DeepfakeBench"
 _UFD = "github.com/WisconsinAIVision/UniversalFakeDetect (CVPR 2023)"
 
+_CLIP_OF_FRAMES = (
+    "it reads a clip of {} frames at once and attends {}; an input here is one image, and a map lies on one."
+)
+
 # in this order: the first whose keys are all there, of those that the YAML's model_name allows
 FAMILIES = (
+    # before clip, whose two parts they have too
+    Family(
+        "timetransformer",
+        _BENCH,
+        "TimeSformer on 8 frames of a video, class token, Linear.",
+        ("backbone.", "head."),
+        None,
+        marks=("backbone.embeddings.time_embeddings", "backbone.encoder.layer.0.temporal_attention."),
+        refused=_CLIP_OF_FRAMES.format(8, "over frames and over patches in turns"),
+    ),
+    Family(
+        "videomae",
+        _BENCH,
+        "VideoMAE on 16 frames of a video, mean of its tokens, Linear.",
+        ("backbone.", "fc_norm.", "head."),
+        None,
+        marks=("backbone.encoder.layer.0.attention.attention.q_bias",),
+        refused=_CLIP_OF_FRAMES.format(16, "over tubes of two frames"),
+    ),
+    Family(
+        "xclip",
+        _BENCH,
+        "X-CLIP's image tower on 32 frames of a video, mean over frames, Linear.",
+        ("backbone.", "fc_norm.", "head."),
+        None,
+        marks=("backbone.vision_model.encoder.layers.0.message_fc.",),
+        refused=_CLIP_OF_FRAMES.format(32, "over messages between them"),
+    ),
     Family(
         "effort",
         f"{_BENCH} (arXiv 2411.15633)",
@@ -200,6 +233,14 @@ FAMILIES = (
         ("last_layer.", "efficientnet."),
         feature_map(build_efficientnet),
         marks=("efficientnet._conv_stem.", "efficientnet._blocks."),
+    ),
+    Family(
+        "b_free",
+        "github.com/grip-unina/B-Free (CVPR 2025, arXiv 2412.17671)",
+        "timm's DINOv2 ViT-B/14 with registers on five 504-pixel crops of the image, mean of one logit.",
+        ("head.", ""),
+        b_free,
+        marks=("reg_token", "patch_embed.", "blocks.0.ls1.gamma"),
     ),
     Family(
         "fatformer",

@@ -40,6 +40,7 @@ class Preprocessing:
         patches: (side, most): resize so that the image makes as many square patches of that side as fit into
             that number, aspect kept but for rounding up to whole patches (NaFlex); excludes `size` and
             `shortest_edge`.
+        whole: After all of that a strip at the right and lower border goes that makes no multiple of it.
     """
 
     size: tuple[int, int] | None = None
@@ -55,6 +56,7 @@ class Preprocessing:
     cut: tuple[float, float] | None = field(default=None, repr=False)
     multiple: int = field(default=1, repr=False)
     patches: tuple[int, int] | None = field(default=None, repr=False)
+    whole: int = field(default=1, repr=False)
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -82,6 +84,13 @@ class Preprocessing:
             height, width = self.crop
             left, top = self._offset(resized)
             image = image.crop((left, top, left + width, top + height))  # pads with zeros
+        if self.whole > 1:
+            if not all(self._whole(image.size)):
+                raise DataError(
+                    f"The image is {image.width}×{image.height}; a patch is {self.whole}×{self.whole}.",
+                    "Give a larger one.",
+                )
+            image = image.crop((0, 0, *self._whole(image.size)))
         pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
         pixels = pixels[..., ::-1] if self.bgr else pixels
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
@@ -95,6 +104,7 @@ class Preprocessing:
             return inner.within(size, (left, top))
         crop = None if self.crop is None else (self.crop[1], self.crop[0])
         resized = self._resized(size)
+        crop = self._whole(crop or resized) if self.whole > 1 else crop
         return Geometry.resize_crop(size, resized, crop, self._offset(resized))
 
     def describe(self) -> dict[str, Any]:
@@ -121,8 +131,13 @@ class Preprocessing:
             "cut": None if self.cut is None else list(self.cut),
             "multiple": None if self.multiple == 1 else self.multiple,
             "patches": None if self.patches is None else list(self.patches),
+            "whole": None if self.whole == 1 else self.whole,
         }
         return {name: value for name, value in steps.items() if value is not None}
+
+    def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        return width - width % self.whole, height - height % self.whole
 
     def _cut_box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of what is cut out of an image of `size` (width, height)."""
@@ -203,6 +218,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         **_BILINEAR,
         **_IMAGENET,
     },
+    # images come as they are; the model cuts crops out of them
+    "b_free": {"resize": "none", "crop": "none", "whole": 14, **_IMAGENET},
     "clip_vision_model": _SHORT_EDGE,
     "perception_encoder": {
         "resize": "shortest_edge",
@@ -282,4 +299,5 @@ def read_preprocessing_keys(
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
         torchvision_crop=settings.get("torchvision_crop", False),
+        whole=settings.get("whole", 1),
     )
