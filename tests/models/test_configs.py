@@ -113,7 +113,8 @@ def test_every_shipped_file_is_tested_here():
         "xception",
     }  # test_one_network.py
     # tests/bench/test_configs.py
-    benchmarks = {"clever_hans", "demo", "deepfake_clip", "methods", "methods_costly", "rise", "survey"}
+    benchmarks = {"clever_hans", "demo", "deepfake_clip", "rise", "survey"}
+    benchmarks |= {"methods", "methods_costly", "methods_libra"}
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == tested | one_network | benchmarks
 
 
