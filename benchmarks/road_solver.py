@@ -65,7 +65,7 @@ PARAGRAPHS = [
     "Where whole patches of a grid are removed, their rims are the only unknowns "
     "(`xai/perturb/road_patches.py`). The preset `road` ranks pixels. From a map of patches that gives whole "
     "patches and one in part, whose pixels come in a random order; it has small dense matrices of its own "
-    "(`road_parts.py`), and steps become 8 to 13. What remains is solved between pixels by multigrid "
+    "(`road_patches.py`), and steps become 8 to 13. What remains is solved between pixels by multigrid "
     "(`road_systems.py`), as in the earlier build: maps of pixels, bilinear upsampling, and "
     "maps with many equal values, whose pixels are drawn from many patches at once.",
     "Steps of conjugate gradients to 1e-4 with patches, edges and corners as they are: 7 to 9. Tried "
