@@ -62,7 +62,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # timm, open_clip and torchvision need another torch build: an environment of their own
 test-interop: .venv-interop/.installed
-	.venv-interop/bin/python -m pytest -m interop tests/interop
+	XAI_REQUIRE_INTEROP=1 .venv-interop/bin/python -m pytest -m interop tests/interop
 
 matrix: .venv-interop/.installed  ## docs/models.md; OPTIONS="--only 'timm/swin*'" tries some again
 	PYTHONPATH=tests .venv-interop/bin/python -m benchmarks.matrix $(OPTIONS)

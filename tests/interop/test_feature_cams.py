@@ -178,7 +178,8 @@ def test_layers_of_many_families() -> None:
         "mixer_s32_224": ("norm", 7),
         "poolformer_s12": ("stages", 7),
         "pvt_v2_b0": ("stages", 7),
-        "cait_xxs24_224": ("blocks_token_only.0.norm1", 14),
+        # two blocks of class attention read its patches, each past a norm of its own: neither has it all
+        "cait_xxs24_224": ("blocks", 14),
     }
     found = {}
     for name in expected:

@@ -34,8 +34,8 @@ class ScoreCAM(FeatureCAM):
     Args:
         forward_func: See `PatchAttribution`.
         layer: See `GradCAM`.
-        value: f: `logit`, as the paper's figures and the usual programs have it, `probability` or `log_odds`
-            of the target.
+        value: f: `logit` of the target, as grad-cam and torchcam have it; `probability`, which the paper's
+            section on the normalisation of scores asks for; or `log_odds`.
         relu: Drop negative relevance, as in the paper.
         internal_batch_size: Images per forward pass; memory grows with it, the result does not change.
     """
