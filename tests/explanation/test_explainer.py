@@ -50,6 +50,7 @@ def test_maps_are_those_of_the_attribution():
         "layer_fusion": "mean",
         "clamp": None,
         "rows": "read_out",
+        "rules": None,
     }
 
 
