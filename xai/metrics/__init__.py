@@ -44,7 +44,7 @@ from xai.metrics.registry import evaluate as evaluate
 from xai.metrics.registry import list_metrics as list_metrics
 from xai.metrics.registry import perturbation_metric as perturbation_metric
 from xai.metrics.registry import register as register
-from xai.metrics.robustness import Robustness as Robustness
+from xai.metrics.robustness import MapRobustness as MapRobustness
 from xai.metrics.robustness import robustness as robustness
 from xai.metrics.robustness import unrelated_agreement as unrelated_agreement
 from xai.metrics.saco import saco as saco

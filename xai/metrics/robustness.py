@@ -23,7 +23,7 @@ from xai.metrics.similarity import spearman
 
 
 @dataclass(frozen=True, eq=False)
-class Robustness:
+class MapRobustness:
     """What is left of maps at every level; float64 (kept: bool) on the CPU.
 
     Args:
@@ -51,7 +51,7 @@ def robustness(
     target: Target = None,
     *,
     batch_size: int = 32,
-) -> Robustness:
+) -> MapRobustness:
     """Explain images as they are and at every level, always for the class that is explained of the clean one.
 
     Costs 1 + R explanations and forward passes an image.
@@ -101,14 +101,14 @@ def robustness(
     return robustness_of_maps(maps[0], maps[1:], kept_answers(classifier, answers[0], answers[1:]))
 
 
-def robustness_of_maps(clean: Tensor, maps: Sequence[Tensor], kept: Tensor) -> Robustness:
+def robustness_of_maps(clean: Tensor, maps: Sequence[Tensor], kept: Tensor) -> MapRobustness:
     """The same of maps that are there: (..., B, rows, cols) clean and at each of R levels, kept (B, R)."""
     ranks, shares, shape = [], [], clean.shape[:-2]
     best = _strongest(clean)
     for one in maps:
         ranks.append(spearman(one.flatten(0, -3), clean.flatten(0, -3)).reshape(shape))
         shares.append((torch.minimum(_strongest(one), best).sum(-1) / best.sum(-1)).reshape(shape))
-    return Robustness(torch.stack(ranks, -1), torch.stack(shares, -1), kept)
+    return MapRobustness(torch.stack(ranks, -1), torch.stack(shares, -1), kept)
 
 
 def kept_answers(classifier: nn.Module, clean: Tensor, degraded: Sequence[Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ Parts = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Layer:
+class AdaptedLayer:
     """Weight and bias of one module.
 
     Args:
@@ -81,7 +81,7 @@ def is_idle(parts: Parts) -> bool:
     return factor is not None and "lora_magnitude_vector" not in parts and not factor.any()
 
 
-def adapted(layer: Layer, parts: Parts, scale: float) -> tuple[Tensor, Tensor | None]:
+def adapted(layer: AdaptedLayer, parts: Parts, scale: float) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a module with an adapter folded in, in the types that they had.
 
     Args:
@@ -111,7 +111,7 @@ def adapted(layer: Layer, parts: Parts, scale: float) -> tuple[Tensor, Tensor | 
     return weight.to(layer.weight.dtype), bias.to(layer.bias.dtype)
 
 
-def _change(layer: Layer, parts: Parts, kind: str) -> Tensor:
+def _change(layer: AdaptedLayer, parts: Parts, kind: str) -> Tensor:
     """What is added to the weight, before it is scaled, (out, …)."""
     shape = tuple(layer.weight.shape[::-1] if layer.transposed else layer.weight.shape)
     if kind == "loha":
@@ -131,7 +131,7 @@ def _change(layer: Layer, parts: Parts, kind: str) -> Tensor:
     return (up.flatten(1) @ down.flatten(1)).reshape(shape)
 
 
-def _loha(layer: Layer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
+def _loha(layer: AdaptedLayer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
     factors = []
     for number in "12":
         first, second = parts[f"hada_w{number}_a"], parts[f"hada_w{number}_b"]
@@ -146,7 +146,7 @@ def _loha(layer: Layer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
     return factors[0] * factors[1]
 
 
-def _lokr(layer: Layer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
+def _lokr(layer: AdaptedLayer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
     outer, inner = (_lokr_factor(layer, parts, number) for number in "12")
     if outer.ndim != 2 or inner.ndim < 2:
         raise _misfit(layer, parts)
@@ -157,7 +157,7 @@ def _lokr(layer: Layer, parts: Parts, shape: tuple[int, ...]) -> Tensor:
     return torch.kron(outer, inner.contiguous()).reshape(shape)
 
 
-def _lokr_factor(layer: Layer, parts: Parts, number: str) -> Tensor:
+def _lokr_factor(layer: AdaptedLayer, parts: Parts, number: str) -> Tensor:
     whole, core = parts.get(f"lokr_w{number}"), parts.get(f"lokr_t{number}")
     if whole is not None:
         return whole
@@ -172,7 +172,12 @@ def _lokr_factor(layer: Layer, parts: Parts, number: str) -> Tensor:
 
 
 def _tucker(
-    layer: Layer, parts: Parts, core: Tensor, first: Tensor, second: Tensor, shape: tuple[int, ...] | None
+    layer: AdaptedLayer,
+    parts: Parts,
+    core: Tensor,
+    first: Tensor,
+    second: Tensor,
+    shape: tuple[int, ...] | None,
 ) -> Tensor:
     """Σ core[i, j, k, l] · second[j, in] · first[i, out], (out, in, k, l)."""
     fits = core.ndim == 4 and first.ndim == second.ndim == 2 and core.shape[:2] == (len(first), len(second))
@@ -183,7 +188,7 @@ def _tucker(
     return whole if shape is None else whole.reshape(shape)
 
 
-def _magnified(layer: Layer, weight: Tensor, magnitude: Tensor) -> Tensor:
+def _magnified(layer: AdaptedLayer, weight: Tensor, magnitude: Tensor) -> Tensor:
     rows = weight.T if layer.transposed else weight
     if magnitude.numel() != len(rows):
         raise _misfit(layer, {"lora_magnitude_vector": magnitude})
@@ -192,7 +197,7 @@ def _magnified(layer: Layer, weight: Tensor, magnitude: Tensor) -> Tensor:
     return rows.T if layer.transposed else rows
 
 
-def _moved(layer: Layer, step: Tensor, kind: str) -> Tensor:
+def _moved(layer: AdaptedLayer, step: Tensor, kind: str) -> Tensor:
     if layer.bias is None or kind == "dora":
         raise ModelError(
             f"The adapter of {layer.name} has a bias of its own (lora_bias), "
@@ -202,7 +207,7 @@ def _moved(layer: Layer, step: Tensor, kind: str) -> Tensor:
     return layer.bias.double() + step
 
 
-def _scaled(layer: Layer, factor: Tensor) -> tuple[Tensor, Tensor | None]:
+def _scaled(layer: AdaptedLayer, factor: Tensor) -> tuple[Tensor, Tensor | None]:
     """IA³: l is (out, 1) or, of what the layer reads, (1, in); (1, width, 1, 1) of a convolution."""
     weight, bias = layer.weight.double(), layer.bias
     if weight.ndim == 2:
@@ -228,7 +233,7 @@ def _product(sizes: tuple[int, ...] | torch.Size) -> int:
     return product
 
 
-def _misfit(layer: Layer, parts: Parts) -> ModelError:
+def _misfit(layer: AdaptedLayer, parts: Parts) -> ModelError:
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in sorted(parts.items()))
     return ModelError(
         f"The adapter of {layer.name} {tuple(layer.weight.shape)} does not fit it, or is of a form that is "

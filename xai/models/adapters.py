@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from xai.core import ModelError
-from xai.models.adapter_rules import MERGE, Layer, adapted, is_idle, kind_of, rank_of
+from xai.models.adapter_rules import MERGE, AdaptedLayer, adapted, is_idle, kind_of, rank_of
 from xai.models.adapter_settings import AdapterSettings
 from xai.models.checkpoint import State
 from xai.models.tensors import some
@@ -221,7 +221,7 @@ def _fold_one(plain: State, name: str, parts: Mapping[str, Any], scale: float, t
     if key is None:
         raise ModelError(f"The adapter of {name} changes no weight that is there.", MERGE)
     bias = None if key.endswith("in_proj_weight") else plain.get(f"{name}.bias")
-    plain[key], changed = adapted(Layer(name, plain[key], bias, transposed), parts, scale)
+    plain[key], changed = adapted(AdaptedLayer(name, plain[key], bias, transposed), parts, scale)
     if changed is not None:
         plain[f"{name}.bias"] = changed
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import ModelError
-from xai.models.adapter_rules import Layer, adapted, is_idle, kind_of
+from xai.models.adapter_rules import AdaptedLayer, adapted, is_idle, kind_of
 from xai.models.adapters import PREFIX, parts_of, warn_of
 from xai.models.tensors import check_module, floating_types, some
 
@@ -108,7 +108,9 @@ def _folded(layer: Any, place: str, notes: dict[str, Any], read: bool) -> nn.Mod
         transposed = type(base).__name__ == "Conv1D"  # of transformers
         bias = getattr(base, "bias", None)
         scale = layer.scaling[adapter] if hasattr(layer, "scaling") else 1.0
-        weight, changed = adapted(Layer(place, base.weight.data, _data(bias), transposed), parts, scale)
+        weight, changed = adapted(
+            AdaptedLayer(place, base.weight.data, _data(bias), transposed), parts, scale
+        )
         base.weight.data = weight
         if changed is not None and bias is not None:
             bias.data = changed

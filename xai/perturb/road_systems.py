@@ -138,7 +138,7 @@ class Pixels(GridLevel):
         return _weighted_sum(x, self.scratch).addcmul_(self.centre, x, value=-1)
 
 
-class Cells(GridLevel):
+class CoarseCells(GridLevel):
     """The system between the cells of a coarser level.
 
     Args:
@@ -176,7 +176,9 @@ class Hierarchy:
     def __init__(self, finest: Level, images: int, channels: int):
         self.levels: list[Level] = [finest]
         level = finest
-        while not isinstance(level, Cells) or level.inside.shape[-2] * level.inside.shape[-1] > _COARSEST:
+        while (
+            not isinstance(level, CoarseCells) or level.inside.shape[-2] * level.inside.shape[-1] > _COARSEST
+        ):
             level = _coarser(level, images, channels)
             self.levels.append(level)
         self.levels.pop()
@@ -258,7 +260,7 @@ def known_mean(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(count > 0, total / count.clamp_min(1), values.mean((2, 3), keepdim=True))
 
 
-def _coarser(level: Level, images: int, channels: int) -> Cells:
+def _coarser(level: Level, images: int, channels: int) -> CoarseCells:
     """Pᵀ·A·P. Cells three apart share no neighbour, so one comb of them gives one weight of every cell."""
     row, col = (torch.arange(side, device=level.inside.device) % 3 for side in level.coarse)
     combs = F.one_hot(3 * row[:, None] + col, 9).permute(2, 0, 1).to(level.inside.dtype)
@@ -269,7 +271,7 @@ def _coarser(level: Level, images: int, channels: int) -> Cells:
     shift = torch.arange(3, device=row.device)[:, None] - 1
     rows, cols = ((side + shift) % 3 for side in (row, col))
     neighbour = (3 * rows[:, None, :, None] + cols[None, :, None, :]).flatten(0, 1)
-    return Cells(torch.cat(found, 1).gather(1, neighbour.expand(images, -1, -1, -1)), level.scratch)
+    return CoarseCells(torch.cat(found, 1).gather(1, neighbour.expand(images, -1, -1, -1)), level.scratch)
 
 
 def _padded(x: Tensor, scratch: Scratch) -> Tensor:
