@@ -303,9 +303,8 @@ def noise(classifier: Classifier) -> Tensor:
         image = fromarray(random.integers(0, 256, (480, 640, 3), np.uint8))
         return classifier.preprocess(image)[None].to(classifier.device)
     if classifier.input_size is None:
-        raise ModelError(
-            f"{classifier.name} says neither its input size nor its preprocessing.", "Name them in the YAML."
-        )
+        missing = f"{classifier.name} says neither its input size nor its preprocessing."
+        raise ModelError(missing, "Name them in the YAML.")
     values = random.standard_normal((1, 3, *classifier.input_size)).astype(np.float32)
     return torch.from_numpy(values).to(classifier.device)
 
@@ -326,8 +325,7 @@ def prepare(classifier: Classifier, sample: Sample) -> ModelInput:
 
 def _checked(explanation: Explanation) -> Explanation | Failure:
     for name, values in explanation.maps.items():
-        broken = values.size - int(np.isfinite(values).sum())
-        if broken:
+        if broken := values.size - int(np.isfinite(values).sum()):
             error = ModelError(
                 f"The map of {name!r} is not finite: {broken} of {values.size} values are NaN or infinite.",
                 "Load the model with a wider dtype (--dtype float32).",
