@@ -47,8 +47,8 @@ def read_exddv(path: str | Path, roots: Sequence[str | Path], *, split: str = "t
         raise DataError("Where the frames lie is not known.", "Say it with --root.")
     lines = read_csv(path, COLUMNS, "the clicks")
     header = next(lines).cells
-    if missing := [name for name in COLUMNS if name not in header]:
-        raise ConfigError(f"{short_path(path)}: no column {missing[0]!r}.", "Expected ExDDV.csv of ExDDV.")
+    if absent := [name for name in COLUMNS if name not in header]:
+        raise ConfigError(f"{short_path(path)}: no column {absent[0]!r}.", "Expected ExDDV.csv of ExDDV.")
     found = FoundFrames()
     videos = []
     for line in lines:
