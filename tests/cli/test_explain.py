@@ -118,6 +118,7 @@ def test_options_reach_the_method(tmp_path, xai_command, detector):
         "layer_fusion": "sum",
         "clamp": None,
         "rows": "read_out",
+        "rules": None,
     }
     assert list(record["maps"]) == ["fake", "fake-real"]
     assert record["maps"]["fake"]["min"] < 0

@@ -1,11 +1,13 @@
 """Networks that are rebuilt in plain torch, against those of timm with the same random weights."""
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 import xai
+
+timm = pytest.importorskip("timm", reason="runs in an environment of its own: make test-interop")
+pytestmark = pytest.mark.interop
 
 
 def noisy(model: nn.Module) -> nn.Module:
