@@ -4,7 +4,7 @@
 # docker run --rm --gpus all -v "$PWD":/data xai:cuda explain face.png --device cuda --out maps
 FROM python:3.12-slim-bookworm
 
-# the index that torch comes from: its CPU build, or one for a CUDA version (the wheels bring CUDA with them)
+# where torch comes from: the pages of its CPU build, or one for a CUDA version (the wheels bring CUDA with them)
 ARG TORCH=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=bench,video,models
 
@@ -16,7 +16,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY xai ./xai
-RUN pip install --no-cache-dir --constraint constraints.txt torch --index-url "$TORCH" \
+RUN pip install --no-cache-dir --constraint constraints.txt --find-links "$TORCH/torch/" torch \
     && pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
 
 # not root; what is written into a mounted folder belongs to whoever says --user
