@@ -1,10 +1,12 @@
 """A face followed through frames, and what a video of it says; the faces are told, not found."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 from clips import write_clip
+from safetensors import safe_open
 from tiny_detector import classifier, photo
 
 import xai
@@ -91,6 +93,20 @@ def test_a_number_that_no_frame_has_is_said_to_be_one(told):
     assert "there is no face 3; 1 face was found" in str(failure.error)
 
 
+def test_frames_are_taken_as_crops_until_the_face_leaves_its_place(told):
+    def at(shift):
+        return [Face(places(100) + np.array([shift, 0]), (30.0 + shift, 30, 40, 40), 0.9)]
+
+    def taken(*shifts):
+        told(*map(at, shifts))
+        samples = (Sample(str(i), photo(i, (100, 100))) for i in range(len(shifts)))
+        return [one.origin is None for one in FollowedFace(FaceFinder())(samples)]
+
+    assert taken(0, 17, 5) == [True, True, True]  # 17 alone is no crop any more, as the next line shows
+    assert taken(17, 5, 0) == [False, False, False]
+    assert taken(0, 38, 5) == [True, False, False]
+
+
 def test_overlap_is_that_of_boxes():
     assert box_overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert box_overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
@@ -108,6 +124,9 @@ def test_a_video_of_a_face(told, tmp_path):
     assert record["warnings"] == ["1 frame shows no face that could be followed and was left out."]
     rows = list(csv.DictReader((tmp_path / "out" / "clip" / "clip_frames.csv").open(encoding="utf-8")))
     assert [float(row["face_x"]) for row in rows] == [50, 52, 56, 58, 60]
+    with safe_open(tmp_path / "out" / "clip" / "clip_maps.safetensors", "numpy") as maps:
+        crops = json.loads(maps.metadata()["to_crop"])
+    np.testing.assert_array_equal(crops, [frame.to_crop for frame in found.frames])
 
     # the same as of the crops themselves, one by one
     told(*[[face(50, 40, 40)]])

@@ -18,6 +18,7 @@ PIXELS = 30_000_000  # of them: 90 MB
 EVERY, LARGEST = "all", "largest"
 
 SAME = 0.2  # overlap of boxes from which on a face is the one of the frame before
+STILL = 0.5  # overlap of frame and crop from which on a face that was the frame still is
 NEAR = 1.0  # sides of its box that it may have moved where nothing overlaps
 
 
@@ -188,8 +189,9 @@ class FollowedFace:
     """Cuts one face out of each frame: the one that overlaps most with that of the frame before.
 
     Where none overlaps, the nearest one counts that moved by no more than its own size. Where there is none
-    either (a cut, another scene), it begins anew, as in the first frame. A frame without a face is a failure,
-    and a frame that is an aligned crop of the face already is taken as it is.
+    either (a cut, another scene), it begins anew, as in the first frame. A frame without a face is a failure.
+    Where following begins with a frame that is an aligned crop of the face already, frames are taken as they
+    are as long as the face stays there roughly: one cut and the next not would show it at changing places.
 
     Args:
         finder: Says which face to begin with; of "all" the largest, since a video has one line of time.
@@ -204,6 +206,7 @@ class FollowedFace:
         self.missing = self.begun = 0
         self._finder = finder
         self._last: Face | None = None
+        self._as_they_are = False
 
     def __call__(self, samples: Iterator[Sample]) -> Iterator[Sample | Failure]:
         """The face of each frame, or a failure."""
@@ -237,6 +240,7 @@ class FollowedFace:
     def _cut(self, sample: Sample, faces: list[Face]) -> Sample | Failure:
         from xai.faces import crop, is_crop
 
+        before = self.begun
         number = self._number(faces)
         if number is None:
             self.missing += 1
@@ -248,7 +252,11 @@ class FollowedFace:
                 error = no_such_face(sample.id, self.which, len(faces))
             return Failure(sample.id, error)
         self._last = face = faces[number]
-        if is_crop(sample.image, face):
+        if self.begun > before:
+            self._as_they_are = is_crop(sample.image, face)
+        elif self._as_they_are:
+            self._as_they_are = is_crop(sample.image, face, STILL)
+        if self._as_they_are:
             return replace(sample, landmarks=face.points)
         return replace(crop(sample, face, number), id=sample.id)
 

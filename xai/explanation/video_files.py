@@ -44,7 +44,8 @@ def write_video(
     """Write all files of a video into the folder `out/{id}`, the record last.
 
     `{id}_frames.csv`, `{id}_maps.safetensors` (one float32 tensor (frames, rows, cols) per map; numbers and
-    times of the frames as metadata), `{id}_explanation.json`; with pictures also `{id}_filmstrip.png`,
+    times of the frames as metadata, and where faces were cut out `to_crop`: for each frame the (2, 3) matrix
+    from its pixels to the crop's, or null), `{id}_explanation.json`; with pictures also `{id}_filmstrip.png`,
     `{id}_timeline.png` and `{id}_annotated.mp4`; with a page `index.html`.
 
     Args:
@@ -219,11 +220,14 @@ def _cell(value: float | None) -> float | str:
 
 def _maps(explanation: VideoExplanation) -> bytes:
     tensors = {name: explanation.maps(name).astype(np.float32) for name in explanation.names}
-    times = {
+    about = {
         "frames": json.dumps([frame.number for frame in explanation.frames]),
         "seconds": json.dumps([frame.seconds for frame in explanation.frames]),
     }
-    return safetensors_bytes(tensors, metadata=times)
+    if any(frame.to_crop is not None for frame in explanation.frames):
+        crops = [None if frame.to_crop is None else frame.to_crop.tolist() for frame in explanation.frames]
+        about["to_crop"] = json.dumps(crops)
+    return safetensors_bytes(tensors, metadata=about)
 
 
 def video_page(results: VideoResults, store: FrameStore, explainer: Explainer) -> Page:

@@ -79,12 +79,12 @@ def crop(sample: Sample, face: Face, number: int = 0, *, size: int = SIZE, scale
     )
 
 
-def is_crop(image: Image.Image, face: Face) -> bool:
+def is_crop(image: Image.Image, face: Face, least: float = ALREADY) -> bool:
     """Whether an image is an aligned crop of this face already, so that none need be cut from it.
 
-    It is if the crop to be cut would show the same: their overlap is at least 3/4 of their union.
+    It is if the crop to be cut would show the same: their overlap is at least `least` of their union.
     """
-    return overlap(image.size, face) >= ALREADY
+    return overlap(image.size, face) >= least
 
 
 def overlap(size: tuple[int, int], face: Face) -> float:
