@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -24,6 +25,9 @@ from xai.bench import (
 from xai.bench.data.files import only_writer
 from xai.bench.run.store import Store
 from xai.core import ConfigError, DataError, UsageError
+from xai.core.runtime import SAME_NUMBERS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_killed_twice_and_resumed_equals_uninterrupted(yaml_file, tmp_path):
@@ -127,6 +131,20 @@ def test_what_does_not_change_records_may_change(config, tiny, finished, tmp_pat
     assert result.resumed == result.work_items
     assert summarise(tmp_path).parts[0].analysis.alpha == 0.01
     assert read_run(tmp_path).content["name"] == "other"
+
+
+def test_a_release_that_changes_no_number_goes_on(config, tiny, finished, monkeypatch):
+    monkeypatch.setattr("xai.core.runtime.__version__", "99.0.0")
+    result = run_benchmark(config(), finished, classifier=tiny)
+    assert result.resumed == result.work_items
+    monkeypatch.setattr("xai.core.runtime.SAME_NUMBERS", "99.0.0")  # which one that changes a number says
+    with pytest.raises(ConfigError, match=r"xai: \S+ → 99\.0\.0"):
+        run_benchmark(config(), finished, classifier=tiny)
+
+
+def test_published_runs_are_of_these_numbers():
+    runs = [json.loads(path.read_text("utf-8")) for path in (ROOT / "reports").rglob("run.json")]
+    assert runs and {run["identity"]["versions"]["xai"] for run in runs} == {SAME_NUMBERS}
 
 
 def test_before_the_first_part_anything_may_change(config, tiny, tmp_path, monkeypatch):

@@ -22,7 +22,13 @@ LIBRARIES = (
     "scikit-image",
 )
 DECISIVE = ("xai", "torch", "transformers", "captum", "numpy", "pillow")
-"""Another version of these may change a map or a score: a run ends with what it began with."""
+"""Another version of these may change a map or a score, so that workers of one run share them."""
+SAME_NUMBERS = "0.1.0"
+"""The first version of this package whose maps, scores and forgeries are those of this one.
+
+It stands for the package in the identity of runs, so that a release which changes no number goes on with runs
+that an earlier one began. Raise it to the version in which a number changes.
+"""
 _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_MAX = -1, -4  # malloc.h
 _CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -46,6 +52,11 @@ def versions() -> dict[str, str]:
 def decisive() -> dict[str, str]:
     """Versions of what may change a map or a score."""
     return {name: number for name, number in versions().items() if name in DECISIVE}
+
+
+def number_makers() -> dict[str, str]:
+    """What a run ends with because it began with it: the same, with `SAME_NUMBERS` for this package."""
+    return decisive() | {"xai": SAME_NUMBERS}
 
 
 def derive_seed(seed: int, *names: object) -> int:

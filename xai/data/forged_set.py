@@ -14,7 +14,7 @@ from PIL import Image
 
 from xai.core import DataError, UsageError, valid_text
 from xai.core.files import only_writer, write_bytes
-from xai.core.runtime import __version__
+from xai.core.runtime import SAME_NUMBERS
 from xai.data.forgeries import PHOTOS, Recipe, check_photo, shipped_photos
 from xai.data.image import find_images, unique_stems
 from xai.data.manifest import Row, manifest_csv
@@ -150,7 +150,7 @@ class ForgedSet:
                 name: {"file": valid_text(path.name), "sha256": _digest(path)}
                 for name, path in self.photos.items()
             },
-            "versions": {"xai": __version__, "numpy": np.__version__, "pillow": PIL.__version__},
+            "versions": {"xai": SAME_NUMBERS, "numpy": np.__version__, "pillow": PIL.__version__},
             "images": [
                 {
                     "id": one.id,

@@ -22,7 +22,7 @@ from xai.bench.data.shard_source import Each
 from xai.bench.data.sources import ImageSource, open_source
 from xai.bench.run.items import CHECKS, MAPS, MEASURED_DTYPE, PRECISION, SURVEY, WorkItem
 from xai.core import ConfigError, derive_seed, nearest
-from xai.core.runtime import decisive
+from xai.core.runtime import number_makers
 from xai.metrics import METRICS, greedy_forwards
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
@@ -228,7 +228,7 @@ def _identity(
         "protocols": {one.name: one.hash for one in protocols},
         "data": {"images": len(source), "digest": source.digest()},
         "shard_size": config.shard_size,
-        "versions": decisive(),
+        "versions": number_makers(),
     }
 
 
