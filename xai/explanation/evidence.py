@@ -1,10 +1,8 @@
 """Evidence by parts of the face: how much of the relevance lies there, and the answer without them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from xai.core import DataError, Explanation, ModelError, derive_seed
@@ -12,16 +10,14 @@ from xai.core.language import gettext
 from xai.data.face_landmarks import checked_points, moved_landmarks
 from xai.data.face_parts import PARTS, cell_shares, part_shares
 from xai.explanation.explainer import Explainer, prepare
-from xai.explanation.removal import VALUE, class_of, removal_operator
-from xai.perturb import Operator, Request, States, Stream, image_seeds
-from xai.perturb.regions import count_pieces, grown_order
+from xai.explanation.removal import VALUE, RemovedRegions, class_of, rank_p, removal_operator, remove_regions
+from xai.perturb import Operator, Stream
 from xai.report.encode import finite
 from xai.report.image_payload import FaceEvidence, FacePart, PartRelevance, PartRemovals
 
 PLACEMENTS = 100  # of the landmarks, behind each interval
 LEVELS = (2.5, 97.5)  # percentiles of an interval
 DRAWS = 19  # random regions for each part: the least p is 1/20
-LARGEST = 1 / 3  # of the cells; a part of more leaves no room for regions of its size elsewhere
 SAMPLES = 8  # places along a cell's side at which moved parts are asked for
 
 
@@ -124,31 +120,12 @@ def owned_cells(cells: np.ndarray) -> np.ndarray:
     return cells.argmax(0) == np.arange(len(cells))[:, None, None]
 
 
-@dataclass(frozen=True, eq=False)
-class RemovedParts:
-    """Values of an image as it is, without each part, and without random regions instead.
-
-    Args:
-        clean: Of the image as it is.
-        without: (parts,) NaN of a part that owns no cell.
-        random: (parts, draws), NaN of parts without random regions.
-        states: Images that went through the model.
-    """
-
-    clean: float
-    without: np.ndarray
-    random: np.ndarray
-    states: int
-
-
 def remove_parts(
     stream: Stream, operator: Operator, pixels: Tensor, target: int, cells: np.ndarray
-) -> RemovedParts:
+) -> RemovedRegions:
     """The margin of a class without the cells of each part, and without random regions elsewhere.
 
-    The margin is the logit of the class minus the log-sum-exp of all others. A part's cells are those of
-    which it covers most. Beside it stand `DRAWS` random regions of as many cells, none of them the part's,
-    grown from as many cells as the part has pieces; parts of more than a third of all cells have none.
+    A part's cells are those of which it covers most; see `remove_regions`.
 
     Args:
         stream: Over the classifier; its seed, with the image's content, gives the regions.
@@ -160,48 +137,11 @@ def remove_parts(
     Raises:
         ModelError: One state does not fit into memory, or an output is not finite.
     """
-    owned = owned_cells(cells)
-    parts, rows, cols = owned.shape
-    sizes = owned.sum((1, 2))
-    with_control = np.flatnonzero((sizes > 0) & (sizes <= LARGEST * rows * cols))
-    rng = np.random.default_rng(derive_seed(image_seeds(pixels, stream.seed)[0], "face parts"))
-    repeated = with_control.repeat(DRAWS)
-    regions = grown_order(~owned[repeated], count_pieces(owned)[repeated], rng)
-    own_first = (~owned).reshape(parts, -1).argsort(1, kind="stable").argsort(1).astype(np.int32)
-    rankings = np.concatenate([own_first.reshape(owned.shape), regions])
-    table = States(
-        rankings=torch.from_numpy(rankings),
-        image=torch.zeros(len(rankings), dtype=torch.long),
-        row=torch.tensor([0, *range(len(rankings))]),
-        low=torch.zeros(len(rankings) + 1, dtype=torch.int32),
-        # the first state removes nothing
-        high=torch.tensor([0, *sizes, *sizes[repeated]], dtype=torch.int32),
-    )
-    before = stream.forwards
-    (values,) = stream.evaluate(pixels, torch.tensor([target]), [Request(operator, table)])
-    margins = values.double().numpy()
-    if not np.isfinite(margins).all():
-        raise ModelError("the model gave outputs that are not finite.")
-    random = np.full((parts, DRAWS), np.nan)
-    random[with_control] = margins[1 + parts :].reshape(-1, DRAWS)
-    without = np.where(sizes > 0, margins[1 : 1 + parts], np.nan)
-    return RemovedParts(float(margins[0]), without, random, stream.forwards - before)
-
-
-def rank_p(without: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """One-sided rank p of each part: how rare so low a value is among random regions and the part itself.
-
-    Args:
-        without: (parts,).
-        random: (parts, draws); parts with NaN get NaN.
-    """
-    lower = (random <= without[:, None]).sum(1)
-    known = np.isfinite(random).all(1) & np.isfinite(without)
-    return np.where(known, (1 + lower) / (1 + random.shape[1]), np.nan)
+    return remove_regions(stream, operator, pixels, target, owned_cells(cells), "face parts", DRAWS)
 
 
 def _with_removals(
-    found: FaceEvidence, removed: RemovedParts, target: str, operator: Operator
+    found: FaceEvidence, removed: RemovedRegions, target: str, operator: Operator
 ) -> FaceEvidence:
     chances = rank_p(removed.without, removed.random)
     parts = [

@@ -1,6 +1,7 @@
-"""Whether a map is about the model: take away its most relevant patches, and as many random ones."""
+"""Whether a map or a region is about the model: take patches away, and as many random ones instead."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from xai.core import Margin, ModelError, derive_seed
 from xai.core.language import gettext
 from xai.models import Classifier
 from xai.perturb import Operator, Request, States, Stream, image_seeds, make_operator, rank_units
+from xai.perturb.regions import count_pieces, grown_order
 from xai.report.image_payload import Removal
 
 SHARE = 0.2  # of the patches is removed
 DRAWS = 10  # random choices of as many patches
 VALUE = "margin"
+LARGEST = 1 / 3  # of the cells; a region of more leaves no room for random ones of its size elsewhere
 
 
 class RemovalCheck:
@@ -121,6 +124,91 @@ def check_removal(
         ]
         for target, margins in zip(targets, values.reshape(count, -1).tolist(), strict=True)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class RemovedRegions:
+    """Values of an image as it is, without each region, and without random regions instead.
+
+    Args:
+        clean: Of the image as it is.
+        without: (regions,) NaN of a region without cells.
+        random: (regions, draws), NaN of regions that have no random ones beside them.
+        states: Images that went through the model.
+    """
+
+    clean: float
+    without: np.ndarray
+    random: np.ndarray
+    states: int
+
+
+def remove_regions(
+    stream: Stream,
+    operator: Operator,
+    pixels: Tensor,
+    target: int,
+    regions: np.ndarray,
+    purpose: str,
+    draws: int,
+) -> RemovedRegions:
+    """The margin of a class without each region, and without random regions elsewhere.
+
+    The margin is the logit of the class minus the log-sum-exp of all others. Beside a region stand `draws`
+    random ones of as many cells, none of them the region's, grown from as many cells as the region has
+    pieces; regions of more than a third of all cells have none.
+
+    Args:
+        stream: Over the classifier; its seed, with the image's content and the purpose, gives the regions.
+        operator: What removing means, see `removal_operator`.
+        pixels: (1, 3, H, W).
+        target: Class index.
+        regions: (regions, rows, cols) bool.
+        purpose: What the regions are; other purposes draw other ones.
+        draws: Random regions beside each.
+
+    Raises:
+        ModelError: One state does not fit into memory, or an output is not finite.
+    """
+    count, rows, cols = regions.shape
+    sizes = regions.sum((1, 2))
+    with_control = np.flatnonzero((sizes > 0) & (sizes <= LARGEST * rows * cols))
+    rng = np.random.default_rng(derive_seed(image_seeds(pixels, stream.seed)[0], purpose))
+    repeated = with_control.repeat(draws)
+    own_first = (~regions).reshape(count, -1).argsort(1, kind="stable").argsort(1).astype(np.int32)
+    rankings = own_first.reshape(regions.shape)
+    if len(repeated):
+        grown = grown_order(~regions[repeated], count_pieces(regions)[repeated], rng)
+        rankings = np.concatenate([rankings, grown])
+    table = States(
+        rankings=torch.from_numpy(rankings),
+        image=torch.zeros(len(rankings), dtype=torch.long),
+        row=torch.tensor([0, *range(len(rankings))]),
+        low=torch.zeros(len(rankings) + 1, dtype=torch.int32),
+        # the first state removes nothing
+        high=torch.tensor([0, *sizes, *sizes[repeated]], dtype=torch.int32),
+    )
+    before = stream.forwards
+    (values,) = stream.evaluate(pixels, torch.tensor([target]), [Request(operator, table)])
+    margins = values.double().numpy()
+    if not np.isfinite(margins).all():
+        raise ModelError("the model gave outputs that are not finite.")
+    random = np.full((count, draws), np.nan)
+    random[with_control] = margins[1 + count :].reshape(len(with_control), draws)
+    without = np.where(sizes > 0, margins[1 : 1 + count], np.nan)
+    return RemovedRegions(float(margins[0]), without, random, stream.forwards - before)
+
+
+def rank_p(without: np.ndarray, random: np.ndarray) -> np.ndarray:
+    """One-sided rank p of each region: how rare so low a value is among random regions and itself.
+
+    Args:
+        without: (regions,).
+        random: (regions, draws); regions with NaN get NaN.
+    """
+    lower = (random <= without[:, None]).sum(1)
+    known = np.isfinite(random).all(1) & np.isfinite(without)
+    return np.where(known, (1 + lower) / (1 + random.shape[1]), np.nan)
 
 
 def removal_operator(classifier: Classifier, pixels: Tensor) -> Operator:

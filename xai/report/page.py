@@ -78,7 +78,7 @@ def to_html(page: Page, framed: bool = False) -> str:
 
 def _to_html(page: Page, framed: bool) -> str:
     charts = charts_of(page)
-    script, style = _script(page.lang), page_style()
+    script, style = page_script(page.lang), page_style()
     library = chart_library() if charts else None
     blocks = {"page": pack(_head(page) | {"charts": charts})}
     scripts = [digest(script)]
@@ -114,11 +114,13 @@ def _head(page: Page) -> dict[str, Any]:
 
 
 @cache
-def _script(code: str) -> str:
+def page_script(code: str, text: str | None = None) -> str:
+    """A script, by default that of all pages, with its sentences in a language and the colours of maps."""
+    text = script_text() if text is None else text
     colours = json.dumps({name: _table(colours) for name, colours in COLOURS.items()})
-    messages = json.dumps(script_messages(code), ensure_ascii=False, sort_keys=True)
+    messages = json.dumps(script_messages(code, text), ensure_ascii=False, sort_keys=True)
     constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
-    return inline('(() => {\n"use strict";\n' + constants + script_text() + "\n})();\n")
+    return inline('(() => {\n"use strict";\n' + constants + text + "\n})();\n")
 
 
 @cache
@@ -133,8 +135,14 @@ def _table(colours: ColourMap) -> str:
     return b64encode((colours.table * 255 + 0.5).astype(np.uint8).tobytes()).decode()
 
 
-def content_policy(scripts: Sequence[str], style: str) -> str:
-    """Content Security Policy: nothing is fetched, and only scripts and style of these digests count."""
+def content_policy(scripts: Sequence[str], style: str, **more: str) -> str:
+    """Content Security Policy: nothing is fetched, and only scripts and style of these digests count.
+
+    Args:
+        scripts: Their digests.
+        style: Its digest.
+        more: Further rules, of a page that talks to a server of its own: `connect_src="'self'"`.
+    """
     rules: Mapping[str, str] = {
         "default-src": "'none'",
         "img-src": "data:",
@@ -142,6 +150,7 @@ def content_policy(scripts: Sequence[str], style: str) -> str:
         "style-src": f"'{style}'",
         "base-uri": "'none'",
         "form-action": "'none'",
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
@@ -160,10 +169,10 @@ CALL = re.compile(rf"\b(?P<mark>n?gettext|pgettext)\(\s*(?P<first>{TEXT})(?:,\s*
 
 
 @cache
-def script_text() -> str:
-    """All scripts, as they are in the package."""
+def script_text(names: Sequence[str] = SCRIPTS) -> str:
+    """Scripts, as they are in the package; by default those of all pages."""
     folder = files("xai.report") / "web"
-    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in names)
 
 
 def literals(call: re.Match[str]) -> tuple[str, ...]:
@@ -172,8 +181,8 @@ def literals(call: re.Match[str]) -> tuple[str, ...]:
     return tuple(texts if call["mark"] != "gettext" else texts[:1])
 
 
-def script_messages(code: str) -> dict[str, list[str]]:
-    """Every sentence of the scripts, and its forms in this language; none for the language it is written in.
+def script_messages(code: str, text: str) -> dict[str, list[str]]:
+    """Every sentence of a script, and its forms in this language; none for the language it is written in.
 
     A word with a context stands under `context|word`.
     """
@@ -181,7 +190,7 @@ def script_messages(code: str) -> dict[str, list[str]]:
         return {}
     speaking = catalogue(code)
     messages = {}
-    for call in CALL.finditer(script_text()):
+    for call in CALL.finditer(text):
         first, *rest = literals(call)
         if call["mark"] == "pgettext":
             messages[f"{first}|{rest[0]}"] = [speaking.pgettext(first, rest[0])]
