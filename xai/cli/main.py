@@ -18,6 +18,7 @@ from xai.cli import (
     models,
     report,
     robustness,
+    serve,
     survey,
     tune,
 )
@@ -73,6 +74,7 @@ def root(
 app.command()(explain.explain)
 app.command()(compare.compare)
 app.command()(explain.demo)
+app.command()(serve.serve)
 app.command()(report.report)
 app.command()(methods.methods)
 app.command()(doctor.doctor)

@@ -137,17 +137,27 @@ class ModelOptions:
     trust_code: TrustCode = False
     grid: Grid = None
 
-    def load(self) -> "Classifier":
-        """Load the model that --model or --config names; the shipped detector if neither does."""
+    @property
+    def named(self) -> str:
+        """What --model or --config names; the shipped detector if neither does."""
+        return str(self.config or self.model or "demo")
+
+    def check(self) -> None:
+        """Raise a UsageError where the options contradict each other."""
         from xai.core import UsageError
-        from xai.models import load
 
         if self.model and self.config:
             raise UsageError("--model and --config both name a model.", "Give one of them.")
         if self.weights and not (self.model or self.config):
             raise UsageError("--weights needs --config, which says what they belong to.")
+
+    def load(self) -> "Classifier":
+        """Load the model that --model or --config names; the shipped detector if neither does."""
+        from xai.models import load
+
+        self.check()
         return load(
-            str(self.config or self.model or "demo"),
+            self.named,
             weights=self.weights,
             device=self.device,
             dtype=self.dtype,

@@ -55,7 +55,9 @@ class Guard:
         if refusal is not None:
             await PlainTextResponse(refusal, 403)(scope, receive, send_with_headers)
         elif not compare_digest(given.encode(errors="replace"), self.token.encode()):
-            text = gettext("The address is not complete: copy the one that xai serve printed, with its token.")
+            text = gettext(
+                "The address is not complete: copy the one that xai serve printed, with its token."
+            )
             await PlainTextResponse(text, 403)(scope, receive, send_with_headers)
         else:
             inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
@@ -68,7 +70,7 @@ class Guard:
             return gettext("This server answers under the address that xai serve printed alone.")
         own = f"http://{hosts[0]}"
         if origins != [own] and (origins or method not in HARMLESS):
-            return gettext("The request comes from another page.")
+            return gettext("The request comes from another page: open the address by itself.")
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return gettext("The request comes from another page.")
+            return gettext("The request comes from another page: open the address by itself.")
         return None

@@ -12,6 +12,7 @@ from xai.attention import grid_of
 from xai.attr import COMPARED, METHODS, PRESETS, find_capabilities
 from xai.core import Sample, UsageError, nearest
 from xai.core.language import gettext
+from xai.core.names import method_in_words, row_in_words
 from xai.explanation import Explainer, FaceFinder, noise
 from xai.explanation.explainer import ModelInput, logits_of, prepare
 from xai.explanation.inputs import Wanted
@@ -173,7 +174,7 @@ def _preset(name: str) -> dict[str, Any]:
     preset, info = PRESETS[name], METHODS[PRESETS[name].method].info
     return {
         "key": name,
-        "words": name.replace("_", " "),
+        "words": row_in_words(name, preset.method),
         "summary": f"{preset.purpose} {preset.caution}".strip(),
         "family": "preset",
         "passes": info.forwards + info.backwards,
@@ -184,7 +185,7 @@ def _method(name: str) -> dict[str, Any]:
     info = METHODS[name].info
     return {
         "key": name,
-        "words": name.replace("_", " "),
+        "words": method_in_words(name),
         "summary": gettext(info.summary),
         "family": info.family,
         "passes": info.forwards + info.backwards,

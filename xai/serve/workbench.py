@@ -19,6 +19,7 @@ from xai.explanation import Failure, warnings_of
 from xai.explanation.removal import rank_p, remove_regions
 from xai.models import Classifier
 from xai.perturb import Stream
+from xai.report.about import without_folders
 from xai.report.encode import encode_grid, encode_mask, encode_picture, finite
 from xai.report.pictures import in_order
 from xai.serve.jobs import Job, Tell, Worker
@@ -87,7 +88,7 @@ class Workbench:
         with self._lock:
             return {
                 "kind": "hello",
-                "models": list(self.models),
+                "models": [{"name": name, "words": without_folders(name)} for name in self.models],
                 "model": self._state,
                 "images": [one.told for one in self.images.values()],
                 "maps": [
@@ -161,7 +162,9 @@ class Workbench:
         for image_id in image_ids:
             self._held(image_id)
         if not image_ids or not methods:
-            raise UsageError(gettext("There is nothing to explain."), gettext("Choose an image and a method."))
+            raise UsageError(
+                gettext("There is nothing to explain."), gettext("Choose an image and a method.")
+            )
         what = ngettext("Explaining {n} image", "Explaining {n} images", len(image_ids))
         steps = self._explaining(model, list(image_ids), list(methods))
         return self._submit(what, steps, total=len(image_ids) * len(methods))
@@ -204,8 +207,9 @@ class Workbench:
         make = {"picture": picture, "page": page_file, "configuration": configuration}
         if kind not in make:
             raise UsageError(f"There is no {kind!r} to save.", nearest(kind, make))
-        steps = self._saving(model, make[kind], rows, target)
-        return self._submit(gettext("Making the file"), steps, urgent=True)
+        job_id = token_hex(8)
+        steps = self._saving(job_id, model, make[kind], rows, target)
+        return self._submit(gettext("Making the file"), steps, job_id, urgent=True)
 
     # The work itself, in the worker's thread.
 
@@ -318,6 +322,7 @@ class Workbench:
 
     def _saving(
         self,
+        job_id: str,
         model: LoadedModel,
         make: Callable[[LoadedModel, list[dict[str, Explanation]], str | None], File],
         rows: list[dict[str, Explanation]],
@@ -329,13 +334,13 @@ class Workbench:
             while len(self.files) >= FILES:
                 del self.files[next(iter(self.files))]
             self.files[file_id] = file
-        self._tell({"kind": "file", "id": file_id, "name": file.name, "type": file.media_type})
+        self._tell({"kind": "file", "job": job_id, "id": file_id, "name": file.name, "type": file.media_type})
         yield
 
     # What there is.
 
-    def _submit(self, what: str, steps: Iterator[None], **more: Any) -> str:
-        job = Job(token_hex(8), what, steps, **more)
+    def _submit(self, what: str, steps: Iterator[None], job_id: str | None = None, **more: Any) -> str:
+        job = Job(job_id or token_hex(8), what, steps, **more)
         self.worker.submit(job)
         return job.id
 
