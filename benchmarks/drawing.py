@@ -57,7 +57,7 @@ def explained(name: str, size: tuple[int, int], box: bool = False) -> Any:
 
 def image_set(explanation: Any) -> Iterator[Any]:
     """The three pictures of one image as `xai explain` draws them."""
-    from xai import report
+    import xai.report as report
 
     module = import_module("xai.report.pictures")
     if hasattr(module, "ExplanationPictures"):

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from xai.core.language import language as language
     from xai.core.runtime import __version__ as __version__
     from xai.explanation import Explanation as Explanation
+    from xai.explanation import Explanations as Explanations
     from xai.explanation import MethodComparison as MethodComparison
     from xai.explanation import compare as compare
     from xai.explanation import explain as explain
     from xai.explanation import explain_video as explain_video
+    from xai.explanation import report as report
     from xai.models import Classifier as Classifier
     from xai.models import load as load
 
@@ -32,12 +34,14 @@ _ROOMS = {
     "explain": "xai.explanation",
     "explain_video": "xai.explanation",
     "Explanation": "xai.explanation",
+    "Explanations": "xai.explanation",
     "list_methods": "xai.attr",
 }
 
 __all__ = [
     "Classifier",
     "Explanation",
+    "Explanations",
     "FinishedBenchmark",
     "MethodComparison",
     "__version__",
@@ -48,10 +52,13 @@ __all__ = [
     "language",
     "list_methods",
     "load",
+    "report",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "report":
+        return import_module("xai.report")  # a room that can be called, as `xai.explanation.report`
     if name not in _ROOMS:
         raise AttributeError(f"module 'xai' has no attribute {name!r}")
     return getattr(import_module(_ROOMS[name]), name)

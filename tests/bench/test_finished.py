@@ -6,7 +6,7 @@ import pytest
 
 import xai
 from xai.bench import read_records
-from xai.core import ConfigError
+from xai.core import ConfigError, UsageError
 
 CONTENT = {
     "methods": ["saliency"],
@@ -29,6 +29,10 @@ def test_a_mapping_runs_and_its_results_are_values_a_table_and_a_page(photos, ti
     html = done._repr_html_()
     assert html.startswith("<iframe") and "sandbox=" in html and "zh-Hans" in html
     assert done.write_page().read_text("utf-8").count("<html") == 1
+    assert xai.report(done, tmp_path / "mine.html").stat().st_size > 10_000
+    assert xai.report(str(tmp_path / "run")) == tmp_path / "run" / "report.html"
+    with pytest.raises(UsageError, match="Leave out title"):
+        xai.report(done, title="Mine")
     again = xai.benchmark(content, tmp_path / "run", model=tiny)
     assert again.result.resumed == again.result.work_items
 

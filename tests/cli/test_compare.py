@@ -15,7 +15,7 @@ def test_compare_draws_methods_by_images(tmp_path, xai_command, detector):
     methods = "gradient_weighted_attention,attention_rollout,center_prior"
     run = xai_command(
         "compare", "in", "--config", detector, "--methods", methods, "--target", "fake",
-        "--layers", "last_layer", "--json",
+        "--layers", "last_layer", "--json", "--csv", "lines.csv",
     )  # fmt: skip
     assert run.code == 0, run.stderr
     content = json.loads(run.stdout)
@@ -33,6 +33,8 @@ def test_compare_draws_methods_by_images(tmp_path, xai_command, detector):
         f"{stem}/{method}" for stem in "01" for method in methods.split(",")
     }
     assert "Next: open " in run.stderr
+    lines = (tmp_path / "lines.csv").read_text("utf-8").splitlines()
+    assert len(lines) == 1 + 2 * 3 and "last_layer" in lines[1] and "center_prior" in lines[3]
 
 
 def test_without_methods_what_explain_draws_comes_first(tmp_path, xai_command, detector):

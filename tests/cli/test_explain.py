@@ -1,5 +1,6 @@
 """`xai explain`: what is printed, written and returned, for good and for bad input."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -75,7 +76,9 @@ def test_json_is_one_object_as_the_records_on_disk_say_it(tmp_path, xai_command,
     monkeypatch.setattr("xai.cli.explain_run.HELD", held)  # characters, of records of some thousands
     write_photos(tmp_path / "in", 3)
     (tmp_path / "in" / "1.png").write_bytes(b"")
-    run = xai_command("explain", "in", "--config", detector, "--json", "--pictures", "none")
+    monkeypatch.setattr("xai.core.csv_table.HELD", held)
+    more = ["--pictures", "none", "--csv", "tables/all.csv"]
+    run = xai_command("explain", "in", "--config", detector, "--json", *more)
     content = json.loads(run.stdout)
     records = [
         json.loads((tmp_path / "attention_results" / f"{stem}_explanation.json").read_text("utf-8"))
@@ -84,6 +87,13 @@ def test_json_is_one_object_as_the_records_on_disk_say_it(tmp_path, xai_command,
     assert content["explanations"] == records
     assert content["failures"] == [{"image": "in/1.png", "error": "in/1.png: the file is empty."}]
     assert run.stdout == json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    with (tmp_path / "tables" / "all.csv").open(encoding="utf-8", newline="") as file:
+        lines = [(line["image"], line["class"], float(line["max"])) for line in csv.DictReader(file)]
+    assert lines == [
+        (record["image"]["id"], label, values["max"])
+        for record in records
+        for label, values in record["maps"].items()
+    ]
 
 
 def test_json_of_nothing_explained(tmp_path, xai_command, detector):

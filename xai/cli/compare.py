@@ -52,6 +52,7 @@ def compare(
     report: Annotated[
         bool, typer.Option("--report", help="Also one interactive HTML page.", rich_help_panel=opt.OUTPUT)
     ] = False,
+    csv: opt.Csv = None,
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
 ) -> None:
@@ -72,7 +73,8 @@ def compare(
     options = methods_with_options(classifier, named, opt.method_options(layers), seed)
     crop = opt.parse_crop(box, boxes)
     faces = face.finder(classifier, crop)
-    check_writable(out)
+    for folder in (out, *([] if csv is None else [csv.absolute().parent])):
+        check_writable(folder)
     sources = gather(images, out)
     comparison = compare_methods(
         classifier,
@@ -89,6 +91,8 @@ def compare(
         raise typer.Exit(MISSING)
     content = write_comparison(comparison, out)
     opened = out / content["files"]["png"]
+    if csv is not None:
+        comparison.to_csv(csv)
     if report:
         from xai.explanation import page_of_comparison
 

@@ -90,6 +90,7 @@ def explain(
         ),
     ] = False,
     stability: opt.Stability = False,
+    csv: opt.Csv = None,
     lang: opt.Lang = "en",
     as_json: opt.Json = False,
 ) -> None:
@@ -120,6 +121,10 @@ def explain(
     sources = [one for one in found if one not in moving]
     if stability and not sources:
         raise UsageError("--stability is of images, and only videos are given.", "Give frames of the video.")
+    if csv is not None and not sources:
+        raise UsageError(
+            "--csv is of images, and only videos are given.", "Each video has a table of its own."
+        )
     name, options = _method(method, method_config, preset, model.trust_code)
     if name is None and (layers_panel or heads_panel):
         name = OPTIONS_METHOD  # which has such maps
@@ -133,6 +138,8 @@ def explain(
     )
     faces = face.finder(explainer.classifier, crop)
     check_writable(out)
+    if csv is not None:
+        check_writable(csv.absolute().parent)
     builder = None
     if report:
         from xai.explanation import PageBuilder  # which needs much that pictures do not
@@ -145,6 +152,7 @@ def explain(
         as_json=as_json,
         what=what_is_explained(sources, videos),
         seed=seed,
+        csv=csv,
     )
     with run.collecting(), progress(len(found), gettext("Explaining")) as step:
         for result in explain_each(
@@ -169,7 +177,7 @@ def explain(
                 run.add(result, step)
     run.write_page()
     run.show()
-    run.write_face_table()
+    run.write_tables()
     if faces is not None and (told := faces.found()):
         say(told)
     if report and videos:

@@ -24,6 +24,7 @@ from xai.cli.output import (
 
 if TYPE_CHECKING:
     from xai.core import Explanation, XaiError
+    from xai.core.csv_table import CsvTable
     from xai.explanation import Explained, ExplainedVideo, Failure, PageBuilder
     from xai.explanation.face_table import FaceTable
     from xai.report.image_payload import FaceEvidence
@@ -80,6 +81,7 @@ class ExplainRun:
         row: The line of a record in the table.
         what: Images, videos, or both, in the sentence that counts them.
         seed: Of the intervals of means.
+        csv: File for a line of each image and class.
     """
 
     total: int
@@ -89,11 +91,13 @@ class ExplainRun:
     row: Callable[[dict[str, Any]], list[str]] = _row
     what: str = "{n} of {total} images explained"
     seed: int = 0
+    csv: Path | None = None
     rows: list[list[str]] = field(default_factory=list)
     done: int = 0
     records: IO[str] | None = None
     failures: list["Failure"] = field(default_factory=list)
     faces: "FaceTable | None" = None
+    table: "CsvTable | None" = None
     interrupted: bool = False
     stopped: "XaiError | None" = None
 
@@ -135,6 +139,8 @@ class ExplainRun:
         self._count(result)
         if not isinstance(result, Explained):
             return
+        if self.csv is not None:
+            self._add_lines(result)
         if result.evidence is not None:
             self._count_face(result.explanation, result.evidence)
         if self.builder is None:
@@ -151,8 +157,19 @@ class ExplainRun:
         self.faces = self.faces or FaceTable(self.seed)
         self.faces.add(explanation, evidence)
 
-    def write_face_table(self) -> None:
-        """Write what was found by parts of faces over all images; of several images show the means."""
+    def _add_lines(self, result: "Explained") -> None:
+        from xai.core.csv_table import CsvTable
+        from xai.explanation.table import COLUMNS, table_rows
+
+        self.table = self.table or CsvTable(COLUMNS)
+        one = result.explanation
+        self.table.add(table_rows([(one.method, one, result.record.get("files", {}))]))
+
+    def write_tables(self) -> None:
+        """Write the tables of images and of parts of faces; of several images show the latter's means."""
+        if self.table is not None and self.csv is not None:
+            with self.collecting():
+                self.table.write(self.csv)
         if self.faces is None:
             return
         with self.collecting():

@@ -114,6 +114,11 @@ Stability = Annotated[
     typer.Option("--stability", help="With --report: explain each image again as JPEG 95 to 50, resized and "
                  "uploaded, ten times in all; what stays is on its evidence sheet.", rich_help_panel=OUTPUT),
 ]  # fmt: skip
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Also a table of all images: a line for each image, class and "
+                 "method.", rich_help_panel=OUTPUT),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Lang = Annotated[str, typer.Option("--lang", help="Language of pages and summaries: en or zh.")]
 Debug = Annotated[

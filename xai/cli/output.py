@@ -119,7 +119,7 @@ def say_nothing_done(failures: "Sequence[Failure]", total: int) -> None:
 
 def write_page(page: "Page", out: Path) -> Path:
     """Write `index.html`, and say so if it is too large to be read with ease."""
-    from xai import report
+    import xai.report as report
     from xai.core.language import gettext
     from xai.explanation import writing
 

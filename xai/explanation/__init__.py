@@ -13,6 +13,7 @@ from xai.explanation.comparison import MethodComparison, compare_methods, write_
 from xai.explanation.examine import examine
 from xai.explanation.explain import Explained, boxes_for, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of
+from xai.explanation.explanations import Explanations
 from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
@@ -20,6 +21,7 @@ from xai.explanation.inputs import Failure, gather
 if TYPE_CHECKING:
     from xai.explanation.page import PageBuilder as PageBuilder
     from xai.explanation.page import page_of_comparison as page_of_comparison
+    from xai.explanation.reporting import report as report
     from xai.explanation.videos import ExplainedVideo as ExplainedVideo
     from xai.explanation.videos import explain_each_video as explain_each_video
     from xai.explanation.videos import explain_video as explain_video
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _LATER = {
     "PageBuilder": "xai.explanation.page",
     "page_of_comparison": "xai.explanation.page",
+    "report": "xai.explanation.reporting",
     "ExplainedVideo": "xai.explanation.videos",
     "explain_each_video": "xai.explanation.videos",
     "explain_video": "xai.explanation.videos",
@@ -37,6 +40,7 @@ __all__ = [
     "ExplainedVideo",
     "Explainer",
     "Explanation",
+    "Explanations",
     "FaceFinder",
     "Failure",
     "MethodComparison",
@@ -60,6 +64,7 @@ __all__ = [
     "options_of",
     "page_of_comparison",
     "read_method_file",
+    "report",
     "warnings_of",
     "write_comparison",
     "writing",

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from xai import report
 from xai.attr import COMPARED, METHODS, resolve_method
 from xai.core import UsageError
 from xai.core.language import language
@@ -17,6 +16,9 @@ from xai.explanation.explainer import choose_method, options_of
 from xai.explanation.faces import face_finder
 from xai.explanation.inputs import Source, gather
 from xai.models import Classifier, load
+
+if TYPE_CHECKING:
+    from xai.report.payload import Page
 
 
 def compare(
@@ -120,11 +122,11 @@ def methods_with_options(
     return chosen
 
 
-def _in_a_frame(comparison: MethodComparison) -> str:
+def _page(comparison: MethodComparison, title: str | None) -> "Page":
     from xai.explanation.page import page_of_comparison  # what makes pages loads when one is asked for
 
     with language(comparison.lang):
-        return report.page_frame(page_of_comparison(comparison, comparison.classifier))
+        return page_of_comparison(comparison, comparison.classifier, title)
 
 
-MethodComparison.renderer = _in_a_frame  # so that notebooks show comparisons as pages
+MethodComparison.make_page = _page

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from safetensors.numpy import save as safetensors_bytes
 
-from xai import report
+import xai.report as report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
 from xai.core.language import current_language
@@ -15,7 +15,13 @@ from xai.explanation.explainer import Explainer, logits_of, name_of
 from xai.explanation.faces import FaceFinder
 from xai.explanation.files import record_of, writing
 from xai.explanation.inputs import BoxOf, Failure, Found, read_samples
+from xai.explanation.table import Named, to_frame, write_csv
 from xai.models import Classifier
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xai.report.payload import Page
 
 MOST_IMAGES = 50  # of one picture; all of them are held in memory
 
@@ -41,11 +47,43 @@ class MethodComparison:
     target: int | Margin
     classifier: Classifier = field(repr=False)
     lang: str = "en"
-    renderer: ClassVar[Callable[["MethodComparison"], str]]
+    make_page: ClassVar[Callable[["MethodComparison", str | None], "Page"]]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A line for each image and method: answer, options, sums of the map.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return to_frame(self._named())
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the same as CSV; text that a spreadsheet would run gets an apostrophe before it.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        return write_csv(self._named(), path)
+
+    def page(self, title: str | None = None) -> "Page":
+        """The interactive page's data; it takes the passes that test each map by removal.
+
+        Raises:
+            DataError: No image was explained by all methods.
+        """
+        if not self.rows:
+            raise DataError("There is no explanation to show.", "failures says why.")
+        return type(self).make_page(self, title)
+
+    def _named(self) -> Iterator[Named]:
+        return ((method, one, {}) for row in self.rows for method, one in row.items())
 
     def _repr_html_(self) -> str | None:
-        """The comparison's page, in a notebook; it takes the passes that test each map by removal."""
-        return type(self).renderer(self) if self.rows else None
+        """The comparison's page, in a notebook."""
+        return report.page_frame(self.page()) if self.rows else None
 
 
 def compare_methods(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from xai import report
+import xai.report as report
 from xai.attr import OPTIONS_METHOD, PatchAttribution
 from xai.attr.layers import LayerFusion, presets_of
 from xai.core import Explanation, UsageError
@@ -16,6 +16,7 @@ from xai.core.language import current_language, language
 from xai.core.options import check_option
 from xai.data import read_boxes
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
+from xai.explanation.explanations import Explanations
 from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, in_background, read_samples
@@ -49,7 +50,7 @@ def explain(
     failures: list[Failure] | None = None,
     lang: str | None = None,
     **options: Any,
-) -> list[Explanation]:
+) -> Explanations:
     """Explain images, one relevance map per class.
 
     Args:
@@ -82,8 +83,8 @@ def explain(
         options: The method's own, such as `layers="all_layers"`.
 
     Returns:
-        Explanations in the order of the images, without the failed ones. They hold their images; for very
-        many images iterate over `explain_each`.
+        Explanations in the order of the images, without the failed ones: a list with `to_pandas`, `to_csv`
+        and `page`. They hold their images; for very many images iterate over `explain_each`.
 
     Raises:
         XaiError: A wrong name or option, a model that cannot be explained, a folder that cannot be written,
@@ -98,12 +99,13 @@ def explain(
         >>> {name: relevance.shape for name, relevance in explanation.maps.items()}
         {'real': (14, 14), 'fake': (14, 14)}
     """
-    explanations = []
     with language(lang):
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder = None if out is None else Path(out)
         sources, box_of = gather(images, folder), boxes_for(box, boxes)
         faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=box_of)
+        files, evidence = {}, {}
+        explanations = Explanations((), explainer, files, evidence)
         table = None
         for result in explain_each(
             *(explainer, sources, folder, box_of),
@@ -113,6 +115,10 @@ def explain(
             part_removal=False if folder is None and part_removal is None else part_removal,
         ):
             if isinstance(result, Explained):
+                image = result.explanation.sample.id
+                files[image] = result.record.get("files", {})
+                if result.evidence is not None:
+                    evidence[image] = result.evidence
                 if result.evidence is not None and folder is not None:
                     from xai.explanation.face_table import FaceTable  # which few calls need
 

@@ -1,19 +1,16 @@
 """Evidence by parts of the face over the images of a run: a table of all, and means with intervals."""
 
-import csv
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import TextIOWrapper
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from xai.core import Explanation, derive_seed
-from xai.core.files import replacing, write_json
+from xai.core.csv_table import CsvTable
+from xai.core.files import write_json
 from xai.core.language import gettext
 from xai.data.face_parts import PARTS
 from xai.report.encode import finite
@@ -22,7 +19,6 @@ from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.text import percent
 from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means
 
-HELD = 1_000_000  # characters of the table in memory; more are on disk
 RESAMPLES = 9999
 ALPHA = 0.05
 SCHEMA = "xai.face_parts/1"
@@ -57,11 +53,8 @@ class FaceTable:
     seed: int = 0
     labels: tuple[str, ...] = ()
     images: int = 0
-    _rows: IO[str] = field(init=False)
+    _rows: CsvTable = field(default_factory=lambda: CsvTable(COLUMNS))
     _values: list[_Values] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._rows = SpooledTemporaryFile(HELD, "w+", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115 - closed by write
 
     def add(self, explanation: Explanation, evidence: FaceEvidence) -> None:
         """Count one image; one whose landmarks were of no face is left out."""
@@ -69,10 +62,7 @@ class FaceTable:
             return
         self.images += 1
         self.labels = explanation.labels
-        writer = csv.writer(self._rows, lineterminator="\n")
-        if self.images == 1:
-            writer.writerow(COLUMNS)
-        writer.writerows(_rows_of(explanation, evidence))
+        self._rows.add(_rows_of(explanation, evidence))
         sample = explanation.sample
         for label in explanation.maps:
             values = np.array([_means_of(part, evidence, label) for part in evidence.parts], float)
@@ -85,14 +75,9 @@ class FaceTable:
         Raises:
             OutputError: A file cannot be written.
         """
-        with self._rows as rows:
-            if not self.images:
-                return
-            rows.seek(0)
-            with replacing(out / "face_parts.csv") as file:
-                text = TextIOWrapper(file, "utf-8", newline="")
-                shutil.copyfileobj(rows, text)
-                text.detach()
+        if not self.images:
+            return
+        self._rows.write(out / "face_parts.csv")
         content = {"schema": SCHEMA, "images": self.images, "means": self.means}
         write_json(out / "face_parts.json", content)
 

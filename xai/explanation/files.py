@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
-from xai import report
+import xai.report as report
 from xai.core import Explanation, Origin
 from xai.core.explanation import CLICK_TOLERANCE
 from xai.core.files import disk_errors, write_bytes, write_json
@@ -108,11 +108,16 @@ def write_explanation(
     return content
 
 
+def attention_key(label: str) -> str:
+    """The key of a class's picture among the files of a record."""
+    return f"attention of {label}"
+
+
 def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Picture]]]:
     """All pictures of an explanation: key in the record → file name, and what draws it."""
     stem, pictures = explanation.sample.id, ExplanationPictures(explanation)
     drawn: dict[str, tuple[str, Callable[[], Picture]]] = {
-        f"attention of {name}": (
+        attention_key(name): (
             f"{stem}_{report.file_slug(name)}_attention.png",
             partial(pictures.attention, name),
         )

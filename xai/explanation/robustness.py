@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xai import report
+import xai.report as report
 from xai.core import DataError, Explanation, ModelError, Sample
+from xai.core.csv_table import inert
 from xai.core.files import write_bytes, write_json
 from xai.core.runtime import versions
 from xai.explanation.explainer import Explainer
@@ -172,7 +173,8 @@ def _table(found: Robustness) -> str:
             ]
             cells = ["" if value is None or not isfinite(value) else value for value in numbers]
             answers = [one.predicted, image.predicted, image.verdict(one).value]
-            writer.writerow([image.id, image.group, image.target, one.degradation, *cells, *answers])
+            known = [image.id, image.group, image.target, one.degradation]
+            writer.writerow(inert([*known, *cells, *answers]))
     return text.getvalue()
 
 

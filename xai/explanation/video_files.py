@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
-from xai import report
+import xai.report as report
 from xai.core import DataError, OutputError
+from xai.core.csv_table import inert
 from xai.core.files import replacing, write_bytes, write_json
 from xai.core.language import gettext
 from xai.core.runtime import versions
@@ -203,7 +204,8 @@ def _table(results: VideoResults) -> str:
         where = [results.changes[place], pairs[place], int(row), int(column)]
         predicted = one.labels[int(frame.logits.argmax())]
         values = [*where, *(_of_face(frame, followed) if with_face else ())]
-        writer.writerow([frame.number, f"{frame.seconds:.6f}", predicted, *numbers, *map(_cell, values)])
+        cells = [frame.number, f"{frame.seconds:.6f}", predicted, *numbers, *map(_cell, values)]
+        writer.writerow(inert(cells))
     return text.getvalue()
 
 

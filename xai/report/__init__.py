@@ -1,9 +1,13 @@
 """Pictures and pages of what a model looked at. Never imports torch.
 
+Called, as `xai.report(results, "page.html")`, it writes a page of results: see `xai.explanation.report`.
 What makes pages and charts loads on first use: drawing pictures need not wait for it.
 """
 
+import sys
 from importlib import import_module
+from inspect import Signature, signature
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from xai.core import Explanation
@@ -59,6 +63,20 @@ __all__ = [
     "write_data",
     "write_page",
 ]
+
+
+class _CallableRoom(ModuleType):
+    """Lets `xai.report` be the call that users know beside `xai.explain`, and stay the room of its names."""
+
+    def __call__(self, *results: Any, **options: Any) -> Any:
+        return import_module("xai.explanation").report(*results, **options)
+
+    @property
+    def __signature__(self) -> Signature:
+        return signature(import_module("xai.explanation").report)
+
+
+sys.modules[__name__].__class__ = _CallableRoom
 
 
 def __getattr__(name: str) -> Any:

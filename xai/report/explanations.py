@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from xai.core import Explanation, ProblemType
+from xai.core import DataError, Explanation, ProblemType, UsageError
 from xai.core.errors import printable
 from xai.core.language import current_language, gettext, language
 from xai.core.runtime import __version__
@@ -220,18 +220,51 @@ def to_frame(explanation: Explanation) -> str:
 
 
 def _frame(explanation: Explanation) -> str:
-    method, options = explanation.method, dict(explanation.options)
     title = words.name(explanation)
-    page = explanation_page(
-        [image_of(explanation)],
-        labels=explanation.labels,
-        problem_type=explanation.problem_type,
-        method=PageMethod(name=method, method=method, options=options, preset=explanation.preset),
-        title=title,
-        model=model_description(explanation.model),
-        provenance={"settings": {"method": method, "options": options, "classes": list(explanation.maps)}},
-    )
-    return page_frame(page, gettext("Explanation of {name}", name=title))
+    return page_frame(plain_page([explanation], title), gettext("Explanation of {name}", name=title))
+
+
+def plain_page(
+    explanations: Sequence[Explanation], title: str | None = None, asked: int | None = None
+) -> Page:
+    """A page of what explanations themselves hold, in their language: the model is not asked again.
+
+    Args:
+        explanations: Of one method and model.
+        title: Heading; default method and model.
+        asked: Images asked for; default those shown.
+
+    Raises:
+        DataError: There is none, or a map holds NaN or infinity.
+        UsageError: They are of several methods or models.
+    """
+    if not explanations:
+        raise DataError("There is no explanation to show.")
+    first = explanations[0]
+    method, options, model = first.method, dict(first.options), dict(first.model)
+    for one in explanations:
+        if (one.method, dict(one.options), one.labels, dict(one.model)) != (
+            method,
+            options,
+            first.labels,
+            model,
+        ):
+            raise UsageError(
+                "These explanations are of several methods or models.",
+                "Make a page of each, or compare methods on the same images: xai.compare.",
+            )
+    with language(first.lang):
+        about = model_description(model)
+        return explanation_page(
+            [image_of(one) for one in explanations],
+            labels=first.labels,
+            problem_type=first.problem_type,
+            method=PageMethod(name=method, method=method, options=options, preset=first.preset),
+            title=title or gettext("{method} of {model}", method=method, model=about["name"]),
+            model=about,
+            provenance={"settings": {"method": method, "options": options, "classes": list(first.maps)}},
+            asked=asked,
+        )
 
 
 def page_frame(page: Page, heading: str | None = None) -> str:

@@ -69,7 +69,7 @@ class FinishedBenchmark:
         Returns:
             Where it is.
         """
-        from xai import report
+        import xai.report as report
 
         path = self._local() / "report.html" if path is None else Path(path)
         report.write_page(self.page(images), path)
@@ -83,7 +83,7 @@ class FinishedBenchmark:
         return self.folder
 
     def _repr_html_(self) -> str:
-        from xai import report
+        import xai.report as report
 
         return report.page_frame(self.page())
 

@@ -18,6 +18,7 @@ from xai.bench.results.survey_rows import SurveyRow, survey_of
 from xai.bench.run.description import RunDescription
 from xai.bench.run.survey_schema import FACE_FRAME
 from xai.core import Sample, XaiError, valid_text
+from xai.core.csv_table import inert
 from xai.core.files import replacing, write_bytes
 from xai.data.affine import read_through, similarity
 from xai.data.face_parts import PARTS
@@ -87,7 +88,7 @@ class _ImageTable:
         self._text.detach()
 
     def _write(self, cells: Sequence[Any]) -> None:
-        self._lines.writerow([valid_text(one) if isinstance(one, str) else one for one in cells])
+        self._lines.writerow(inert(valid_text(one) if isinstance(one, str) else one for one in cells))
 
 
 def with_pictures(survey: Survey, description: RunDescription) -> Survey:
