@@ -1,10 +1,15 @@
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
 from shape_checks import checked_by_need
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # before torch is imported, here and in commands that tests start: tests run in parallel processes, and tiny
 # models gain nothing from more threads
@@ -35,3 +40,13 @@ def pytest_collection_finish() -> None:
     """Libraries and tests stay for good: garbage collection, which some tests cause often, skips them."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium, one per process; skips where it is missing, but never in continuous integration."""
+    from browsing import MISSING, chromium, executable, required  # which few tests need
+
+    if executable() is None:
+        pytest.fail(MISSING) if required() else pytest.skip(MISSING)
+    yield from chromium()

@@ -57,23 +57,17 @@ def serve(
 
     require_server()
     from xai.core.language import gettext
-    from xai.serve import serve as serve_page
-
-    def say_address(address: str) -> None:
-        say(gettext("Open this address in a browser on this machine; whoever has it can use the page:"))
-        say(f"\n  {address}\n")
-        say(gettext("Ctrl-C ends it. Images are held in memory, and nothing is kept but what you save."))
+    from xai.serve import PageServer
 
     settings = Settings(
         target=target, batch_size=model.batch_size, seed=seed, faces=lambda loaded: face.finder(loaded, None)
     )
-    serve_page(
-        _offered(model, also or []),
-        settings,
-        Limits(max_images, max_megabytes, max_megapixels),
-        port,
-        say_address,
-    )
+    limits = Limits(max_images, max_megabytes, max_megapixels)
+    server = PageServer(_offered(model, also or []), settings, limits, port)
+    say(gettext("Open this address in a browser on this machine; whoever has it can use the page:"))
+    say(f"\n  {server.address}\n")
+    say(gettext("Ctrl-C ends it. Images are held in memory, and nothing is kept but what you save."))
+    server.serve_page()
     say(gettext("Stopped."))
 
 

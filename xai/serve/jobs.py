@@ -119,6 +119,11 @@ class Worker:
                 job.stop.set()
             self._changed.notify()
         self._thread.join(patience)
+        with self._changed:
+            left = [job for job in self._jobs if job is not self._current]
+            self._jobs = [job for job in self._jobs if job is self._current]
+        for job in left:
+            self._end(job, "stopped")
 
     @contextmanager
     def stoppable(self, classifier: nn.Module) -> Iterator[None]:

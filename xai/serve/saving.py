@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
+from pathlib import PurePath
 from typing import NamedTuple
 
 import yaml
@@ -37,7 +38,9 @@ def picture(model: LoadedModel, rows: Rows, target: str | None) -> File:
         drawn = report.draw_comparison(found, *report.compared(found))
     else:
         drawn = report.draw_class(found, next(iter(found.maps)))
-    return File(f"{report.file_slug(found.sample.id)}_comparison.png", "image/png", _png(drawn))
+    return File(
+        f"{report.file_slug(PurePath(found.sample.id).stem)}_comparison.png", "image/png", _png(drawn)
+    )
 
 
 def page_file(model: LoadedModel, rows: Rows, target: str | None) -> File:

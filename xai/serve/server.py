@@ -19,56 +19,61 @@ ADDRESS = "127.0.0.1"
 PATIENCE = 3  # seconds that requests which run have when it is interrupted
 
 
-class _Server(uvicorn.Server):
-    """Ends the streams of events when it is interrupted, which else would keep it from ending."""
-
-    def __init__(self, config: uvicorn.Config, listeners: Listeners):
-        super().__init__(config)
-        self._listeners = listeners
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What a signal does: the first ends it in good order, the second at once."""
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
-        self._listeners.close()
-
-
-def serve(
-    models: dict[str, Callable[[], Classifier]],
-    settings: Settings,
-    limits: Limits,
-    port: int,
-    say_address: Callable[[str], None],
-) -> None:
-    """Serve the page until SIGINT or SIGTERM.
+class PageServer(uvicorn.Server):
+    """Serves the page on this machine's own address, until it is interrupted.
 
     Args:
         models: Name → what loads it; the first is loaded at once.
         settings: Of explanations.
         limits: Of uploads.
         port: 0 for any that is free.
-        say_address: Is given the address, which holds the secret token, once it can be asked.
+
+    Attributes:
+        address: Of the page; holds the secret token.
 
     Raises:
         UsageError: The port cannot be had.
     """
-    token, listeners = token_urlsafe(32), Listeners()
-    with _listening(port) as listening:
-        port = listening.getsockname()[1]
+
+    def __init__(
+        self,
+        models: dict[str, Callable[[], Classifier]],
+        settings: Settings,
+        limits: Limits,
+        port: int = 0,
+    ):
+        self._listening = _listening(port)
+        port = self._listening.getsockname()[1]
+        token, self._listeners = token_urlsafe(32), Listeners()
         hosts = [f"{name}:{port}" for name in (ADDRESS, "localhost")]
-        app = make_app(models, settings, limits, token, hosts, listeners)
-        config = uvicorn.Config(
-            app,
-            access_log=False,  # which would write the token down
-            date_header=False,
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=PATIENCE,
-            ws="none",
+        self.address = f"http://{ADDRESS}:{port}/{token}/"
+        super().__init__(
+            uvicorn.Config(
+                make_app(models, settings, limits, token, hosts, self._listeners),
+                access_log=False,  # which would write the token down
+                date_header=False,
+                log_config=None,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=PATIENCE,
+                ws="none",
+            )
         )
-        say_address(f"http://{ADDRESS}:{port}/{token}/")
-        _Server(config, listeners).run(sockets=[listening])
+
+    def serve_page(self) -> None:
+        """Serve until `stop`, SIGINT or SIGTERM; the model's work ends at its next forward pass."""
+        with self._listening:
+            self.run(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """End in good order: streams of events first, which else would keep it from ending."""
+        self.should_exit = True
+        self._listeners.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does: the first ends it in good order, the second at once."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.stop()
 
 
 def _listening(port: int) -> socket.socket:

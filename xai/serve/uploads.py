@@ -60,7 +60,7 @@ async def read_body(stream: AsyncIterable[bytes], most: int, what: str, hint: st
 def file_name(given: str) -> str:
     """The last part of a name that a browser gave, on one line, never empty."""
     name = printable(PurePosixPath(given.replace("\\", "/")).name).strip()
-    return name[-LONGEST_NAME:] or "image"
+    return name[-LONGEST_NAME:] if name.strip(".") else "image"
 
 
 def decode(content: bytes, name: str, pixels_left: int) -> Image.Image:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MISSING, PAINTED, READY, Watch, chromium, executable, required, wait_until
+from browsing import PAINTED, READY, Watch, wait_until
 from playwright.sync_api import Browser, Page, expect
 from report_pages import explanation_page
 
@@ -21,14 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("browser")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, one per process; skips where it is missing, but never in continuous integration."""
-    if executable() is None:
-        pytest.fail(MISSING) if required() else pytest.skip(MISSING)
-    yield from chromium()
 
 
 @pytest.fixture
