@@ -75,7 +75,7 @@ METRICS = {
     "morf": gettext_noop("most relevant first (MoRF)"),
     "lerf": gettext_noop("least relevant first (LeRF)"),
     "insertion": gettext_noop("insertion"),
-    "srg": gettext_noop("symmetric relevance gain (SRG)"),
+    "srg": "SRG",
     "comprehensiveness": gettext_noop("comprehensiveness"),
     "accuracy_drop": gettext_noop("drop of accuracy"),
     "sufficiency": gettext_noop("sufficiency"),

@@ -167,7 +167,8 @@ class SRG(PerturbationMetric):
         higher_is_better=True,
         range=(None, None),
         reference=_SRG,
-        summary="LeRF area − MoRF area: 0 is what a random order earns on average.",
+        summary="Symmetric relevance gain: how much faster the answer falls with the most relevant removed "
+        "first than last (LeRF area − MoRF area); 0 is what a random order earns.",
         needs="perturbation",
         forwards=pair_forwards,
     )

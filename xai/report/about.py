@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
+from xai.core.names import method_in_words
 from xai.report import words
 from xai.report.payload import Card, Measurement, Page
 from xai.report.tables import Table, decimals, line, table
@@ -26,6 +27,7 @@ class CardView:
 
     Args:
         card: The payload's.
+        title: The method's name in words.
         names: Names under which the page shows the method.
         properties: (question, answer) pairs.
         measured: Sentences on what was measured.
@@ -34,6 +36,7 @@ class CardView:
     """
 
     card: Card
+    title: str
     names: list[str]
     properties: list[tuple[str, str]]
     measured: list[str]
@@ -112,6 +115,7 @@ def _card(card: Card, page: Page) -> CardView:
     ]
     return CardView(
         card=card,
+        title=method_in_words(card.method),
         names=names if names != [card.method] else [],
         properties=properties,
         measured=[_measured(one) for one in card.measured],  # a method may run with several options

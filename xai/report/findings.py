@@ -1,6 +1,6 @@
 """A benchmark as the page tells it: verdicts first, then what they rest on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
@@ -8,6 +8,7 @@ from math import isfinite
 from xai.core.language import gettext, gettext_noop, joined, listed, ngettext, pgettext
 from xai.report.figures.description import direction, image_count, scored
 from xai.report.payload import Page, PageMetric
+from xai.report.protocol_words import protocol_sentences
 from xai.report.rankings import MetricSection, ranking_of
 from xai.report.sentences import (
     Finding,
@@ -37,6 +38,7 @@ class ProtocolSection:
         place: Among the protocols.
         name: Of it.
         about: Its metrics and images.
+        explained: What it does, in sentences.
         random: Methods against random maps.
         controls: Methods against controls.
         top: The best methods.
@@ -47,6 +49,7 @@ class ProtocolSection:
     place: int
     name: str
     about: str
+    explained: list[str]
     random: list[Finding]
     controls: list[Finding]
     top: list[Finding]
@@ -144,12 +147,20 @@ def _protocols(summary: Summary, metrics: Sequence[PageMetric]) -> Iterator[Prot
             place=place,
             name=name,
             about=_about(mine),
+            explained=_explained(summary, name, about),
             random=against_random(mine),
             controls=against_controls(mine),
             top=at_the_top(mine),
             table=_verdicts(mine, name),
             rankings=[one for one in rankings if one.protocol == name],
         )
+
+
+def _explained(summary: Summary, name: str, about: Mapping[int, PageMetric]) -> list[str]:
+    """What the protocol does, or what stands in its place."""
+    protocol = next((one for one in summary.protocols if one["name"] == name), None)
+    places = [place for place, result in enumerate(summary.parts) if result.protocol == name]
+    return protocol_sentences(protocol, about[places[0]].protocol if places[0] in about else name)
 
 
 def _about(results: Sequence[MetricResult]) -> str:
@@ -297,6 +308,7 @@ def _model_outputs(summary: Summary) -> Table | None:
 
 def _cost(summary: Summary) -> Table:
     controls = {one.name for one in summary.methods if one.control}
+    controls |= {result.analysis.reference for result in summary.parts}
     lines = [
         line(
             [
@@ -308,7 +320,7 @@ def _cost(summary: Summary) -> Table:
                 if one.peak_bytes
                 else Cell(gettext("not measured")),
             ],
-            name in controls or name == "random",
+            name in controls,
         )
         for name, one in summary.cost.items()
     ]

@@ -32,10 +32,12 @@ from xai.report.encode import digest, inline, pack, unpack
 from xai.report.face_parts import PART_COLOURS
 from xai.report.findings import findings_of
 from xai.report.image_payload import HEAVY
+from xai.report.overview import overview_of
 from xai.report.payload import Page
 from xai.report.render import charts_of
 from xai.report.text import number, percent
 from xai.report.video_words import video_of
+from xai.report.worded import read_in_words
 
 STYLES = ("page", "benchmark", "timeline", "sheet", "frame")
 
@@ -77,7 +79,9 @@ def to_html(page: Page, framed: bool = False) -> str:
 
 
 def _to_html(page: Page, framed: bool) -> str:
-    charts = charts_of(page)
+    said, names = (page, None) if page.summary is None else read_in_words(page)
+    charts = charts_of(said)
+    findings = findings_of(said)
     script, style = page_script(page.lang), page_style()
     library = chart_library() if charts else None
     blocks = {"page": pack(_head(page) | {"charts": charts})}
@@ -90,13 +94,16 @@ def _to_html(page: Page, framed: bool) -> str:
         blocks[f"picture-{place}"] = image.picture or ""
     return TEMPLATES.get_template("page.html").render(
         page=page,
-        title=page.title,
+        title=page.title if names is None else gettext("Which maps can be trusted? {run}", run=page.title),
         version=page.version,
         kind=page.kind,
         framed=framed,
         lang=HTML_CODES[page.lang],
         charts=charts,
-        findings=findings_of(page),
+        findings=findings,
+        overview=overview_of(page, said, names, findings.about) if findings and names else None,
+        names=names,
+        anchors={} if names is None else names.anchors(page),
         cards=cards_of(page),
         video=video_of(page),
         provenance=provenance_of(page),
@@ -158,7 +165,7 @@ def content_policy(scripts: Sequence[str], style: str, **more: str) -> str:
 # in this order: what a file uses stands in one before it
 SCRIPTS = (
     *("language", "data", "colour", "state", "maps", "paint"),
-    *("tables", "charts"),
+    *("tables", "charts", "folds"),
     *("toolbar", "gallery", "panels", "viewer"),
     *("elements", "evidence", "faceparts", "stability", "curve", "explorer", "timeline", "paper", "sheet"),
     "main",

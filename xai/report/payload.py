@@ -148,6 +148,7 @@ class PageMetric(PageModel):
     exact: bool = Field(False, description="Whether the page can redraw the image as the model saw it.")
     redrawn: str = Field("", description="How a state of the curve is drawn, in words.")
     meaning: str = Field("", description="What the metric measures, in a sentence.")
+    needs: str = Field("", description="What it is computed from, such as perturbation or mask.")
 
 
 class Page(PageModel):

@@ -105,7 +105,7 @@ def _controls(result: MetricResult) -> Iterator[Finding]:
     best = next((one for one in methods if one.control and one.verdict.outcome is Outcome.BETTER), None)
     if best is None:
         return
-    better = [one for one in methods if not one.control and _apart(result, one, best) and _ahead(one, best)]
+    better = [one for one in methods if not one.control and apart(result, one, best) and ahead(one, best)]
     names = {"metric": result.metric, "control": best.name}
     if better:
         lead = gettext("By {metric}, the control {control} beats random maps, too. Better than it", **names)
@@ -123,7 +123,7 @@ def _top(result: MetricResult) -> Iterator[Finding]:
         yield Finding("", gettext("By {metric} no method has a score on every image.", metric=result.metric))
         return
     best, *others = methods
-    like = [named(one.name, one) for one in others if not _apart(result, best, one)]
+    like = [named(one.name, one) for one in others if not apart(result, best, one)]
     lead = gettext(
         "Best by {metric} ({direction}): {name}, mean rank {rank}",
         metric=result.metric,
@@ -139,14 +139,15 @@ def _top(result: MetricResult) -> Iterator[Finding]:
         yield Finding("", gettext("{best}; told apart from every other method.", best=lead))
 
 
-def _apart(result: MetricResult, one: MethodSummary, other: MethodSummary) -> bool:
+def apart(result: MetricResult, one: MethodSummary, other: MethodSummary) -> bool:
     """Whether the test of all pairs tells two methods apart."""
     names = {one.name, other.name}
     pair = next((p for p in result.analysis.pairs if {p.first, p.second} == names), None)
     return pair is not None and bool(pair.distinguishable)
 
 
-def _ahead(one: MethodSummary, other: MethodSummary) -> bool:
+def ahead(one: MethodSummary, other: MethodSummary) -> bool:
+    """Whether a method has the better mean rank."""
     return one.mean_rank < other.mean_rank
 
 

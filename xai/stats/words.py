@@ -75,6 +75,14 @@ def signed(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")
 
 
+def blocks_needed(analysis: Analysis) -> int | None:
+    """Images or groups that it takes to tell any two methods apart; None if the analysis has as many."""
+    pairs = len(analysis.methods) * (len(analysis.methods) - 1) // 2
+    if not pairs or smallest_p(analysis.blocks) * pairs <= analysis.alpha:
+        return None
+    return next(n for n in range(1, 1000) if smallest_p(n) * pairs <= analysis.alpha)
+
+
 def notes_of(analysis: Analysis) -> list[str]:
     """What a reader must know of the data of an analysis and of what its tests can find."""
     return [*_notes_on_data(analysis), *(_notes_on_power(analysis) if analysis.methods else ())]
@@ -210,9 +218,7 @@ def precision_remark(found: PrecisionReport) -> str:
 def _notes_on_power(analysis: Analysis) -> Iterator[str]:
     blocks, alpha = analysis.blocks, analysis.alpha
     counted = plural(blocks, analysis.unit)
-    pairs = len(analysis.methods) * (len(analysis.methods) - 1) // 2
-    if pairs and smallest_p(blocks) * pairs > alpha:
-        least = next(n for n in range(1, 1000) if smallest_p(n) * pairs <= alpha)
+    if (least := blocks_needed(analysis)) is not None:
         yield gettext(
             "With {blocks} paired tests cannot tell any two of the methods apart, however different they "
             "are: it takes {least} for a p under {alpha} after correction.",

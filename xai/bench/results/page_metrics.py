@@ -83,6 +83,7 @@ def page_metric(
             "metric": result.metric,
             "protocol": result.protocol,
             "meaning": gettext(metric_facts(result.metric).summary),
+            "needs": metric_facts(result.metric).needs,
         }
     )
     if protocol is None or metric_facts(result.metric).needs != "perturbation":

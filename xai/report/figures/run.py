@@ -37,6 +37,7 @@ def charts_of_run(
     stability: Mapping[str, Agreement],
     *,
     values: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = (),
     test: Test = "wilcoxon",
 ) -> Iterator[RunChart]:
     """Every chart that has something to show: places, then ranks, intervals and curves, then agreements.
@@ -46,6 +47,7 @@ def charts_of_run(
         agreement: By protocol: whether its metrics rank alike.
         stability: By metric: whether the protocols rank alike.
         values: Protocol → what it reads of the model, where that is known.
+        metrics: Registry names of the results' metrics, where the results have them in words.
         test: Of the diagrams of ranks.
     """
     for place, protocol in enumerate(dict.fromkeys(one.protocol for one in results)):
@@ -55,7 +57,8 @@ def charts_of_run(
             yield RunChart(f"places-{place}", _file("ranks", protocol), chart)
     for place, one in enumerate(results):
         if scored(one.analysis):
-            yield from _charts(place, one, (values or {}).get(one.protocol), test)
+            metric = metrics[place] if place < len(metrics) else one.metric
+            yield from _charts(place, one, metric, (values or {}).get(one.protocol), test)
     for place, (protocol, matrix) in enumerate(agreement.items()):
         title = gettext("Do the metrics agree? {protocol}", protocol=protocol)
         yield RunChart(f"agreement-{place}", _file("agreement", protocol), agreement_chart(matrix, title))
@@ -64,7 +67,7 @@ def charts_of_run(
         yield RunChart(f"stability-{place}", _file("stability", metric), agreement_chart(matrix, title))
 
 
-def _charts(place: int, one: MetricResult, value: str | None, test: Test) -> Iterator[RunChart]:
+def _charts(place: int, one: MetricResult, metric: str, value: str | None, test: Test) -> Iterator[RunChart]:
     title = gettext("{metric} under {protocol}", metric=one.metric, protocol=one.protocol)
     names = one.metric, one.protocol
     ranks = critical_difference_chart(one.analysis, title, test=test)
@@ -76,8 +79,8 @@ def _charts(place: int, one: MetricResult, value: str | None, test: Test) -> Ite
             one.curves,
             title,
             controls=controls_of(one.analysis.methods),
-            x_label=_along(one.metric),
-            y_label=_up(one.metric, value),
+            x_label=_along(metric),
+            y_label=_up(metric, value),
         )
         yield RunChart(f"curves-{place}", _file("curves", *names), chart)
 

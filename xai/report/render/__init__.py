@@ -88,6 +88,7 @@ def charts_of(page: Page) -> dict[str, Spec]:
         summary.agreement,
         summary.stability,
         values={one["name"]: one["value"] for one in summary.protocols},
+        metrics=[one.metric for one in page.parts],
         test="nemenyi",
     )
     return {one.id: vega_spec(one.chart) for one in charts if _fits_page(one.chart)}

@@ -33,7 +33,7 @@ async function start() {
   startTheme();
   await loadPage();
   startState();
-  await Promise.all([() => enhanceTables(), () => drawCharts(), () => startViewer(), () => startTimeline()].map(guarded));
+  await Promise.all([() => enhanceTables(), () => drawCharts(), () => startViewer(), () => startTimeline(), () => startFolds()].map(guarded));
   await guarded(() => startSheet());
   document.documentElement.dataset.ready = "true";
 }

@@ -49,6 +49,11 @@ function valueOf(cell) {
   return cell.dataset.value ?? cell.textContent.trim();
 }
 
+/** The same, of a name the one that configurations and records have. */
+function givenOf(cell) {
+  return cell.dataset.given ?? valueOf(cell);
+}
+
 function addCopying(box, table) {
   const tools = document.createElement("div");
   tools.className = "tools";
@@ -78,7 +83,7 @@ function csvOf(table) {
   const head = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
   const lines = [
     kinds ? [...head, "kind"] : head,
-    ...rows.map((row) => [...[...row.cells].map(valueOf), ...(kinds ? [row.className] : [])]),
+    ...rows.map((row) => [...[...row.cells].map(givenOf), ...(kinds ? [row.className] : [])]),
   ];
   return lines.map((line) => line.map(csvCell).join(",") + "\r\n").join("");
 }
