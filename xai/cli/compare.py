@@ -1,6 +1,5 @@
 """`xai compare`: several methods on the same images, in one picture."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +17,7 @@ from xai.cli.output import (
     show_table,
     write_page,
 )
+from xai.core.files import RESULTS
 
 
 @guarded
@@ -45,7 +45,7 @@ def compare(
     layers: opt.Layers = None,
     model: opt.ModelOptions,
     seed: opt.Seed = 0,
-    out: opt.Out = Path("attention_results"),
+    out: opt.Out = RESULTS,
     box: opt.Box = None,
     boxes: opt.Boxes = None,
     face: opt.FaceOptions,

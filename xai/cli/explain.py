@@ -8,6 +8,7 @@ import typer
 from xai.cli import options as opt
 from xai.cli.explain_run import ExplainRun, videos_among, what_is_explained
 from xai.cli.output import guarded, progress, say, show_table
+from xai.core.files import RESULTS
 
 
 @guarded
@@ -47,7 +48,7 @@ def explain(
     layer_fusion: opt.LayerFusion = None,
     clamp: opt.Clamp = None,
     seed: opt.Seed = 0,
-    out: opt.Out = Path("attention_results"),
+    out: opt.Out = RESULTS,
     box: opt.Box = None,
     boxes: opt.Boxes = None,
     face: opt.FaceOptions,
@@ -213,7 +214,7 @@ def _method(
 
 @guarded
 def demo(
-    out: opt.Out = Path("attention_results/demo"),
+    out: opt.Out = RESULTS / "demo",
     video: Annotated[
         bool,
         typer.Option(

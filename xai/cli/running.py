@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.output import interrupted, live_line, say, say_next
+from xai.core.files import RESULTS
 
 if TYPE_CHECKING:
     from xai.bench import BenchmarkConfig, Progress, RayOptions, RunResult
 
-RESULTS = Path("attention_results")
 MAX_LISTED = 5  # failed work items, images that cannot be used; the others are counted
 
 

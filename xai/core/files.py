@@ -20,6 +20,9 @@ from xai.core.errors import OutputError, UsageError, valid_text
 TEMPORARY = ".xai-writing-"
 """Beginning of the names of files that are being written; 16 hex digits follow."""
 
+RESULTS = Path("attention_results")
+"""Where results go, in the current folder, unless another one is named."""
+
 _OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
 _PATIENCE = 0.5  # seconds: who only asks whether a folder is locked holds the lock for an instant
 _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)

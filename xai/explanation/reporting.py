@@ -5,11 +5,12 @@ from pathlib import Path
 
 from xai.bench import FinishedBenchmark, page_of_run
 from xai.core import Explanation, UsageError
+from xai.core.files import RESULTS
 from xai.explanation.comparison import MethodComparison
 from xai.explanation.explanations import Explanations
 from xai.report import write_page
 
-EXPLAINED = Path("attention_results/index.html")
+EXPLAINED = RESULTS / "index.html"
 
 
 def report(

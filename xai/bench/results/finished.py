@@ -15,6 +15,7 @@ from xai.bench.run.engines import RayOptions
 from xai.bench.run.runner import Progress, RunResult, run_benchmark
 from xai.bench.run.store import read_records
 from xai.core import UsageError
+from xai.core.files import RESULTS
 from xai.core.language import current_language, language
 from xai.models import Classifier, load
 from xai.stats import Summary
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from xai.report.payload import Page
-
-RESULTS = Path("attention_results")
 
 
 @dataclass(frozen=True)
