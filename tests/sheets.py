@@ -6,6 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image as Pillow
 from playwright.sync_api import Page, expect
+from viewing import show
 
 from xai.report.image_payload import Image
 from xai.report.payload import Page as Payload
@@ -24,6 +25,7 @@ def changed(page: Payload, place: int = 0, **fields: object) -> Payload:
 
 
 def opened(tab: Page, place: int = 0) -> None:
+    show(tab, place)
     tab.locator(f"#image-{place} .open-sheet").click()
     shown(tab, place)
 

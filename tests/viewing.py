@@ -19,8 +19,17 @@ def settle(tab):
     tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def show(tab, place):
+    """Make an image the large one, where there are several, by its tile."""
+    tile = tab.locator(f".thumb[data-place='{place}']:not([aria-current])")
+    if tile.count():
+        tile.evaluate("(one) => one.click()")
+    settle(tab)
+
+
 def shot(tab, panel, place=ODD):
     """(height, width, 3) of a panel as it is now."""
+    show(tab, place)
     canvas = tab.locator(f"#image-{place} .frame canvas").nth(panel)
     tab.locator(f"#image-{place}").scroll_into_view_if_needed()
     expect(canvas).to_be_attached()
@@ -44,6 +53,7 @@ def show_wipe(tab):
 
 
 def wipe(tab, percent, place=ODD):
+    show(tab, place)
     tab.locator(f"#image-{place}").scroll_into_view_if_needed()
     tab.locator(f"#image-{place}").get_by_role("slider", name="Wipe").fill(str(percent))
     return shot(tab, 0, place)

@@ -23,11 +23,15 @@ from xai.explanation.removal import check_removal
 from xai.metrics.protocol import protocol
 from xai.models import Classifier, Preprocessing
 from xai.perturb import Stream, make_operator
-from xai.report.caveats import caveats_of
+from xai.report.caveats import caveats_of as typed_caveats_of
 from xai.report.words import verdict
 
 MULTI = "multi_label_classification"
 LABELS = ("blur", "swap", "gan")
+
+
+def caveats_of(explanations):
+    return [one.text for one in typed_caveats_of(explanations)]
 
 
 def multi(labels=LABELS) -> Classifier:

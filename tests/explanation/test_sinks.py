@@ -11,7 +11,7 @@ from xai.core import Sample
 from xai.core.sinks import sinks_of
 from xai.explanation import explain
 from xai.explanation.explainer import Explainer
-from xai.report.caveats import caveats_of
+from xai.report.caveats import caveats_of as typed_caveats_of
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
 ROW, COL = 1, 2
@@ -37,6 +37,10 @@ def detector():
     for i, layer in enumerate(layers):
         layers[i] = Sinking(layer, 20 if i == 1 else 1)
     return model
+
+
+def caveats_of(explanations):
+    return [one.text for one in typed_caveats_of(explanations)]
 
 
 def test_are_found_without_a_further_pass(detector, monkeypatch):

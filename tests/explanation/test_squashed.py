@@ -10,7 +10,7 @@ import xai
 from xai.core import Geometry
 from xai.explanation import warnings_of
 from xai.models import Classifier, Preprocessing
-from xai.report.caveats import caveats_of
+from xai.report.caveats import caveats_of as typed_caveats_of
 from xai.report.overlay import DrawnImage
 from xai.report.words import conditions, squashed
 
@@ -29,6 +29,10 @@ WIDE = "160×64 pixels (width × height) became 32×32, an aspect changed 2.5 ti
 )
 def test_change_of_aspect(size, resized, crop, given, change):
     assert Geometry.resize_crop(size, resized, crop).aspect_change(given) == pytest.approx(change)
+
+
+def caveats_of(explanations):
+    return [one.text for one in typed_caveats_of(explanations)]
 
 
 def test_from_which_change_on_it_is_said():

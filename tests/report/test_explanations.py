@@ -62,7 +62,7 @@ def test_numbers_names_and_places_are_those_of_the_explanation(explained, tmp_pa
     assert (image.products["fake"].layers, image.products["fake"].heads) == (2, 3)
     assert pixels_of(image.picture).shape == (200, 300, 3)
     page = page_of(image)
-    assert (page.classes, page.compared, page.shown) == (["real", "fake"], ("fake", "real"), (1, 1))
+    assert (page.classes, page.compared, page.shown) == (["fake", "real"], ("fake", "real"), (1, 1))
     assert Page.model_validate_json(page.model_dump_json(by_alias=True)) == page
 
 
@@ -170,8 +170,18 @@ def test_methods_are_compared_and_controls_do_not_count(explained):
     assert np.isnan(found[3]).all()
     assert image.disagreement == pytest.approx(1 - expected[0, 1], abs=1e-6)
     assert image.caveats == [
-        "The maps of one, two have two signs: orange speaks for the class, blue against it."
+        "The map for fake (flat) is nearly constant: its patches differ by 0% of the largest value, less "
+        "than 10.0%, so its colours tell no patch from another.",
+        "The maps of one, two have two signs: orange speaks for the class, blue against it.",
     ]
+    assert [(one.kind, one.short) for one in image.notes] == [
+        ("nearly constant", "nearly constant map"),
+        ("signs", ""),
+    ]
+    assert image.maps["flat"]["fake"].relative_range == 0
+    assert image.maps["one"]["fake"].relative_range == pytest.approx(
+        np.ptp(maps["one"]) / np.abs(maps["one"]).max()
+    )
     page = comparison_page(
         [image],
         labels=("real", "fake"),

@@ -250,7 +250,7 @@ def demo(
     with run.collecting(), progress(len(samples), gettext("Explaining")) as step:
         for result in explain_each(explainer, samples, out):
             run.add(result, step)
-    run.write_page(gettext("The shipped detector on the shipped images"))
+    run.write_page()
     header = [gettext("image"), gettext("true class"), gettext("predicted"), "P(fake)"]
     show_table([*header, gettext("strongest fake evidence in the forged region")], run.rows)
     say(gettext("Pictures and page: {folder}", folder=out.resolve()))

@@ -19,6 +19,14 @@ Target = Any
 None (the only output), int, tuple of indices; list, NumPy array or tensor of one for each example; `Margin`.
 """
 REGRESSION = "regression"
+GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
+"""Labels and kinds of images that nobody tampered with; they stand last."""
+
+
+def fakes_first(names: Sequence[str | None]) -> list[str]:
+    """Each name once, in order, genuine ones last."""
+    known = list(dict.fromkeys(name for name in names if name is not None))
+    return sorted(known, key=lambda name: name.casefold() in GENUINE)
 
 
 def class_index(value: Any) -> int | None:

@@ -75,7 +75,7 @@ class Explanations(list[Explanation]):
             ModelError: The model cannot answer any more.
         """
         from xai.explanation.page import PageBuilder  # what makes pages loads when one is asked for
-        from xai.report.explanations import plain_page
+        from xai.report.frames import plain_page
 
         if not self or self.explainer is None:
             return plain_page(self, title)
@@ -90,7 +90,7 @@ class Explanations(list[Explanation]):
 
     def _repr_html_(self) -> str | None:
         """The first images on a page, in a notebook; takes no pass of the model."""
-        from xai.report.explanations import page_frame, plain_page
+        from xai.report.frames import page_frame, plain_page
 
         return page_frame(plain_page(self[:SHOWN], asked=len(self))) if self else None
 

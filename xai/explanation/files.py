@@ -16,6 +16,7 @@ import xai.report as report
 from xai.core import Explanation, Origin
 from xai.core.explanation import CLICK_TOLERANCE
 from xai.core.files import disk_errors, write_bytes, write_json
+from xai.core.flatness import relative_range
 from xai.core.language import gettext
 from xai.core.runtime import versions
 from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
@@ -305,6 +306,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
         "sum": float(values.sum()),
         "strongest_patch": [int(row), int(col)],
         "sink_share": sink_share(explanation, name),
+        "relative_range": relative_range(values),
     }
     if explanation.sample.mask is not None:
         place = np.nanargmax(explanation.geometry.project(values))
@@ -325,4 +327,9 @@ def warnings_of(explanation: Explanation) -> list[str]:
         for name, values in explanation.maps.items()
         if not values.any()
     ]
-    return [*empty, *words.sinks_for(explanation), *words.squashed_for(explanation)]
+    return [
+        *empty,
+        *words.near_constant_for(explanation),
+        *words.sinks_for(explanation),
+        *words.squashed_for(explanation),
+    ]

@@ -16,11 +16,11 @@ from xai.explanation.removal import RemovalCheck, class_of
 from xai.explanation.stability import StabilityCheck
 from xai.models import Classifier
 from xai.models.provenance import provenance
-from xai.report.about import card_of, model_description, without_folders
+from xai.report.about import card_of, model_description
 from xai.report.explanations import compared_image, comparison_page, explanation_page, image_of
 from xai.report.image_payload import FaceEvidence, Image
 from xai.report.payload import Card, Fusion, Page, PageMethod
-from xai.report.stability import stability_of
+from xai.report.stability import least_agreement, stability_of
 from xai.stats.stability import ImageStability
 
 MOST_WITH_LAYERS = 50  # images of a page in which layers and heads travel
@@ -86,14 +86,17 @@ class PageBuilder:
             self._add_stability(explanation, self._stability)
 
     def page(self, title: str | None = None) -> Page:
-        """The page of the images so far; its heading names method and model if nothing else is given."""
+        """The page of the images so far; its heading says what was explained if nothing else is given."""
         explainer, name = self.explainer, self.explainer.method_name
         images = list(self.images)
         if self._stability is not None and self._stable:
             measured = self._stability.with_references(list(self._stable.values()), explainer.seed)
             for place, found in zip(self._stable, measured, strict=True):
                 stability = stability_of(found, self._stability.ladder)
-                images[place] = images[place].model_copy(update={"stability": stability})
+                steadiness = least_agreement(stability)
+                images[place] = images[place].model_copy(
+                    update={"stability": stability, "steadiness": steadiness}
+                )
         settings: dict[str, Any] = {
             "settings": {
                 "preset": explainer.preset,
@@ -114,8 +117,7 @@ class PageBuilder:
             method=PageMethod(
                 name=name, method=name, options=dict(explainer.options), preset=explainer.preset
             ),
-            title=title
-            or gettext("{method} of {model}", method=name, model=without_folders(explainer.classifier.name)),
+            title=title,
             model=model_description(explainer.model_description),
             provenance=settings | self._check.describe() | provenance_of(explainer.classifier),
             cards=[method_card(name)],
@@ -154,7 +156,7 @@ def page_of_comparison(
     Args:
         comparison: At least one image was explained.
         classifier: What was explained.
-        title: Heading of the page; default the number of methods and the model.
+        title: Heading of the page; default what was compared, and how it was judged.
     """
     label, first = comparison.label, comparison.rows[0]
     methods = [
@@ -194,8 +196,7 @@ def page_of_comparison(
         problem_type=classifier.problem_type,
         methods=methods,
         label=label,
-        title=title
-        or gettext("{n} methods compared on {model}", n=len(methods), model=without_folders(classifier.name)),
+        title=title,
         model=model_description(classifier.describe()),
         provenance={"settings": settings} | check.describe() | provenance_of(classifier),
         cards=[method_card(name) for name in dict.fromkeys(one.method for one in methods)],

@@ -24,7 +24,7 @@ from xai.explanation.frame_store import FrameStore
 from xai.explanation.page import method_card, provenance_of
 from xai.explanation.video import FrameAnswer, VideoExplanation
 from xai.explanation.video_results import VideoResults, flicker_of
-from xai.report.about import model_description, without_folders
+from xai.report.about import model_description
 from xai.report.explanations import explanation_page
 from xai.report.filmstrip import Annotator, draw_filmstrip, strip_places
 from xai.report.payload import Page, PageMethod
@@ -257,23 +257,17 @@ def video_page(results: VideoResults, store: FrameStore, explainer: Explainer) -
             "batch_size": explainer.batch_size,
         },
     }
-    page = explanation_page(
+    return explanation_page(
         [store[place].entry for place in places],
         labels=one.labels,
         problem_type=one.problem_type,
         method=PageMethod(name=one.method, method=one.method, options=dict(one.options), preset=one.preset),
-        title=gettext(
-            "{video}: {method} of {model}",
-            video=timeline.video,
-            method=one.method,
-            model=without_folders(explainer.classifier.name),
-        ),
         model=model_description(one.model),
         provenance=settings | provenance_of(explainer.classifier),
         cards=[method_card(one.method)],
         asked=len(one.frames),
+        timeline=timeline.model_copy(update={"frames": frames}),
     )
-    return page.model_copy(update={"timeline": timeline.model_copy(update={"frames": frames})})
 
 
 def page_places(frames: int, wanted: Sequence[int]) -> list[int]:

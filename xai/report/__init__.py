@@ -16,9 +16,9 @@ from xai.report.saving import save
 from xai.report.text import file_slug
 
 if TYPE_CHECKING:
-    from xai.report.explanations import page_frame as page_frame
-    from xai.report.explanations import to_frame as to_frame
     from xai.report.face_parts import draw_face_parts as draw_face_parts
+    from xai.report.frames import page_frame as page_frame
+    from xai.report.frames import to_frame as to_frame
     from xai.report.page import to_html as to_html
     from xai.report.page import write_data as write_data
     from xai.report.page import write_page as write_page
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from xai.report.render import draw_rank_table as draw_rank_table
 
 _LATER = {
-    "page_frame": "xai.report.explanations",
-    "to_frame": "xai.report.explanations",
+    "page_frame": "xai.report.frames",
+    "to_frame": "xai.report.frames",
     "to_html": "xai.report.page",
     "write_data": "xai.report.page",
     "write_page": "xai.report.page",
@@ -86,7 +86,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _in_a_frame(explanation: Explanation) -> str:
-    return import_module("xai.report.explanations").to_frame(explanation)
+    return import_module("xai.report.frames").to_frame(explanation)
 
 
 Explanation.renderer = _in_a_frame  # so that notebooks show explanations as pages

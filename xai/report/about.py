@@ -172,7 +172,8 @@ def _methods(page: Page) -> Table:
                 gettext("preset {preset}: {method}", preset=one.preset, method=one.method)
                 if one.preset
                 else one.method,
-                ", ".join(f"{key} {value}" for key, value in _flat(one.options)) or gettext("defaults"),
+                ", ".join(f"{key} {value}" for key, value in _flat(words.seen_options(one.options)))
+                or gettext("defaults"),
             ],
             one.control,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai.core import DataError
+from xai.core.flatness import relative_range
 from xai.report.image_payload import Grid, Stack
 
 QUALITY = 72
@@ -53,7 +54,7 @@ def encode_grid(values: np.ndarray) -> Grid:
     """
     limit, codes = _quantise(values, INT16, "<i2")
     rows, cols = values.shape
-    return Grid(rows=rows, cols=cols, limit=limit, values=codes)
+    return Grid(rows=rows, cols=cols, limit=limit, values=codes, relative_range=relative_range(values))
 
 
 def encode_stack(products: np.ndarray) -> Stack:

@@ -3,34 +3,31 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
 
-from xai.core import DataError, Explanation, ProblemType, UsageError
+from xai.core import Explanation, ProblemType
 from xai.core.errors import printable
-from xai.core.language import current_language, gettext, language
+from xai.core.language import current_language
 from xai.core.runtime import __version__
 from xai.report import words
-from xai.report.about import model_description
 from xai.report.caveats import caveats_of
 from xai.report.encode import encode_grid, encode_mask, encode_picture, encode_stack
 from xai.report.face_parts import painted_face
+from xai.report.headings import about_page
 from xai.report.image_payload import Box, FaceEvidence, Image, MapAgreement, Photograph, Removal
 from xai.report.overlay import close_view
-from xai.report.page import to_html
-from xai.report.payload import Card, Fusion, Page, PageMethod
+from xai.report.payload import Card, Fusion, Page, PageMethod, Timeline
 from xai.report.photograph import DrawnPhotograph
-from xai.report.pictures import in_order
+from xai.report.words import in_order
 from xai.stats.agreement import disagreement, map_agreement
 
 LONGEST = 480  # side of a picture in pixels
 FACE = 320  # the same of a face with its parts
 LISTED = 5  # classes with their probabilities
-FRAME_HEIGHT = 760  # pixels, in a notebook
 
 
 def image_of(
@@ -97,7 +94,7 @@ def explanation_page(
     *,
     labels: Sequence[str],
     method: PageMethod,
-    title: str,
+    title: str | None = None,
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
     cards: Sequence[Card] = (),
@@ -105,6 +102,7 @@ def explanation_page(
     asked: int | None = None,
     created: str | None = None,
     problem_type: ProblemType = ProblemType.SINGLE_LABEL,
+    timeline: Timeline | None = None,
 ) -> Page:
     """A page of images explained by one method.
 
@@ -115,7 +113,7 @@ def explanation_page(
         images: From `image_of`.
         labels: All class names of the model.
         method: The method, and how the page names it.
-        title: Heading of the page.
+        title: Heading of the page; default what was explained, and how it was judged.
         model: What was explained, JSON-ready.
         provenance: Where the maps come from, JSON-ready.
         cards: Of the method.
@@ -123,27 +121,28 @@ def explanation_page(
         asked: Images asked for; default those shown.
         created: ISO 8601; default now.
         problem_type: What the model's logits mean.
+        timeline: Of a video, whose frames the images are.
     """
     of_images = [list(image.maps[method.name]) for image in images]
     classes = list(dict.fromkeys(label for of_image in of_images for label in of_image))
     common = all(set(of_image) == set(classes) for of_image in of_images)
-    return Page(
-        kind="explanation",
-        lang=current_language(),
+    classes = in_order(classes, len(labels)) if common and len(classes) > 1 else classes
+    return _page(
+        images,
+        [method],
+        labels=labels,
         title=title,
-        created=created or now(),
-        version=__version__,
-        model=dict(model),
-        labels=list(labels),
+        model=model,
+        created=created,
         problem_type=problem_type,
-        rows=[method],
+        asked=asked,
+        timeline=timeline,
+        kind="explanation",
         classes=classes,
-        compared=in_order(classes, len(labels)) if common and len(classes) > 1 else None,
+        compared=(classes[0], classes[1]) if common and len(classes) > 1 else None,
         fusion=fusion,
         cards=list(cards),
         provenance=dict(provenance),
-        shown=(len(images), len(images) if asked is None else asked),
-        images=list(images),
     )
 
 
@@ -153,7 +152,7 @@ def comparison_page(
     labels: Sequence[str],
     methods: Sequence[PageMethod],
     label: str,
-    title: str,
+    title: str | None = None,
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
     cards: Sequence[Card] = (),
@@ -168,7 +167,7 @@ def comparison_page(
         labels: All class names of the model.
         methods: In order.
         label: The class or contrast that all maps are of.
-        title: Heading of the page.
+        title: Heading of the page; default what was explained, and how it was judged.
         model: What was explained, JSON-ready.
         provenance: Where the maps come from, JSON-ready.
         cards: Of the methods.
@@ -176,21 +175,59 @@ def comparison_page(
         created: ISO 8601; default now.
         problem_type: What the model's logits mean.
     """
-    return Page(
-        kind="comparison",
-        lang=current_language(),
+    return _page(
+        images,
+        methods,
+        labels=labels,
         title=title,
-        created=created or now(),
+        model=model,
+        created=created,
+        problem_type=problem_type,
+        asked=asked,
+        kind="comparison",
+        classes=[label],
+        cards=list(cards),
+        provenance=dict(provenance),
+    )
+
+
+def _page(
+    images: Sequence[Image],
+    methods: Sequence[PageMethod],
+    *,
+    labels: Sequence[str],
+    title: str | None,
+    model: Mapping[str, Any],
+    created: str | None,
+    problem_type: ProblemType,
+    asked: int | None,
+    timeline: Timeline | None = None,
+    **fields: Any,
+) -> Page:
+    created = created or now()
+    about = about_page(
+        images,
+        labels,
+        model.get("name"),
+        created,
+        problem_type=problem_type,
+        methods=len(methods),
+        timeline=timeline,
+    )
+    return Page(
+        lang=current_language(),
+        title=title or about,
+        about=about,
+        created=created,
         version=__version__,
         model=dict(model),
         labels=list(labels),
         problem_type=problem_type,
         rows=list(methods),
-        classes=[label],
-        cards=list(cards),
-        provenance=dict(provenance),
         shown=(len(images), len(images) if asked is None else asked),
         images=list(images),
+        timeline=timeline,
+        **fields,
     )
 
 
@@ -204,75 +241,6 @@ def _with_picture(evidence: FaceEvidence | None, explanation: Explanation) -> Fa
 def now() -> str:
     """The time, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def to_frame(explanation: Explanation) -> str:
-    """One explanation as an `<iframe>` that holds the whole page, in the explanation's language.
-
-    The frame is sandboxed: the page's scripts and styles reach nothing of the notebook, nor the notebook's
-    styles the page. It works wherever a cell's output may hold a frame: Jupyter, VS Code, Colab.
-
-    Raises:
-        DataError: A map holds NaN or infinity.
-    """
-    with language(explanation.lang):
-        return _frame(explanation)
-
-
-def _frame(explanation: Explanation) -> str:
-    title = words.name(explanation)
-    return page_frame(plain_page([explanation], title), gettext("Explanation of {name}", name=title))
-
-
-def plain_page(
-    explanations: Sequence[Explanation], title: str | None = None, asked: int | None = None
-) -> Page:
-    """A page of what explanations themselves hold, in their language: the model is not asked again.
-
-    Args:
-        explanations: Of one method and model.
-        title: Heading; default method and model.
-        asked: Images asked for; default those shown.
-
-    Raises:
-        DataError: There is none, or a map holds NaN or infinity.
-        UsageError: They are of several methods or models.
-    """
-    if not explanations:
-        raise DataError("There is no explanation to show.")
-    first = explanations[0]
-    method, options, model = first.method, dict(first.options), dict(first.model)
-    for one in explanations:
-        if (one.method, dict(one.options), one.labels, dict(one.model)) != (
-            method,
-            options,
-            first.labels,
-            model,
-        ):
-            raise UsageError(
-                "These explanations are of several methods or models.",
-                "Make a page of each, or compare methods on the same images: xai.compare.",
-            )
-    with language(first.lang):
-        about = model_description(model)
-        return explanation_page(
-            [image_of(one) for one in explanations],
-            labels=first.labels,
-            problem_type=first.problem_type,
-            method=PageMethod(name=method, method=method, options=options, preset=first.preset),
-            title=title or gettext("{method} of {model}", method=method, model=about["name"]),
-            model=about,
-            provenance={"settings": {"method": method, "options": options, "classes": list(first.maps)}},
-            asked=asked,
-        )
-
-
-def page_frame(page: Page, heading: str | None = None) -> str:
-    """A page as an `<iframe>` for a notebook, see `to_frame`; the heading is for those who do not see it."""
-    return (
-        f'<iframe srcdoc="{escape(to_html(page, framed=True))}" title="{escape(heading or page.title)}" '
-        f'sandbox="allow-scripts allow-modals" width="100%" height="{FRAME_HEIGHT}" frameborder="0"></iframe>'
-    )
 
 
 def _image(
@@ -290,6 +258,7 @@ def _image(
     view = close_view(one) or (0.0, 0.0, float(width), float(height))
     size = _drawn(view)
     mask = sample.mask
+    notes = caveats_of(explanations, removals, controls)
     return Image(
         id=printable(sample.id),
         name=words.full_name(sample),
@@ -303,7 +272,8 @@ def _image(
         height=height,
         sha256=_digest(sample.path),
         input_hash=input_hash,
-        caveats=[*caveats_of(explanations, removals, controls), *caveats],
+        caveats=[*(note.text for note in notes), *caveats],
+        notes=notes,
         view=view,
         seen=one.geometry.box,
         box=sample.box,

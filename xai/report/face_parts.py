@@ -17,8 +17,8 @@ from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.layout import HEADING, MARGIN, PARAGRAPH, SMALL, SUBHEADING, TITLE, PictureBuilder
 from xai.report.overlay import DrawnImage, View
 from xai.report.picture import GREY, Layer, Picture, Size
-from xai.report.pictures import in_order
 from xai.report.text import drawable, drawable_language, height, number, percent, wrap
+from xai.report.words import in_order
 
 PART_COLOURS = (
     "#e69f00",
@@ -145,8 +145,7 @@ def draw_face_parts(explanation: Explanation, evidence: FaceEvidence) -> Picture
 
 
 def _draw_table(builder: PictureBuilder, explanation: Explanation, evidence: FaceEvidence) -> None:
-    labels = list(explanation.maps)
-    labels = list(in_order(labels, len(explanation.labels))) if len(labels) > 1 else labels
+    labels = in_order(list(explanation.maps), len(explanation.labels))
     columns = [
         (gettext("evidence for {label}", label=words.short(label)), _shares(evidence, label))
         for label in labels

@@ -33,6 +33,9 @@ class Grid(PageModel):
     cols: int
     limit: float = Field(description="Largest absolute relevance, in the units of the method.")
     values: str
+    relative_range: float | None = Field(
+        None, description="(Largest − smallest) / largest absolute relevance; below 0.1 nearly constant."
+    )
 
 
 class Stack(PageModel):
@@ -157,6 +160,14 @@ class Stability(PageModel):
     degraded: list[DegradedImage]
 
 
+class Caveat(PageModel):
+    """What a reader must know about an image, to be marked there and said once for the page."""
+
+    kind: str = Field(description="What is alike, and has one footnote.")
+    text: str = Field(description="A sentence about this image.")
+    short: str = Field(description="The same in a few words; empty where the page says it of all maps.")
+
+
 class Photograph(PageModel):
     """The photograph that the face was cut out of."""
 
@@ -193,6 +204,10 @@ class Image(PageModel):
         None, description="1 − mean Spearman correlation between the maps of the methods, controls left out."
     )
     caveats: list[str] = Field([], description="Sentences a reader must know about this image.")
+    notes: list[Caveat] = Field([], description="Those of `caveats` that many images have, by kind.")
+    steadiness: float | None = Field(
+        None, description="Least rank correlation of its map, after a degradation, with that of it as it is."
+    )
 
     view: Box = Field(
         description="(left, top, right, bottom) that the picture shows, in pixels of the original."

@@ -8,7 +8,7 @@ from base64 import b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,9 @@ from markupsafe import Markup
 from xai.core import OutputError, UsageError
 from xai.core.errors import printable
 from xai.core.files import cache_folder, write_bytes
+from xai.core.flatness import NEAR_CONSTANT
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
+from xai.core.names import row_in_words
 from xai.core.runtime import __version__, version_of
 from xai.data.face_parts import PARTS
 from xai.report import words
@@ -31,7 +33,8 @@ from xai.report.colours import COLOURS, ColourMap
 from xai.report.encode import digest, inline, pack, unpack
 from xai.report.face_parts import PART_COLOURS
 from xai.report.findings import findings_of
-from xai.report.image_payload import HEAVY
+from xai.report.footnotes import footnotes_of
+from xai.report.image_payload import HEAVY, Image
 from xai.report.overview import overview_of
 from xai.report.payload import Page
 from xai.report.render import charts_of
@@ -84,7 +87,8 @@ def _to_html(page: Page, framed: bool) -> str:
     findings = findings_of(said)
     script, style = page_script(page.lang), page_style()
     library = chart_library() if charts else None
-    blocks = {"page": pack(_head(page) | {"charts": charts})}
+    blocks = {"page": pack(_head(page) | {"charts": charts} | _said(page))}
+    footnotes, marks = footnotes_of(page.images)
     scripts = [digest(script)]
     if library is not None:
         blocks["library"] = library.packed
@@ -104,6 +108,11 @@ def _to_html(page: Page, framed: bool) -> str:
         overview=overview_of(page, said, names, findings.about) if findings and names else None,
         names=names,
         anchors={} if names is None else names.anchors(page),
+        words=_said(page)["words"],
+        answers=partial(_answers, page),
+        judged=[_judged(page, image) for image in page.images],
+        footnotes=footnotes,
+        marks=marks,
         cards=cards_of(page),
         video=video_of(page),
         provenance=provenance_of(page),
@@ -120,13 +129,41 @@ def _head(page: Page) -> dict[str, Any]:
     return page.model_dump(mode="json", by_alias=True, exclude={"images": {"__all__": set(HEAVY)}})
 
 
+def _said(page: Page) -> dict[str, Any]:
+    """What a browser is told beside the page's data: rows in words, and in which order labels stand."""
+    words_of = {one.name: printable(row_in_words(one.name, one.method)) for one in page.rows}
+    return {"words": words_of, "order": _order(page)}
+
+
+def _order(page: Page) -> list[str]:
+    """Two labels as they are shown, the fake one first; of more than two the likeliest comes first."""
+    return words.in_order(page.labels, 2) if len(page.labels) == 2 else []
+
+
+def _answers(page: Page, image: Image) -> list[tuple[str, float]]:
+    """The probabilities of an image in the order in which they are shown."""
+    first = [(label, image.probabilities[label]) for label in _order(page) if label in image.probabilities]
+    rest = [(label, share) for label, share in image.probabilities.items() if (label, share) not in first]
+    return first + sorted(rest, key=lambda one: -one[1])
+
+
+def _judged(page: Page, image: Image) -> str:
+    """Whether the model is "right" or "wrong"; nothing where the truth is not known, or no label of its."""
+    if image.label not in page.labels:
+        return ""
+    found = [image.predicted] if image.predicted_labels is None else image.predicted_labels
+    return "right" if image.label in found else "wrong"
+
+
 @cache
 def page_script(code: str, text: str | None = None) -> str:
     """A script, by default that of all pages, with its sentences in a language and the colours of maps."""
     text = script_text() if text is None else text
     colours = json.dumps({name: _table(colours) for name, colours in COLOURS.items()})
     messages = json.dumps(script_messages(code, text), ensure_ascii=False, sort_keys=True)
+    hidden = json.dumps(sorted(words.UNSEEN_OPTIONS))
     constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
+    constants += f"const UNSEEN_OPTIONS = {hidden};\nconst NEAR_CONSTANT = {NEAR_CONSTANT};\n"
     return inline('(() => {\n"use strict";\n' + constants + text + "\n})();\n")
 
 
@@ -166,7 +203,7 @@ def content_policy(scripts: Sequence[str], style: str, **more: str) -> str:
 SCRIPTS = (
     *("language", "data", "colour", "state", "maps", "paint"),
     *("tables", "charts", "folds"),
-    *("toolbar", "gallery", "panels", "viewer"),
+    *("toolbar", "gallery", "thumbs", "panels", "viewer"),
     *("elements", "evidence", "faceparts", "stability", "curve", "explorer", "timeline", "paper", "sheet"),
     "main",
 )

@@ -14,6 +14,7 @@ from xai.report.layout import Panel, arrange, compose
 from xai.report.overlay import DrawnImage, close_view
 from xai.report.picture import Layer, Picture, Size
 from xai.report.text import drawable_language
+from xai.report.words import in_order
 
 COLUMNS = 6  # of the layers panel; more layers start a new pair of rows
 PIXELS = 2000  # width of a row of panels
@@ -287,13 +288,8 @@ def _unit(label: str) -> str:
 
 def compared(explanation: Explanation) -> tuple[str, str]:
     """The two maps to compare: the first two; of two classes (real, fake) their difference is fake − real."""
-    return in_order(list(explanation.maps), len(explanation.labels))
-
-
-def in_order(names: Sequence[str], classes: int) -> tuple[str, str]:
-    """The first two of these maps, of a model with so many classes, as `compared` puts them."""
-    first, second = names[:2]
-    return (second, first) if classes == 2 else (first, second)
+    first, second = in_order(list(explanation.maps), len(explanation.labels))[:2]
+    return first, second
 
 
 def comparison_scales(explanation: Explanation) -> tuple[ColourScale, ColourScale, ColourScale]:

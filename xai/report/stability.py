@@ -86,6 +86,11 @@ def explained(degradations: Sequence[Degradation]) -> str:
     return joined(sentences)
 
 
+def least_agreement(found: Stability) -> float | None:
+    """Least rank correlation of a map with that of the image as it is; None if none is known."""
+    return min((one.spearman for one in found.degraded if one.spearman is not None), default=None)
+
+
 def verdict_words(verdict: Steadiness) -> str:
     """A word or two for a table."""
     return gettext(VERDICTS[verdict])

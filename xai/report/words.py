@@ -1,14 +1,16 @@
 """What pictures and pages say about an explanation, in words."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xai.core import Explanation, Geometry, Sample
 from xai.core.errors import printable
+from xai.core.flatness import NEAR_CONSTANT, is_near_constant, relative_range
 from xai.core.language import gettext, gettext_noop, ngettext
 from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
+from xai.core.target import fakes_first
 from xai.report.colours import ColourScale
 from xai.report.overlay import DrawnImage
 from xai.report.text import percent, shorten
@@ -19,6 +21,22 @@ LIMITS = gettext_noop(
 )
 MUCH = 0.1  # share of a map on sink tokens from which on a sentence says so
 SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says so: 3:2 to a square is spared
+
+
+# memory and speed, not the map
+UNSEEN_OPTIONS = frozenset({"internal_batch_size"})
+
+
+def in_order(names: Sequence[str], classes: int) -> list[str]:
+    """Maps or labels of a model with so many classes as they are shown: of two, fake before real."""
+    if classes != 2:
+        return list(names)
+    return [*fakes_first(names[1::-1]), *names[2:]]
+
+
+def seen_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that change a map: none of memory, and none that is off."""
+    return {key: value for key, value in options.items() if key not in UNSEEN_OPTIONS and value is not None}
 
 
 def name(explanation: Explanation) -> str:
@@ -97,7 +115,9 @@ def titled(explanation: Explanation, label: str) -> str:
 def method(explanation: Explanation, without: Collection[str] = ()) -> str:
     """Name of the method with its options, but those that a panel varies."""
     options = ", ".join(
-        f"{key} {_plain(value)}" for key, value in explanation.options.items() if key not in without
+        f"{key} {_plain(value)}"
+        for key, value in seen_options(explanation.options).items()
+        if key not in without
     )
     name = explanation.method + (f" ({options})" if options else "")
     if explanation.preset and not without:
@@ -185,6 +205,30 @@ def sinks_for(explanation: Explanation, method: str | None = None) -> list[str]:
     ]
 
 
+def near_constant(label: str, values: np.ndarray, method: str | None = None) -> list[str]:
+    """A sentence on a map that is much the same everywhere, else nothing; it names a method that is given."""
+    if not is_near_constant(values):
+        return []
+    share, limit = percent(relative_range(values)), percent(NEAR_CONSTANT)
+    of = short(label) if method is None else f"{short(label)} ({method})"
+    return [
+        gettext(
+            "The map for {label} is nearly constant: its patches differ by {share} of the largest value, "
+            "less than "
+            "{limit}, so its colours tell no patch from another.",
+            label=of,
+            share=share,
+            limit=limit,
+        )
+    ]
+
+
+def near_constant_for(explanation: Explanation, method: str | None = None) -> list[str]:
+    """`near_constant`, of each map of an explanation."""
+    maps = explanation.maps.items()
+    return [sentence for label, values in maps for sentence in near_constant(label, values, method)]
+
+
 def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
     """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
     sentences = []
@@ -198,7 +242,7 @@ def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
         sentences.append(gettext("Turquoise outline: the area known to be tampered with."))
     if explanation.sample.clicks is not None:
         sentences.append(gettext("Turquoise circles: where people clicked on what was tampered with."))
-    return sentences + squashed_for(explanation)
+    return sentences + near_constant_for(explanation) + squashed_for(explanation)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What a survey found, as values: maps by label, answer and kind, shares of face parts, odd images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -8,15 +8,7 @@ import numpy as np
 
 from xai.stats.summary import Exclusion
 
-GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
-"""Labels and kinds of images that nobody tampered with; they stand last."""
 DIGITS = 4  # of the maps in JSON
-
-
-def fakes_first(names: Sequence[str | None]) -> list[str]:
-    """Each name once, in order, genuine ones last."""
-    known = list(dict.fromkeys(name for name in names if name is not None))
-    return sorted(known, key=lambda name: name.casefold() in GENUINE)
 
 
 @dataclass(frozen=True, eq=False)

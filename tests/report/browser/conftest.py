@@ -9,6 +9,7 @@ import pytest
 from browsing import PAINTED, READY, Watch, wait_until
 from playwright.sync_api import Browser, Page, expect
 from report_pages import explanation_page
+from viewing import ODD, show
 
 from xai.report import payload, write_page
 
@@ -28,8 +29,9 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
     """Opens a page; the test fails on any request, console error or warning, page error, policy violation.
 
     `open_page(page, width=1280, height=900, color_scheme="light", device_scale_factor=1, wait_ready=True,
-    hash="", tolerate=(), **context)`: `page` is a payload or a written file, `tolerate` texts of findings
-    that the test expects, `context` further options of `Browser.new_context`.
+    controls=True, hash="", tolerate=(), **context)`: `page` is a payload or a written file, `controls` says
+    whether those above the images are unfolded, `tolerate` texts of findings that the test expects, `context`
+    further options of `Browser.new_context`.
     """
     watches: list[Watch] = []
 
@@ -39,6 +41,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         width: int = 1280,
         height: int = 900,
         wait_ready: bool = True,
+        controls: bool = True,
         hash: str = "",
         tolerate: tuple[str, ...] = (),
         **context: Any,
@@ -54,6 +57,8 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         tab.goto(path.as_uri() + hash)
         if wait_ready:
             _wait_until_ready(tab, watch)
+            if controls:
+                tab.locator("#controls").evaluate_all("(all) => all.forEach((one) => { one.open = true; })")
         return tab
 
     yield opened
@@ -81,4 +86,6 @@ def _wait_until_ready(tab: Page, watch: Watch) -> None:
 @pytest.fixture
 def explained(open_page):
     page = explanation_page(2)
-    return page, open_page(page)
+    tab = open_page(page)
+    show(tab, ODD)
+    return page, tab

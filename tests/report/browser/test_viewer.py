@@ -34,8 +34,8 @@ def test_classes_share_one_scale_and_the_difference_is_what_is_left(explained):
     real, fake = map_of(page, "real"), map_of(page, "fake")
     photo, image = shot(tab, 0), page.images[ODD]
     scale = common(real, fake)
-    expect_near(shot(tab, 1), overlay(photo, image, real, scale))
-    expect_near(shot(tab, 2), overlay(photo, image, fake, scale))
+    expect_near(shot(tab, 1), overlay(photo, image, fake, scale))
+    expect_near(shot(tab, 2), overlay(photo, image, real, scale))
     expect_near(shot(tab, 3), overlay(photo, image, fake - real, ColourScale(scale.limit, signed=True)))
     expect_near(shot(tab, 4), overlay(photo, image, np.minimum(real, fake), scale))
 
@@ -59,7 +59,7 @@ def test_no_opacity_leaves_the_grey_photograph(explained):
     expect_grey(tab, page, (1, 2, 3, 4))
     slide(tab, "Opacity", 100)
     maps = map_of(page, "real"), map_of(page, "fake")
-    expect_near(shot(tab, 2), overlay(shot(tab, 0), page.images[ODD], maps[1], common(*maps), opacity=1))
+    expect_near(shot(tab, 1), overlay(shot(tab, 0), page.images[ODD], maps[1], common(*maps), opacity=1))
 
 
 def test_the_threshold_hides_what_is_weak(explained):
@@ -69,7 +69,7 @@ def test_the_threshold_hides_what_is_weak(explained):
     expected = overlay(
         shot(tab, 0), page.images[ODD], maps[1], common(*maps), hide=lambda relative: relative < 0.4
     )
-    expect_near(shot(tab, 2), expected)
+    expect_near(shot(tab, 1), expected)
     slide(tab, "Hide below", 100)
     expect_grey(tab, page, (1, 2, 3, 4))
 
@@ -96,7 +96,7 @@ def test_colour_maps(explained, name):
     maps = map_of(page, "real"), map_of(page, "fake")
     photo, image = shot(tab, 0), page.images[ODD]
     expected = overlay(photo, image, maps[1], common(*maps), colours=colormaps[name])
-    expect_near(shot(tab, 2), expected)
+    expect_near(shot(tab, 1), expected)
     assert (shot(tab, 3) == difference).all()  # signed maps keep two colours
 
 
@@ -168,9 +168,9 @@ def test_layers_and_heads_are_fused_as_the_method_does(open_page, clamp, fusion)
         if scale.limit == 0:
             expect_grey(tab, page, (1, 2))
             continue
-        expect_near(shot(tab, 2), overlay(photo, image, maps["fake"], scale))
+        expect_near(shot(tab, 1), overlay(photo, image, maps["fake"], scale))
         patch = np.unravel_index(np.abs(maps["fake"]).argmax(), (GRID, GRID))
-        strongest(tab, 2)
+        strongest(tab, 1)
         values = read(tab)
         assert values["fake"] == pytest.approx(maps["fake"][patch], rel=1e-3, abs=1e-12)
         assert values["real"] == pytest.approx(maps["real"][patch], rel=1e-3, abs=1e-12)
@@ -219,7 +219,7 @@ def test_the_arrow_keys_read_the_patches(explained):
     page, tab = explained
     values = map_of(page, "fake")
     row, col = np.unravel_index(values.argmax(), values.shape)
-    strongest(tab, 2)
+    strongest(tab, 1)
     line = tab.locator(f"#image-{ODD} .readout")
     expect(line).to_contain_text(f"row {row + 1} of 14, column {col + 1} of 14")
     assert read(tab)["fake"] == pytest.approx(values.max(), rel=5e-4)

@@ -17,11 +17,11 @@ from xai.core import Geometry, Record, derive_seed, predicted_labels
 from xai.core.errors import printable
 from xai.core.language import gettext
 from xai.core.order import order_of_units
-from xai.report.caveats import blind, no_better, on_prediction, zero_map
+from xai.report.caveats import blind, caveat, nearly_constant, no_better, on_prediction, squashed, zero_map
 from xai.report.encode import encode_grid, encode_order
-from xai.report.image_payload import Image, MapAgreement, Removal
+from xai.report.image_payload import Caveat, Image, MapAgreement, Removal
 from xai.report.text import percent
-from xai.report.words import squashed
+from xai.report.words import squashed as squashed_words
 from xai.stats import Exclusion, disagreement, map_agreement
 
 LISTED = 5  # classes with their probabilities
@@ -50,9 +50,11 @@ def page_image(
         image = _with_snapshot(run_image, run_image.snapshot, target, run)
     removals = _removals(records, run)
     agreement, apart = _agreement(run_image, run)
+    notes = list(_caveats(run_image, records, removals, image, run, excluded))
     return image.model_copy(
         update={
-            "caveats": list(_caveats(run_image, records, removals, image, run, excluded)),
+            "caveats": [one.text for one in notes],
+            "notes": notes,
             "maps": {name: {target: encode_grid(values)} for name, values in run_image.maps.items()},
             "orders": _orders(run_image, run),
             "scores": _scores(records),
@@ -245,34 +247,39 @@ def _caveats(
     image: Image,
     run: RunDescription,
     excluded: Sequence[Exclusion],
-) -> Iterator[str]:
-    """Sentences, those on the prediction first."""
+) -> Iterator[Caveat]:
+    """Those on the prediction first."""
     snapshot, target = run_image.snapshot, str(image.target)
     if snapshot is not None:
         probabilities = _probabilities(snapshot, run)
         yield from on_prediction(probabilities, image.predicted, image.label, run.problem_type)
     elif not run.problem_type.independent:  # of whose other labels nothing was kept
         yield from on_prediction(image.probabilities, image.predicted, image.label)
-    yield from _unshaken(records, run)
-    yield from _flat(records, run)
+    yield from (caveat("unshaken", text, gettext("prediction stays")) for text in _unshaken(records, run))
+    yield from (caveat("flat curve", text, gettext("flat curve")) for text in _flat(records, run))
     yield from _blank(run_image, target, run)
-    yield from _tied(records, run)
+    for name in _methods(run):
+        if name in run_image.maps:
+            yield from nearly_constant(target, run_image.maps[name], name)
+    yield from (caveat("tied", text, gettext("tied patches")) for text in _tied(records, run))
     for one in removals:
         if one.random and one.top >= float(np.mean(one.random)):
             yield no_better(one)
     if snapshot is not None:
         size = (image.width, image.height)
         yield from blind(size, image.seen, image.box is not None)
-        yield from squashed(Geometry(size, image.seen), snapshot.input_size)
+        yield from squashed(squashed_words(Geometry(size, image.seen), snapshot.input_size))
     failures = {one.method: one.reason for one in excluded if one.method != "*"}
     for name, reason in failures.items():
-        yield gettext("{method} failed on this image: {reason}.", method=name, reason=reason)
+        text = gettext("{method} failed on this image: {reason}.", method=name, reason=reason)
+        yield caveat("failed", text, gettext("a method failed"))
     if snapshot is None:
-        yield gettext(
+        text = gettext(
             "The run kept no picture of this image: the maps lie on plain ground. Running it again adds it."
         )
+        yield caveat("no picture", text, gettext("no picture kept"))
     if not run_image.maps:
-        yield gettext("The run kept no maps of this image.")
+        yield caveat("no maps", gettext("The run kept no maps of this image."), gettext("no maps kept"))
 
 
 def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
@@ -304,7 +311,7 @@ def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
             )
 
 
-def _blank(run_image: RunImage, target: str, run: RunDescription) -> Iterator[str]:
+def _blank(run_image: RunImage, target: str, run: RunDescription) -> Iterator[Caveat]:
     blank = [name for name in _methods(run) if name in run_image.maps and not run_image.maps[name].any()]
     if names := _named(blank, run):
         yield zero_map(printable(target), names)

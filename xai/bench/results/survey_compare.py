@@ -15,10 +15,11 @@ from xai.bench.run.store import Store
 from xai.bench.run.survey_schema import MAY_BE_NULL, named_columns, schema
 from xai.core import DataError, UsageError
 from xai.core.options import check_option
+from xai.core.target import fakes_first
 from xai.data.face_parts import PARTS
 from xai.stats import map_agreement
 from xai.stats.maps import BlockNumbers, CellTotals, mean_of_differences
-from xai.stats.survey import MapContrast, PartDifference, SurveyComparison, fakes_first
+from xai.stats.survey import MapContrast, PartDifference, SurveyComparison
 
 KEPT = 4  # parts of the second run in memory
 SIDE = 32  # cells along a side to which maps of different patch grids are resampled

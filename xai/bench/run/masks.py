@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from xai.core import Geometry
+from xai.core.target import GENUINE
 from xai.stats import MaskWarning
-from xai.stats.survey import GENUINE
 
 EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
 COVERED = 0.5  # share of an input pixel that must lie in the mask

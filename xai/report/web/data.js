@@ -44,13 +44,13 @@ function bytesOf(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
 }
 
-/** A Grid of the payload as {rows, cols, values: Float32Array}. */
+/** A Grid of the payload as {rows, cols, values: Float32Array, relativeRange}. */
 function decodeGrid(grid) {
   const codes = new DataView(bytesOf(grid.values));
   const values = Float32Array.from({ length: grid.rows * grid.cols }, (_, i) => {
     return (codes.getInt16(2 * i, true) / 32767) * grid.limit;
   });
-  return { rows: grid.rows, cols: grid.cols, values };
+  return { rows: grid.rows, cols: grid.cols, values, relativeRange: grid.relative_range };
 }
 
 /** A Stack of the payload as {layers, heads, rows, cols, values: Float32Array}. */

@@ -31,6 +31,11 @@ function named(text) {
   return build("span", {}, ...pieces.flatMap((piece, i) => (i ? [build("wbr"), piece] : [piece])));
 }
 
+/** A row's name in words. */
+function rowWords(row) {
+  return Object.hasOwn(page.words, row) ? page.words[row] : readable(row);
+}
+
 /** A rounded number that carries the exact one. */
 function datum(value, words = numberText) {
   if (value === null || value === undefined) return build("span", { title: gettext("no value") }, "–");

@@ -36,10 +36,10 @@ function mapFor(detail, row, label, chosen = look) {
   const { limit, signed, scale } = family.range;
   if (label === OVERLAP) {
     const values = first.values.map((value, i) => Math.max(0, Math.min(value, second.values[i])));
-    return { ...first, values, limit, signed: false, scale };
+    return { ...first, values, limit, signed: false, scale, relativeRange: null };
   }
   const values = first.values.map((value, i) => value - second.values[i]);
-  return { ...first, values, limit: signed ? 2 * limit : limit, signed: true, scale };
+  return { ...first, values, limit: signed ? 2 * limit : limit, signed: true, scale, relativeRange: null };
 }
 
 /** The class whose map stands for an image: the one chosen, else the one that was followed. */

@@ -18,7 +18,13 @@ function classPanels(detail) {
 
 /** Classes that an image has maps of; images may have been explained for different ones. */
 function classesOf(detail, row) {
-  return page.classes.filter((label) => Object.hasOwn(detail.maps[row] ?? {}, label));
+  return inOrder(page.classes.filter((label) => Object.hasOwn(detail.maps[row] ?? {}, label)));
+}
+
+/** Class names as they are shown: of two, the fake one before the real one. */
+function inOrder(labels) {
+  const known = page.order.filter((label) => labels.includes(label));
+  return [...known, ...labels.filter((label) => !known.includes(label))];
 }
 
 /** Every class of a row, and what compares two of them. */
@@ -54,10 +60,29 @@ function classPanel(detail, row, label) {
 function classNote(map, label) {
   const [first, second] = (page.compared ?? []).map(readable);
   if (page.classes.includes(label)) {
-    return map && map.limit ? gettext("peak {share} of scale", { share: percentText(peakOf(map).size / map.limit) }) : "";
+    const peak = map && map.limit ? gettext("peak {share} of scale", { share: percentText(peakOf(map).size / map.limit) }) : "";
+    return [peak, constantWords(map)].filter(Boolean).join(" · ");
   }
   if (label === OVERLAP) return gettext("the smaller of the two");
-  return gettext("{first} − {second}; blue: more for {second} · orange: more for {first}", { first, second });
+  return `${first} − ${second}`;
+}
+
+/** Where a map is much the same everywhere, see xai/core/flatness.py. */
+function constantWords(map) {
+  const range = map?.relativeRange;
+  if (range === undefined || range === null || map.limit === 0 || range >= NEAR_CONSTANT) return "";
+  return gettext("nearly constant: patches differ by {share} of the largest value", { share: percentText(range) });
+}
+
+/** What the ends of a colour bar mean: [left, right]. */
+function endsOf(map, label) {
+  if (label === DIFFERENCE && !page.classes.includes(label)) {
+    const [first, second] = page.compared.map(readable);
+    return [gettext("more for {label}", { label: second }), gettext("more for {label}", { label: first })];
+  }
+  if (label === OVERLAP && !page.classes.includes(label)) return ["", gettext("for both")];
+  const name = readable(label);
+  return [map.signed ? gettext("against {label}", { label: name }) : "", gettext("for {label}", { label: name })];
 }
 
 /** A panel named by its method, on a scale of its own. */
@@ -66,7 +91,9 @@ function rowPanel(detail, row, label) {
   const note = control
     ? gettext("control, evidence for {label}", { label: labelName(label) })
     : gettext("evidence for {label}", { label: labelName(label) });
-  return finished(detail, { title: readable(row), note, row, label, map: mapFor(detail, row, label) });
+  const map = mapFor(detail, row, label);
+  const notes = [note, constantWords(map)].filter(Boolean).join(" · ");
+  return finished(detail, { title: rowWords(row), note: notes, row, label, map });
 }
 
 function finished(detail, panel) {
@@ -80,7 +107,7 @@ function finished(detail, panel) {
   });
   const subject = subjectWords(label);
   const alt = gettext("{subject} by {method}, over {name}; {what}", {
-    ...{ subject, method: readable(row), name, what: stamp || most },
+    ...{ subject, method: rowWords(row), name, what: stamp || most },
   });
   return { ...panel, stamp, alt };
 }
@@ -122,11 +149,12 @@ function panelFigure(detail, focusable) {
   limitHeight(body, detail);
   const show = (panel) => {
     write(title, panel.title);
+    title.title = page.kind === "explanation" ? "" : (panel.row ?? "");
     write(note, panel.note);
     write(stamp, panel.stamp ?? "");
     stamp.hidden = !panel.stamp;
     canvas.setAttribute("aria-label", panel.alt ?? gettext("{name}, as it is", { name: readable(detail.entry.name) }));
-    scale.show(panel.map);
+    scale.show(panel.map, panel.label);
   };
   return { root, canvas, marker, show };
 }
@@ -145,7 +173,7 @@ function wipeFigure(detail) {
   const show = (panels) => {
     panels.forEach((panel, i) => {
       write(titles[i], i ? gettext("right: {title}", panel) : gettext("left: {title}", panel));
-      scales[i].show(panel.map);
+      scales[i].show(panel.map, panel.label);
     });
     const stamps = panels.filter((panel) => panel.stamp).map((panel) => `${panel.title}: ${panel.stamp}`);
     write(stamp, stamps.join(" · "));
@@ -177,12 +205,14 @@ function limitHeight(body, { entry: { view: [left, top, right, bottom] } }) {
 function scaleOf() {
   const bar = build("canvas", { class: "bar", "aria-hidden": "true" });
   const ticks = build("div", { class: "ticks" }, build("span"), build("span"), build("span"));
-  const root = build("div", { class: "scale" }, bar, ticks);
-  const show = (map) => {
+  const ends = build("div", { class: "ends" }, build("span"), build("span"));
+  const root = build("div", { class: "scale" }, bar, ticks, ends);
+  const show = (map, label) => {
     root.hidden = !map || map.limit === 0;
     if (root.hidden) return;
     const low = map.signed ? -map.limit : 0;
     [low, (low + map.limit) / 2, map.limit].forEach((value, i) => write(ticks.children[i], numberText(value)));
+    endsOf(map, label).forEach((text, i) => write(ends.children[i], text));
     const painted = JSON.stringify([map.signed, look.colours, look.sign, look.threshold]);
     if (bar.dataset.painted !== painted) paintBar(bar, map, look);
     bar.dataset.painted = painted;

@@ -40,8 +40,9 @@ async function openSheet(place) {
   sheet.place = place;
   address(`#sheet-${place}`);
   const turn = ++sheet.turn;
-  offer("sheet-previous", place > 0);
-  offer("sheet-next", place < page.images.length - 1);
+  showImage(place);
+  offer("sheet-previous", neighbour(place, -1) !== null);
+  offer("sheet-next", neighbour(place, 1) !== null);
   const found = await detail(place);
   if (turn !== sheet.turn) return; // another image was asked for meanwhile
   const content = document.getElementById("sheet-content");
@@ -50,7 +51,7 @@ async function openSheet(place) {
   dialog.scrollTop = 0;
   const name = readable(page.images[place].name);
   document.getElementById("sheet-place").textContent = gettext("{place} of {total}: {name}", {
-    ...{ place: place + 1, total: page.images.length, name },
+    ...{ place: hits.indexOf(place) + 1, total: hits.length, name },
   });
 }
 
@@ -62,8 +63,8 @@ function offer(id, useful) {
 }
 
 function turnSheet(step) {
-  const place = sheet.place + step;
-  if (place >= 0 && place < page.images.length) openSheet(place);
+  const place = neighbour(sheet.place, step);
+  if (place !== null) openSheet(place);
 }
 
 function turnByKey(event) {
@@ -79,7 +80,7 @@ function leaveSheet() {
   const fallback = document.querySelector(`#image-${place} .open-sheet`);
   Object.assign(sheet, { place: null, opener: null, turn: sheet.turn + 1 });
   address("");
-  const back = opener?.isConnected && opener !== document.body ? opener : fallback;
+  const back = opener?.checkVisibility?.() && opener !== document.body ? opener : fallback;
   back?.focus();
 }
 
@@ -155,8 +156,9 @@ function predictedLabels({ predicted, predicted_labels: found }) {
 function predictionTable(entry) {
   const { probabilities, label } = entry;
   const predicted = predictedLabels(entry);
-  const lines = Object.entries(probabilities)
-    .sort(([, a], [, b]) => b - a)
+  const byShare = Object.keys(probabilities).sort((a, b) => probabilities[b] - probabilities[a]);
+  const lines = inOrder(byShare)
+    .map((name) => [name, probabilities[name]])
     .map(([name, value]) => {
       const marks = [
         predicted.includes(name) ? gettext("predicted") : null,
@@ -198,7 +200,7 @@ function describedBy(pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined);
   const digest = (text) => (/^[0-9a-f]{12,}$/.test(text) ? "mono" : null);
   const items = known.flatMap(([name, value]) => {
-    const text = flatWords(value);
+    const text = plainWords(value);
     return [build("dt", {}, readable(name)), build("dd", { class: digest(text) }, text)];
   });
   return build("dl", { class: "facts" }, ...items);
@@ -216,10 +218,10 @@ function seenBox({ seen, width, height }) {
 }
 
 /** Any value of a mapping as text. */
-function flatWords(value) {
-  if (Array.isArray(value)) return value.map(flatWords).join(", ") || pgettext("value", "none");
+function plainWords(value) {
+  if (Array.isArray(value)) return value.map(plainWords).join(", ") || pgettext("value", "none");
   if (value !== null && typeof value === "object") {
-    const inside = Object.entries(value).map(([key, inner]) => `${readable(key)} ${flatWords(inner)}`);
+    const inside = Object.entries(value).map(([key, inner]) => `${readable(key)} ${plainWords(inner)}`);
     return inside.join(", ") || pgettext("value", "none");
   }
   return typeof value === "number" ? String(value) : readable(String(value));
@@ -242,7 +244,7 @@ function sheetMaps(found) {
 
 /** Explanations show every class and their difference; elsewhere one class stands for all maps of a row. */
 function sheetLabels(found, row) {
-  const known = page.classes.filter((label) => label in found.maps[row]);
+  const known = classesOf(found, row);
   if (page.kind === "explanation") return page.compared ? [...known, DIFFERENCE] : known;
   const wanted = [look.own ? null : look.label, found.entry.target, found.entry.predicted];
   return [wanted.find((label) => known.includes(label)) ?? known[0]];
@@ -264,7 +266,7 @@ function mapFigure(found, map, { name, control, label }, recorded) {
     "figure",
     { "data-row": name, "data-label": label },
     canvas,
-    colourBar(map, recorded),
+    colourBar(map, recorded, label),
     build(
       "figcaption",
       {},
@@ -272,15 +274,23 @@ function mapFigure(found, map, { name, control, label }, recorded) {
       only ? null : gettext("for {subject}", { subject }),
       control ? build("span", { class: "tag" }, gettext("control")) : null,
       peak === 0 ? ` ${gettext("No evidence: the map is zero.")}` : null,
+      constantWords(map) ? build("span", {}, ` ${constantWords(map)}`) : null,
     ),
   );
 }
 
-function colourBar(map, recorded) {
+function colourBar(map, recorded, label) {
   const canvas = build("canvas", { class: "bar", "aria-hidden": "true" });
   paintBar(canvas, map, recorded);
   const ends = map.signed ? [-map.limit, 0, map.limit] : [0, map.limit];
-  return build("div", {}, canvas, build("div", { class: "ticks" }, ...ends.map((end) => datum(end))));
+  const meaning = endsOf(map, label).map((text) => build("span", {}, text));
+  return build(
+    "div",
+    {},
+    canvas,
+    build("div", { class: "ticks" }, ...ends.map((end) => datum(end))),
+    build("div", { class: "ends" }, ...meaning),
+  );
 }
 
 function mapsLegend(found) {
@@ -300,7 +310,8 @@ function methodsPart(found) {
   const cards = new Map(page.cards.map((card) => [card.method, card]));
   const rows = page.rows.filter(({ name }) => found.maps[name]);
   const lines = rows.map(({ name, method, options, preset }) => {
-    const set = Object.entries(options).map(([key, value]) => `${key} ${flatWords(value)}`);
+    const seen = Object.entries(options).filter(([key, value]) => value !== null && !UNSEEN_OPTIONS.includes(key));
+    const set = seen.map(([key, value]) => `${key} ${plainWords(value)}`);
     const { summary, reference } = cards.get(method) ?? {};
     return [
       named(name),
@@ -350,7 +361,7 @@ function protocolsPart(found) {
   if (!protocols.length) return null;
   const lines = protocols.map((one) => [
     readable(one.name),
-    `${one.unit}, ${flatWords(one.operator)}`,
+    `${one.unit}, ${plainWords(one.operator)}`,
     valueName(one.value),
     build("span", { class: "mono" }, readable(one.hash)),
     readable(one.reference || "–"),

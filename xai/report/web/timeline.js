@@ -265,7 +265,9 @@ async function borrowed(place) {
 }
 
 function leadTo(timeline, place) {
-  document.getElementById(`image-${timeline.frames[place].image}`).scrollIntoView();
+  const image = timeline.frames[place].image;
+  showImage(image);
+  document.getElementById(`image-${image}`).scrollIntoView();
 }
 
 /** Evenly spread frames of the page: [{button, at, canvas}]. */

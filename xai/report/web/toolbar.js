@@ -8,11 +8,9 @@ function startToolbar(stack) {
   const box = document.getElementById("fields");
   box.append(viewField(), ...mapFields(stack), ...paintFields());
   startReset();
-  document.getElementById("list-fields").append(...galleryFields());
-  if (page.images.length > 1) arrange();
+  document.getElementById("list-fields")?.append(...galleryFields());
   listen(syncToolbar);
   syncToolbar();
-  document.getElementById("controls").open = !matchMedia("(max-width: 40rem)").matches;
   const toolbar = document.getElementById("toolbar");
   toolbar.hidden = page.images.length === 0;
   keepClear(toolbar);
@@ -29,7 +27,7 @@ function syncToolbar() {
 /** What is shown, in a line that stays when the controls are folded. */
 function lookWords() {
   const rows = look.view === "wipe" || page.kind === "benchmark" ? [look.rowA, look.rowB] : [look.rowA];
-  const methods = page.rows.length > 1 && page.kind !== "comparison" ? [rows.map(readable).join(" | ")] : [];
+  const methods = page.rows.length > 1 && page.kind !== "comparison" ? [rows.map(rowWords).join(" | ")] : [];
   const hidden = look.threshold > 0 ? [gettext("below {share} of the scale hidden", { share: wholePercent(look.threshold) })] : [];
   const opacity = gettext("opacity {share}", { share: wholePercent(look.opacity) });
   return [...methods, labelWords(), opacity, ...hidden].join(" · ");
@@ -72,7 +70,7 @@ function mapFields(stack) {
 
 function rowGroups() {
   const names = (control) => page.rows.filter((row) => row.control === control).map((row) => row.name);
-  const options = (control) => names(control).map((name) => [readable(name), name]);
+  const options = (control) => names(control).map((name) => [rowWords(name), name]);
   if (!names(true).length) return plain(options(false));
   return [
     [gettext("Methods"), options(false)],
@@ -82,7 +80,7 @@ function rowGroups() {
 
 function labelField() {
   const derived = page.compared ? [DIFFERENCE, OVERLAP].filter((name) => !page.classes.includes(name)) : [];
-  const names = [...page.classes, ...derived];
+  const names = [...inOrder(page.classes), ...derived];
   const options = [[ownWords(), null], ...names.map((name) => [labelName(name), name])];
   return chooser(gettext("Class"), null, plain(options), {
     read: () => (look.own ? null : look.label),

@@ -9,6 +9,7 @@ let frame = 0;
 async function startViewer() {
   const first = page.fusion && page.images.length ? await detail(0) : null;
   startToolbar(first && firstStack(first));
+  startGallery();
   const observer = new IntersectionObserver(seen, { rootMargin: "300px 0px" });
   document.querySelectorAll("#list > .image").forEach((article) => observer.observe(article));
   listen(() => repaint());
@@ -84,7 +85,7 @@ function arrangeStage(view) {
   if (view.shape !== shape) {
     view.shape = shape;
     view.figures = wiping ? [wipeFigure(view.detail)] : panels.map((panel) => panelFigure(view.detail, !panel.photo));
-    view.stage.className = `stage ${wiping ? "wipe" : panels.length < 4 ? "few" : ""}`;
+    view.stage.className = `stage ${wiping ? "wipe" : panels.length < 6 ? "few" : ""}`;
     view.stage.replaceChildren(...view.figures.map((one) => one.root));
     for (const one of view.figures) listenToPointer(view, one);
     if (wiping) listenToWipe(view, view.figures[0]);
@@ -194,7 +195,7 @@ function readOut(view, x, y) {
 /** A panel's name without the probability. */
 function nameOf({ label, row }) {
   const byClass = page.kind === "explanation" && (look.view !== "wipe" || look.rowA === look.rowB);
-  return byClass ? labelName(label) : readable(row);
+  return byClass ? labelName(label) : rowWords(row);
 }
 
 function clearReadOut(view) {
