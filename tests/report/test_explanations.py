@@ -15,7 +15,7 @@ from xai.report.explanations import LONGEST, compared_image, comparison_page, ex
 from xai.report.image_payload import Grid, Removal
 from xai.report.payload import Page, PageMethod
 
-MAPS = {"real": np.full((4, 4), 0.2), "fake": np.eye(4)}
+MAPS = {"real": 0.05 + 0.15 * np.eye(4)[::-1], "fake": np.eye(4)}
 ROW = PageMethod(name="gradient_weighted_attention", method="gradient_weighted_attention")
 FACTS = {"model": {"name": "demo"}, "provenance": {}}
 
