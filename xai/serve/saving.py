@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import yaml
 
-from xai import report
+import xai.report as report
 from xai.core import Explanation, UsageError
 from xai.core.language import current_language, gettext
 from xai.core.runtime import __version__
