@@ -17,7 +17,7 @@ CONTENT = {
 }
 
 
-def test_a_mapping_runs_and_its_results_are_values_a_table_and_a_page(photos, tiny, tmp_path) -> None:
+def test_a_mapping_runs_and_its_results_are_values_a_table_and_a_page(photos, tiny, tmp_path, capsys) -> None:
     seen = []
     content = CONTENT | {"data": {"manifest": photos / "faces.csv", "limit": 2}}
     done = xai.benchmark(content, tmp_path / "run", model=tiny, progress=seen.append, lang="zh")
@@ -33,8 +33,14 @@ def test_a_mapping_runs_and_its_results_are_values_a_table_and_a_page(photos, ti
     assert xai.report(str(tmp_path / "run")) == tmp_path / "run" / "report.html"
     with pytest.raises(UsageError, match="Leave out title"):
         xai.report(done, title="Mine")
+    capsys.readouterr()
     again = xai.benchmark(content, tmp_path / "run", model=tiny)
     assert again.result.resumed == again.result.work_items
+    assert capsys.readouterr().err == "", "nobody watches"
+    (part, *_) = (tmp_path / "run" / "parts").iterdir()
+    part.unlink()
+    xai.benchmark(content, tmp_path / "run", model=tiny, progress=True)
+    assert "benchmark:   0%|" in (said := capsys.readouterr().err) and "0/1 [" in said
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class ExplainRun:
         if self.as_json:
             self.records = SpooledTemporaryFile(HELD, "w+", encoding="utf-8")  # noqa: SIM115 - closed by show
 
-    def add(self, result: "Explained | ExplainedVideo | Failure", step: Callable[[], None]) -> None:
+    def add(self, result: "Explained | ExplainedVideo | Failure", step: Callable[[], object]) -> None:
         """Count one result; an image is put into the page, which goes on without one that it cannot take.
 
         Args:

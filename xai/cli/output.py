@@ -148,18 +148,12 @@ def _echo(text: str, err: bool = False, end: bool = True) -> None:
 
 
 @contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr if that is a terminal; yields the function to call after each step."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def progress(total: int, what: str) -> Iterator[Callable[..., object]]:
+    """The bar of the library's own calls; yields the function to call after each step."""
+    from xai.core.progress import progress as shown  # here, so that --help stays light
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    with shown(total, what) as step:
+        yield step
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def compare(
     whole_image: bool = False,
     batch_size: int = 8,
     seed: int = 0,
+    progress: bool | None = None,
     lang: str | None = None,
     **options: Any,
 ) -> MethodComparison:
@@ -52,6 +53,7 @@ def compare(
         whole_image: Look for no faces.
         batch_size: Most images at once.
         seed: Of methods that draw random numbers.
+        progress: Whether a bar is shown; None: on a terminal and in a notebook, to who has to wait.
         lang: Language of what is written and of what a notebook shows; None: the current one.
         options: Of the methods that have them, such as `layers="all_layers"`.
 
@@ -79,6 +81,7 @@ def compare(
             faces=face_finder(classifier, face, whole_image=whole_image, box_of=box_of),
             batch_size=batch_size,
             seed=seed,
+            progress=progress,
         )
         if folder is not None and comparison.rows:
             write_comparison(comparison, folder)

@@ -10,7 +10,8 @@ from safetensors.numpy import save as safetensors_bytes
 import xai.report as report
 from xai.core import DataError, Explanation, Margin, Sample, UsageError
 from xai.core.files import write_bytes, write_json
-from xai.core.language import current_language
+from xai.core.language import current_language, gettext
+from xai.core.progress import counted
 from xai.explanation.explainer import Explainer, logits_of, name_of
 from xai.explanation.faces import FaceFinder
 from xai.explanation.files import record_of, writing
@@ -96,6 +97,7 @@ def compare_methods(
     faces: FaceFinder | None = None,
     batch_size: int = 8,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> MethodComparison:
     """What `xai.compare` does, of images that were gathered already.
 
@@ -108,6 +110,7 @@ def compare_methods(
         faces: Cuts out the faces to explain.
         batch_size: Most images at once.
         seed: Of methods that draw random numbers.
+        progress: Whether a bar is shown; None: on a terminal and in a notebook, to who has to wait.
 
     Raises:
         UsageError: An unknown method, option or class, or too many images.
@@ -135,13 +138,13 @@ def compare_methods(
             for name, options in methods.items()
         }
     by_image: dict[str, dict[str, Explanation]] = {name_of(sample): {} for sample in samples}
-    for name, explainer in explainers.items():
-        for result in explainer.explain(samples):
-            if isinstance(result, Failure):
-                failures[result.name] = result
-            else:
-                # nobody asks for layers here
-                by_image[name_of(result.sample)][name] = replace(result, layers={})
+    every = ((name, one) for name, explainer in explainers.items() for one in explainer.explain(samples))
+    for name, result in counted(every, len(explainers) * len(samples), gettext("Explaining"), progress):
+        if isinstance(result, Failure):
+            failures[result.name] = result
+        else:
+            # nobody asks for layers here
+            by_image[name_of(result.sample)][name] = replace(result, layers={})
     complete = [explanations for image, explanations in by_image.items() if image not in failures]
     ((label, wanted),) = next(iter(explainers.values())).targets.chosen
     return MethodComparison(

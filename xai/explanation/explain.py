@@ -12,8 +12,9 @@ import xai.report as report
 from xai.attr import OPTIONS_METHOD, PatchAttribution
 from xai.attr.layers import LayerFusion, presets_of
 from xai.core import Explanation, UsageError
-from xai.core.language import current_language, language
+from xai.core.language import current_language, gettext, language
 from xai.core.options import check_option
+from xai.core.progress import counted
 from xai.data import read_boxes
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.explanations import Explanations
@@ -48,6 +49,7 @@ def explain(
     folders: bool | None = None,
     part_removal: bool | None = None,
     failures: list[Failure] | None = None,
+    progress: bool | None = None,
     lang: str | None = None,
     **options: Any,
 ) -> Explanations:
@@ -78,6 +80,7 @@ def explain(
         part_removal: Whether the parts of a face, where its landmarks are known, are removed one by one: up
             to 181 forward passes of an image. None: if there are at most 5 images, and files are written.
         failures: Collects images that cannot be explained; without it the first one raises its error.
+        progress: Whether a bar is shown; None: on a terminal and in a notebook, to who has to wait.
         lang: Language of what is written and of what a notebook shows, "en" or "zh"; None: the one of the
             surrounding `xai.language` block, which is English where there is none.
         options: The method's own, such as `layers="all_layers"`.
@@ -107,12 +110,15 @@ def explain(
         files, evidence = {}, {}
         explanations = Explanations((), explainer, files, evidence)
         table = None
-        for result in explain_each(
+        results = explain_each(
             *(explainer, sources, folder, box_of),
             faces=faces,
             pictures=pictures,
             folders=folders,
             part_removal=False if folder is None and part_removal is None else part_removal,
+        )
+        for result in counted(
+            results, len(sources) if faces is None else None, gettext("Explaining"), progress
         ):
             if isinstance(result, Explained):
                 image = result.explanation.sample.id

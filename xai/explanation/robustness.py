@@ -57,7 +57,7 @@ def robustness(
     box_of: BoxOf | None = None,
     faces: FaceFinder | None = None,
     pictures: int = PICTURES,
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[], object] = lambda: None,
 ) -> Robustness:
     """Explain images as they are and after every degradation.
 

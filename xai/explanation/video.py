@@ -182,7 +182,7 @@ def explain_frames(
     box_of: BoxOf | None = None,
     face: FollowedFace | None = None,
     keeper: Keeper | None = None,
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[], object] = lambda: None,
 ) -> VideoExplanation:
     """Explain frames of a video in one pass over it; at most three batches of frames are held.
 

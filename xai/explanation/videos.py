@@ -10,8 +10,9 @@ from torch import nn
 
 from xai.attr import PatchAttribution
 from xai.core import DataError, ModelError, OutputError
-from xai.core.language import language
+from xai.core.language import gettext, language
 from xai.core.options import check_option
+from xai.core.progress import progress as bar
 from xai.data import unique_stems
 from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import Explainer
@@ -49,6 +50,7 @@ def explain_video(
     batch_size: int = 8,
     seed: int = 0,
     pictures: str = "all",
+    progress: bool | None = None,
     lang: str | None = None,
     **options: Any,
 ) -> VideoExplanation:
@@ -72,6 +74,7 @@ def explain_video(
         seed: Of methods that draw random numbers, and of the control of the flicker.
         pictures: "all" or "comparison": filmstrip, timeline, annotated video and page; "none": table, maps
             and record only.
+        progress: Whether a bar counts frames; None: on a terminal and in a notebook, to who has to wait.
         lang: Language of what is written, "en" or "zh"; None: the one of the surrounding `xai.language`.
         options: The method's own.
 
@@ -90,12 +93,17 @@ def explain_video(
         folder, path = None if out is None else Path(out), Path(video)
         box_of = boxes_for(box)
         faces = face_finder(explainer.classifier, face, whole_image=whole_image, box_of=box_of)
-        for result in explain_each_video(
-            explainer, [path], folder, sampling, box_of=box_of, faces=faces, pictures=pictures
-        ):
-            if isinstance(result, ExplainedVideo):
-                return result.explanation
-            raise result.error
+        with bar(None, gettext("Explaining"), progress) as step:
+            for result in explain_each_video(
+                *(explainer, [path], folder, sampling),
+                box_of=box_of,
+                faces=faces,
+                pictures=pictures,
+                step=step,
+            ):
+                if isinstance(result, ExplainedVideo):
+                    return result.explanation
+                raise result.error
     raise AssertionError("one video gives one result")
 
 
@@ -108,7 +116,7 @@ def explain_each_video(
     box_of: BoxOf | None = None,
     faces: FaceFinder | None = None,
     pictures: str = "all",
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[], object] = lambda: None,
 ) -> Iterator[ExplainedVideo | Failure]:
     """Explain one video after the other; what was yielded is on disk as a whole.
 

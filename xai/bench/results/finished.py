@@ -1,6 +1,7 @@
 """`xai.benchmark`: a benchmark from Python, and what its run says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from xai.bench.run.store import read_records
 from xai.core import UsageError
 from xai.core.files import RESULTS
 from xai.core.language import current_language, language
+from xai.core.progress import progress as bar
 from xai.models import Classifier, load
 from xai.stats import Summary
 
@@ -92,7 +94,7 @@ def benchmark(
     out: str | Path | None = None,
     *,
     model: "str | nn.Module | None" = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
     engine: str = "local",
     ray: RayOptions | None = None,
     trust_code: bool = False,
@@ -104,7 +106,8 @@ def benchmark(
         config: A YAML file, or what it would hold, as a mapping; its paths are taken from the working folder.
         out: Folder of the run, a path or a URL; default `attention_results/NAME`, as on the command line.
         model: What `xai.load` takes alone; default what the configuration names.
-        progress: Called before the first work item and after each.
+        progress: Called before the first work item and after each; or whether a bar is shown; None: on a
+            terminal and in a notebook, to who has to wait.
         engine: "local", or "ray".
         ray: Of the engine ray.
         trust_code: Whether code that the configuration names may be imported.
@@ -121,13 +124,36 @@ def benchmark(
             config = read_benchmark(config, trust_code=trust_code)
         folder = folder_of(str(RESULTS / config.name if out is None else out))
         classifier: Classifier | None = None if model is None else load(model)
-        result = run_benchmark(
-            config,
-            folder,
-            classifier=classifier,
-            progress=progress,
-            engine=engine,
-            ray=ray,
-            trust_code=trust_code,
-        )
+        with _told(config.name, progress) as tell:
+            result = run_benchmark(
+                *(config, folder),
+                classifier=classifier,
+                progress=tell,
+                engine=engine,
+                ray=ray,
+                trust_code=trust_code,
+            )
         return FinishedBenchmark(folder, result, current_language())
+
+
+@contextmanager
+def _told(
+    name: str, progress: Callable[[Progress], None] | bool | None
+) -> Iterator[Callable[[Progress], None]]:
+    """Whom a run tells how far it is: the caller, or a bar of the work items that are left."""
+    if callable(progress):
+        yield progress
+        return
+    with ExitStack() as opened:
+        step: Callable[..., object] | None = None
+        done = 0
+
+        def tell(state: Progress) -> None:
+            nonlocal step, done
+            if step is None:
+                step = opened.enter_context(bar(state.total - state.done, name, progress))
+            else:
+                step(state.done - done)
+            done = state.done
+
+        yield tell
