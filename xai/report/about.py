@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
-from xai.core.names import method_in_words
+from xai.core.names import method_in_words, metric_in_words
 from xai.report import words
 from xai.report.payload import Card, Measurement, Page
 from xai.report.tables import Table, decimals, line, table
@@ -120,7 +120,11 @@ def _card(card: Card, page: Page) -> CardView:
         properties=properties,
         measured=[_measured(one) for one in card.measured],  # a method may run with several options
         missing=[
-            gettext("{metric} ({what}): not measured in this run.", metric=metric, what=gettext(what))
+            gettext(
+                "{metric} ({what}): not measured in this run.",
+                metric=metric_in_words(metric),
+                what=gettext(what),
+            )
             for metric, what in EXPECTED.items()
             if metric not in measured
         ],
@@ -147,7 +151,7 @@ def _measured(one: Measurement) -> str:
     interval = "" if one.low is None or one.high is None else f" ({write(one.low)} … {write(one.high)})"
     return gettext(
         "{metric}: {value} on {images}; {meaning}.",
-        metric=one.metric,
+        metric=metric_in_words(one.metric),
         value=f"{write(one.value)}{interval}",
         images=ngettext("{n} image", "{n} images", one.images),
         meaning=one.meaning,

@@ -26,6 +26,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """`opener`, for one test."""
+    yield from opener(browser, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def open_once(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Page]]:
+    """`opener`, for the tests of a file that leave the page as it was."""
+    yield from opener(browser, tmp_path_factory.mktemp("pages"))
+
+
+def opener(browser: Browser, folder: Path) -> Iterator[Callable[..., Page]]:
     """Opens a page; the test fails on any request, console error or warning, page error, policy violation.
 
     `open_page(page, width=1280, height=900, color_scheme="light", device_scale_factor=1, wait_ready=True,
@@ -46,7 +57,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         tolerate: tuple[str, ...] = (),
         **context: Any,
     ) -> Page:
-        path = _written(page, tmp_path / f"page_{len(watches)}.html")
+        path = _written(page, folder / f"page_{len(watches)}.html")
         options = {"color_scheme": "light", "device_scale_factor": 1, "offline": True} | context
         made = browser.new_context(viewport={"width": width, "height": height}, **options)
         made.set_default_timeout(PATIENCE)
