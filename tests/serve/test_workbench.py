@@ -256,6 +256,18 @@ def test_a_cancelled_explanation_ends_within_a_method(bench, heard, passes):
     assert not bench.model.classifier._forward_hooks
 
 
+def test_an_image_that_is_removed_while_it_is_explained(bench, heard):
+    image = added(bench, heard)
+    handle = bench.model.classifier.register_forward_pre_hook(
+        lambda module, given: bench.remove(image) if image in bench.images else None
+    )
+    end = heard.end_of(bench.explain([image], ["saliency", "raw_attention"]))
+    handle.remove()
+    assert end["state"] == "done"
+    assert heard.of("map") == []
+    assert heard.of("removed") == [{"kind": "removed", "id": image}]
+
+
 def test_nothing_is_written(bench, heard, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image = added(bench, heard)

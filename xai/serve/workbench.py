@@ -92,9 +92,9 @@ class Workbench:
                 "model": self._state,
                 "images": [one.told for one in self.images.values()],
                 "maps": [
-                    self._map(image_id, key)
+                    self._map(image_id, key, found)
                     for image_id, one in self.images.items()
-                    for key in one.explanations
+                    for key, found in one.explanations.items()
                 ],
                 "jobs": self.worker.jobs(),
             }
@@ -289,8 +289,10 @@ class Workbench:
             self._tell({"kind": "unexplained"} | told)
             return
         with self._lock:
+            if self.images.get(image_id) is not held:  # it was removed meanwhile
+                return
             held.explanations[key] = found
-        self._tell(self._map(image_id, key))
+        self._tell(self._map(image_id, key, found))
 
     def _removing(
         self, model: LoadedModel, image_id: str, region: np.ndarray, target: int, draws: int, seed: int
@@ -403,10 +405,8 @@ class Workbench:
             "probabilities": dict(shown),
         }
 
-    def _map(self, image_id: str, key: str) -> dict[str, Any]:
+    def _map(self, image_id: str, key: str, found: Explanation) -> dict[str, Any]:
         """What the page is told of maps of one image and method, in the order in which they are shown."""
-        with self._lock:
-            found = self.images[image_id].explanations[key]
         names = list(found.maps)
         if len(names) > 1:
             first = in_order(names, len(found.labels))
