@@ -12,8 +12,8 @@ import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-MISSING = "Chromium is missing: apt-get install chromium"
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the cheapest first
+MISSING = "Chromium is missing: apt-get install chromium-headless-shell (or chromium)"
 REQUIRED = "XAI_REQUIRE_BROWSER"
 READY = "html[data-ready=true]"
 # every image in view shows its panels, or says why it cannot: some frames after the page is ready
