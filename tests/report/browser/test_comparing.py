@@ -101,7 +101,7 @@ def test_methods_have_scales_of_their_own(open_page):
 
 def test_choosing_the_methods_of_a_benchmark(open_page):
     page = benchmark_page(2)
-    tab = open_page(page)
+    tab = open_page(page, hash="#maps")
     controls = tab.get_by_label("Method A", exact=True).locator("optgroup[label=Controls] option")
     assert controls.all_inner_texts() == [row.name for row in page.rows if row.control]
     image = page.images[ODD]

@@ -29,7 +29,7 @@ def test_the_order_of_the_images(open_page):
     images = [image.model_copy(update={"name": name}) for image, name in zip(page.images, names, strict=True)]
     images[4] = images[4].model_copy(update={"disagreement": None})
     page = page.model_copy(update={"images": images})
-    tab = open_page(page)
+    tab = open_page(page, hash="#maps")
     assert listed(tab) == list(range(7))
 
     choose(tab, "Order", "most disagreement first")
