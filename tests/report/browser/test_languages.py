@@ -50,9 +50,9 @@ def bracketed(monkeypatch):
     """Chinese, as long as the test lasts, is English in brackets."""
     for module in ("xai.core.language", "xai.report.page"):
         monkeypatch.setattr(f"{module}.catalogue", lambda code: Bracketed())
-    renderer._script.cache_clear()
+    renderer.page_script.cache_clear()
     yield
-    renderer._script.cache_clear()
+    renderer.page_script.cache_clear()
 
 
 def texts_of(content):
