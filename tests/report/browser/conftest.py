@@ -41,8 +41,8 @@ def opener(browser: Browser, folder: Path) -> Iterator[Callable[..., Page]]:
 
     `open_page(page, width=1280, height=900, color_scheme="light", device_scale_factor=1, wait_ready=True,
     controls=True, hash="", tolerate=(), **context)`: `page` is a payload or a written file, `controls` says
-    whether those above the images are unfolded, `tolerate` texts of findings that the test expects, `context`
-    further options of `Browser.new_context`.
+    whether a benchmark's images and the controls above images are unfolded, `tolerate` texts of findings that
+    the test expects, `context` further options of `Browser.new_context`.
     """
     watches: list[Watch] = []
 
@@ -69,7 +69,9 @@ def opener(browser: Browser, folder: Path) -> Iterator[Callable[..., Page]]:
         if wait_ready:
             _wait_until_ready(tab, watch)
             if controls:
-                tab.locator("#controls").evaluate_all("(all) => all.forEach((one) => { one.open = true; })")
+                tab.locator("#maps, #controls").evaluate_all(
+                    "(all) => all.forEach((one) => { one.open = true; })"
+                )
         return tab
 
     yield opened
