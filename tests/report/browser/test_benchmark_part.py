@@ -43,13 +43,13 @@ def names(page):
 @pytest.fixture(scope="module")
 def still(open_once, page):
     """As it opens, for tests that only look."""
-    return open_once(page)
+    return open_once(page, controls=False)
 
 
 @pytest.fixture(scope="module")
 def unfolded_page(open_once, page):
     """With everything open, for tests that only look."""
-    tab = open_once(page)
+    tab = open_once(page, controls=False)
     tab.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     return tab
 
@@ -57,7 +57,7 @@ def unfolded_page(open_once, page):
 @pytest.fixture
 def tab(open_page, page):
     """With the first ranking open."""
-    return open_page(page, hash="#part-0")
+    return open_page(page, controls=False, hash="#part-0")
 
 
 def unfolded(found):
@@ -141,7 +141,7 @@ def test_the_figure_draws_the_numbers_of_the_summary(still, summary):
 
 def test_names_are_told_to_the_pointer_and_to_the_keyboard(open_page, page):
     """The registry's name stands beside the pointer, under the focus, and on the card it leads to."""
-    tab = open_page(page)
+    tab = open_page(page, controls=False)
     link = tab.locator(".conclusion a", has_text="Chefer's rollout").first
     expect(link).to_have_attribute("title", "chefer")
     link.focus()
@@ -156,7 +156,7 @@ def test_names_are_told_to_the_pointer_and_to_the_keyboard(open_page, page):
 
 def test_links_open_what_is_folded(open_page, page):
     """From the figure, by keyboard, again after it was closed, and from an address."""
-    tab = open_page(page)
+    tab = open_page(page, controls=False)
     head = tab.locator(".dots thead a").nth(1)
     for _ in range(2):
         head.press("Enter")
@@ -190,7 +190,7 @@ def test_protocols_and_metrics_are_explained_where_they_stand(unfolded_page):
 
 
 def test_wide_screens_are_used(open_page, page):
-    tab = open_page(page, width=1920, height=1080, color_scheme="dark")
+    tab = open_page(page, controls=False, width=1920, height=1080, color_scheme="dark")
     said, figure = tab.locator(".conclusion").bounding_box(), tab.locator(".dots").bounding_box()
     assert figure["x"] > said["x"] + said["width"] and abs(figure["y"] - said["y"]) < 40
     assert figure["x"] + figure["width"] > 1700
@@ -198,7 +198,7 @@ def test_wide_screens_are_used(open_page, page):
 
 
 def test_on_a_phone_the_figure_fits(open_page, page):
-    tab = open_page(page, width=390, height=844)
+    tab = open_page(page, controls=False, width=390, height=844)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     cells = tab.locator(".dots tbody tr").first.locator("td")
     boxes = [cell.bounding_box() for cell in cells.all()]
@@ -392,7 +392,7 @@ def test_a_chart_that_cannot_be_drawn_says_so(open_page, page, tmp_path):
 
 
 def test_on_a_phone_wide_things_scroll_in_their_own_boxes(open_page, page):
-    tab = open_page(page, width=360, height=740)
+    tab = open_page(page, controls=False, width=360, height=740)
     for key in ("places-0", "intervals-0", "ranks-0", "curves-0", "agreement-2"):
         chart(tab, key)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
@@ -434,7 +434,7 @@ def test_provenance_is_told_on_every_page(open_page, make):
 
 
 def test_without_scripts_the_numbers_are_there(open_page, page):
-    tab = open_page(page, java_script_enabled=False, wait_ready=False)
+    tab = open_page(page, controls=False, java_script_enabled=False, wait_ready=False)
     for text in ("What can be trusted", "greedy order", "Kendall τ between random halves"):
         expect(tab.locator("main")).to_contain_text(text)
     assert tab.locator("#part-0 td.number").count() > 100
