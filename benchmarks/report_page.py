@@ -80,6 +80,8 @@ def times(browser: Browser, path: Path, images: int) -> dict[str, float]:
     tab = context.new_page()
     tab.goto(path.as_uri())
     tab.wait_for_selector(browsing.READY, state="attached", timeout=120_000)
+    tab.locator("#maps, #controls").evaluate_all("(all) => all.forEach((one) => { one.open = true; })")
+    tab.get_by_label("All below one another").check()
     tab.locator("article.image").first.scroll_into_view_if_needed()
     tab.wait_for_function("() => window.__first !== null")
     found = {

@@ -7,6 +7,7 @@ from browsing import pixels
 from playwright.sync_api import expect
 
 from xai.core import Geometry
+from xai.core.names import row_in_words
 from xai.report.colours import ColourScale
 
 METHOD = "gradient_weighted_attention"
@@ -40,6 +41,12 @@ def shot(tab, panel, place=ODD):
 def slide(tab, name, percent):
     tab.get_by_role("slider", name=name).fill(str(percent))
     settle(tab)
+
+
+def in_words(page, row):
+    """A row as the page says it."""
+    (found,) = (one for one in page.rows if one.name == row)
+    return row_in_words(found.name, found.method)
 
 
 def choose(tab, label, text):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from report_pages import GRID, benchmark_page, comparison_page, explanation_page
+from report_pages import GRID, benchmark_page, comparison_page, explanation_page, smooth
 from viewing import (
     METHOD,
     ODD,
@@ -11,10 +11,12 @@ from viewing import (
     common,
     expect_grey,
     expect_near,
+    in_words,
     map_of,
     number_of,
     overlay,
     shot,
+    show,
     show_wipe,
     slide,
     wipe,
@@ -59,6 +61,7 @@ def test_wiping_where_images_have_classes_of_their_own(open_page):
     tab = open_page(page.model_copy(update=changes))
     show_wipe(tab)
     for place in range(2):
+        show(tab, place)
         caption = tab.locator(f"#image-{place} figcaption")
         expect(caption).to_contain_text(f"left: real {place}")
         expect(caption).to_contain_text(f"right: fake {place}")
@@ -70,10 +73,10 @@ def test_wiping_between_two_methods_by_hand(open_page):
     tab = open_page(page)
     show_wipe(tab)
     left, right = wipe(tab, 100), wipe(tab, 0)
-    choose(tab, "Method A", "legrad")
-    choose(tab, "Method B", "chefer")
+    choose(tab, "Method A", in_words(page, "legrad"))
+    choose(tab, "Method B", in_words(page, "chefer"))
     assert (wipe(tab, 0) == left).all()
-    choose(tab, "Method B", "saliency")
+    choose(tab, "Method B", in_words(page, "saliency"))
     assert not (wipe(tab, 0) == left).all()
     assert not (left == right).all()
 
@@ -103,14 +106,15 @@ def test_choosing_the_methods_of_a_benchmark(open_page):
     page = benchmark_page(2)
     tab = open_page(page, hash="#maps")
     controls = tab.get_by_label("Method A", exact=True).locator("optgroup[label=Controls] option")
-    assert controls.all_inner_texts() == [row.name for row in page.rows if row.control]
+    assert controls.all_inner_texts() == [in_words(page, row.name) for row in page.rows if row.control]
     image = page.images[ODD]
     for label, panel, row in (("Method A", 1, page.rows[3].name), ("Method B", 2, page.rows[-1].name)):
-        choose(tab, label, row)
+        choose(tab, label, in_words(page, row))
         values = map_of(page, "fake", row)
         expect_near(shot(tab, panel), overlay(shot(tab, 0), image, values, ColourScale.of([values])))
         title = tab.locator(f"#image-{ODD} .panel").nth(panel).locator("strong")
-        expect(title).to_have_text(row)
+        expect(title).to_have_text(in_words(page, row))
+        expect(title).to_have_attribute("title", row)
 
 
 def test_colour_bars_say_the_limits(explained):
@@ -122,6 +126,32 @@ def test_colour_bars_say_the_limits(explained):
         ticks = panels.nth(panel).locator(".ticks span")
         found = [number_of(text) for text in ticks.all_inner_texts()]
         assert found == pytest.approx(expected, rel=5e-3)
+
+
+def test_colour_bars_say_whose_they_are(explained):
+    _, tab = explained
+    ends = tab.locator(f"#image-{ODD} .panel .ends").evaluate_all(
+        "(all) => all.map((one) => [...one.children].map((end) => end.textContent))"
+    )
+    assert ends[-4:] == [
+        ["", "for fake"],
+        ["", "for real"],
+        ["more for real", "more for fake"],
+        ["", "for both"],
+    ]
+
+
+def test_a_nearly_constant_map_is_said_to_be_one(open_page):
+    page = explanation_page(1)
+    even = np.full((GRID, GRID), 2.0)
+    even[3, 4] = 1.9
+    maps = {METHOD: {"fake": encode_grid(even), "real": encode_grid(smooth(1))}}
+    image = page.images[0].model_copy(update={"maps": maps, "products": {}})
+    tab = open_page(page.model_copy(update={"images": [image], "fusion": None}))
+    captions = tab.locator("#image-0 .panel figcaption")
+    expect(captions.nth(1)).to_contain_text("nearly constant: patches differ by 5.0% of the largest value")
+    for place in (2, 3, 4):
+        expect(captions.nth(place)).not_to_contain_text("nearly constant")
 
 
 def test_a_map_of_zeros_says_so(open_page):

@@ -6,6 +6,7 @@ from itertools import cycle
 import pytest
 from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page, explanation_page
+from viewing import show
 
 from xai.report.payload import Page
 
@@ -85,9 +86,11 @@ def visit(tab):
     """See everything once: folds, every image, the sheet."""
     tab.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     for place in range(tab.locator("article.image").count()):
+        show(tab, place)
         article = tab.locator(f"#image-{place}")
         article.scroll_into_view_if_needed()
         expect(article.locator("canvas").first).to_be_visible()
+    show(tab, 0)
     tab.locator("#image-0 .open-sheet").click()
     expect(tab.locator("dialog#sheet canvas").first).to_be_visible()
     tab.wait_for_timeout(200)

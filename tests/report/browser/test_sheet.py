@@ -101,7 +101,7 @@ def test_explanations_show_every_class_and_their_difference(open_page):
     tab = open_page(page, hash="#sheet-0")
     figures = tab.locator(".sheet-maps figure")
     labels = figures.evaluate_all("all => all.map((one) => one.dataset.label)")
-    assert labels == ["real", "fake", "difference"]
+    assert labels == ["fake", "real", "difference"]
     canvases = [pixels(figures.nth(i).locator("canvas").first) for i in range(3)]
     assert all((one != other).any() for one, other in pairwise(canvases))
     assert all(np.ptp(one.astype(int), -1).max() > 100 for one in canvases), "there are colours"
