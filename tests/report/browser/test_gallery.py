@@ -167,11 +167,11 @@ def test_caveats_are_said_once_and_marked(open_page):
 
 
 def test_tiles_show_the_map_of_what_an_image_was_judged(open_page):
-    page = explanation_page(3)
+    page = explanation_page(4)
     tab = open_page(page)
-    tile = tab.locator(".thumb").nth(1)
-    expect(tile).to_contain_text("photo_1.jpg")
-    expect(tile).to_contain_text(page.images[1].predicted)
+    tile = tab.locator(".thumb").nth(3)
+    expect(tile).to_contain_text("photo_3.jpg")
+    expect(tile).to_contain_text(page.images[3].predicted)
     canvas = tile.locator("canvas")
     expect(canvas).to_have_attribute("data-turn", "0")
     before = pixels(canvas)
@@ -225,8 +225,8 @@ def test_classes_named_like_the_languages_own_words(open_page):
     titles = tab.locator("#image-0 .panel strong").all_inner_texts()
     assert [title.split(":")[0] for title in titles] == [
         "original",
-        "constructor",
         "__proto__",
+        "constructor",
         "difference",
         "overlap",
     ]
