@@ -60,11 +60,17 @@ function classPanel(detail, row, label) {
 function classNote(map, label) {
   const [first, second] = (page.compared ?? []).map(readable);
   if (page.classes.includes(label)) {
-    const peak = map && map.limit ? gettext("peak {share} of scale", { share: percentText(peakOf(map).size / map.limit) }) : "";
-    return [peak, constantWords(map)].filter(Boolean).join(" · ");
+    return [peakWords(map), constantWords(map)].filter(Boolean).join(" · ");
   }
   if (label === OVERLAP) return gettext("the smaller of the two");
   return `${first} − ${second}`;
+}
+
+/** How far the strongest patch goes along the scale, which of a video's frames it may exceed. */
+function peakWords(map) {
+  if (!map || !map.limit) return "";
+  const share = peakOf(map).size / map.limit;
+  return share > 1 + NOISE ? gettext("peak beyond the scale") : gettext("peak {share} of scale", { share: percentText(Math.min(1, share)) });
 }
 
 /** Where a map is much the same everywhere, see xai/core/flatness.py. */
