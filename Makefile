@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --jobs=2
 
 .PHONY: demo example test suite test-browser test-interop check check-style check-types check-imports check-docs \
-  format docs translations matrix install bench peers fuzz kills robustness clean
+  docs-check site format docs translations matrix install bench peers fuzz kills robustness clean
 
 demo: install  ## explain the shipped images with the shipped detector
 	$(BIN)/xai demo --out attention_results/demo
@@ -42,6 +42,17 @@ check-imports: install
 
 check-docs: install
 	$(BIN)/python benchmarks/documents.py --check
+
+# without the suite's checks of shapes, which would take longer than the commands
+docs-check: install  ## every command, notebook and block of Python that documents show, with tiny detectors
+	XAI_ALL_DOCUMENTS=1 $(BIN)/python -m pytest -o addopts=--import-mode=importlib -n 2 tests/docs/test_commands.py tests/docs/test_notebooks.py
+
+site: $(VENV)/.site  ## documents, reference and run notebooks as a site in build/site; links are checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.site: $(VENV)/.installed
+	$(PIP) --no-compile -c constraints.txt -e '.[docs]'
+	touch $@
 
 format: install
 	$(BIN)/ruff format .
