@@ -88,7 +88,7 @@ def unknown(command: str) -> list[str]:
     return [
         word
         for word in words
-        if re.match(r"--[a-z]", word) and word.split("=")[0] not in options | {"--help"}
+        if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options | {"--help"}
     ]
 
 
