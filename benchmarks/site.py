@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from html import escape, unescape
 from importlib import import_module
+from inspect import getdoc, isfunction, signature
 from pathlib import Path
 from posixpath import normpath, relpath
 from tempfile import TemporaryDirectory
@@ -123,8 +124,16 @@ def _reference_of(name: str) -> str:
     """A room's docstring, and what it offers."""
     room = import_module(name)
     summary, _, rest = (room.__doc__ or "").strip().partition("\n")
-    names = [f"::: {name}.{one}\n" for one in _public(room)]
+    names = [_entry(name, one, getattr(room, one)) for one in _public(room)]
     return "\n\n".join([f"# {name}", summary, rest.strip(), *names]) + "\n"
+
+
+def _entry(room: str, name: str, value: object) -> str:
+    """What mkdocstrings reads of a name; functions that are made at run time say it themselves."""
+    if not isfunction(value) or value.__code__.co_name == name:
+        return f"::: {room}.{name}\n"
+    call = f"{name}({', '.join(signature(value).parameters)})"
+    return f"## {name}\n\n```python\n{call}\n```\n\n```text\n{getdoc(value)}\n```\n"
 
 
 def _public(room: ModuleType) -> list[str]:
