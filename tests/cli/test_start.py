@@ -7,6 +7,9 @@ from importlib.metadata import version
 
 import pytest
 
+from xai.cli import options
+from xai.core import files
+
 HEAVY = "torch", "transformers", "captum", "matplotlib", "numpy"
 
 
@@ -39,6 +42,10 @@ assert not loaded, loaded
     for command in ("explain", "compare", "demo", "methods", "models", "doctor"):
         assert command in result.stdout
     assert "Exit codes: 0 ok" in result.stdout
+
+
+def test_commands_write_where_the_library_does():
+    assert options.RESULTS == files.RESULTS
 
 
 def test_python_dash_m_and_version():

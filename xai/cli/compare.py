@@ -17,7 +17,6 @@ from xai.cli.output import (
     show_table,
     write_page,
 )
-from xai.core.files import RESULTS
 
 
 @guarded
@@ -45,7 +44,7 @@ def compare(
     layers: opt.Layers = None,
     model: opt.ModelOptions,
     seed: opt.Seed = 0,
-    out: opt.Out = RESULTS,
+    out: opt.Out = opt.RESULTS,
     box: opt.Box = None,
     boxes: opt.Boxes = None,
     face: opt.FaceOptions,

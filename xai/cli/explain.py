@@ -8,7 +8,6 @@ import typer
 from xai.cli import options as opt
 from xai.cli.explain_run import ExplainRun, videos_among, what_is_explained
 from xai.cli.output import guarded, progress, say, show_table
-from xai.core.files import RESULTS
 
 
 @guarded
@@ -48,7 +47,7 @@ def explain(
     layer_fusion: opt.LayerFusion = None,
     clamp: opt.Clamp = None,
     seed: opt.Seed = 0,
-    out: opt.Out = RESULTS,
+    out: opt.Out = opt.RESULTS,
     box: opt.Box = None,
     boxes: opt.Boxes = None,
     face: opt.FaceOptions,
@@ -214,7 +213,7 @@ def _method(
 
 @guarded
 def demo(
-    out: opt.Out = RESULTS / "demo",
+    out: opt.Out = opt.RESULTS / "demo",
     video: Annotated[
         bool,
         typer.Option(

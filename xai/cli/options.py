@@ -108,6 +108,7 @@ Boxes = Annotated[
     Path | None,
     typer.Option("--boxes", help="CSV file with a box per image: image,x,y,w,h", rich_help_panel=OUTPUT),
 ]
+RESULTS = Path("attention_results")  # that of xai.core.files, which imports numpy: help need not wait for it
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
 Stability = Annotated[
     bool,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xai.cli.options import RESULTS
 from xai.cli.output import interrupted, live_line, say, say_next
-from xai.core.files import RESULTS
 
 if TYPE_CHECKING:
     from xai.bench import BenchmarkConfig, Progress, RayOptions, RunResult
