@@ -5,10 +5,10 @@ import json
 import pytest
 from report_pages import DEMO, benchmark_page
 
+from xai.report.headlines import evidence_of, leaders
 from xai.report.overview import overview_of
 from xai.report.page import to_html
 from xai.report.payload import PageMetric
-from xai.report.recommendation import evidence_of, leaders
 from xai.report.worded import in_words, names_of, read_in_words
 from xai.stats import Summary
 

@@ -7,17 +7,10 @@ from math import isfinite
 from xai.core.catalogue import catalogue
 from xai.core.language import gettext, gettext_noop
 from xai.report.figures.description import direction, scored
+from xai.report.headlines import Evidence, Purpose, evidence_of, leaders
 from xai.report.payload import Page
 from xai.report.protocol_words import protocol_sentences
-from xai.report.recommendation import (
-    Evidence,
-    Purpose,
-    Statement,
-    evidence_of,
-    leaders,
-    rounded,
-    statements_of,
-)
+from xai.report.recommendation import Statement, rounded, statements_of
 from xai.report.worded import Names
 from xai.stats import MethodSummary, MetricResult, Outcome, Summary, phrase
 
@@ -121,7 +114,9 @@ def overview_of(page: Page, said: Page, names: Names, images: str) -> Overview |
         return None
     parts = said.summary.parts
     evidence = evidence_of(parts, page.parts, [one.metric for one in page.summary.parts])
-    results = [(one.purpose, result) for one in evidence for result in one.results]
+    results: list[tuple[Purpose, MetricResult]] = [
+        (one.purpose, result) for one in evidence for result in one.results
+    ]
     shown = results[:MOST_COLUMNS]
     columns = [_Column.of(purpose, result, _place(result, parts)) for purpose, result in shown]
     order = _order([result for _, result in results])

@@ -1,33 +1,22 @@
 """What a run recommends: for faithfulness, for localisation, what not to rely on, and how sure that is.
 
 Each statement rests on typed verdicts: a method is named where it is better than random maps and no other
-method is significantly better than it, by the headline metric of every protocol. SRG is the headline of
-faithfulness and average precision that of localisation where they were measured, else the first metric of the
-kind that the run has. Where nothing separates methods, or images are too few, the statement says that.
+method is significantly better than it, by the headline metric of every protocol (see `xai.report.headlines`).
+Where nothing separates methods, or images are too few, the statement says that.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
 
-from xai.core.catalogue import catalogue
 from xai.core.language import gettext, gettext_noop, listed, ngettext
 from xai.report.figures.description import image_count, level, scored
-from xai.report.payload import PageMetric
-from xai.report.sentences import ahead, apart
+from xai.report.headlines import Evidence, Purpose, ahead_of_all, behind, has, leaders, methods_of, rivals
 from xai.report.text import number_format
 from xai.stats import MethodSummary, MetricResult, Outcome, phrase
 from xai.stats.words import blocks_needed, plural
 
-Purpose = Literal["faithfulness", "localisation"]
-
-NEEDS: dict[Purpose, tuple[str, ...]] = {
-    "faithfulness": ("perturbation",),
-    "localisation": ("mask", "clicks"),
-}
-HEADLINE: dict[Purpose, str] = {"faithfulness": "srg", "localisation": "average_precision"}
 TITLES: dict[Purpose, str] = {
     "faithfulness": gettext_noop("For faithfulness:"),
     "localisation": gettext_noop("For localisation:"),
@@ -68,76 +57,6 @@ class Statement:
         return "".join(one.text for one in self.pieces)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for a purpose.
-
-    Args:
-        purpose: Which.
-        results: The headline metric under each protocol, compared with random maps; may be empty.
-    """
-
-    purpose: Purpose
-    results: tuple[MetricResult, ...]
-
-    @property
-    def leading(self) -> list[str]:
-        """Rows that lead in every result, best mean rank in the first result first."""
-        found = [leaders(result) for result in self.results]
-        return [name for name in found[0] if all(name in one for one in found[1:])] if found else []
-
-    @property
-    def undecided(self) -> bool:
-        """Whether all results have too few images for any verdict."""
-        return all(
-            one.verdict.outcome is Outcome.TOO_FEW
-            for result in self.results
-            for one in scored(result.analysis)
-            if one.verdict.outcome is not Outcome.NOT_COMPARED
-        )
-
-
-def evidence_of(
-    results: Sequence[MetricResult], metrics: Sequence[PageMetric], names: Sequence[str]
-) -> list[Evidence]:
-    """The headline results of each purpose, in the order of the run.
-
-    Args:
-        results: Of the run.
-        metrics: What a page knows of its metrics, at the same places; may be empty.
-        names: Registry names of the metrics, at the same places.
-    """
-    found = []
-    for purpose, needs in NEEDS.items():
-        by_protocol: dict[str, list[tuple[str, MetricResult]]] = {}
-        for place, (result, name) in enumerate(zip(results, names, strict=True)):
-            known = catalogue().metrics.get(name)
-            need = (
-                metrics[place].needs
-                if place < len(metrics) and metrics[place].needs
-                else known and known.needs
-            )
-            if need in needs and result.analysis.reference is not None and scored(result.analysis):
-                by_protocol.setdefault(result.protocol, []).append((name, result))
-        headlines = (
-            next((result for name, result in some if name == HEADLINE[purpose]), some[0][1])
-            for some in by_protocol.values()
-        )
-        found.append(Evidence(purpose, tuple(headlines)))
-    return found
-
-
-def leaders(result: MetricResult) -> list[str]:
-    """Methods that beat random maps and that no other method is significantly better than; best first."""
-    methods = [one for one in scored(result.analysis) if not one.control]
-    better = [one for one in methods if one.verdict.outcome is Outcome.BETTER]
-    return [
-        one.name
-        for one in better
-        if not any(ahead(other, one) and apart(result, other, one) for other in methods)
-    ]
-
-
 def statements_of(evidence: Sequence[Evidence], images: str) -> list[Statement]:
     """The verdict: a statement for each purpose, what not to rely on, and how sure that is.
 
@@ -170,25 +89,25 @@ def _use(one: Evidence) -> Iterator[Piece]:
     elif any(map(leaders, one.results)):
         yield Piece(gettext("it depends on how evidence is removed."))
         for result in one.results:
-            where = {"metric": result.metric, "protocol": result.protocol}
+            names_there = {"metric": result.metric, "protocol": result.protocol}
             if names := leaders(result):
                 yield from [
                     Piece(_gap()),
-                    *_sentence(gettext("By {metric}, {protocol}: {methods}."), names, **where),
+                    *_sentence(gettext("By {metric}, {protocol}: {methods}."), names, **names_there),
                 ]
             else:
-                yield Piece(_gap() + gettext("By {metric}, {protocol}: none.", **where))
+                yield Piece(_gap() + gettext("By {metric}, {protocol}: none.", **names_there))
     else:
         yield Piece(
             gettext("none: no method is shown to be better than random maps by {where}.", where=where)
         )
         return
-    controls = [name for name in _rivals(one.results[0]) if all(name in _rivals(r) for r in one.results)]
+    controls = [name for name in rivals(one.results[0]) if all(name in rivals(r) for r in one.results)]
     if controls:
         text = (
-            gettext("But a control does at least as well: {methods}.")
+            gettext("But no method is shown to be better than this control: {methods}.")
             if len(controls) == 1
-            else gettext("But controls do at least as well: {methods}.")
+            else gettext("But no method is shown to be better than these controls: {methods}.")
         )
         yield from [Piece(_gap()), *_sentence(text, controls)]
 
@@ -210,7 +129,7 @@ def _where(one: Evidence) -> str:
 
 def _recommended(one: Evidence, leading: Sequence[str]) -> tuple[str, bool]:
     """The sentence, and whether it asks to choose one of its methods."""
-    others = {*_methods(one)} - {*leading}
+    others = {*methods_of(one)} - {*leading}
     if len(leading) > 1 and not others:
         text = gettext(
             "nothing separates {methods}. By {where} all beat random maps, and none is significantly better "
@@ -223,32 +142,13 @@ def _recommended(one: Evidence, leading: Sequence[str]) -> tuple[str, bool]:
             "these."
         )
         return text, True
-    if others and all(_first_of_all(result, leading[0]) for result in one.results):
+    if others and all(ahead_of_all(result, leading[0]) for result in one.results):
         text = gettext(
             "use {methods}. By {where} it beats random maps and, significantly, every other method."
         )
         return text, False
     text = gettext("use {methods}. By {where} it beats random maps, and no method is significantly better.")
     return text, False
-
-
-def _first_of_all(result: MetricResult, name: str) -> bool:
-    one = result.analysis.method(name)
-    others = [other for other in scored(result.analysis) if not other.control and other.name != name]
-    return all(apart(result, one, other) for other in others)
-
-
-def _rivals(result: MetricResult) -> list[str]:
-    """Controls that beat random maps, and that the best method is not significantly better than."""
-    methods = scored(result.analysis)
-    best = next((one for one in methods if not one.control), None)
-    return [
-        one.name
-        for one in methods
-        if one.control
-        and one.verdict.outcome is Outcome.BETTER
-        and not (best and ahead(best, one) and apart(result, best, one))
-    ]
 
 
 def rounded(methods: Iterable[MethodSummary]) -> Callable[[float], str]:
@@ -278,9 +178,9 @@ def _numbers(result: MetricResult, one: MethodSummary) -> str:
 def _avoid(evidence: Sequence[Evidence]) -> Iterator[Piece]:
     failed: dict[tuple[Purpose, Outcome], list[str]] = {}
     for one in evidence:
-        for name in _methods(one):
+        for name in methods_of(one):
             outcomes = {
-                result.analysis.method(name).verdict.outcome for result in one.results if _has(result, name)
+                result.analysis.method(name).verdict.outcome for result in one.results if has(result, name)
             }
             for outcome in (Outcome.WORSE, Outcome.UNCLEAR, Outcome.SATURATED):
                 if outcome in outcomes:
@@ -298,27 +198,14 @@ def _avoid(evidence: Sequence[Evidence]) -> Iterator[Piece]:
         yield Piece(gettext("cannot be told of so few images."))
         return
     yield Piece(gettext("no method fails: all beat random maps."))
-    behind = [_behind(one) for one in evidence if one.leading]
-    if common := [name for name in (behind or [[]])[0] if all(name in found for found in behind)]:
+    found = [behind(one) for one in evidence if one.leading]
+    if common := [name for name in (found or [[]])[0] if all(name in one for one in found)]:
         text = (
             gettext("Significantly behind the leaders in both: {methods}.")
-            if len(behind) > 1
+            if len(found) > 1
             else gettext("Significantly behind the leaders: {methods}.")
         )
         yield from [Piece(_gap()), *_sentence(text, common)]
-
-
-def _behind(one: Evidence) -> list[str]:
-    """Methods that lead in no result, the worst first."""
-    return [name for name in _methods(one) if not any(name in leaders(r) for r in one.results)][::-1]
-
-
-def _methods(one: Evidence) -> list[str]:
-    return list(dict.fromkeys(m.name for r in one.results for m in scored(r.analysis) if not m.control))
-
-
-def _has(result: MetricResult, name: str) -> bool:
-    return any(one.name == name for one in scored(result.analysis))
 
 
 def _sure(evidence: Sequence[Evidence], images: str) -> Iterator[Piece]:
