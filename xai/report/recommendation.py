@@ -83,20 +83,20 @@ def _use(one: Evidence) -> Iterator[Piece]:
         return
     if leading:
         text, either = _recommended(one, leading)
-        yield from _sentence(text, leading, either, where=where)
+        yield from _sentence(text, leading, either=either, where=where)
         best = first.analysis.method(leading[0])
         yield Piece(_gap() + _numbers(first, best))
     elif any(map(leaders, one.results)):
         yield Piece(gettext("it depends on how evidence is removed."))
         for result in one.results:
-            names_there = {"metric": result.metric, "protocol": result.protocol}
+            metric, protocol = result.metric, result.protocol
             if names := leaders(result):
-                yield from [
-                    Piece(_gap()),
-                    *_sentence(gettext("By {metric}, {protocol}: {methods}."), names, **names_there),
-                ]
+                text = gettext("By {metric}, {protocol}: {methods}.")
+                yield Piece(_gap())
+                yield from _sentence(text, names, metric=metric, protocol=protocol)
             else:
-                yield Piece(_gap() + gettext("By {metric}, {protocol}: none.", **names_there))
+                text = gettext("By {metric}, {protocol}: none.", metric=metric, protocol=protocol)
+                yield Piece(_gap() + text)
     else:
         yield Piece(
             gettext("none: no method is shown to be better than random maps by {where}.", where=where)
@@ -236,7 +236,7 @@ def _sure(evidence: Sequence[Evidence], images: str) -> Iterator[Piece]:
     )
 
 
-def _sentence(template: str, rows: Sequence[str], either: bool = False, **values: object) -> Iterator[Piece]:
+def _sentence(template: str, rows: Sequence[str], *, either: bool = False, **values: str) -> Iterator[Piece]:
     """A sentence with rows in the place of `{methods}`, the first `NAMED` by name."""
     before, _, after = template.partition("{methods}")
     shown = rows if len(rows) <= NAMED + 1 else rows[:NAMED]
