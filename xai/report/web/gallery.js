@@ -33,7 +33,12 @@ function imageFromAddress() {
   const place = Number(/^#image-(\d+)$/.exec(location.hash)?.[1] ?? NaN);
   if (!(place < page.images.length)) return;
   showImage(place);
-  document.getElementById(`image-${place}`).scrollIntoView();
+  goToImage();
+}
+
+/** To the beginning of the image that is large, or of that one in the list. */
+function goToImage() {
+  document.getElementById(gallery.all ? `image-${current}` : "steps").scrollIntoView();
 }
 
 /**
@@ -87,7 +92,7 @@ function intoView(tile) {
 function bringUp() {
   const article = document.getElementById(`image-${current}`);
   const { top } = article.getBoundingClientRect();
-  if (top < 0 || top > innerHeight || gallery.all) article.scrollIntoView();
+  if (top < 0 || top > innerHeight || gallery.all) goToImage();
 }
 
 /** The image so many steps on in the list, or null. */

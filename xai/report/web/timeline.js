@@ -265,7 +265,7 @@ async function borrowed(place) {
 }
 
 function leadTo(timeline, place) {
-  const image = timeline.frames[place].image;
+  const { image } = timeline.frames[place];
   showImage(image);
   document.getElementById(`image-${image}`).scrollIntoView();
 }

@@ -178,6 +178,7 @@ function startReset() {
 /** Neither a link's target nor what has the focus hides behind the toolbar. */
 function keepClear(toolbar) {
   const clear = () => (document.documentElement.style.scrollPaddingTop = `${toolbar.offsetHeight + 12}px`);
+  clear();
   new ResizeObserver(clear).observe(toolbar);
 }
 
