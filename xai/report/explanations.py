@@ -211,7 +211,7 @@ def _page(
         model.get("name"),
         created,
         problem_type=problem_type,
-        methods=len(methods),
+        methods=sum(not one.control for one in methods),
         timeline=timeline,
     )
     return Page(

@@ -33,7 +33,7 @@ def about_page(
         model: Its name, if it has one.
         created: ISO 8601.
         problem_type: Of independent labels nothing is counted, since an image may have many.
-        methods: How many are compared.
+        methods: How many are compared, controls left out.
         timeline: Of a video, whose frames the images are.
     """
     judge, date = model_words(model), created[:10]
