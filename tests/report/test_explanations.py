@@ -152,7 +152,7 @@ def test_what_a_reader_must_know_is_said(explained, changes, said):
 def test_a_map_that_removal_does_not_support_is_said(explained):
     assert not image_of(explained(MAPS), removals=[removal(1.4)]).caveats
     (said,) = image_of(explained(MAPS), removals=[removal(1.5)]).caveats
-    assert said.startswith("Removing the 3 patches that gradient_weighted_attention calls most relevant for")
+    assert said.startswith("Removing the 3 patches that gradient-weighted attention calls most relevant for")
     assert image_of(explained(MAPS), caveats=["And this."]).caveats == ["And this."]
 
 

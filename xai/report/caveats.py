@@ -6,6 +6,7 @@ import numpy as np
 
 from xai.core import Explanation, ProblemType, predicted_labels
 from xai.core.language import gettext, gettext_noop, joined, listed
+from xai.core.names import method_in_words
 from xai.report import words
 from xai.report.colours import ColourScale
 from xai.report.image_payload import Box, Caveat, Removal
@@ -221,7 +222,7 @@ def no_better(removal: Removal) -> Caveat:
         "Removing the {n} patches that {method} calls most relevant for {label} lowers the score no more "
         "than removing as many random ones: this map is not supported by the model's output.",
         n=removal.removed,
-        method=removal.row,
+        method=method_in_words(removal.row),
         label=words.short(removal.target),
     )
     return caveat("unsupported", text, gettext("not supported by removal"))

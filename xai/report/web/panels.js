@@ -155,7 +155,7 @@ function panelFigure(detail, focusable) {
   limitHeight(body, detail);
   const show = (panel) => {
     write(title, panel.title);
-    title.title = page.kind === "explanation" ? "" : (panel.row ?? "");
+    title.title = page.kind === "explanation" ? "" : readable(panel.row ?? "");
     write(note, panel.note);
     write(stamp, panel.stamp ?? "");
     stamp.hidden = !panel.stamp;
