@@ -15,7 +15,8 @@ def page_of(path: Path) -> Page:
     """The payload, put together again from the page's blocks of data."""
     blocks = {name: text.strip() for name, text in BLOCK.findall(path.read_text("utf-8"))}
     head = _unpacked(blocks["page"])
-    del head["charts"]
+    for name in ("charts", "words", "order"):  # what the browser is told beside the data
+        del head[name]
     for place, image in enumerate(head["images"]):
         image |= _unpacked(blocks[f"image-{place}"]) | {"picture": blocks[f"picture-{place}"] or None}
     return Page.model_validate(head)
