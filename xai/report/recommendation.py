@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from xai.core.language import gettext, gettext_noop, listed, ngettext
+from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
 from xai.report.figures.description import image_count, level, scored
 from xai.report.headlines import Evidence, Purpose, ahead_of_all, behind, has, leaders, methods_of, rivals
 from xai.report.text import number_format
@@ -239,20 +239,16 @@ def _sure(evidence: Sequence[Evidence], images: str) -> Iterator[Piece]:
 def _sentence(template: str, rows: Sequence[str], *, either: bool = False, **values: str) -> Iterator[Piece]:
     """A sentence with rows in the place of `{methods}`, the first `NAMED` by name."""
     before, _, after = template.partition("{methods}")
-    shown = rows if len(rows) <= NAMED + 1 else rows[:NAMED]
-    items = [f"{{{place}}}" for place in range(len(shown))]
+    shown = [Piece(name, True) for name in (rows if len(rows) <= NAMED + 1 else rows[:NAMED])]
     if len(shown) < len(rows):
-        items.append(ngettext("{n} more", "{n} more", len(rows) - len(shown)))
+        shown.append(Piece(ngettext("{n} more", "{n} more", len(rows) - len(shown))))
+    last = pgettext("between the last two", " or ") if either else pgettext("between the last two", " and ")
     yield Piece(before.format(**values))
-    for place, piece in enumerate(re.split(r"\{(\d+)\}", _either(items) if either else listed(items))):
-        yield Piece(shown[int(piece)], True) if place % 2 else Piece(piece)
+    for place, piece in enumerate(shown):
+        if place:
+            yield Piece(last if place == len(shown) - 1 else gettext(", "))
+        yield piece
     yield Piece(after.format(**values))
-
-
-def _either(items: Sequence[str]) -> str:
-    """`a, b or c`, as the current language lists choices."""
-    *first, last = items
-    return gettext("{first} or {last}", first=gettext(", ").join(first), last=last) if first else last
 
 
 def _gap() -> str:

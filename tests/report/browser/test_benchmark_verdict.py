@@ -102,8 +102,9 @@ def test_links_open_what_is_folded(open_page, page):
     assert tab.locator("main > details[open], .part[open], .protocol[open]").count() == 1  # the maps
 
 
-def test_every_fold_opens_by_keyboard(tab):
+def test_every_fold_opens_by_keyboard(open_page, page):
     """Its headings are there before it is opened, for those who go from heading to heading."""
+    tab = open_page(page, controls=False)
     for fold in ("agreement", "answers", "cost", "maps", "methods", "how", "protocol-1"):
         found = tab.locator(f"#{fold}")
         expect(found.locator("> summary").get_by_role("heading")).to_have_count(1)
