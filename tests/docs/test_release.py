@@ -31,8 +31,13 @@ def test_the_image_is_made_of_files_and_extras_that_there_are() -> None:
     assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
 
 
-def test_the_readme_names_every_extra() -> None:
+def test_documents_name_every_extra_and_the_readme_none_that_is_not_there() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     (line,) = [line for line in readme.splitlines() if line.startswith("Extras: ")]
-    internal = {"dev", "docs", "faces"}
-    assert set(re.findall(r"`([\w-]+)`", line)) == set(PROJECT["optional-dependencies"]) - internal
+    named, extras = set(re.findall(r"`([\w-]+)`", line)), set(PROJECT["optional-dependencies"])
+    assert named <= extras
+    documents = "".join(path.read_text("utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    unnamed = {one for one in extras - named if not re.search(rf"\[[\w,-]*\b{one}\b[\w,-]*\]", documents)}
+    assert unnamed <= {"dev", "docs", "faces"}, (
+        "neither in the README nor as pip install '.[…]' in a document"
+    )
