@@ -47,6 +47,7 @@ check-docs: install
 docs-check: install  ## every command, notebook and block of Python that documents show, with tiny detectors
 	XAI_ALL_DOCUMENTS=1 $(BIN)/python -m pytest -o addopts=--import-mode=importlib -n 2 tests/docs/test_commands.py tests/docs/test_notebooks.py
 
+# to look at it, with its search: python -m http.server --directory build/site
 site: $(VENV)/.site  ## documents, reference and run notebooks as a site in build/site; links are checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

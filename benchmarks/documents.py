@@ -133,7 +133,8 @@ def metrics_document() -> str:
     blocks = [
         "# Metrics, operators, protocols",
         "Generated from the registries by `make docs`; do not edit. What they mean together: "
-        "[benchmark](benchmark.md). Attacks instead of removal: [adversarial](adversarial.md).",
+        "[benchmark](benchmark.md). In equations: [equations](equations.md). Attacks instead of removal: "
+        "[adversarial](adversarial.md).",
         "## Metrics",
         *_metrics(),
         "## Operators",

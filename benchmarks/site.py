@@ -117,7 +117,8 @@ def _output(output: nbformat.NotebookNode) -> str:
 
 
 def _formula(text: str, block: bool) -> str:
-    return convert(unescape(text), display="block" if block else "inline")
+    drawn = convert(unescape(text), display="block" if block else "inline")
+    return f'<div style="overflow-x: auto">{drawn}</div>' if block else drawn
 
 
 def _reference_of(name: str) -> str:
