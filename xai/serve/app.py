@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from xai.core import DataError, UsageError, XaiError
+from xai.core import UsageError, XaiError
 from xai.core.errors import first_line
 from xai.core.language import gettext
 from xai.models import Classifier
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 BODY = 1_000_000  # bytes of a request that is no image
 WAITING = 2_000  # events for a page that does not fetch them: it is told everything anew when it comes back
 BEAT = 15.0  # seconds after which a line without meaning shows whether the page is still there
-STATUS = {UsageError: 400, TooLargeError: 413, DataError: 422}
+STATUS = {UsageError: 400, TooLargeError: 413}  # of other errors that the reader can mend: 422
 # scripts of a page that was made here run without the rights of this address
 SAVED_POLICY = "sandbox allow-scripts allow-downloads allow-modals; frame-ancestors 'none'"
 
@@ -190,7 +191,7 @@ def make_app(
         if found is None:
             return PlainTextResponse(gettext("This file is not held any more: save it again."), 404)
         headers = {
-            "content-disposition": f'attachment; filename="{found.name}"',
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(found.name)}",
             "content-security-policy": SAVED_POLICY,
         }
         return Response(found.content, media_type=found.media_type, headers=headers)
@@ -240,7 +241,7 @@ async def _said(request: Request, error: Exception) -> Response:
     """An error that is the reader's to mend."""
     if not isinstance(error, XaiError):
         raise error
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
     return JSONResponse({"message": error.message, "hint": error.hint}, status)
 
 

@@ -27,7 +27,10 @@ def page_of(limits: Limits) -> tuple[str, str]:
     Args:
         limits: Of uploads, for the words that tell of them.
     """
-    script, style = page_script(current_language(), _script()), page_style() + "\n" + _text("serve.css")
+    script, style = (
+        page_script(current_language(), script_text_of_page()),
+        page_style() + "\n" + _text("serve.css"),
+    )
     more = {"connect_src": "'self'"}
     policy = content_policy([digest(script)], digest(style), **more)
     text = _TEMPLATES.get_template("serve.html").render(
@@ -47,7 +50,8 @@ def page_of(limits: Limits) -> tuple[str, str]:
 
 
 @cache
-def _script() -> str:
+def script_text_of_page() -> str:
+    """The scripts that paint maps, and the own ones of the page."""
     return "\n".join([script_text(SHARED), *(_text(f"{name}.js") for name in SCRIPTS)])
 
 

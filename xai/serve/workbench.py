@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xai.core import DataError, Explanation, ModelError, Sample, UsageError, XaiError, nearest
+from xai.core import Explanation, ModelError, Sample, UsageError, XaiError, nearest
 from xai.core.language import gettext, ngettext
 from xai.data import shipped_samples
 from xai.explanation import Failure, warnings_of
@@ -22,7 +22,7 @@ from xai.perturb import Stream
 from xai.report.about import without_folders
 from xai.report.encode import encode_grid, encode_mask, encode_picture, finite
 from xai.report.pictures import in_order
-from xai.serve.jobs import Job, Tell, Worker
+from xai.serve.jobs import Job, Stopped, Tell, Worker
 from xai.serve.model import Answer, LoadedModel, Settings, free_memory
 from xai.serve.saving import File, configuration, page_file, picture
 from xai.serve.uploads import Limits, decode
@@ -229,10 +229,10 @@ class Workbench:
             raise
         with self._lock:
             self.model = model
-            uploads = list(self._uploads)
+            uploads = {upload: sample.id for upload, sample in self._uploads.items()}
         self._tell_state({"state": "ready"} | model.describe())
-        for upload in uploads:
-            self._look(upload)
+        for upload, image_name in uploads.items():
+            self._look(upload, image_name)
         yield
 
     def _looking(self, upload: str) -> Iterator[None]:
@@ -249,7 +249,7 @@ class Workbench:
                     if isinstance(one, Failure):
                         raise one.error
                     self._see(model, upload, one, upload if len(found) == 1 else f"{upload}-{place}")
-        except (DataError, ModelError):
+        except (XaiError, Stopped):  # what nobody sees must not count against the limits
             with self._lock:
                 self._forget(upload)
             raise
@@ -351,12 +351,11 @@ class Workbench:
         with self._lock:
             self._uploads[upload] = sample
             self._pixels[upload] = sample.image.width * sample.image.height
-        self._look(upload)
+        self._look(upload, sample.id)
         return upload
 
-    def _look(self, upload: str) -> None:
-        what = gettext("Looking at {name}", name=self._uploads[upload].id)
-        self._submit(what, self._looking(upload), urgent=True)
+    def _look(self, upload: str, name: str) -> None:
+        self._submit(gettext("Looking at {name}", name=name), self._looking(upload), urgent=True)
 
     def _check_room(self, more: int) -> None:
         if len(self._uploads) + more > self.limits.images:

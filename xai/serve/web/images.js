@@ -59,7 +59,12 @@ async function droppedFiles({ items, files }) {
 /** Send files one after the other; one that is refused does not keep the others back. */
 async function send(files) {
   const arriving = document.getElementById("arriving");
-  const { megabytes } = limitsOf();
+  const { megabytes, images } = limitsOf();
+  const room = Math.max(0, images - held.size);
+  if (files.length > room) {
+    showFailure(new Error(gettext("Only {n} more images can be taken: at most {most} are held at once.", { n: room, most: images })));
+    files = files.slice(0, room);
+  }
   let refused = 0;
   for (const [place, file] of files.entries()) {
     arriving.textContent = gettext("Reading {n} of {total} …", { n: place + 1, total: files.length });
