@@ -81,8 +81,15 @@ def give(tab: Page, *seeds: int, name: str = "photo") -> None:
     expect(tab.locator(".map-row figure")).to_have_count(2)
 
 
+def unfold(tab: Page) -> None:
+    """Show the choices again, which fold up when the first image comes."""
+    expect(tab.locator("#entry")).not_to_have_attribute("open", "")
+    tab.locator("#entry > summary").click()
+
+
 def stroke(tab: Page, *places: tuple[float, float]) -> None:
     """Drag over the image, through places in shares of its width and height."""
+    tab.locator("#canvas").scroll_into_view_if_needed()
     box = tab.locator("#canvas").bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
     tab.mouse.move(*points[0])
@@ -104,6 +111,7 @@ def test_an_image_is_explained_as_it_comes_and_fake_stands_before_real(open_page
     assert sum(shares) == pytest.approx(100, abs=0.11)
     painted = pixels(tab.locator("canvas.map").first)[..., :3].astype(int)
     assert np.ptp(painted, axis=-1).max() > 30  # colours, not the grey photograph alone
+    unfold(tab)
     tab.get_by_label("attention rollout").check()
     tab.get_by_role("button", name="Explain", exact=True).click()
     expect(tab.locator(".map-row")).to_have_count(2)
@@ -268,10 +276,12 @@ def test_picture_page_and_configuration_are_saved(open_page, tmp_path):
 def test_another_model_is_loaded_in_its_place(open_page):
     tab = open_page()
     give(tab, 0)
+    unfold(tab)
     tab.get_by_label("Model", exact=True).select_option("three")
     expect(tab.locator("#model-words")).to_have_text("Model tiny · 3 classes · on cpu")
     expect(tab.locator(".map-row figure")).to_have_count(2)
     assert set(tab.locator("#target option").all_inner_texts()) == {"a", "b", "c"}
+    unfold(tab)
     tab.get_by_label("Model", exact=True).select_option("tiny")
     expect(tab.locator("#target option")).to_have_count(2)
 
@@ -328,7 +338,8 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(open_page, scheme, width):
     stroke(tab, (0.3, 0.2), (0.55, 0.2))
     tab.get_by_role("button", name="Compare with random regions").click()
     expect(tab.locator("#strip .dot")).to_have_count(19)
-    tab.locator("#more-methods summary").click() if width > 390 else tab.locator("#entry > summary").click()
+    unfold(tab)
+    tab.locator("#more-methods summary").click()
     found = axe(tab)
     assert not found, described(found)
     assert not unnamed(tab)

@@ -94,8 +94,8 @@ async function hold(event, isNew) {
   showList();
   if (current) return;
   choose(event.id);
-  // on a small screen what was chosen would hide what came of it
-  if (matchMedia("(max-width: 56rem)").matches) document.getElementById("entry").open = false;
+  // what was chosen would push what came of it off the screen; dropping works all the same
+  if (isNew) document.getElementById("entry").open = false;
 }
 
 function explainSoon(id) {

@@ -101,11 +101,16 @@ function operatorWords(operator) {
   return gettext("They are replaced: {operator}.", { operator: readable(operator) });
 }
 
+const moreThanAll = (values) => gettext("Your region lowers the margin by {drop}, more than every random one.", values);
+const moreThanMost = (values) => gettext("Your region lowers the margin by {drop}, more than most random ones.", values);
+const notMore = (values) => gettext("Your region lowers the margin by {drop}, which does not stand out from random ones.", values);
+
 function findingWords({ random, without, clean, p, seed }) {
   const lower = random.filter((one) => one <= without).length;
   const fact = gettext("{lower} of {n} random regions of the same size elsewhere lower the margin as much or more (p = {p}, seed {seed}).", { lower, n: random.length, p: p.toFixed(p < 0.01 ? 3 : 2), seed });
   if (without >= clean) return joined([gettext("Without your region the model is no less sure."), fact]);
-  const verdict = lower === 0 ? gettext("Your region matters more than every random one.") : p <= 0.05 ? gettext("Your region matters more than most random ones.") : gettext("Your region does not stand out from random ones.");
+  const sentence = lower === 0 ? moreThanAll : p <= 0.05 ? moreThanMost : notMore;
+  const verdict = sentence({ drop: numberText(clean - without) });
   return joined([verdict, fact]);
 }
 

@@ -25,7 +25,7 @@ async function ask(method, path, content) {
 }
 
 function sentenceOf(message, hint) {
-  return hint ? gettext("{first} {second}", { first: message, second: hint }) : message;
+  return hint ? `${message} ${hint}` : message; // errors are in English on every page
 }
 
 /** Ask for work, and wait until it is done or stopped; false where it was stopped or failed. */
