@@ -240,7 +240,6 @@ def test_without_scripts_the_words_and_tables_remain(open_page, page):
 
 def test_paper_has_no_controls(open_page, page):
     tab = open_page(page)
-    open_maps(tab)
     expect(tab.locator(".toolbar").first).to_be_visible()
     tab.emulate_media(media="print")
     for css in (".toolbar", ".theme", ".open-sheet", ".skip"):
