@@ -48,8 +48,8 @@ def unfold(tab):
 
 
 def open_maps(tab):
-    """Open what folds the images, where a page folds them; works without scripts, too."""
-    for summary in tab.locator("#maps > summary").all():
+    """Open what folds the images, where a page folds them; unless it is open; works without scripts, too."""
+    for summary in tab.locator("#maps:not([open]) > summary").all():
         summary.click()
 
 
