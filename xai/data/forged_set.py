@@ -90,7 +90,7 @@ class ForgedSet:
         left = [one for one in self.recipes if not self.is_done(one)]
         return sorted(left, key=lambda one: one.photo.name)
 
-    def write(self, step: Callable[[], None] = lambda: None) -> list[DataError]:
+    def write(self, step: Callable[[], object] = lambda: None) -> list[DataError]:
         """Write what is missing: settings and licences first, then images and masks, the manifest last.
 
         Args:

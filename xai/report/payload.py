@@ -162,7 +162,7 @@ class Page(PageModel):
     schema_: Literal["xai.report/1"] = Field(default=SCHEMA, alias="schema")
     kind: Kind
     title: str
-    about: str = Field("", description="Model, date, images and how they were judged, in a sentence.")
+    about: str = Field(default="", description="Model, date, images and how they were judged, in a sentence.")
     created: str = Field(description="ISO 8601.")
     version: str = Field(description="Of xai.")
     lang: Language = Field(default="en", description="Language of all sentences: English or Chinese.")
