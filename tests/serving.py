@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from tiny_detector import classifier, photo
 
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits
 from xai.serve.workbench import Workbench
 
@@ -49,7 +49,7 @@ class Heard(list[dict[str, Any]]):
 def tiny_bench(heard: Heard, limits: Limits | None = None, **settings: Any) -> Workbench:
     """With two tiny models, "tiny" and "three"; the first is loaded."""
     models = {"tiny": classifier, "three": lambda: classifier(labels=("a", "b", "c"))}
-    bench = Workbench(models, Settings(**settings), limits or Limits(), heard)
+    bench = Workbench(models, ServeSettings(**settings), limits or Limits(), heard)
     heard.until(lambda one: one["kind"] == "model" and one["state"] == "ready")
     return bench
 

@@ -16,7 +16,7 @@ from serving import HOSTILE, png
 from tiny_detector import classifier, photo
 
 from xai.explanation import read_method_file
-from xai.serve import Limits, PageServer, Settings
+from xai.serve import Limits, PageServer, ServeSettings
 
 pytestmark = pytest.mark.browser
 PATIENCE = 60_000  # ms
@@ -27,7 +27,9 @@ METHOD = "integrated mask gradient (faithful)"
 @pytest.fixture(scope="module")
 def server():
     made = PageServer(
-        {"tiny": classifier, "three": lambda: classifier(("a", "b", "c"))}, Settings(), Limits(megabytes=1)
+        {"tiny": classifier, "three": lambda: classifier(("a", "b", "c"))},
+        ServeSettings(),
+        Limits(megabytes=1),
     )
     thread = Thread(target=made.serve_page, daemon=True)
     thread.start()

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from xai.core import UsageError
 from xai.serve import guard
 from xai.serve.app import make_app
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits
 
 HOST = "127.0.0.1:8123"
@@ -22,7 +22,7 @@ def no_model():
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    app = make_app({"none": no_model}, Settings(), Limits(), TOKEN, [HOST, "localhost:8123"])
+    app = make_app({"none": no_model}, ServeSettings(), Limits(), TOKEN, [HOST, "localhost:8123"])
     with TestClient(app, base_url=OWN, follow_redirects=False) as made:
         yield made
 
@@ -137,7 +137,7 @@ def test_a_request_of_many_bytes_is_not_read_to_its_end(client):
 
 
 def test_a_bug_is_said_and_does_not_end_the_server(monkeypatch):
-    app = make_app({"none": no_model}, Settings(), Limits(), TOKEN, [HOST])
+    app = make_app({"none": no_model}, ServeSettings(), Limits(), TOKEN, [HOST])
     monkeypatch.setattr("xai.serve.workbench.shipped_samples", lambda: 1 / 0)
     with TestClient(app, base_url=OWN, raise_server_exceptions=False) as made:
         answer = made.post(f"/{TOKEN}/shipped", headers={"origin": OWN})

@@ -8,12 +8,12 @@ from serving import Heard
 from torch import nn
 
 from xai.core import UsageError
-from xai.serve.jobs import MOST_WAITING, Job, Worker
+from xai.serve.jobs import MOST_WAITING, Job, JobWorker
 
 
 @pytest.fixture
 def worker(heard: Heard):
-    made = Worker(heard)
+    made = JobWorker(heard)
     yield made
     made.close()
 
@@ -126,7 +126,7 @@ def test_too_many_are_refused(worker, heard):
 
 
 def test_closing_stops_what_runs_and_what_waits(heard):
-    worker, model, begun = Worker(heard), nn.Linear(2, 2), Event()
+    worker, model, begun = JobWorker(heard), nn.Linear(2, 2), Event()
 
     def endless():
         with worker.stoppable(model):

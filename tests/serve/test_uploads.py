@@ -12,7 +12,7 @@ from tiny_detector import photo
 from xai.core import DataError, UsageError
 from xai.data import read_image
 from xai.serve.app import make_app
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits, decode, file_name
 
 ROOM = 10**9
@@ -84,7 +84,7 @@ def test_limits_are_positive():
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    app = make_app({"none": lambda: 1 / 0}, Settings(), Limits(megabytes=1), "t", ["127.0.0.1:1"])
+    app = make_app({"none": lambda: 1 / 0}, ServeSettings(), Limits(megabytes=1), "t", ["127.0.0.1:1"])
     with TestClient(app, base_url="http://127.0.0.1:1/t/", headers={"origin": "http://127.0.0.1:1"}) as made:
         yield made
 

@@ -16,7 +16,7 @@ from xai.core import ModelError, Sample, UsageError
 from xai.core.score import log_odds
 from xai.explanation import Explainer, Failure
 from xai.perturb import Stream, make_operator
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits
 from xai.serve.workbench import Workbench
 
@@ -132,7 +132,7 @@ def test_more_than_a_third_has_no_random_regions_beside_it(bench, heard):
 
 
 def test_a_model_that_needs_all_patches_sees_their_mean_colour_and_it_is_said(heard):
-    bench = Workbench({"swin": hierarchical}, Settings(), Limits(), heard)
+    bench = Workbench({"swin": hierarchical}, ServeSettings(), Limits(), heard)
     heard.until(lambda one: one["kind"] == "model" and one["state"] == "ready")
     image = added(bench, heard)
     grid = bench.images[image].answer.grid
@@ -203,7 +203,7 @@ def test_another_model_takes_the_place_of_one_and_images_stay(heard):
         raise UsageError("There is no such model.", "Give another.")
 
     three = partial(classifier, labels=("a", "b", "c"))
-    settings = Settings(target=["a-c", "b"])
+    settings = ServeSettings(target=["a-c", "b"])
     bench = Workbench({"missing": missing, "three": three}, settings, Limits(), heard)
     end = heard.until(lambda one: one["kind"] == "job" and one["state"] == "failed")
     assert (end["message"], end["hint"]) == ("There is no such model.", "Give another.")
@@ -277,7 +277,7 @@ def test_nothing_is_written(bench, heard, tmp_path, monkeypatch):
 
 
 def test_what_is_closed_holds_nothing(heard):
-    bench = Workbench({"missing": lambda: 1 / 0}, Settings(), Limits(), heard)
+    bench = Workbench({"missing": lambda: 1 / 0}, ServeSettings(), Limits(), heard)
     bench.add(png(photo(0)), "a.png")
     bench.close()
     assert not bench._uploads

@@ -53,13 +53,13 @@ def serve(
 
     Example: xai serve --config clip.yaml --weights ckpt.pth
     """
-    from xai.serve import Limits, Settings, require_server
+    from xai.serve import Limits, ServeSettings, require_server
 
     require_server()
     from xai.core.language import gettext
     from xai.serve import PageServer
 
-    settings = Settings(
+    settings = ServeSettings(
         target=target, batch_size=model.batch_size, seed=seed, faces=lambda loaded: face.finder(loaded, None)
     )
     limits = Limits(max_images, max_megabytes, max_megapixels)

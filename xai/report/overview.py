@@ -11,7 +11,7 @@ from xai.report.headlines import Evidence, Purpose, evidence_of, leaders
 from xai.report.payload import Page
 from xai.report.protocol_words import protocol_sentences
 from xai.report.recommendation import Statement, rounded, statements_of
-from xai.report.worded import Names
+from xai.report.worded import WordedNames
 from xai.stats import MethodSummary, MetricResult, Outcome, Summary, phrase
 
 MOST_ROWS, MOST_COLUMNS = 10, 4  # methods beside the controls; headline results
@@ -101,7 +101,7 @@ class Overview:
     explained: list[tuple[str, str, str]]
 
 
-def overview_of(page: Page, said: Page, names: Names, images: str) -> Overview | None:
+def overview_of(page: Page, said: Page, names: WordedNames, images: str) -> Overview | None:
     """The first screen of a benchmark's page.
 
     Args:
@@ -204,7 +204,7 @@ def _order(results: Sequence[MetricResult]) -> dict[str, bool]:
 
 
 def _explained(
-    page: Page, said: Summary, names: Names, shown: Sequence[MetricResult], evidence: Sequence[Evidence]
+    page: Page, said: Summary, names: WordedNames, shown: Sequence[MetricResult], evidence: Sequence[Evidence]
 ) -> list[tuple[str, str, str]]:
     explained = [
         (gettext(TITLES[one.purpose]), "", gettext(QUESTIONS[one.purpose])) for one in evidence if one.results

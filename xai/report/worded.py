@@ -19,7 +19,7 @@ WITHOUT_PROTOCOL = {
 
 
 @dataclass(frozen=True)
-class Names:
+class WordedNames:
     """What is read in place of each name; no two of a kind are read alike.
 
     Args:
@@ -51,7 +51,7 @@ class Names:
         return found
 
 
-def read_in_words(page: Page) -> tuple[Page, Names]:
+def read_in_words(page: Page) -> tuple[Page, WordedNames]:
     """A page with a summary, as it is read: names of the summary in words, the rest as it was."""
     if page.summary is None:
         raise ValueError("The page has no summary.")
@@ -59,7 +59,7 @@ def read_in_words(page: Page) -> tuple[Page, Names]:
     return page.model_copy(update={"summary": in_words(page.summary, names)}), names
 
 
-def names_of(summary: Summary) -> Names:
+def names_of(summary: Summary) -> WordedNames:
     """How the names of a summary are read in the current language."""
     methods = {one.name: one.method for one in summary.methods}
     rows = dict.fromkeys([*methods, *summary.cost])
@@ -69,14 +69,14 @@ def names_of(summary: Summary) -> Names:
         one["name"]: removal_in_words(one["unit"], one["operator"]["name"]) for one in summary.protocols
     }
     protocols = dict.fromkeys([*removals, *(result.protocol for result in summary.parts)])
-    return Names(
+    return WordedNames(
         rows=_unlike(rows, lambda name: row_in_words(name, methods.get(name, ""))),
         metrics=_unlike((result.metric for result in summary.parts), metric_in_words),
         protocols=_unlike(protocols, lambda name: removals.get(name) or _without_protocol(name)),
     )
 
 
-def in_words(summary: Summary, names: Names) -> Summary:
+def in_words(summary: Summary, names: WordedNames) -> Summary:
     """The summary with every name as it is read; what it says else is the same."""
     rows, metrics, protocols = names.rows, names.metrics, names.protocols
     return replace(
@@ -122,7 +122,7 @@ def _keyed(found: Mapping[str, T], words: Mapping[str, str]) -> dict[str, T]:
     return {words.get(name, name): one for name, one in found.items()}
 
 
-def _result(one: MetricResult, names: Names) -> MetricResult:
+def _result(one: MetricResult, names: WordedNames) -> MetricResult:
     rows = names.rows
     return replace(
         one,

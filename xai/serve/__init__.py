@@ -11,18 +11,18 @@ from xai.core import UsageError
 
 if TYPE_CHECKING:
     from xai.serve.app import make_app as make_app
-    from xai.serve.model import Settings as Settings
+    from xai.serve.model import ServeSettings as ServeSettings
     from xai.serve.server import PageServer as PageServer
     from xai.serve.uploads import Limits as Limits
 
 _LATER = {
     "Limits": "xai.serve.uploads",
-    "Settings": "xai.serve.model",
+    "ServeSettings": "xai.serve.model",
     "make_app": "xai.serve.app",
     "PageServer": "xai.serve.server",
 }
 
-__all__ = ["Limits", "PageServer", "Settings", "make_app", "require_server"]
+__all__ = ["Limits", "PageServer", "ServeSettings", "make_app", "require_server"]
 
 
 def require_server() -> None:

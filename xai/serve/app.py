@@ -20,7 +20,7 @@ from xai.core.errors import first_line
 from xai.core.language import gettext
 from xai.models import Classifier
 from xai.serve.guard import Guard
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.page import page_of
 from xai.serve.uploads import Limits, TooLargeError, file_name, read_body
 from xai.serve.workbench import Workbench
@@ -128,7 +128,7 @@ class Listeners:
 
 def make_app(
     models: dict[str, Callable[[], Classifier]],
-    settings: Settings,
+    settings: ServeSettings,
     limits: Limits,
     token: str,
     hosts: Iterable[str],

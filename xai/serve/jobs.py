@@ -52,7 +52,7 @@ class Job:
         return {"kind": "job", **told, "urgent": self.urgent, **more}
 
 
-class Worker:
+class JobWorker:
     """The thread that does the jobs.
 
     Args:

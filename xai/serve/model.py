@@ -23,7 +23,7 @@ from xai.report.about import without_folders
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServeSettings:
     """What every explanation is made with, as `xai explain` takes it.
 
     Args:
@@ -71,7 +71,7 @@ class LoadedModel:
 
     name: str
     classifier: Classifier
-    settings: Settings
+    settings: ServeSettings
     faces: FaceFinder | None = field(init=False)
     methods: list[dict[str, Any]] = field(init=False)
     default: str = field(init=False)

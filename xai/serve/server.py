@@ -12,7 +12,7 @@ import uvicorn
 from xai.core import UsageError
 from xai.models import Classifier
 from xai.serve.app import Listeners, make_app
-from xai.serve.model import Settings
+from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits
 
 ADDRESS = "127.0.0.1"
@@ -38,7 +38,7 @@ class PageServer(uvicorn.Server):
     def __init__(
         self,
         models: dict[str, Callable[[], Classifier]],
-        settings: Settings,
+        settings: ServeSettings,
         limits: Limits,
         port: int = 0,
     ):

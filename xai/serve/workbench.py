@@ -5,7 +5,7 @@ change by an event; `snapshot` has them all, for a page that comes later.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from secrets import token_hex
 from threading import RLock
 from typing import Any
@@ -15,41 +15,19 @@ import numpy as np
 from xai.core import Explanation, ModelError, Sample, UsageError, XaiError, nearest
 from xai.core.language import gettext, ngettext
 from xai.data import shipped_samples
-from xai.explanation import Failure, warnings_of
-from xai.explanation.removal import rank_p, remove_regions
+from xai.explanation import Failure
+from xai.explanation.removal import remove_regions
 from xai.models import Classifier
 from xai.perturb import Stream
 from xai.report.about import without_folders
-from xai.report.encode import encode_grid, encode_mask, encode_picture, finite
-from xai.report.pictures import in_order
-from xai.serve.jobs import Job, Stopped, Tell, Worker
-from xai.serve.model import Answer, LoadedModel, Settings, free_memory
+from xai.serve.held import HeldImage, image_event, map_event, region_event
+from xai.serve.jobs import Job, JobWorker, Stopped, Tell
+from xai.serve.model import LoadedModel, ServeSettings, free_memory
 from xai.serve.saving import File, configuration, page_file, picture
 from xai.serve.uploads import Limits, decode
 
-SIDE = 720  # pixels of the picture that is brushed on
-LISTED = 5  # classes with their probabilities
 MOST_DRAWS = 199
 FILES = 3  # that wait to be fetched
-
-
-@dataclass(eq=False)
-class HeldImage:
-    """An image to be explained: an upload, or a face that was cut out of one.
-
-    Args:
-        upload: What it comes from.
-        sample: The image.
-        answer: The model's.
-        told: What the page is told of it.
-        explanations: By method.
-    """
-
-    upload: str
-    sample: Sample
-    answer: Answer
-    told: dict[str, Any]
-    explanations: dict[str, Explanation] = field(default_factory=dict)
 
 
 class Workbench:
@@ -65,7 +43,7 @@ class Workbench:
     def __init__(
         self,
         models: Mapping[str, Callable[[], Classifier]],
-        settings: Settings,
+        settings: ServeSettings,
         limits: Limits,
         tell: Tell,
     ):
@@ -80,7 +58,7 @@ class Workbench:
         self._tell = tell
         self._state: dict[str, Any] = {}
         self._lock, self._adding = RLock(), RLock()
-        self.worker = Worker(tell)
+        self.worker = JobWorker(tell)
         self.choose_model(next(iter(models)))
 
     def snapshot(self) -> dict[str, Any]:
@@ -92,7 +70,7 @@ class Workbench:
                 "model": self._state,
                 "images": [one.told for one in self.images.values()],
                 "maps": [
-                    self._map(image_id, key, found)
+                    map_event(image_id, key, found)
                     for image_id, one in self.images.items()
                     for key, found in one.explanations.items()
                 ],
@@ -257,7 +235,8 @@ class Workbench:
 
     def _see(self, model: LoadedModel, upload: str, sample: Sample, image_id: str) -> None:
         answer = model.answer(sample)
-        held = HeldImage(upload, sample, answer, self._told(image_id, sample, answer))
+        explained = self.settings.target if isinstance(self.settings.target, list) else []
+        held = HeldImage(upload, sample, answer, image_event(image_id, sample, answer, explained))
         with self._lock:
             if upload not in self._uploads:
                 return
@@ -292,7 +271,7 @@ class Workbench:
             if self.images.get(image_id) is not held:  # it was removed meanwhile
                 return
             held.explanations[key] = found
-        self._tell(self._map(image_id, key, found))
+        self._tell(map_event(image_id, key, found))
 
     def _removing(
         self, model: LoadedModel, image_id: str, region: np.ndarray, target: int, draws: int, seed: int
@@ -302,24 +281,8 @@ class Workbench:
             operator = model.operator(pixels)
             stream = Stream(model.classifier, batch_size=self.settings.batch_size, seed=seed)
             found = remove_regions(stream, operator, pixels, target, region, "brushed region", draws)
-        chance = rank_p(found.without, found.random) if draws else np.array([np.nan])
-        random = found.random[0]
-        self._tell(
-            {
-                "kind": "region",
-                "image": image_id,
-                "target": model.classifier.labels[target],
-                "cells": np.flatnonzero(region).tolist(),
-                "patches": region.size,
-                "operator": operator.name,
-                "clean": found.clean,
-                "without": finite(found.without[0]),
-                "draws": draws,
-                "random": random.tolist() if draws and np.isfinite(random).all() else [],
-                "p": finite(chance[0]),
-                "seed": seed,
-            }
-        )
+        label = model.classifier.labels[target]
+        self._tell(region_event(image_id, label, region, operator.name, found, seed))
         yield
 
     def _saving(
@@ -379,36 +342,3 @@ class Workbench:
         with self._lock:
             self._state = state
         self._tell({"kind": "model"} | state)
-
-    def _told(self, image_id: str, sample: Sample, answer: Answer) -> dict[str, Any]:
-        """What the page is told of an image that the model has looked at."""
-        width, height = sample.image.size
-        small = sample.image.copy()
-        small.thumbnail((SIDE, SIDE))
-        ranked = list(answer.probabilities.items())
-        explained = self.settings.target if isinstance(self.settings.target, list) else []
-        shown = [one for place, one in enumerate(ranked) if place < LISTED or one[0] in explained]
-        return {
-            "kind": "image",
-            "id": image_id,
-            "name": sample.id,
-            "label": sample.label,
-            "width": width,
-            "height": height,
-            "view": [0, 0, width, height],
-            "seen": list(answer.seen),
-            "grid": list(answer.grid),
-            "picture": encode_picture(small, SIDE),
-            "mask": None if sample.mask is None else encode_mask(sample.mask, small.size),
-            "predicted": answer.predicted,
-            "probabilities": dict(shown),
-        }
-
-    def _map(self, image_id: str, key: str, found: Explanation) -> dict[str, Any]:
-        """What the page is told of maps of one image and method, in the order in which they are shown."""
-        names = list(found.maps)
-        if len(names) > 1:
-            first = in_order(names, len(found.labels))
-            names = [*first, *(name for name in names if name not in first)]
-        maps = {name: encode_grid(found.maps[name]).model_dump() for name in names}
-        return {"kind": "map", "image": image_id, "method": key, "maps": maps, "caveats": warnings_of(found)}
