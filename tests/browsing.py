@@ -154,13 +154,19 @@ def pixels(canvas: Locator) -> np.ndarray:
     return np.frombuffer(b64decode(text), np.uint8).reshape(height, width, 4)
 
 
+SETTLED = """() => Promise.allSettled(document.getAnimations()
+  .filter((one) => Number.isFinite(one.effect.getComputedTiming().endTime)).map((one) => one.finished))"""
+"""Awaits the end of what moves: a colour on its way from light to dark has a contrast that nobody reads."""
+
+
 def axe(page: Page, context: str | None = None, **options: Any) -> list[dict[str, Any]]:
-    """Violations that axe finds now, each with "id", "impact", "help" and "nodes".
+    """Violations that axe finds once nothing moves any more, each with "id", "impact", "help" and "nodes".
 
     Args:
         context: CSS selector of a part; None for the whole page.
         options: Of axe, such as `runOnly` or `rules`.
     """
+    page.evaluate(SETTLED)
     options = {"resultTypes": ["violations"], **options}
     return Axe().run(page, context=context, options=options).response["violations"]
 
