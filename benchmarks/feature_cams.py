@@ -41,8 +41,8 @@ def ours(model: nn.Module) -> Map:
 
 
 def grad_cam(model: nn.Module) -> Map:
-    from pytorch_grad_cam import GradCAM as PeerGradCAM  # pyright: ignore[reportMissingImports]
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # pyright: ignore[reportMissingImports]
+    from pytorch_grad_cam import GradCAM as PeerGradCAM  # pyrefly: ignore[missing-import]
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # pyrefly: ignore[missing-import]
 
     class Raw(PeerGradCAM):
         """The map before it is scaled and enlarged, which would be timed as well."""
@@ -60,7 +60,7 @@ def grad_cam(model: nn.Module) -> Map:
 
 
 def torchcam(model: nn.Module) -> Map:
-    from torchcam.methods import GradCAM as TorchcamGradCAM  # pyright: ignore[reportMissingImports]
+    from torchcam.methods import GradCAM as TorchcamGradCAM  # pyrefly: ignore[missing-import]
 
     peer = TorchcamGradCAM(model, "layer4")
     peer._relu = False
@@ -75,7 +75,7 @@ SIDES: dict[str, Callable[[nn.Module], Map]] = {"ours": ours, "grad-cam": grad_c
 
 
 def resnet50(frozen: bool) -> nn.Module:
-    from torchvision.models import get_model  # pyright: ignore[reportMissingImports]
+    from torchvision.models import get_model  # pyrefly: ignore[missing-import]
 
     torch.manual_seed(0)
     model = get_model("resnet50", weights=None).eval()

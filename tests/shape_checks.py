@@ -1,4 +1,4 @@
-"""Checks of shapes at run time where annotations hold a shape; types alone are pyright's to check."""
+"""Checks of shapes at run time where annotations hold a shape; types alone are pyrefly's to check."""
 
 from collections.abc import Callable
 from typing import Any, get_args
@@ -16,7 +16,7 @@ def holds_shape(annotation: object) -> bool:
 def checked_by_need(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
     """As `jaxtyping.jaxtyped`, which its import hook puts on every function, at half of the suite's cost.
 
-    In an attribution a hundred calls without a shape come to one with; their types are pyright's to check.
+    In an attribution a hundred calls without a shape come to one with; their types are pyrefly's to check.
     """
 
     def decorator(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -191,7 +191,7 @@ def _resumed(bench: Bench, task: Task, place: Path, whole: Whole, faults: list[s
     if ending.code:
         faults.append(f"the run after it ended with {ending.code}: {_told(ending)}")
     found, said = keys(place), meanings(place)
-    lost = sum((whole.keys - found).values())  # pyright: ignore[reportOperatorIssue]
+    lost = sum((whole.keys - found).values())  # pyrefly: ignore[unsupported-operation]
     doubled = sum((found - whole.keys).values())
     other = sorted(
         name for name in whole.meanings.keys() | said.keys() if whole.meanings.get(name) != said.get(name)

@@ -250,7 +250,7 @@ def _call(arguments: list[str]) -> int:
     if isinstance(code, str):
         os.write(2, code.encode())
         return 1
-    return int(code or 0) & 0xFF  # pyright: ignore[reportArgumentType]
+    return int(code or 0) & 0xFF  # pyrefly: ignore[bad-argument-type]
 
 
 def _limit() -> None:

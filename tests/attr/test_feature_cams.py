@@ -191,7 +191,7 @@ def test_targets_share_a_pass_whose_graph_begins_at_the_map(name: str) -> None:
             return x.clone()
 
         @staticmethod
-        def backward(ctx, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        def backward(ctx, gradient: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
             return gradient
 
     class Stem(nn.Module):

@@ -166,6 +166,7 @@ def _is_head(one: Unseen, grid: PatchGrid, images: int) -> bool:
     """Whether fewer queries pool the image tokens: a head, which gradients pass through like any other."""
     return (
         one.queries is not None
+        and one.keys is not None
         and one.keys in (grid.tokens, grid.patches)
         and one.queries < one.keys
         and one.batch is not None

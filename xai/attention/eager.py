@@ -23,7 +23,7 @@ _SOFTMAX = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
 _PRODUCT = {torch.matmul, Tensor.matmul, torch.bmm, Tensor.bmm}
 _TRANSPOSE = {torch.transpose, Tensor.transpose, torch.swapaxes, Tensor.swapaxes}
 _PERMUTE = {torch.permute, Tensor.permute}
-_MIRROR = Tensor.mT.__get__  # pyright: ignore[reportAttributeAccessIssue]
+_MIRROR = Tensor.mT.__get__  # pyrefly: ignore[missing-attribute]
 
 
 @dataclass(frozen=True, eq=False)

@@ -302,6 +302,6 @@ class Watcher(ImageInterceptor):
         self._running.__enter__()
         return super().__enter__()
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         self._running.__exit__()
-        super().__exit__(*error)
+        super().__exit__(exc_type, exc_val, exc_tb)

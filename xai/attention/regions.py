@@ -81,7 +81,8 @@ def grid_of(model: nn.Module, pixels: Tensor) -> PatchGrid:
     Raises:
         ModelError: The grid that was given is too fine for this input.
     """
-    size, height, width = getattr(model, "input_size", None), *pixels.shape[-2:]
+    size: Any = getattr(model, "input_size", None)
+    height, width = pixels.shape[-2:]
     standard = (
         getattr(model, "given_grid", None) is not None if size is None else tuple(size) == (height, width)
     )

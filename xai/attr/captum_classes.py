@@ -42,6 +42,6 @@ from captum.attr._core.integrated_gradients import IntegratedGradients as Integr
 from captum.attr._core.saliency import Saliency as Saliency  # noqa: E402
 from captum.attr._utils.attribution import Attribution as Attribution  # noqa: E402
 from captum.attr._utils.attribution import GradientAttribution as GradientAttribution  # noqa: E402
-from captum.log import log_usage as _log_usage  # noqa: E402  # pyright: ignore[reportAttributeAccessIssue]
+from captum.log import log_usage as _log_usage  # noqa: E402
 
 log_usage: Any = _log_usage

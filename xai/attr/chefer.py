@@ -73,7 +73,8 @@ def roll_out(probe: Probe, calls: Sequence[AttentionCall], targets: int, weighte
     layers = list(range(probe.layers))
     query = calls[0].query
     tokens = accurate(query).new_zeros(targets, len(query), probe.grid.tokens)
-    read: Rows = list(probe.rows)
+    rows = list(probe.rows)
+    read: Rows = rows
 
     def step(read_out: Tensor, layer: int, chosen: Rows) -> Tensor:
         products = [
@@ -89,7 +90,7 @@ def roll_out(probe: Probe, calls: Sequence[AttentionCall], targets: int, weighte
         row = tokens.new_full((*tokens.shape[:2], queries), 1 / queries)
         row, read = step(row, top, slice(None)), slice(None)
     else:
-        row = tokens.index_fill(-1, torch.tensor(read, device=tokens.device), 1 / len(read))
+        row = tokens.index_fill(-1, torch.tensor(rows, device=tokens.device), 1 / len(rows))
     for layer in reversed(layers):
         row = row + step(row, layer, read)
         read = slice(None)

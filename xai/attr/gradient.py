@@ -75,7 +75,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         self._follow(rules)
         check_option("path", path, PATHS)
         check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
-        self.gradient_func = GradientAttribution(forward_func).gradient_func
+        self.gradient_func = GradientAttribution(forward_func).gradient_func  # pyrefly: ignore[bad-assignment, bad-override-param-name]
         self._start = operator_of(baseline)
         self.n_steps, self.baseline, self.seed = n_steps, self._start.describe(), seed
         self.internal_batch_size = internal_batch_size
@@ -99,7 +99,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         return True
 
     @log_usage()
-    def attribute(  # type: ignore[override]  # Captum's own signature of this method
+    def attribute(  # Captum's own signature of this method
         self,
         inputs: Any,
         baselines: Any = None,

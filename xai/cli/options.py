@@ -268,7 +268,7 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
 def with_parameters(command: Callable[..., None], parameters: list[Parameter]) -> Callable[..., None]:
     """The command, which says that it has these parameters and takes them by name."""
-    command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__signature__ = Signature(parameters)  # pyrefly: ignore[missing-attribute]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
 

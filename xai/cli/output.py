@@ -177,7 +177,7 @@ def prepare_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream of other making
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+            stream.reconfigure(errors="backslashreplace")  # pyrefly: ignore[missing-attribute]
 
 
 def lost(error: OSError, stream: Any) -> None:

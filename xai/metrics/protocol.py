@@ -228,7 +228,8 @@ class Protocol:
             missing = [key for key in ("unit", "operator") if key not in changes]
             if missing:
                 raise UsageError(f"A protocol without a base needs {' and '.join(missing)}.", "Or give base.")
-            made = cls(**{"name": "custom", **changes})
+            fields: dict[str, Any] = {"name": "custom", **changes}
+            made = cls(**fields)
             return made if "name" in changes else replace(made, name=f"custom-{made.hash}")
         base = protocol(changes.pop("base"))
         if "name" not in changes and changes:

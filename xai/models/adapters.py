@@ -95,7 +95,7 @@ def fold_adapters(
             kinds.append(kind)
         if unread.get(name) == "unread":
             if not is_idle(parts):
-                folded.notes.setdefault("adapters_unread", []).append(name)  # pyright: ignore[reportAttributeAccessIssue]
+                folded.notes.setdefault("adapters_unread", []).append(name)  # pyrefly: ignore[missing-attribute]
             continue
         scale = settings.scale(name, kind, rank_of(parts))
         if unread.get(name) == "twice" and settings.out_proj_twice:

@@ -27,8 +27,8 @@ def load_timm(model_name: str, options: LoadOptions) -> Classifier:
         ModelError: When timm knows no such model, or it has no classification head.
     """
     try:
-        import timm  # pyright: ignore[reportMissingImports]
-        from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config  # pyright: ignore
+        import timm  # pyrefly: ignore[missing-import]
+        from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config  # pyrefly: ignore[missing-import]
     except ImportError:
         raise UsageError("timm is not installed.", "pip install 'vit-xai[timm]'") from None
     try:
@@ -97,7 +97,7 @@ def load_open_clip(place: str, options: LoadOptions) -> Classifier:
         ModelError: When open_clip knows no such model.
     """
     try:
-        import open_clip  # pyright: ignore[reportMissingImports]
+        import open_clip  # pyrefly: ignore[missing-import]
     except ImportError:
         raise UsageError("open_clip is not installed.", "pip install 'vit-xai[open-clip]'") from None
     texts = options.prompts or options.labels

@@ -39,7 +39,7 @@ class PerceptionConfig(TimmViTConfig):
 class TurnedAttention(TimmAttention):
     """Attention whose queries and keys of patches are turned by their place."""
 
-    def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         """(B, N, width) and (N, d / 2) → (B, N, width)."""
         query, key, value = self.split(tokens)
         return self.joined(turned(query, angles), turned(key, angles), value)
@@ -59,7 +59,7 @@ class TurnedBlock(TimmBlock):
         super().__init__(config, eps=_EPS)
         self.attn = TurnedAttention(config)
 
-    def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         """(B, N, width) and (N, d / 2) → (B, N, width)."""
         tokens = tokens + self.attn(self.norm1(tokens), angles)
         return tokens + self.mlp(self.norm2(tokens))

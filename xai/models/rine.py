@@ -27,7 +27,7 @@ class EveryLayerOutput(NamedTuple):
 class ReadLayer(CLIPEncoderLayer):
     """A layer of which the class token is read where its MLP reads it."""
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override]
         """(B, N, width) → the same shape, and (B, width)."""
         tokens = tokens + self.self_attn(self.layer_norm1(tokens))
         middle = self.layer_norm2(tokens)
@@ -41,7 +41,7 @@ class EveryLayerCLIP(CLIPVisionModel):
         super().__init__(config)
         self.encoder.layers = nn.ModuleList(ReadLayer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, pixel_values: Tensor) -> EveryLayerOutput:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, pixel_values: Tensor) -> EveryLayerOutput:  # pyrefly: ignore[bad-override]
         """Raises: ValueError: The image has another size than the tower was trained at."""
         tokens = self.pre_layrnorm(self.embeddings(pixel_values))
         read = []

@@ -248,7 +248,7 @@ def tar_kind(path: Path) -> str:
     """What a tar archive is, in words."""
     try:
         with tarfile.open(path, "r:") as archive:
-            names = {archive.next().name for _ in range(3)}  # pyright: ignore[reportOptionalMemberAccess]
+            names = {archive.next().name for _ in range(3)}  # pyrefly: ignore[missing-attribute]
     except (tarfile.TarError, OSError, ValueError, AttributeError):
         names = set()
     old = names & {"storages", "tensors", "pickle", "sys_info"}

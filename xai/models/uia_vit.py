@@ -20,7 +20,7 @@ _CONSTANT = 1 / (1 + exp(12 * (1 - 0.7)))
 class ScoringAttention(TimmAttention):
     """Attention, and the class token's scores of the patches."""
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override]
         """(B, N, width) → the same shape, and (B, patches): mean over heads of the scores."""
         query, key, value = self.split(tokens)
         scores = query[:, :, :1] @ key[:, :, 1:].transpose(-2, -1) * query.shape[-1] ** -0.5
@@ -34,7 +34,7 @@ class ScoringBlock(TimmBlock):
         super().__init__(config)
         self.attn = ScoringAttention(config)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override]
         """(B, N, width) → the same shape, and (B, patches)."""
         mixed, scores = self.attn(self.norm1(tokens))
         tokens = tokens + mixed

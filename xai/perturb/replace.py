@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,7 @@ class Constant(PixelOperator):
     def prepare(self, classifier: nn.Module, pixels: Tensor, seeds: Sequence[int]) -> Tensor:
         value = pixels.new_full((3, 1, 1), self.value)
         if self.space == "pixel":
-            steps = getattr(classifier, "preprocessing", None)
+            steps: Any = getattr(classifier, "preprocessing", None)
             if steps is None:
                 raise UsageError(
                     "A constant in pixel space needs to know how the classifier normalises; it does not say.",

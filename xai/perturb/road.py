@@ -9,7 +9,7 @@ of patches was laid over them: the pixels of a patch come one after the other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Road(Operator):
         if not self.noise:
             return None
         noise = image_noise(pixels, seeds) * self.noise
-        steps = getattr(classifier, "preprocessing", None)
+        steps: Any = getattr(classifier, "preprocessing", None)
         if steps is not None:
             noise *= 255 * steps.scale / noise.new_tensor(steps.std).view(-1, 1, 1)
         return noise

@@ -74,7 +74,7 @@ class Slic(Segmentation):
             UsageError: scikit-image is not installed.
         """
         try:
-            from skimage.segmentation import slic  # pyright: ignore[reportMissingImports]
+            from skimage.segmentation import slic  # pyrefly: ignore[missing-import]
         except ImportError:
             raise UsageError(
                 "Superpixels are made by scikit-image, which is not installed.",

@@ -154,7 +154,8 @@ class _Tested:
         self._alpha, self.blocks = alpha, len(scores) if names else 0
         self._images, self._excluded = kept.images, kept.excluded
         self._unit: Unit = kept.unit
-        self.weighted, self.balance = np.empty((0, 1)), np.empty((0, 0))
+        self.weighted = np.empty((0, 1))
+        self.balance: np.ndarray = np.empty((0, 0))
         self.asymptotic = False
         if self.blocks:
             self._test(scores, per_draw, kept.weights)

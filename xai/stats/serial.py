@@ -51,7 +51,7 @@ def from_json(kind: Any, content: Any) -> Any:
     if kind is Analysis:
         content = content | {"methods": [_with_verdict(one, content) for one in content["methods"]]}
     hints = get_type_hints(kind)
-    return kind(**{  # type: ignore[operator]
+    return kind(**{
         one.name: from_json(hints[one.name], content[one.name]) for one in fields(kind) if one.name in content
     })  # fmt: skip
 

@@ -104,7 +104,7 @@ def _read(path: Path, limit: int | None, content_of: Callable[[Entry, Row], str]
     rows = read_manifest(path)
     columns: dict[str, list[Any]] = {name: [] for name in (*TEXTS, *PATHS, "stamps")}
     for entry, row in zip(load_samples(rows).entries[:limit], rows, strict=False):
-        cells = {
+        cells: dict[str, Any] = {
             **{name: None if (file := getattr(row, name)) is None else os.fsencode(file) for name in PATHS},
             "id": entry.id,
             "label": row.label,

@@ -123,7 +123,7 @@ class TarShard:
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             last = -1
             while (member := tar.next()) is not None:
-                tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # it would keep them all
+                tar.members = []  # pyrefly: ignore[missing-attribute] # it would keep them all
                 if member.size < 0 or tar.offset <= last:  # tarfile would go round for ever
                     raise DataError(f"{path}: the header of {short_path(member.name)!r} leads backwards.")
                 last = tar.offset

@@ -278,7 +278,7 @@ def contrast(
 def _parts(sums: _MethodSums, settings: _Settings) -> Iterator[PartShare]:
     for sign in SIGNS:
         totals = sums.shares[sign]
-        for label in (None, *fakes_first([label for label, _, _ in totals.cells])):  # type: ignore[misc]
+        for label in (None, *fakes_first([label for label, _, _ in totals.cells])):
             one = totals.of(_wanted(label=label) if label else lambda cell: True)
             if one is None:
                 continue
