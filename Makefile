@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP    ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # what is imported is compiled once and kept: without, every process reads torch and transformers as text again
 unexport PYTHONDONTWRITEBYTECODE
@@ -68,7 +68,7 @@ translations: install  ## renew the catalogues of pages and summaries: .po for t
 install: $(VENV)/.installed  ## .venv with the package and its dev extras
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --no-compile -c constraints.txt -e '.[dev]'  # what is imported is compiled then
 	touch $@
 
