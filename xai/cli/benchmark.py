@@ -190,12 +190,14 @@ def _show_estimate(config: Path, as_json: bool, trust_code: bool) -> None:
 def _summarise(where: str, as_json: bool) -> None:
     from xai.bench import summarise, write_summary
     from xai.bench.data.files import folder_of, written_through
-    from xai.core.files import write_bytes
+    from xai.core.files import check_writable, write_bytes
     from xai.core.language import gettext
     from xai.report.render import write_pictures
     from xai.stats import mask_warning
 
     run = folder_of(where)
+    if isinstance(run, Path):
+        check_writable(run)
     found = summarise(run)
     with written_through(run) as folder:
         write_summary(found, folder / "summary.md")

@@ -59,10 +59,13 @@ def compare(
 
     --layers goes to the methods that take it. Each method is drawn on its own scale: units differ.
     """
+    from xai.core.files import check_writable
     from xai.core.language import gettext, ngettext
     from xai.explanation import compare_methods, gather, methods_with_options, write_comparison
-    from xai.explanation.files import check_writable
 
+    check_writable(out)
+    if csv is not None:
+        check_writable(csv, is_file=True)
     classifier = model.load()
     named = (
         None
@@ -72,8 +75,6 @@ def compare(
     options = methods_with_options(classifier, named, opt.method_options(layers), seed)
     crop = opt.parse_crop(box, boxes)
     faces = face.finder(classifier, crop)
-    for folder in (out, *([] if csv is None else [csv.absolute().parent])):
-        check_writable(folder)
     sources = gather(images, out)
     comparison = compare_methods(
         classifier,

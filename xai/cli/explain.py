@@ -103,9 +103,9 @@ def explain(
     """
     from xai.attr import OPTIONS_METHOD
     from xai.core import UsageError
+    from xai.core.files import check_writable
     from xai.core.language import gettext
     from xai.explanation import Explainer, explain_each, gather
-    from xai.explanation.files import check_writable
 
     if stability and not report:
         raise UsageError("--stability goes on the evidence sheets of the page.", "Add --report.")
@@ -125,6 +125,9 @@ def explain(
         raise UsageError(
             "--csv is of images, and only videos are given.", "Each video has a table of its own."
         )
+    check_writable(out)
+    if csv is not None:
+        check_writable(csv, is_file=True)
     name, options = _method(method, method_config, preset, model.trust_code)
     if name is None and (layers_panel or heads_panel):
         name = OPTIONS_METHOD  # which has such maps
@@ -137,9 +140,6 @@ def explain(
         **options | opt.method_options(layers, head_fusion, layer_fusion, clamp),
     )
     faces = face.finder(explainer.classifier, crop)
-    check_writable(out)
-    if csv is not None:
-        check_writable(csv.absolute().parent)
     builder = None
     if report:
         from xai.explanation import PageBuilder  # which needs much that pictures do not
@@ -226,16 +226,17 @@ def demo(
 
     Needs no network and no files of yours. The forged region is outlined where it is known.
     """
+    from xai.core.files import check_writable
+
+    check_writable(out)
     if video:
         demo_video(out)
         return
     from xai.core.language import gettext
     from xai.data import shipped_samples
     from xai.explanation import Explainer, PageBuilder, explain_each
-    from xai.explanation.files import check_writable
     from xai.models import load
 
-    check_writable(out)
     samples = shipped_samples()
     explainer = Explainer(load("demo"))
     pointed = {True: gettext("yes"), False: gettext("no"), None: ""}

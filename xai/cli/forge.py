@@ -62,11 +62,13 @@ def forge(
 
     Example: xai forge photos/ --out forged --kinds splice,seam --count 500
     """
+    from xai.core.files import check_writable
     from xai.data.forged_set import ForgedSet, gather_photos
     from xai.data.forgeries import check_kinds, plan_forgeries
 
     chosen = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     check_kinds(count, chosen)
+    check_writable(out)
     photos, failures = gather_photos(images, size, out)
     settings = {"count": count, "kinds": chosen, "size": size, "seed": seed, "pristine": pristine}
     settings |= {"strength": strength}

@@ -56,11 +56,13 @@ def manifest(
 
     Example: xai manifest dataset_json/FaceForensics++.json --root /data/rgb --frames 8
     """
-    from xai.core.files import expanded, write_bytes
+    from xai.core.files import check_writable, expanded, write_bytes
     from xai.data.exddv import read_exddv
     from xai.data.frame_folders import read_dataset_json
     from xai.data.manifest import manifest_csv
 
+    out = expanded(out)
+    check_writable(out, is_file=True)
     if len(sources) == 1 and sources[0].lower().endswith(".csv"):
         found = read_exddv(sources[0], root or (), split=split)
     else:
@@ -73,7 +75,6 @@ def manifest(
             datasets=dataset or (),
             labels=_labels(label or ()),
         )
-    out = expanded(out)
     write_bytes(out, manifest_csv(found.rows, out.parent).encode())
     _show(found, out, as_json)
     say_next(f"xai explain {out} --config DETECTOR.yaml, or in a benchmark's file  data: {{manifest: {out}}}")

@@ -36,15 +36,16 @@ def report(
     from xai.bench import page_of_run
     from xai.bench.results.page import SAMPLED
     from xai.core import UsageError
-    from xai.core.files import disk_errors
+    from xai.core.files import check_writable, disk_errors
     from xai.core.language import gettext
     from xai.report import write_data, write_page
 
     if all_images and images is not None:
         raise UsageError("--images and --all-images contradict each other.", "Give one of them.")
     import_code_of(str(run), trust_code)
-    page = page_of_run(run, images=None if all_images else images or SAMPLED)
     path = out or run / ("report.json" if data_only else "report.html")
+    check_writable(path, is_file=True)
+    page = page_of_run(run, images=None if all_images else images or SAMPLED)
     with disk_errors(path):
         (write_data if data_only else write_page)(page, path)
     size, (drawn, total) = path.stat().st_size, page.shown

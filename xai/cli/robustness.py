@@ -59,19 +59,19 @@ def robustness(
 
     Example: xai robustness faces.csv --config clip.yaml --weights ckpt.pth --method one_pass
     """
+    from xai.core.files import check_writable
     from xai.core.language import gettext, ngettext
     from xai.explanation import Explainer, gather
-    from xai.explanation.files import check_writable
     from xai.explanation.robustness import record_of, write_robustness
     from xai.explanation.robustness import robustness as measure
 
     crop = opt.parse_crop(box, boxes)
     sources = gather(images, out)
+    check_writable(out)
     explainer = Explainer(
         model.load(), method and opt.imported(method), target, batch_size=model.batch_size, seed=seed
     )
     faces = face.finder(explainer.classifier, crop)
-    check_writable(out)
     with progress(len(sources), gettext("Explaining")) as step:
         found = measure(explainer, sources, box_of=crop, faces=faces, pictures=pictures, step=step)
     if not found.images:

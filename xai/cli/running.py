@@ -100,10 +100,11 @@ def carried_out(settings: "BenchmarkConfig", options: RunOptions, trust_code: bo
 def write_starter(path: Path, text: str, advice: str) -> None:
     """Write a configuration to begin with, where no file is yet."""
     from xai.core import UsageError
-    from xai.core.files import write_bytes
+    from xai.core.files import check_writable, write_bytes
 
     if path.exists():
         raise UsageError(f"{path} exists already.", "Name another file.")
+    check_writable(path, is_file=True)
     write_bytes(path, text.encode())
     say(f"Wrote {path}.")
     say_next(advice)

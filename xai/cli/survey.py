@@ -96,7 +96,7 @@ def compare(
     """Compare two surveys on the same images: two detectors, or two methods."""
     from xai.bench import compare_surveys
     from xai.core import UsageError
-    from xai.core.files import json_text, write_bytes
+    from xai.core.files import check_writable, json_text, write_bytes
     from xai.report.survey_page import comparison_markdown, comparison_page
 
     writers = {
@@ -111,6 +111,8 @@ def compare(
     one, comma, other = (methods or "").partition(",")
     if methods is not None and not (one and comma and other):
         raise UsageError(f"--methods {methods!r} are not two.", "Give FIRST,SECOND.")
+    if out is not None:
+        check_writable(out, is_file=True)
     found = compare_surveys(first, second, (one.strip(), other.strip()) if methods else None)
     if out is not None:
         write_bytes(out, writers[out.suffix](found).encode())

@@ -46,9 +46,10 @@ def tune(
 
     from xai.bench import method_config, read_benchmark
     from xai.bench import tune as search
-    from xai.core.files import write_bytes
+    from xai.core.files import check_writable, write_bytes
 
     settings = read_benchmark(config)
+    check_writable(out, is_file=True)
     if grid is not None:
         model = settings.model.model_copy(update={"grid": grid})
         settings = settings.model_copy(update={"model": model})

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryFile
 from time import sleep
 from typing import IO, Any
 
@@ -90,6 +91,23 @@ def disk_errors(path: object) -> Iterator[None]:
             if full
             else "Choose another folder or file.",
         ) from None
+
+
+def check_writable(path: Path, is_file: bool = False) -> None:
+    """Raise an OutputError where nothing can be written: before the work, not after. Nothing stays behind.
+
+    Args:
+        path: A folder, there or to be made.
+        is_file: Whether it is a file instead, which may be replaced.
+    """
+    with disk_errors(path):
+        if is_file and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = (path.parent if is_file else path).absolute()
+        while not folder.exists():
+            folder = folder.parent
+        with TemporaryFile(dir=folder):
+            pass
 
 
 def expanded(path: str | Path) -> Path:

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,12 +215,6 @@ def writing(out: Path) -> Iterator[None]:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         yield
-
-
-def check_writable(out: Path) -> None:
-    """Make the folder; raise an OutputError if nothing can be written there: before the work, not after."""
-    with writing(out), TemporaryFile(dir=out):
-        pass
 
 
 def record_of(

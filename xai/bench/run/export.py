@@ -8,6 +8,7 @@ from pathlib import Path
 from xai.bench.data.files import Folder, write_bytes
 from xai.bench.run.store import Store, read_records, read_run
 from xai.core import UsageError
+from xai.core.files import check_writable
 
 FORMATS = ("csv", "parquet")
 
@@ -20,11 +21,13 @@ def export(run: str | Folder, path: str | Path) -> int:
 
     Raises:
         UsageError: Another format.
+        OutputError: The disk objects.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise UsageError(f"Cannot export to {path.name!r}.", "Give a file that ends in .csv or .parquet.")
+    check_writable(path, is_file=True)
     buffer = BytesIO()
     read_run(run).scored(run)
     if kind == "parquet":

@@ -22,6 +22,7 @@ from xai.bench.run.precision import decide_precision
 from xai.bench.run.ray_engine import RayEngine
 from xai.bench.run.store import PLAN_FILE, Store, read_run
 from xai.core import ConfigError, DataError, UsageError, nearest
+from xai.core.files import check_writable
 from xai.core.runtime import version_of
 from xai.models import Classifier
 from xai.models.provenance import provenance
@@ -150,6 +151,8 @@ def run_benchmark(
     arrow()  # missing libraries are an error before the work, not after it
     config = config if isinstance(config, BenchmarkConfig) else read_benchmark(config, trust_code=trust_code)
     store = Store(out)
+    if isinstance(store.folder, Path):
+        check_writable(store.folder)
     begun = perf_counter()
     tell = progress or (lambda state: None)
     with engine_of(engine, ray) as at_work:
