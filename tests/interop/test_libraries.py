@@ -4,6 +4,9 @@ Two oracles: attention computed in the open for every model, and for timm its ow
 `make test-interop` in an environment of its own; the libraries need torchvision, which needs another torch.
 """
 
+from copy import deepcopy
+from functools import cache
+
 import pytest
 import torch
 from few_passes import OPTIONS
@@ -28,13 +31,19 @@ def _timm(name: str, **options: object) -> nn.Module:
     return timm.create_model(name, pretrained=False, **{**SMALL, **options})
 
 
+def _torchvision() -> nn.Module:
+    return torchvision.models.VisionTransformer(224, 32, 5, 4, hidden_dim=48, mlp_dim=192, num_classes=3)
+
+
 class ImageTower(nn.Module):
-    """open_clip's image tower with a linear head on its embedding."""
+    """open_clip's image tower, as ViT-B-32 has it but narrow, with a linear head on its embedding."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tower = open_clip.create_model("ViT-B-32", pretrained=None).visual
-        self.head = nn.Linear(512, 3)
+        self.tower = open_clip.transformer.VisionTransformer(
+            224, 32, width=48, layers=5, heads=4, mlp_ratio=4.0, output_dim=32
+        )
+        self.head = nn.Linear(32, 3)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.tower(pixels))
@@ -48,7 +57,7 @@ MODELS = {
     "timm SigLIP": lambda: _timm("vit_base_patch16_siglip_224"),
     "timm BEiT": lambda: _timm("beit_base_patch16_224"),
     "open_clip ViT-B-32": ImageTower,
-    "torchvision vit_b_32": lambda: torchvision.models.vit_b_32(weights=None, num_classes=3),
+    "torchvision vit_b_32": _torchvision,
 }
 READOUT = {
     "timm EVA-02": "mean over patches",
@@ -57,7 +66,9 @@ READOUT = {
 }
 
 
+@cache
 def build(name: str) -> nn.Module:
+    """One model for all tests: who changes it takes a copy."""
     torch.manual_seed(0)
     model = MODELS[name]().eval()
     heads = (
@@ -106,7 +117,7 @@ def test_gradient_weighted_attention_equals_its_definition(name: str, clamp: str
 def test_recorded_attention_equals_timms_unfused_attention(name: str) -> None:
     """Independent of ours: timm's own softmax, read where it enters the dropout that follows it."""
     model, x = build(name), pixels()
-    unfused = build(name)
+    unfused = deepcopy(model)
     maps: list[Tensor] = []
     for module in unfused.modules():
         if hasattr(module, "fused_attn"):
@@ -168,7 +179,7 @@ def test_attention_is_recorded_under_the_rules(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in MODELS if n.startswith("timm")])
 def test_fullgrad_of_all_tokens_sums_to_the_score(name: str) -> None:
     """But for biases behind the read-out, which are set to zero here."""
-    model, x = build(name), pixels()
+    model, x = deepcopy(build(name)), pixels()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if key.endswith("bias") and ("head" in key or "fc_norm" in key or "attn_pool" in key):
