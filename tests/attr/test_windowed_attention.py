@@ -15,7 +15,7 @@ from windowed import GRID, LABELS, Logits, given, randomised, to_regions
 
 import xai
 from xai.attention import UnseenAttentionError
-from xai.attention.intercept import attention_weights, leaves_traces
+from xai.attention.intercept import without_traces
 from xai.attr import GradientWeightedAttention, attribute_many, create
 from xai.core import ModelError, UsageError
 
@@ -258,17 +258,40 @@ def test_attention_in_the_open_equals_fused_attention() -> None:
 
 
 def test_what_a_mask_hides_is_exactly_nothing_and_all_else_as_computed() -> None:
-    query, key = (torch.randn(2, 4, 9, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    query, key, bias = (
+        torch.randn(2, 4, 9, n, generator=torch.Generator().manual_seed(n)) for n in (8, 8, 9)
+    )
+    key = key.roll(1, 0)
+    mask = bias.clone()
+    mask[1, :, :4, 4:] -= 100
+    mask[1, :, 4:, :4] -= 100
+
+    def attention(mask: Tensor) -> Tensor:
+        return ((query.double() * 8**-0.5) @ key.double().transpose(-2, -1) + mask.double()).softmax(-1)
+
+    got = without_traces(mask.requires_grad_(), query, key, None)
+    assert got is not None
+    hidden = mask < -50
+    assert torch.equal(got[~hidden], mask[~hidden])
+    (passed,) = torch.autograd.grad(got[~hidden].sum(), mask)
+    assert torch.equal(passed, (~hidden).float())  # a mask may be computed from the image
+    exact = attention(mask.detach())
+    assert float((attention(got.detach()) - exact).abs().max()) <= 1e-13
+    assert (attention(got.detach())[hidden] == 0).all() and (exact[hidden] > 0).all()
+
+
+def test_a_mask_stays_as_it_is_where_nothing_would_be_gained_or_something_lost() -> None:
+    query = key = torch.ones(2, 4, 9, 8)
     mask = torch.zeros(2, 1, 9, 9)
     mask[1, :, :4, 4:] = mask[1, :, 4:, :4] = -100.0
-    exact = ((query.double() * 8**-0.5) @ key.double().transpose(-2, -1) + mask.double()).softmax(-1)
-    got = attention_weights(query, key, attn_mask=mask)
-    torch.testing.assert_close(got.double(), exact, rtol=1e-5, atol=1e-34)
-    tiny = torch.finfo(torch.float32).tiny
-    assert not ((got > 0) & (got < tiny)).any() and ((exact > 0) & (exact < tiny)).any()
-    assert leaves_traces(mask)
+    assert without_traces(mask, query, key, None) is not mask
     for other in (None, mask < 0, mask.where(mask == 0, -torch.inf), mask * 1e36, mask / 2, mask.double()):
-        assert not leaves_traces(other)
+        assert without_traces(other, query, key, None) is other
+    for longer in (query * 6, query * torch.nan):  # a hidden key might score more than all that are seen
+        assert without_traces(mask, longer, key * 6, None) is mask
+    assert without_traces(mask, query, key, 20.0) is mask
+    mask[0, :, 0] = -100.0  # hides all keys of a row, and so none
+    assert without_traces(mask, query, key, None) is mask
 
 
 def test_other_attention_methods_say_that_they_cannot() -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from xai.attention.intercept import AttentionInterceptor, attention_weights, leaves_traces, refuse_dropped
+from xai.attention.intercept import AttentionInterceptor, refuse_dropped, without_traces
 from xai.attention.record import AttentionCall
 
 _SOFTMAX = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
@@ -36,7 +36,6 @@ class Attending:
         record: What to keep of it, given the output.
         inputs: What it is computed from, in the graph: query, key and value, or A and value.
         weights: (…, N, M) A, in the graph, where the model computes it in the open.
-        in_the_open: Computes A and the output by plain operations, where a fused call is slower.
     """
 
     value: Tensor
@@ -44,7 +43,6 @@ class Attending:
     record: Callable[[Tensor], AttentionCall]
     inputs: tuple[Tensor, ...]
     weights: Tensor | None = None
-    in_the_open: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 class EveryAttention(AttentionInterceptor):
@@ -60,6 +58,7 @@ class EveryAttention(AttentionInterceptor):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         scale = options.get("scale")
+        options["attn_mask"] = without_traces(options.get("attn_mask"), query, key, scale)
 
         def record(output: Tensor) -> AttentionCall:
             return AttentionCall(
@@ -67,7 +66,7 @@ class EveryAttention(AttentionInterceptor):
                 key=key.detach(),
                 value=value.detach(),
                 output=output,
-                mask=options.get("attn_mask"),
+                mask=options["attn_mask"],
                 scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
                 is_causal=bool(options.get("is_causal", False)),
             )
@@ -75,13 +74,7 @@ class EveryAttention(AttentionInterceptor):
         def output(values: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(query, key, values, **options)
 
-        def in_the_open(values: Tensor) -> tuple[Tensor, Tensor]:
-            weights = attention_weights(query, key, **options)
-            return weights, weights @ values
-
-        grouped = key.shape[:-2] != query.shape[:-2] or value.shape[:-2] != query.shape[:-2]
-        plainly = in_the_open if leaves_traces(options.get("attn_mask")) and not grouped else None
-        return self.meet(Attending(value, output, record, (query, key, value), in_the_open=plainly))
+        return self.meet(Attending(value, output, record, (query, key, value)))
 
     def check_axes(self, query: Tensor) -> None:
         """Any number of axes will do."""

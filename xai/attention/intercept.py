@@ -26,8 +26,10 @@ ALTERNATIVES = (
     "(--method integrated_gradients)."
 )
 
-# exp of what lies further below a row's largest score is less than 1e-34 of its: no sum of floats shows it
-_NEGLIGIBLE = -80.0
+_SUBNORMAL = (-160.0, -80.0)  # what a mask adds where it leaves numbers near 1e-44, rather than zeros
+_NEGLIGIBLE = (
+    30.0  # exp of what lies so far below a row's largest score is 1e-13 of its: no sum of floats shows it
+)
 
 _MHA_SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 _SDPA_SIGNATURE = inspect.Signature(
@@ -75,20 +77,27 @@ def attention_weights(query: Tensor, key: Tensor, **options: Any) -> Tensor:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        scores = scores - scores.detach().amax(-1, keepdim=True)
-        scores = F.threshold(scores, _NEGLIGIBLE, -torch.inf)
     return scores.softmax(-1)
 
 
-def leaves_traces(mask: Tensor | None) -> bool:
-    """Whether what a mask hides keeps an A near 1e-44 (Swin's -100), where only exact zeros are fast.
+def without_traces(mask: Tensor | None, query: Tensor, key: Tensor, scale: float | None) -> Tensor | None:
+    """The mask of a fused call, with −∞ where it hides a key but leaves it an A near 1e-44 (Swin's −100).
 
-    Such numbers are subnormal, and a processor counts several times slower with them. A mask of −∞ or of the
-    type's least number leaves none.
+    Such numbers are subnormal: a processor counts several times slower with them than with zeros. A mask of
+    −∞ or of the type's least number leaves none. Where the lengths of queries and keys do not rule out that
+    more than what is negligible would be lost, the mask is returned as it is.
     """
     if mask is None or mask.dtype != torch.float32 or mask.device.type != "cpu":
-        return False
-    return 2 * _NEGLIGIBLE < float(mask.amin()) < _NEGLIGIBLE
+        return mask
+    lowest = float(mask.detach().amin())
+    if not _SUBNORMAL[0] < lowest < _SUBNORMAL[1]:
+        return mask
+    factor = query.shape[-1] ** -0.5 if scale is None else abs(scale)
+    longest = [float(x.detach().square().sum(-1).amax()) ** 0.5 for x in (query, key)]
+    # in every row a key scores no less than the row's best entry of the mask less the reach of Q·Kᵀ
+    reach = factor * longest[0] * longest[1]
+    limit = float(mask.detach().amax(-1).amin()) - 2 * reach - _NEGLIGIBLE
+    return F.threshold(mask, limit, -torch.inf) if lowest < limit else mask
 
 
 class AttentionInterceptor(TorchFunctionMode, ABC):

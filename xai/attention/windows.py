@@ -21,8 +21,6 @@ from xai.attention.record import AttentionCall
 from xai.attention.running import as_written, frozen, refuse_inference, refuse_recomputation
 from xai.core import ModelError
 
-_FEW_KEYS = 128
-
 
 @dataclass(frozen=True, eq=False)
 class MappedLayer:
@@ -76,8 +74,7 @@ class MappedProbe(Probe):
         """Record one forward pass, run inside the block, of layers counted among `of_layers`.
 
         As in `record_attention`: parameters are frozen meanwhile, compiled parts run eagerly, and the lowest
-        layer is where the graph begins. The values of a call are in the graph too. Over few keys, behind a
-        mask that leaves subnormal numbers, attention is computed in the open, without them.
+        layer is where the graph begins. The values of a call are in the graph too.
 
         Raises:
             ModelError: After the block, when the pass did not attend as it did in the trial.
@@ -111,11 +108,6 @@ class _ChosenCalls(EveryAttention):
         value = attending.value
         # an alias: its gradient is what comes by way of this attention alone
         value = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
-        if attending.in_the_open is not None and value.shape[-2] <= _FEW_KEYS:
-            weights, output = attending.in_the_open(value)
-            call = replace(attending.record(output), weights=weights.detach())
-        else:
-            output = attending.output(value)
-            call = attending.record(output)
-        self.calls[layer] = replace(call, value=value)
+        output = attending.output(value)
+        self.calls[layer] = replace(attending.record(output), value=value)
         return output

@@ -209,7 +209,10 @@ def gradients_of(scores: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Te
         if not y.requires_grad:
             raise ModelError("The scores are cut off from the attention layers: no gradient can pass.")
         gradients.append(torch.autograd.grad(y.sum(), tensors, retain_graph=left > 0, materialize_grads=True))
-    return [torch.stack(of_one) for of_one in zip(*gradients, strict=True)]
+    # of one target nothing is copied
+    return [
+        torch.stack(of_one) if len(of_one) > 1 else of_one[0][None] for of_one in zip(*gradients, strict=True)
+    ]
 
 
 def mean_of_rows(
