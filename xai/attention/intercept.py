@@ -93,7 +93,7 @@ def without_traces(mask: Tensor | None, query: Tensor, key: Tensor, scale: float
     if not _SUBNORMAL[0] < lowest < _SUBNORMAL[1]:
         return mask
     factor = query.shape[-1] ** -0.5 if scale is None else abs(scale)
-    longest = [float(x.detach().square().sum(-1).amax()) ** 0.5 for x in (query, key)]
+    longest = [float(torch.linalg.vector_norm(x.detach(), dim=-1).amax()) for x in (query, key)]
     # in every row a key scores no less than the row's best entry of the mask less the reach of Q·Kᵀ
     reach = factor * longest[0] * longest[1]
     limit = float(mask.detach().amax(-1).amin()) - 2 * reach - _NEGLIGIBLE
