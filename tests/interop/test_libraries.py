@@ -24,7 +24,8 @@ torchvision = pytest.importorskip("torchvision", reason=WHERE)
 timm = pytest.importorskip("timm", reason=WHERE)
 open_clip = pytest.importorskip("open_clip", reason=WHERE)
 
-SMALL = {"num_classes": 3, "embed_dim": 48, "depth": 5, "num_heads": 4}
+SIDE = 112  # every patch is an occasion to run the model without it: as few as 7 × 7 or 8 × 8
+SMALL = {"num_classes": 3, "embed_dim": 48, "depth": 5, "num_heads": 4, "img_size": SIDE}
 
 
 def _timm(name: str, **options: object) -> nn.Module:
@@ -32,16 +33,16 @@ def _timm(name: str, **options: object) -> nn.Module:
 
 
 def _torchvision() -> nn.Module:
-    return torchvision.models.VisionTransformer(224, 32, 5, 4, hidden_dim=48, mlp_dim=192, num_classes=3)
+    return torchvision.models.VisionTransformer(SIDE, 16, 5, 4, hidden_dim=48, mlp_dim=192, num_classes=3)
 
 
 class ImageTower(nn.Module):
-    """open_clip's image tower, as ViT-B-32 has it but narrow, with a linear head on its embedding."""
+    """open_clip's image tower, as ViT-B-16 has it but narrow, with a linear head on its embedding."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tower = open_clip.transformer.VisionTransformer(
-            224, 32, width=48, layers=5, heads=4, mlp_ratio=4.0, output_dim=32
+            SIDE, 16, width=48, layers=5, heads=4, mlp_ratio=4.0, output_dim=32
         )
         self.head = nn.Linear(32, 3)
 
@@ -52,12 +53,12 @@ class ImageTower(nn.Module):
 MODELS = {
     "timm ViT": lambda: _timm("vit_base_patch16_224"),
     "timm CLIP ViT": lambda: _timm("vit_base_patch16_clip_224"),
-    "timm DINOv2 with 4 registers": lambda: _timm("vit_small_patch14_reg4_dinov2", img_size=224),
+    "timm DINOv2 with 4 registers": lambda: _timm("vit_small_patch14_reg4_dinov2"),
     "timm EVA-02": lambda: _timm("eva02_tiny_patch14_224"),
     "timm SigLIP": lambda: _timm("vit_base_patch16_siglip_224"),
     "timm BEiT": lambda: _timm("beit_base_patch16_224"),
-    "open_clip ViT-B-32": ImageTower,
-    "torchvision vit_b_32": _torchvision,
+    "open_clip ViT-B-16": ImageTower,
+    "torchvision vit_b_16": _torchvision,
 }
 READOUT = {
     "timm EVA-02": "mean over patches",
@@ -83,7 +84,7 @@ def build(name: str) -> nn.Module:
 
 
 def pixels() -> Tensor:
-    return torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -99,7 +100,7 @@ def test_recorded_attention_equals_attention_in_the_open(name: str) -> None:
 @pytest.mark.parametrize("clamp", ["fused", "heads", None])
 def test_gradient_weighted_attention_equals_its_definition(name: str, clamp: str | None) -> None:
     model, x = build(name), pixels()
-    grid = find_layout(model).grid(224, 224)
+    grid = find_layout(model).grid(SIDE, SIDE)
     seen = probe(model, x[:1], (), grid)
     maps, gradients = explicit_attention(model, x, (), grid.tokens, lambda logits: logits[:, 1].sum())
     products = [a * g for a, g in zip(maps, gradients, strict=True)][: seen.layers]
@@ -125,7 +126,7 @@ def test_recorded_attention_equals_timms_unfused_attention(name: str) -> None:
             module.attn_drop.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
     unfused.requires_grad_(True)
     gradients = torch.autograd.grad(unfused(x)[:, 2].sum(), maps)
-    grid = find_layout(model).grid(224, 224)
+    grid = find_layout(model).grid(SIDE, SIDE)
     seen = probe(model, x[:1], (), grid)
     assert len(maps) == seen.layers
     product = (maps[-1] * gradients[-1]).detach()
@@ -139,7 +140,7 @@ REFUSED = {
     "integrated_mask_gradient": {"timm SigLIP"},
     "tis": {"timm EVA-02", "timm SigLIP", "timm BEiT"},
 }
-FEWER = OPTIONS | {"occlusion": {"window": 7}, "metric_driven_attribution": {"width": 1}}
+FEWER = OPTIONS | {"occlusion": {"window": 5}, "metric_driven_attribution": {"width": 1}}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -151,7 +152,7 @@ def test_every_method_runs(name: str, method: str) -> None:
             chosen.attribute(pixels()[:1], target=1)
         return
     got = chosen.attribute(pixels()[:1], target=1)
-    assert got.shape == (1, 3, 224, 224)
+    assert got.shape == (1, 3, SIDE, SIDE)
     assert torch.isfinite(got).all()
 
 
