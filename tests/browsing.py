@@ -4,8 +4,9 @@ import os
 import shutil
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,29 @@ def unnamed(page: Page) -> list[str]:
         and node.get("role", {}).get("value") in NAMED
         and not node.get("name", {}).get("value", "").strip()
     ]
+
+
+USABLE = "a[href], button, input, select, textarea, summary, [tabindex]"
+TOLD = """([usable, told]) => [
+  ...[...document.querySelectorAll(usable)].filter((one) => !told.some((css) => one.matches(css)))
+    .map((one) => `in no test: ${one.outerHTML.slice(0, 120)}`),
+  ...told.filter((css) => !document.querySelector(css)).map((css) => `not on the page: ${css}`),
+]"""
+
+
+def untried(page: Page, tried: Mapping[str, str], folder: Path) -> list[str]:
+    """What can be used on a page, shown or not, and is in no test; and what is said to be tried, but is not.
+
+    Args:
+        tried: CSS selector → the test that uses what it selects, as "file.py::name".
+        folder: Where the files lie.
+    """
+    missing = []
+    for test in dict.fromkeys(tried.values()):
+        file, name = test.split("::")
+        if f"def {name}(" not in (folder / file).read_text("utf-8"):
+            missing.append(f"no such test: {test}")
+    return missing + page.evaluate(TOLD, [USABLE, list(tried)])
 
 
 def drawn(page: Page) -> float:

@@ -28,7 +28,7 @@ FIRST = {"own-detector.md"}
 NOT_RUN = {
     r"^xai models fetch": "downloads weights; tests/cli/test_models.py fetches from a made package",
     r"--engine ray": "starts or joins a cluster; tests/bench/test_ray.py",
-    r"^xai serve": "serves until it is stopped; tests/serve/test_browser.py",
+    r"^xai serve": "serves until it is stopped; tests/serve/test_browser_images.py",
     r"^xai manifest ": "reads folders of a data set; tests/cli/test_manifest.py",
     r"^xai demo( --video)?$": "continuous integration runs it; tests/cli/test_start.py",
     r"(value_weighted_attention|shuffled:)": "needs the example package; tests/docs/test_example_package.py",
