@@ -123,7 +123,7 @@ def test_the_data_is_the_payload_to_the_last_digit(page, parsed):
     blocks = parsed.blocks
     head = unpacked(blocks["data-page"])
     charts, rows, order = (head.pop(name) for name in ("charts", "words", "order"))
-    assert set(rows) == {row.name for row in page.rows}
+    assert set(rows["rows"]) == {row.name for row in page.rows}
     assert order == ["fake", "real"]
     assert bool(charts) == (page.kind == "benchmark")
     for place, image in enumerate(head["images"]):

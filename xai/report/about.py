@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from xai.core.language import gettext, gettext_noop, listed, ngettext, pgettext
-from xai.core.names import method_in_words, metric_in_words
+from xai.core.names import method_in_words, metric_in_words, row_in_words
 from xai.report import words
 from xai.report.payload import Card, Measurement, Page
 from xai.report.tables import Table, decimals, line, table
@@ -28,7 +28,7 @@ class CardView:
     Args:
         card: The payload's.
         title: The method's name in words.
-        names: Names under which the page shows the method.
+        names: Under which the page shows the method, in words.
         properties: (question, answer) pairs.
         measured: Sentences on what was measured.
         missing: Sentences on what was not.
@@ -86,7 +86,8 @@ def linked(reference: str) -> list[tuple[str, str | None]]:
 
 
 def _card(card: Card, page: Page) -> CardView:
-    names = [one.name for one in page.rows if one.method == card.method]
+    rows = [one for one in page.rows if one.method == card.method]
+    names = [one.name for one in rows]
     measured = {one.metric for one in card.measured}
     cost = page.summary.cost if page.summary is not None else {}
     properties = [
@@ -116,7 +117,7 @@ def _card(card: Card, page: Page) -> CardView:
     return CardView(
         card=card,
         title=method_in_words(card.method),
-        names=names if names != [card.method] else [],
+        names=[row_in_words(one.name, one.method) for one in rows] if names != [card.method] else [],
         properties=properties,
         measured=[_measured(one) for one in card.measured],  # a method may run with several options
         missing=[

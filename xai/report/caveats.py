@@ -6,7 +6,7 @@ import numpy as np
 
 from xai.core import Explanation, ProblemType, predicted_labels
 from xai.core.language import gettext, gettext_noop, joined, listed
-from xai.core.names import method_in_words
+from xai.core.names import row_in_words
 from xai.report import words
 from xai.report.colours import ColourScale
 from xai.report.image_payload import Box, Caveat, Removal
@@ -78,16 +78,19 @@ def caveats_of(
         removals: What happened when the most relevant patches were removed.
         controls: Methods of which nothing is expected.
     """
-    one, methods = (
-        next(iter(explanations.values())),
-        {name: found for name, found in explanations.items() if name not in controls},
-    )
+    one = next(iter(explanations.values()))
+    rows = {name: row_in_words(name, found.method) for name, found in explanations.items()}
+    methods = {rows[name]: found for name, found in explanations.items() if name not in controls}
     return [
         *on_prediction(one.probabilities, one.predicted, one.sample.label, one.problem_type),
         *contrasts(dict.fromkeys(label for found in explanations.values() for label in found.maps), one),
         *no_evidence(methods),
         *_nearly_constant(methods),
-        *(no_better(removal) for removal in removals if removal.row not in controls and _no_better(removal)),
+        *(
+            no_better(removal, rows.get(removal.row, removal.row))
+            for removal in removals
+            if removal.row not in controls and _no_better(removal)
+        ),
         *blind(one.geometry.size, one.geometry.box, one.sample.box is not None),
         *(
             caveat("sinks", text, gettext("sink tokens"))
@@ -216,13 +219,13 @@ def squashed(sentences: Iterable[str]) -> list[Caveat]:
     return [caveat("squashed", text, gettext("seen squashed")) for text in sentences]
 
 
-def no_better(removal: Removal) -> Caveat:
-    """On a map whose most relevant patches matter less than any."""
+def no_better(removal: Removal, method: str) -> Caveat:
+    """On a map whose most relevant patches matter less than any; `method` in words."""
     text = gettext(
         "Removing the {n} patches that {method} calls most relevant for {label} lowers the score no more "
         "than removing as many random ones: this map is not supported by the model's output.",
         n=removal.removed,
-        method=method_in_words(removal.row),
+        method=method,
         label=words.short(removal.target),
     )
     return caveat("unsupported", text, gettext("not supported by removal"))

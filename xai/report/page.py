@@ -24,7 +24,7 @@ from xai.core.errors import printable
 from xai.core.files import cache_folder, write_bytes
 from xai.core.flatness import NEAR_CONSTANT
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
-from xai.core.names import row_in_words
+from xai.core.names import method_in_words, metric_in_words, row_in_words
 from xai.core.runtime import __version__, version_of
 from xai.data.face_parts import PARTS
 from xai.report import words
@@ -40,7 +40,7 @@ from xai.report.payload import Page
 from xai.report.render import charts_of
 from xai.report.text import number, percent
 from xai.report.video_words import video_of
-from xai.report.worded import read_in_words
+from xai.report.worded import WordedNames, read_in_words
 
 STYLES = ("page", "benchmark", "timeline", "sheet", "frame")
 
@@ -87,7 +87,8 @@ def _to_html(page: Page, framed: bool) -> str:
     findings = findings_of(said)
     script, style = page_script(page.lang), page_style()
     library = chart_library() if charts else None
-    blocks = {"page": pack(_head(page) | {"charts": charts} | _said(page))}
+    told = _said(page, names)
+    blocks = {"page": pack(_head(page) | {"charts": charts} | told)}
     footnotes, marks = footnotes_of(page.images)
     scripts = [digest(script)]
     if library is not None:
@@ -108,7 +109,7 @@ def _to_html(page: Page, framed: bool) -> str:
         overview=overview_of(page, said, names, findings.about) if findings and names else None,
         names=names,
         anchors={} if names is None else names.anchors(page),
-        words=_said(page)["words"],
+        words=told["words"]["rows"],
         answers=partial(_answers, page),
         judged=[_judged(page, image) for image in page.images],
         footnotes=footnotes,
@@ -129,10 +130,22 @@ def _head(page: Page) -> dict[str, Any]:
     return page.model_dump(mode="json", by_alias=True, exclude={"images": {"__all__": set(HEAVY)}})
 
 
-def _said(page: Page) -> dict[str, Any]:
-    """What a browser is told beside the page's data: rows in words, and in which order labels stand."""
-    words_of = {one.name: printable(row_in_words(one.name, one.method)) for one in page.rows}
-    return {"words": words_of, "order": _order(page)}
+def _said(page: Page, names: WordedNames | None) -> dict[str, Any]:
+    """What a browser is told beside the page's data: names in words, and in which order labels stand."""
+    of_rows = {one.name: row_in_words(one.name, one.method) for one in page.rows}
+    of_methods = {one.method: method_in_words(one.method) for one in page.rows}
+    of_metrics = {one.metric: metric_in_words(one.metric) for one in page.parts}
+    if names is not None:
+        of_rows |= {name: names.rows[name] for name in of_rows if name in names.rows}
+        of_metrics |= names.metrics
+    told = {
+        "rows": of_rows,
+        "methods": of_methods,
+        "metrics": of_metrics,
+        "protocols": {} if names is None else names.protocols,
+    }
+    read = {kind: {name: printable(said) for name, said in of.items()} for kind, of in told.items()}
+    return {"words": read, "order": _order(page)}
 
 
 def _order(page: Page) -> list[str]:

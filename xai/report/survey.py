@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xai.core.language import gettext, joined, language, ngettext, pgettext
+from xai.core.names import method_in_words
 from xai.report.face_parts import part_name
 from xai.report.tables import (
     Column,
@@ -36,7 +37,7 @@ def _blocks(survey: Survey) -> Iterator[str]:
     yield "\n".join(f"- {one}" for one in notes(survey))
     yield markdown_table(answers_table(survey))
     for section in survey.sections:
-        yield f"## {section_title(section)}"
+        yield f"## {section_title(section)} (`{section.method}`)"
         yield joined([frame_note(section), *(contrast_note(one, survey.alpha) for one in section.contrasts)])
         for one in section_tables(section):
             yield markdown_table(one)
@@ -92,8 +93,8 @@ def how_normalised() -> str:
 def section_title(section: SurveySection) -> str:
     """The method, and the frame where it matters."""
     if section.frame == "face":
-        return gettext("{method}, on the canonical face", method=section.method)
-    return gettext("{method}, on the model's input", method=section.method)
+        return gettext("{method}, on the canonical face", method=method_in_words(section.method))
+    return gettext("{method}, on the model's input", method=method_in_words(section.method))
 
 
 def frame_note(section: SurveySection) -> str:
@@ -287,7 +288,9 @@ def agreement_table(found: Sequence[PairAgreement]) -> Table:
     lines = [
         line(
             [
-                gettext("{first} and {last}", first=one.first, last=one.second),
+                gettext(
+                    "{first} and {last}", first=method_in_words(one.first), last=method_in_words(one.second)
+                ),
                 images_of(one.label),
                 numeric(one.images, lambda value: f"{value:.0f}"),
                 numeric(one.mean, decimals(2)),
@@ -322,7 +325,7 @@ def exclusions_table(survey: Survey) -> Table:
         which = gettext(", ").join(names[:MOST_LISTED])
         if count > MOST_LISTED:
             which = gettext("{names} and {n} more", names=which, n=count - MOST_LISTED)
-        lines.append([str(count), method, reason, which])
+        lines.append([str(count), method_in_words(method), reason, which])
     header = [gettext("images"), gettext("method"), gettext("reason"), gettext("which")]
     return table(gettext("What is missing, and why"), header, lines)
 

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from xai.core.language import HTML_CODES, current_language, gettext, joined, language, ngettext
+from xai.core.names import method_in_words
 from xai.core.runtime import __version__
 from xai.data.face_parts import PARTS
 from xai.report.about import without_folders
@@ -63,6 +64,7 @@ def comparison_page(found: SurveyComparison, lang: str | None = None) -> str:
     with language(lang):
         section = {
             "title": gettext("Differences"),
+            "given": "",
             "note": "",
             "contrasts": [contrast_note(one, found.alpha) for one in found.contrasts],
             "strips": [differences(found.contrasts, found.alpha, None)] if found.contrasts else [],
@@ -103,6 +105,7 @@ def _section(section: SurveySection, alpha: float) -> dict[str, object]:
     """What the template shows of a section."""
     return {
         "title": section_title(section),
+        "given": section.method if section.method != method_in_words(section.method) else "",
         "note": frame_note(section),
         "contrasts": [contrast_note(one, alpha) for one in section.contrasts],
         "strips": strips(section, alpha) if section.maps else [],
@@ -140,7 +143,7 @@ def _part_chart(section: SurveySection) -> dict[str, object]:
         }
 
     return {
-        "title": section.method,
+        "title": method_in_words(section.method),
         "labels": [images_of(label) for label in labels],
         "rows": [
             {
@@ -220,8 +223,8 @@ def comparison_counts(found: SurveyComparison) -> str:
     )
     compared = gettext(
         "Maps: {one} of {first}, {other} of {second}.",
-        one=found.methods[0],
-        other=found.methods[1],
+        one=method_in_words(found.methods[0]),
+        other=method_in_words(found.methods[1]),
         first=first,
         second=second,
     )

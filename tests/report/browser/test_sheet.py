@@ -17,9 +17,20 @@ from sheets import (
     section,
     shown,
 )
+from viewing import in_words
 
 from xai.report.image_payload import Photograph
 from xai.report.payload import Page as Payload
+
+# texts that are read or heard, but those set as code, facts of the record, and names of the files
+SAID = """(root) => {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
+    node.parentElement.closest("code, .facts, h2, .sheet-kicker") ? NodeFilter.FILTER_REJECT
+      : NodeFilter.FILTER_ACCEPT);
+  const found = [...root.querySelectorAll("[aria-label]")].map((one) => one.getAttribute("aria-label"));
+  while (texts.nextNode()) found.push(texts.currentNode.data);
+  return found.filter((text) => !/forgery_\\d/.test(text));
+}"""
 
 
 def test_opens_from_its_button_and_gives_the_focus_back(open_page):
@@ -66,6 +77,39 @@ def test_goes_from_image_to_image(open_page):
     expect(tab.locator("#sheet-next")).to_be_disabled()
     tab.keyboard.press("ArrowLeft")
     shown(tab, 1)
+    tab.locator("#sheet-previous").click()
+    shown(tab, 0)
+    tab.mouse.click(3, 3)  # beside the sheet
+    expect(tab.locator("#sheet")).to_be_hidden()
+
+
+def test_names_are_in_words_and_those_of_configurations_beside_them(open_page):
+    """Under the pointer and the focus, and where the sheet says how a map was made: each name leads there."""
+    page = benchmark_page(short=True)
+    tab = open_page(page, hash="#sheet-0")
+    shown(tab, 0)
+    texts = tab.locator("#sheet-content").evaluate(SAID)
+    assert [text for text in texts if "_" in text] == []
+    names = section(tab, "Do the methods agree on this image?").locator("tbody a.row-name")
+    words = {row.name: in_words(page, row.name) for row in page.rows}
+    for link in names.all():
+        assert words[link.get_attribute("title")] == link.inner_text()
+    link = names.first
+    name = link.get_attribute("title")
+    link.focus()
+    tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press("Tab")
+    assert name in link.evaluate("(one) => getComputedStyle(one, '::after').content")
+    link.press("Enter")
+    made = tab.locator(f"#made-{[row.name for row in page.rows].index(name)}")
+    expect(made).to_be_focused()
+    expect(made).to_be_in_viewport()
+    expect(made.locator("code")).to_have_text(name)
+    assert tab.evaluate("location.hash") == "#sheet-0"
+    for label in ("Curve", "Method", "Compared with"):
+        chosen = tab.locator(".explorer").get_by_label(label, exact=True)
+        assert "_" not in chosen.inner_text()
+        assert chosen.get_attribute("title")
 
 
 def test_says_what_an_image_is(open_page):
@@ -157,7 +201,7 @@ def removal_page(top: float, random: list[float], clean: float = 2.5) -> Payload
 def test_says_what_removal_shows(open_page, top, random, said, verdict):
     tab = open_page(removal_page(top, random), hash="#sheet-0")
     part = section(tab, "What happens when the evidence is removed")
-    start = "Removing the 39 of 196 patches that gradient_weighted_attention ranks highest"
+    start = "Removing the 39 of 196 patches that gradient-weighted attention ranks highest"
     expect(part.locator(".removal-said")).to_contain_text(start)
     expect(part.locator(".removal-said")).to_contain_text(said)
     expect(part.locator("tbody td").last).to_contain_text(verdict)
@@ -175,7 +219,9 @@ def test_many_removals_are_summed_up(open_page):
     expect(said.nth(0)).to_contain_text(f"For {len(removals) - 1} of {len(removals)} methods")
     assert len(removals[0].random) == 3
     expect(said.nth(0)).to_contain_text("random patches would, too, 1 time in 4")
-    expect(said.nth(1)).to_contain_text(f"For {removals[1].row} removing the top patches does no more than")
+    expect(said.nth(1)).to_contain_text(
+        f"For {in_words(page, removals[1].row)} removing the top patches does no more than"
+    )
 
 
 def test_agreement_names_the_least_alike(open_page):
@@ -187,7 +233,7 @@ def test_agreement_names_the_least_alike(open_page):
     tab = open_page(page, hash="#sheet-0")
     part = section(tab, "Do the methods agree on this image?")
     expect(part.locator(".agreement-said")).to_contain_text(
-        "Least alike are the maps of legrad and saliency (−0.25)"
+        "Least alike are the maps of LeGrad and gradient magnitude (saliency) (−0.25)"
     )
     assert data(part.locator("table")) == [one for line in spearman for one in line if one is not None]
 
@@ -201,7 +247,7 @@ def test_agreement_of_methods_is_not_that_of_controls(open_page):
     page = page.model_copy(update={"rows": [*methods, control.model_copy(update={"control": True})]})
     tab = open_page(page, hash="#sheet-0")
     said = section(tab, "Do the methods agree on this image?").locator(".agreement-said")
-    expect(said).to_contain_text("The rank correlation of chefer and legrad (0.50)")
+    expect(said).to_contain_text("The rank correlation of Chefer's rollout and LeGrad (0.50)")
     expect(said).not_to_contain_text("saliency")
 
 

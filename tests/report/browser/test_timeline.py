@@ -4,48 +4,15 @@ import numpy as np
 import pytest
 from browsing import axe, described, grave, pixels, unnamed, wait_until
 from playwright.sync_api import expect
-from report_pages import explanation_page
+from video_pages import video_page
 from viewing import settle
 
-from xai.report.payload import MapFlicker, Timeline, TimelineFrame
-
-
-def video_page(frames: int = 9, shown: int = 6, **changes):
-    """A page of `frames` explained frames, the first `shown` of which it holds."""
-    page = explanation_page(shown)
-    labels = page.labels
-    fake = np.linspace(0.1, 0.9, frames) if frames > 1 else np.array([0.5])
-    timeline = Timeline(
-        video="clip.mp4",
-        seconds=float(frames),
-        label=labels[1],
-        limit=1.0,
-        signed=True,
-        frames=[
-            TimelineFrame(
-                number=10 * i,
-                seconds=float(i),
-                predicted=labels[int(p > 0.5)],
-                probabilities={labels[0]: 1 - p, labels[1]: p},
-                margin=float(np.log(p / (1 - p))),
-                change=None if i == 0 else 0.1,
-                agreement=None if i in (0, 4) else 0.5,
-                parts={"nose": 0.2 + p / 5, "mouth": 0.3} if i != 2 else {},
-                image=i if i < shown else None,
-            )
-            for i, p in enumerate(fake.tolist())
-        ],
-        predicted=labels[1],
-        mean={labels[0]: 0.5, labels[1]: 0.5},
-        median={labels[0]: 0.5, labels[1]: 0.5},
-        certain=[min(3, frames - 1)],
-        changing=[1] if frames > 1 else [],
-        flicker=MapFlicker(
-            pairs=6, mean=0.5, control=0.1, low=0.0, high=0.2, p=0.01, orders=99, verdict="Steady."
-        ),
-        remarks=["It may be cut off."],
-    )
-    return page.model_copy(update={"timeline": timeline, "fusion": None, "shown": (shown, frames), **changes})
+LETTERS = """(svg) => {
+  const [box, texts] = [svg.getBoundingClientRect(), [...svg.querySelectorAll("text")]];
+  const boxes = texts.map((text) => text.getBoundingClientRect());
+  const over = texts.filter((_, i) => boxes[i].left < box.left - 1 || boxes[i].right > box.right + 1);
+  return [boxes.map(({ height }) => height), over.map((text) => text.textContent)];
+}"""
 
 
 @pytest.fixture
@@ -90,6 +57,9 @@ def test_the_pointer_shows_its_frame_and_a_click_leads_to_it(opened):
     assert before.shape != after.shape or (before != after).any()
     chart.click(position=at(4))
     expect(opened.locator("#image-4 h3")).to_be_in_viewport()
+    chart.hover(position=at(2))
+    opened.locator("#time-now a").click()  # to another one, by the link below it
+    expect(opened.locator("#image-2 h3")).to_be_in_viewport()
 
 
 def test_a_frame_that_the_page_does_not_hold_shows_its_neighbour(opened):
@@ -117,6 +87,13 @@ def test_the_strip_leads_to_frames_and_all_share_one_scale(opened):
 
 def test_everybody_can_use_it(open_page):
     tab = open_page(video_page(), color_scheme="dark")
+    # on a phone the letters of the plot are as large as those beside it, and none leaves the plot
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.reload()
+    wait_until(tab, "() => document.documentElement.dataset.ready === 'true'")
+    heights, over = tab.locator("#time-plot svg").evaluate(LETTERS)
+    assert min(heights) >= 12
+    assert over == []
     assert not grave(axe(tab, "#timeline")), described(axe(tab, "#timeline"))
     assert unnamed(tab) == []
 

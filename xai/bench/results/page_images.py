@@ -16,6 +16,7 @@ from xai.bench.run.items import MAPS
 from xai.core import Geometry, Record, derive_seed, predicted_labels
 from xai.core.errors import printable
 from xai.core.language import gettext
+from xai.core.names import removal_in_words, row_in_words
 from xai.core.order import order_of_units
 from xai.report.caveats import blind, caveat, nearly_constant, no_better, on_prediction, squashed, zero_map
 from xai.report.encode import encode_grid, encode_order
@@ -260,18 +261,18 @@ def _caveats(
     yield from _blank(run_image, target, run)
     for name in _methods(run):
         if name in run_image.maps:
-            yield from nearly_constant(target, run_image.maps[name], name)
+            yield from nearly_constant(target, run_image.maps[name], _in_words(name, run))
     yield from (caveat("tied", text, gettext("tied patches")) for text in _tied(records, run))
     for one in removals:
         if one.random and one.top >= float(np.mean(one.random)):
-            yield no_better(one)
+            yield no_better(one, _in_words(one.row, run))
     if snapshot is not None:
         size = (image.width, image.height)
         yield from blind(size, image.seen, image.box is not None)
         yield from squashed(squashed_words(Geometry(size, image.seen), snapshot.input_size))
     failures = {one.method: one.reason for one in excluded if one.method != "*"}
     for name, reason in failures.items():
-        text = gettext("{method} failed on this image: {reason}.", method=name, reason=reason)
+        text = gettext("{method} failed on this image: {reason}.", method=_in_words(name, run), reason=reason)
         yield caveat("failed", text, gettext("a method failed"))
     if snapshot is None:
         text = gettext(
@@ -292,7 +293,7 @@ def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
             yield gettext(
                 "Under {protocol} the model still predicts {label} with every patch removed ({value} "
                 "{number}): deletion cannot take that prediction away.",
-                protocol=protocol.name,
+                protocol=_removal(protocol),
                 label=mine[0].target,
                 value=protocol.value,
                 number=f"{mine[0].baseline:.3g}",
@@ -306,7 +307,7 @@ def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
         if names := _named([name for name in _methods(run) if name in flat], run):
             yield gettext(
                 "Under {protocol} the curve of {methods} hardly moves: it ranks nothing.",
-                protocol=protocol.name,
+                protocol=_removal(protocol),
                 methods=names,
             )
 
@@ -323,7 +324,9 @@ def _tied(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
     name = MAPS if protocol is None else protocol.name
     ties = {one.method: one.tie_fraction for one in records if one.protocol == name}
     found = [
-        f"{method} ({percent(ties[method])})" for method in _methods(run) if ties.get(method, 0.0) > TIED
+        f"{_in_words(method, run)} ({percent(ties[method])})"
+        for method in _methods(run)
+        if ties.get(method, 0.0) > TIED
     ]
     if found:
         yield gettext(
@@ -340,7 +343,18 @@ def _methods(run: RunDescription) -> list[str]:
 def _named(methods: Sequence[str], run: RunDescription) -> str:
     if len(methods) == len(_methods(run)) > 1:
         return gettext("every method")
-    return gettext(", ").join(methods)
+    return gettext(", ").join(_in_words(name, run) for name in methods)
+
+
+def _in_words(name: str, run: RunDescription) -> str:
+    method = next((one.method for one in run.methods if one.name == name), name)
+    return row_in_words(name, method)
+
+
+def _removal(protocol: ProtocolDescription) -> str:
+    """A protocol in words, and the name by which those with the same words are told apart."""
+    words = removal_in_words(protocol.unit, protocol.operator.name)
+    return gettext("{method} ({name})", method=words, name=protocol.name)
 
 
 def _uri(kind: str, content: bytes) -> str:

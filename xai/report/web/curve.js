@@ -69,11 +69,11 @@ function curveLine({ name, values }, place, part, step, y) {
 function curvesWords(part, curves, unit) {
   const ends = curves.map(({ name, values }) => {
     const [first, last] = [numberText(values[0]), numberText(values.at(-1))];
-    return gettext("{name} from {first} to {last}", { name: readable(name), first, last });
+    return gettext("{name} from {first} to {last}", { name: rowWords(name), first, last });
   });
   const share = part.inserts ? gettext("share of patches put back") : gettext("share of patches removed");
   return gettext("{metric} of this image: {unit} by {share}; {curves}", {
-    ...{ metric: part.metric, unit, share },
+    ...{ metric: said("metrics", part.metric), unit, share },
     curves: ends.join(gettext("; ")),
   });
 }

@@ -31,9 +31,28 @@ function named(text) {
   return build("span", {}, ...pieces.flatMap((piece, i) => (i ? [build("wbr"), piece] : [piece])));
 }
 
-/** A row's name in words. */
-function rowWords(row) {
-  return Object.hasOwn(page.words, row) ? page.words[row] : readable(row);
+/** A name in words: of a row, a method, a metric or a protocol. */
+function said(kind, name) {
+  return Object.hasOwn(page.words[kind], name) ? page.words[kind][name] : readable(name);
+}
+
+const rowWords = (row) => said("rows", row);
+
+/** What stands beside the pointer where a name is said in words: the one that configurations have. */
+function givenName(kind, name) {
+  return said(kind, name) === readable(name) ? null : readable(name);
+}
+
+/** A row in words, which leads to how its maps were made; under the focus, too, stands the name it has elsewhere. */
+function namedRow(row) {
+  const href = `#made-${page.rows.findIndex(({ name }) => name === row)}`;
+  return build("a", { class: "row-name", href, title: givenName("rows", row) }, rowWords(row));
+}
+
+/** A name in words, followed by the one that configurations have. */
+function namedTwice(kind, name) {
+  const given = givenName(kind, name);
+  return build("span", {}, said(kind, name), given && " ", given && build("code", {}, named(given)));
 }
 
 /** A rounded number that carries the exact one. */

@@ -27,7 +27,7 @@ const VERDICTS = {
 function removalSentence(removal) {
   const { row, target, value, removed, patches, clean, top, random } = removal;
   const words = {
-    ...{ removed, patches, method: readable(row), value: valueName(value), target: readable(target) },
+    ...{ removed, patches, method: rowWords(row), value: valueName(value), target: readable(target) },
     ...{ clean: numberText(clean), top: numberText(top) },
   };
   const fact =
@@ -107,7 +107,7 @@ function removalPart(removals) {
   });
   const scale = removalScale(removals);
   const lines = removals.map((one) => [
-    named(one.row),
+    namedRow(one.row),
     removalPlot(one, scale),
     datum(one.clean),
     datum(one.top),
@@ -133,7 +133,7 @@ function removalPart(removals) {
 function removalSummary(removals) {
   const { value, removed, random } = removals[0];
   const by = (verdict) =>
-    removals.filter((one) => removalVerdict(one) === verdict).map((one) => readable(one.row));
+    removals.filter((one) => removalVerdict(one) === verdict).map((one) => rowWords(one.row));
   const [more, same, unclear] = [by("more"), by("as much"), by("unclear")];
   const count = { count: more.length, total: removals.length, removed, value: valueName(value) };
   const sentences = [
@@ -197,7 +197,7 @@ function removalPlot({ row, clean, top, random }, { low, high }) {
     const x = at(meanOf(random));
     marks.push(buildSvg("line", { x1: x, x2: x, y1: 3, y2: PLOT.height - 3, class: "plot-mean" }));
   }
-  const values = { method: readable(row), clean: numberText(clean), top: numberText(top) };
+  const values = { method: rowWords(row), clean: numberText(clean), top: numberText(top) };
   const label = random.length
     ? gettext("{method}: {clean} as it is, {top} without the top patches, {values} without random ones", {
         ...{ ...values, values: spread(random) },
@@ -242,7 +242,7 @@ function agreementSection(found) {
   if (!agreement || agreement.rows.length < 2) return null;
   const pairs = agreementPairs(agreement);
   const lines = agreement.rows.map((row, i) => [
-    named(row),
+    namedRow(row),
     ...agreement.spearman[i].map((value) => agreementCell(value)),
   ]);
   const whole =
@@ -260,7 +260,7 @@ function agreementSection(found) {
       gettext(
         "Spearman's rank correlation between the maps: 1 same order of patches, 0 unrelated, −1 reversed",
       ),
-      [gettext("Map"), ...agreement.rows.map(named)],
+      [gettext("Map"), ...agreement.rows.map(namedRow)],
       lines,
       "agreement",
     ),
@@ -273,7 +273,7 @@ function agreementSentence(pairs) {
   }
   const [least, most] = [pairs[0], pairs.at(-1)];
   const pair = ({ one, other, value }) =>
-    gettext("{pair} ({value})", { pair: listed([readable(one), readable(other)]), value: hundredths(value) });
+    gettext("{pair} ({value})", { pair: listed([rowWords(one), rowWords(other)]), value: hundredths(value) });
   if (pairs.length === 1) {
     return gettext("The rank correlation of {pair} says how far the two maps agree.", { pair: pair(least) });
   }
@@ -351,11 +351,12 @@ function scoreTable(caption, parts, found) {
   const headings = parts.map(({ metric, protocol, better }) => {
     const arrow = better === null ? "" : better ? "\u00a0↑" : "\u00a0↓";
     const title = better === null ? null : better ? gettext("higher is better") : gettext("lower is better");
-    const of = build("span", { class: "of" }, `(${readable(protocol)})`);
-    return build("span", { title }, named(metric + arrow), " ", of);
+    const of = build("span", { class: "of", title: givenName("protocols", protocol) }, `(${said("protocols", protocol)})`);
+    const name = build("span", { title: givenName("metrics", metric) }, said("metrics", metric));
+    return build("span", { title }, name, arrow, " ", of);
   });
   const lines = rows.map(({ name, control }) => [
-    build("span", {}, named(name), control ? ` ${gettext("(control)")}` : ""),
+    build("span", {}, namedRow(name), control ? ` ${gettext("(control)")}` : ""),
     ...parts.map(({ key }, i) => {
       const score = found.scores[key][name];
       const isBest = !control && score !== null && score !== undefined && score === best[i];

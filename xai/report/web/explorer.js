@@ -52,7 +52,7 @@ function chooseFirst(parts, found) {
 }
 
 function explorerView(parts, choice) {
-  const option = ({ key, metric, protocol }) => build("option", { value: key }, `${metric} (${readable(protocol)})`);
+  const option = ({ key, metric, protocol }) => build("option", { value: key, title: readable(key) }, `${said("metrics", metric)} (${said("protocols", protocol)})`);
   const part = build("select", {}, ...parts.map(option));
   part.value = choice.part.key;
   const view = {
@@ -92,13 +92,14 @@ function explorerView(parts, choice) {
 /** Offer the rows of the part chosen; what was chosen stays where it can. */
 function fillRows(view, found, choice) {
   const rows = exploredRows(found, choice.part);
-  const options = () => rows.map((name) => build("option", { value: name }, readable(name)));
+  const options = () => rows.map((name) => build("option", { value: name, title: givenName("rows", name) }, rowWords(name)));
   view.row.replaceChildren(...options());
   view.other.replaceChildren(build("option", { value: "" }, pgettext("compared with", "nothing")), ...options());
   if (!rows.includes(choice.row)) choice.row = rows[0];
   if (!rows.includes(choice.other)) choice.other = "";
   view.row.value = choice.row;
   view.other.value = choice.other;
+  for (const select of [view.part, view.row, view.other]) select.title = select.selectedOptions[0].title;
   view.slider.max = choice.part.fractions.length - 1;
 }
 
@@ -138,7 +139,7 @@ function removedWords(part, patches, step) {
 }
 
 function stepWords(found, part, curves, step, unit) {
-  const values = curves.map(({ name, values }) => `${readable(name)} ${numberText(values[step])}`);
+  const values = curves.map(({ name, values }) => `${rowWords(name)} ${numberText(values[step])}`);
   return gettext("{removed}; {unit}: {values}", {
     removed: removedWords(part, patchesOf(found, curves[0].name), step),
     ...{ unit: unitWords(part, unit), values: values.join(gettext(", ")) },
@@ -147,11 +148,11 @@ function stepWords(found, part, curves, step, unit) {
 
 function saidNodes(found, part, curves, step, unit) {
   const values = curves.flatMap(({ name, values }, i) => [
-    build("span", { class: `curve-name curve-${i}` }, named(name)),
+    build("span", { class: `curve-name curve-${i}` }, namedRow(name)),
     ...[" ", build("strong", {}, datum(values[step])), " "],
   ]);
   const where = gettext("{metric} ({protocol}), step {step} of {steps}: {removed}", {
-    ...{ metric: part.metric, protocol: readable(part.protocol) },
+    ...{ metric: said("metrics", part.metric), protocol: said("protocols", part.protocol) },
     ...{ step: step + 1, steps: part.fractions.length },
     removed: removedWords(part, patchesOf(found, curves[0].name), step),
   });
@@ -211,7 +212,7 @@ function drawState(figure, found, part, { name, hidden, words }, step) {
   const [canvas, caption] = figure.children;
   figure.dataset.row = name;
   paintState(canvas, found, part, hidden(order, count), gridOf(found, order.length));
-  caption.replaceChildren(named(name), `: ${words}`);
+  caption.replaceChildren(namedRow(name), `: ${words}`);
   const removed = removedWords(part, order.length, step);
   canvas.setAttribute("aria-label", gettext("What the model saw, {caption}: {removed}", { caption: caption.textContent, removed }));
 }

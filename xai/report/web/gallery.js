@@ -123,7 +123,7 @@ function galleryFields() {
     arrange();
     syncToolbar();
   };
-  const parts = page.parts.map((part) => [readable(part.key.replaceAll("|", " · ")), part.key]);
+  const parts = page.parts.map((part) => [`${said("metrics", part.metric)} · ${said("protocols", part.protocol)}`, part.key]);
   gallery.part = page.parts[0]?.key ?? null;
   const byScore = () => gallery.order === "score";
   listen((partial) => byScore() && partial.rowA && arrange());

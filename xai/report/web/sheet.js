@@ -12,6 +12,7 @@ function startSheet() {
   dialog.addEventListener("close", leaveSheet);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // the backdrop
   document.addEventListener("keydown", turnByKey);
+  dialog.addEventListener("click", leadWithin);
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(".open-sheet");
     if (button) openSheet(Number(button.dataset.place));
@@ -19,6 +20,16 @@ function startSheet() {
   window.addEventListener("hashchange", sheetFromAddress);
   startPaper();
   return sheetFromAddress();
+}
+
+/** From a row's name to how its maps were made; the address goes on naming the sheet. */
+function leadWithin(event) {
+  const link = event.target.closest?.("a.row-name");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const made = document.getElementById(link.hash.slice(1));
+  made?.scrollIntoView({ block: "center" });
+  made?.focus({ preventScroll: true });
 }
 
 function sheetFromAddress() {
@@ -257,7 +268,7 @@ function mapFigure(found, map, { name, control, label }, recorded) {
   const canvas = build("canvas", {
     role: "img",
     "aria-label": gettext("Map of {method} for {subject}; strongest patch {peak}", {
-      ...{ method: readable(name), subject, peak: numberText(peak) },
+      ...{ method: rowWords(name), subject, peak: numberText(peak) },
     }),
   });
   paintMap(canvas, found, map, recorded, { width: 480 });
@@ -270,7 +281,7 @@ function mapFigure(found, map, { name, control, label }, recorded) {
     build(
       "figcaption",
       {},
-      build("strong", {}, only ? subject : named(name)),
+      build("strong", {}, only ? subject : namedRow(name)),
       only ? null : gettext("for {subject}", { subject }),
       control ? build("span", { class: "tag" }, gettext("control")) : null,
       peak === 0 ? ` ${gettext("No evidence: the map is zero.")}` : null,
@@ -311,12 +322,14 @@ function methodsPart(found) {
   const rows = page.rows.filter(({ name }) => found.maps[name]);
   const lines = rows.map(({ name, method, options, preset }) => {
     const seen = Object.entries(options).filter(([key, value]) => value !== null && !UNSEEN_OPTIONS.includes(key));
-    const set = seen.map(([key, value]) => `${key} ${plainWords(value)}`);
+    const set = seen.map(([key, value]) => build("code", { class: "setting" }, named(`${key} ${plainWords(value)}`)));
     const { summary, reference } = cards.get(method) ?? {};
+    const made = namedTwice("rows", name);
+    Object.assign(made, { id: `made-${page.rows.findIndex((row) => row.name === name)}`, tabIndex: -1 });
     return [
-      named(name),
-      named(preset ? gettext("preset {preset}: {method}", { preset, method }) : method),
-      set.join("; ") || gettext("defaults"),
+      made,
+      preset ? build("span", {}, gettext("preset {preset}: {method}", { preset, method: said("methods", method) }), " ", build("code", {}, named(method))) : namedTwice("methods", method),
+      set.length ? build("span", {}, ...set) : gettext("defaults"),
       ...[summary, reference].map((text) => readable(text ?? "–")),
     ];
   });
@@ -345,7 +358,7 @@ function modelPart() {
 
 function fusionWords({ row, layers, head_fusion, layer_fusion, clamp }) {
   const over = gettext("{method}: {head_fusion} over heads, {layer_fusion} over layers {layers} (counted from 0).", {
-    ...{ method: readable(row), head_fusion, layer_fusion, layers: layers.join(", ") },
+    ...{ method: rowWords(row), head_fusion, layer_fusion, layers: layers.join(", ") },
   });
   const clamped = {
     heads: gettext("Negative products are left out."),
@@ -360,8 +373,8 @@ function protocolsPart(found) {
   const protocols = (page.summary?.protocols ?? []).filter(({ name }) => used.has(name));
   if (!protocols.length) return null;
   const lines = protocols.map((one) => [
-    readable(one.name),
-    `${one.unit}, ${plainWords(one.operator)}`,
+    namedTwice("protocols", one.name),
+    removedHow(one),
     valueName(one.value),
     build("span", { class: "mono" }, readable(one.hash)),
     readable(one.reference || "–"),
@@ -371,6 +384,13 @@ function protocolsPart(found) {
     ...[gettext("Hash"), gettext("Source")],
   ];
   return sheetTable(gettext("Protocols of the scores"), headings, lines, "methods");
+}
+
+/** What a protocol removes and what stands in its place, with the operator's settings. */
+function removedHow({ name, operator: { name: operator, ...settings } }) {
+  const set = Object.entries(settings).filter(([, value]) => value !== null);
+  const words = REMOVED_BY[operator] ? `${said("protocols", name)} (${REMOVED_BY[operator]})` : said("protocols", name);
+  return build("span", {}, words, ...set.map(([key, value]) => build("code", { class: "setting" }, named(`${key} ${plainWords(value)}`))));
 }
 
 function limitsPart() {

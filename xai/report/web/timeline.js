@@ -1,6 +1,7 @@
 // A video over time: what the model answers, how alike its maps are. A point of time shows its frame.
 
-const TIME = { width: 960, left: 50, wide: 128, right: 16, top: 22, tall: 170, low: 84, row: 15, gap: 34, bottom: 24 };
+const TIME = { width: 960, narrow: 340, left: 50, wide: 128, right: 16, top: 22, tall: 170, low: 84, row: 15, gap: 34, bottom: 24 };
+const LETTER = 6.6; // pixels of a letter of the plot, about; of a Chinese one twice as many
 const TILES = 14; // frames of the strip
 const DOTTED_TIME = 160; // frames up to which each has a dot
 const moment = { place: 0, turn: 0 };
@@ -9,7 +10,8 @@ function startTimeline() {
   const { timeline } = page;
   if (!timeline) return;
   const shown = timeline.frames.map((_, place) => place).filter((place) => timeline.frames[place].image !== null);
-  const plot = timePlot(timeline);
+  const room = document.getElementById("time-plot").clientWidth; // letters are as large on a phone
+  const plot = timePlot(timeline, room ? Math.max(TIME.narrow, Math.min(TIME.width, room)) : TIME.width);
   const slider = timeSlider(timeline);
   const now = { said: build("p", { role: "status" }), pictures: timePictures(), link: build("a", {}) };
   const film = filmTiles(timeline, shown);
@@ -76,38 +78,42 @@ function timeParts({ frames }) {
   return Object.keys(FACE_PARTS).filter((part) => frames.some((frame) => Object.hasOwn(frame.parts, part)));
 }
 
-function timePlot(timeline) {
+function timePlot(timeline, wide) {
   const { frames, seconds } = timeline;
   const faces = timeParts(timeline);
-  const from = faces.length ? TIME.wide : TIME.left;
-  const inner = TIME.width - from - TIME.right;
+  const from = faces.length && wide === TIME.width ? TIME.wide : faces.length ? TIME.wide - 24 : TIME.left;
+  const inner = wide - from - TIME.right;
   const x = (time) => from + (inner * time) / (seconds || 1);
   const panels = timePanels(timeline);
   const parts = [];
-  let top = TIME.top;
+  const titles = [...panels.map(({ title }) => title), faces.length ? partsTitle(timeline, faces) : ""];
+  const more = Math.max(...titles.map((title) => titleLines(title, wide).length - 1)) * 14; // room for long titles
+  let top = TIME.top + more;
   for (const panel of panels) {
-    parts.push(...timePanel(timeline, panel, top, x));
-    top += panel.tall + TIME.gap;
+    parts.push(...timePanel(timeline, panel, top, x), timeTitle(panel.title, wide, top));
+    top += panel.tall + TIME.gap + more;
   }
   if (faces.length) {
-    parts.push(...partRows(timeline, faces, top, x));
-    top += faces.length * TIME.row + TIME.gap;
+    parts.push(...partRows(timeline, faces, top, x), timeTitle(partsTitle(timeline, faces), wide, top));
+    top += faces.length * TIME.row + TIME.gap + more;
   }
-  const bottom = top - TIME.gap;
-  for (const tick of niceTicks(0, seconds).filter((time) => time >= 0 && time <= seconds)) {
-    const anchor = x(tick) > TIME.width - 40 ? "end" : "middle";
+  const bottom = top - TIME.gap - more;
+  const ticks = niceTicks(0, seconds).filter((time) => time >= 0 && time <= seconds);
+  const every = Math.ceil(60 / ((x(ticks[1] ?? seconds) - x(0)) || 60)); // so that none touches the next
+  for (const tick of ticks.filter((_, place) => place % every === 0)) {
+    const anchor = x(tick) > wide - 40 ? "end" : "middle";
     parts.push(buildSvg("text", { x: x(tick), y: bottom + 16, "text-anchor": anchor }, clockText(tick)));
   }
   const cursor = buildSvg("line", { class: "cursor", y1: TIME.top, y2: bottom });
   const svg = buildSvg(
     "svg",
-    { viewBox: `0 0 ${TIME.width} ${bottom + TIME.bottom}`, role: "img", "aria-label": timeWords(timeline) },
+    { viewBox: `0 0 ${wide} ${bottom + TIME.bottom}`, role: "img", "aria-label": timeWords(timeline) },
     ...parts,
     cursor,
   );
   const at = (event) => {
     const { left, width } = svg.getBoundingClientRect();
-    const time = ((((event.clientX - left) / width) * TIME.width - from) / inner) * seconds;
+    const time = ((((event.clientX - left) / width) * wide - from) / inner) * seconds;
     return nearestFrame(frames, time);
   };
   const mark = (place) => {
@@ -125,7 +131,7 @@ function timePanel({ frames, certain, changing, seconds }, panel, top, x) {
     buildSvg("line", { class: value === low ? "axis" : "grid", x1: from, x2: to, y1: y(value), y2: y(value) }),
     buildSvg("text", { x: from - 6, y: y(value) + 4, "text-anchor": "end" }, low ? numberText(value) : `${100 * value}%`),
   ]);
-  const marks = [buildSvg("text", { x: from, y: top - 8 }, panel.title)];
+  const marks = [];
   if (panel.flicker && panel.flicker.low !== null) {
     const { low: least, high, mean } = panel.flicker;
     across.unshift(
@@ -163,13 +169,40 @@ function timeSeries(frames, { name, colour, read }, x, y, certain) {
   return [buildSvg("g", { "data-series": name }, ...lines, ...dots)];
 }
 
+function mostOf(frames, parts) {
+  return Math.max(...frames.flatMap((frame) => parts.map((part) => frame.parts[part] ?? 0)));
+}
+
+function partsTitle({ frames, label }, parts) {
+  return gettext("Share of the evidence for {label} by part of the face; darkest: {most}", {
+    ...{ label: readable(label), most: percentText(mostOf(frames, parts)) },
+  });
+}
+
+/** A title over what begins at `top`, in as many lines as it takes. */
+function timeTitle(title, wide, top) {
+  const lines = titleLines(title, wide);
+  const place = (line) => ({ x: 2, y: top - 8 - 14 * (lines.length - 1 - line) });
+  return buildSvg("text", {}, ...lines.map((text, line) => buildSvg("tspan", place(line), text)));
+}
+
+function titleLines(title, wide) {
+  const room = (wide - 4) / LETTER;
+  const length = (text) => [...text].reduce((sum, letter) => sum + (letter > "\u2e80" ? 2 : 1), 0);
+  return title.split(/(?<=[\s，；（])/).reduce((lines, word) => {
+    if (length(lines.at(-1) + word) > room && lines.at(-1)) lines.push("");
+    lines[lines.length - 1] += word;
+    return lines;
+  }, [""]);
+}
+
 /** A row for each part: the darker, the more of the evidence lies there, in the nearest frame. */
-function partRows({ frames, label, seconds }, parts, top, x) {
+function partRows({ frames, seconds }, parts, top, x) {
   const [from, to] = [x(0), x(seconds || 1)];
   const canvas = build("canvas");
   [canvas.width, canvas.height] = [Math.round(to - from), parts.length];
   const pixels = new ImageData(canvas.width, canvas.height);
-  const most = Math.max(...frames.flatMap((frame) => parts.map((part) => frame.parts[part] ?? 0)));
+  const most = mostOf(frames, parts);
   for (let column = 0; column < canvas.width; column += 1) {
     const frame = frames[nearestFrame(frames, ((column + 0.5) / canvas.width) * seconds)];
     parts.forEach((part, row) => {
@@ -178,12 +211,8 @@ function partRows({ frames, label, seconds }, parts, top, x) {
     });
   }
   contextOf(canvas).putImageData(pixels, 0, 0);
-  const title = gettext("Share of the evidence for {label} by part of the face; darkest: {most}", {
-    ...{ label: readable(label), most: percentText(most) },
-  });
   const box = { x: from, y: top, width: to - from, height: parts.length * TIME.row };
   return [
-    buildSvg("text", { x: from, y: top - 8 }, title),
     buildSvg("image", { ...box, href: canvas.toDataURL(), preserveAspectRatio: "none", class: "parts" }),
     buildSvg("rect", { ...box, class: "frame-of-parts" }),
     ...parts.map((part, row) => {

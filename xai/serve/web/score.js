@@ -119,23 +119,23 @@ function stripOf({ random, without, clean, target }) {
   const all = [...random, without, clean];
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const pad = (high - low || 1) * 0.08;
-  const x = (value) => 12 + (296 * (value - low + pad)) / (high - low + 2 * pad);
+  const x = (value) => 10 + (220 * (value - low + pad)) / (high - low + 2 * pad);
   const words = gettext("Margin of {label}: whole image {clean}, without your region {without}, without random regions {low} to {high}", {
     ...{ label: readable(target), clean: hundredths(clean), without: hundredths(without) },
     ...{ low: hundredths(Math.min(...random)), high: hundredths(Math.max(...random)) },
   });
-  const dots = random.map((value, i) => buildSvg("circle", { class: "dot", cx: x(value), cy: 44 + ((i * 7) % 5) * 4 - 8, r: 3.2 }));
+  const dots = random.map((value, i) => buildSvg("circle", { class: "dot", cx: x(value), cy: 48 + ((i * 7) % 5) * 4 - 8, r: 3 }));
   const mark = (value, kind, text, y) => {
-    const side = x(value) < 160 ? "start" : "end";
+    const side = x(value) < 120 ? "start" : "end";
     return [
-      buildSvg("line", { class: kind, x1: x(value), x2: x(value), y1: y + 4, y2: 62 }),
+      buildSvg("line", { class: kind, x1: x(value), x2: x(value), y1: y + 4, y2: 66 }),
       buildSvg("text", { class: kind, x: x(value), y, "text-anchor": side }, text),
     ];
   };
-  const ticks = [low, high].map((value, i) => buildSvg("text", { class: "tick", x: x(value), y: 80, "text-anchor": i ? "end" : "start" }, hundredths(value)));
-  const plot = buildSvg("svg", { viewBox: "0 0 320 86", role: "img", "aria-label": words },
-    buildSvg("line", { class: "axis", x1: 8, x2: 312, y1: 64, y2: 64 }), ...dots,
-    ...mark(clean, "whole", gettext("whole image"), 24), ...mark(without, "yours", gettext("your region"), 10), ...ticks,
-    buildSvg("text", { class: "tick", x: 160, y: 80, "text-anchor": "middle" }, gettext("margin of {label}", { label: readable(target) })));
+  const ticks = [low, high].map((value, i) => buildSvg("text", { class: "tick", x: x(value), y: 83, "text-anchor": i ? "end" : "start" }, hundredths(value)));
+  const plot = buildSvg("svg", { viewBox: "0 0 240 102", role: "img", "aria-label": words },
+    buildSvg("line", { class: "axis", x1: 6, x2: 234, y1: 68, y2: 68 }), ...dots,
+    ...mark(clean, "whole", gettext("whole image"), 27), ...mark(without, "yours", gettext("your region"), 11), ...ticks,
+    buildSvg("text", { class: "tick", x: 120, y: 98, "text-anchor": "middle" }, gettext("margin of {label}", { label: readable(target) })));
   return plot;
 }
