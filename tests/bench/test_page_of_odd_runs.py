@@ -1,6 +1,7 @@
 """Pages of runs in which something is missing, broken, unknown, hostile or huge."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from xai.attr import METHODS
 from xai.bench import page_of_run, read_records, run_benchmark
 from xai.bench.run.image_snapshots import read_snapshots, snapshots_path, write_snapshots
 from xai.core import DataError
+from xai.core.names import row_in_words
 from xai.data import read_image
 from xai.report import to_html
 from xai.report.encode import encode_grid, encode_order, encode_picture
@@ -133,7 +135,7 @@ def test_failed_maps_are_left_out_and_said(config, tiny, tmp_path, photos, monke
     failed = [one for one in page.images if "attention_rollout" not in one.maps]
     assert [one.id for one in failed] == ["1"]
     for one in failed:
-        assert "attention_rollout failed on this image: the map holds NaN or infinity." in one.caveats
+        assert "attention rollout failed on this image: the map holds NaN or infinity." in one.caveats
         assert "attention_rollout" not in one.orders
         assert one.disagreement is None  # one method alone
     assert Page.model_validate_json(page.model_dump_json(by_alias=True)) == page
@@ -147,7 +149,7 @@ def test_caveats(config, tiny, tmp_path, finished):
     for image in page.images:
         said = " ".join(image.caveats)
         assert ("The model is wrong" in said) == (image.predicted != image.label)
-        assert "Under mean the curve of every method hardly moves" in said
+        assert "Under patches in the mean colour (mean) the curve of every method hardly moves" in said
         baseline = image.curves["deletion|mean"]["chefer"][-1]
         assert ("with every patch removed" in said) == (baseline > 0)
     assert {"real", "fake"} == {image.label for image in page.images}
@@ -157,10 +159,12 @@ def test_tied_patches_are_told_and_tied_pixels_are_not(everything, page):
     keys = ["metric", "protocol", "image", "method"]
     frame = read_records(everything).set_index(keys)["tie_fraction"].sort_index()
     assert (frame["srg", "pixels"] == 1).all()  # pixels of one patch
+    words = {one.name: row_in_words(one.name, one.method) for one in page.rows}
     for image in page.images:
         said = next((one for one in image.caveats if "are tied" in one), "")
         for row in ("gradient_weighted_attention", "signed", "attention_rollout"):
-            assert (row in said) == (frame["srg", "token", image.id, row] > 0.5)
+            found = re.search(re.escape(words[row]) + r" \(\d", said)
+            assert (found is not None) == (frame["srg", "token", image.id, row] > 0.5)
 
 
 def test_hostile_names_stay_text(finished, tmp_path):

@@ -170,9 +170,10 @@ def test_methods_are_compared_and_controls_do_not_count(explained):
     assert np.isnan(found[3]).all()
     assert image.disagreement == pytest.approx(1 - expected[0, 1], abs=1e-6)
     assert image.caveats == [
-        "The map for fake (flat) is nearly constant: its patches differ by 0% of the largest value, less "
-        "than 10.0%, so its colours tell no patch from another.",
-        "The maps of one, two have two signs: orange speaks for the class, blue against it.",
+        "The map for fake (gradient-weighted attention (flat)) is nearly constant: its patches differ by 0% "
+        "of the largest value, less than 10.0%, so its colours tell no patch from another.",
+        "The maps of gradient-weighted attention (one), gradient-weighted attention (two) have two signs: "
+        "orange speaks for the class, blue against it.",
     ]
     assert [(one.kind, one.short) for one in image.notes] == [
         ("nearly constant", "nearly constant map"),
