@@ -332,6 +332,8 @@ def test_what_a_survey_does_not_ask(tmp_path):
     path.write_text(starter_survey())
     config = read_survey(path)
     assert not config.metrics and not config.protocols and config.keep_images == 0
+    as_mapping = read_survey(yaml.safe_load(starter_survey()))  # whose paths are of the working folder
+    assert as_mapping.methods == config.methods and as_mapping.statistics == config.statistics
     path.write_text(starter_survey() + "metrics: [srg]\n")
     with pytest.raises(ConfigError, match="metrics: a survey scores no map"):
         read_survey(path)

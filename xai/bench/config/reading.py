@@ -75,19 +75,18 @@ def starter_config() -> str:
     return Path(__file__).with_name("starter.yaml").read_text("utf-8")
 
 
-def read_survey(path: str | Path, *, trust_code: bool = False) -> SurveyConfig:
+def read_survey(source: str | Path | Mapping[str, Any], *, trust_code: bool = False) -> SurveyConfig:
     """Read and check a survey's YAML; relative paths in it are taken from the file's folder.
 
     Args:
-        path: Of the file.
-        trust_code: See `read_benchmark`.
+        source: As of `read_benchmark`.
+        trust_code: As there.
 
     Raises:
         ConfigError: As `read_benchmark`.
     """
-    return read_config(
-        path, SurveyConfig, "survey file", "xai survey init writes a commented one.", trust_code=trust_code
-    )
+    hint = "xai survey init writes a commented one."
+    return read_config(source, SurveyConfig, "survey file", hint, trust_code=trust_code)
 
 
 def starter_survey() -> str:
