@@ -235,9 +235,12 @@ def score_rows(call: AttentionCall, rows: Rows) -> Float[Tensor, "*b h r m"]:
 
 
 def gradient_rows(
-    call: AttentionCall, output_gradient: Float[Tensor, "*targets b h n e"], rows: Rows
-) -> Float[Tensor, "*targets b h r m"]:
-    """Rows of `∂y/∂A = (∂y/∂O)·Vᵀ`: (B, H, R, M), from ∂y/∂O of shape (B, H, N, e)."""
+    call: AttentionCall, output_gradient: Float[Tensor, "*b h n e"], rows: Rows
+) -> Float[Tensor, "*b h r m"]:
+    """Rows of `∂y/∂A = (∂y/∂O)·Vᵀ`: (B, H, R, M), from ∂y/∂O of shape (B, H, N, e), targets before it if any.
+
+    As in a call, windows and heads may be folded into the batch.
+    """
     gradient = _accurate(output_gradient[..., rows, :])
     return gradient @ _per_head(_accurate(call.value), gradient).transpose(-2, -1)
 
