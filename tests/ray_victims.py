@@ -16,7 +16,7 @@ def dying(state):
         os.kill(os.getpid(), signal.SIGKILL)
 
 config, out = sys.argv[1:]
-run_benchmark(config, out, engine="ray", ray=RayOptions(workers=2), progress=dying)
+run_benchmark(config, out, engine="ray", ray=RayOptions(workers=1), progress=dying)
 """
 POISON = 1  # shard
 
