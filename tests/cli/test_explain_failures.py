@@ -125,7 +125,7 @@ def test_a_read_only_folder_shows_before_the_work(tmp_path, xai_command, detecto
     def refused(dir):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("xai.explanation.files.TemporaryFile", refused)
+    monkeypatch.setattr("xai.core.files.TemporaryFile", refused)
     monkeypatch.setattr("xai.explanation.explainer.Explainer.explain", None)
     monkeypatch.setattr("xai.explanation.compare_methods", None)
     run = xai_command(*command, "photo.png", "--config", detector, "-o", "out")

@@ -78,7 +78,7 @@ def test_a_sentence_says_so_where_a_map_lies_on_them(detector):
     )
     other = explain(sample, detector, method="uniform")[0]
     (sentence,) = (one for one in caveats_of({"a": found, "b": other}) if "sink" in one)
-    assert "for fake (a)" in sentence
+    assert "for fake (even map (a))" in sentence
 
 
 def test_models_without_sinks_say_nothing(tmp_path):

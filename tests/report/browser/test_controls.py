@@ -63,12 +63,15 @@ FOLD = "(one) => [one.parentElement.scrollHeight, one.parentElement.open]"
 
 
 def unfold_by_hand(tab):
-    """Open every fold by its summary, those within others, too; each shows something."""
+    """Open every fold by its summary, those within others, too; each shows something.
+
+    By keys, which find it wherever it is: charts that are drawn meanwhile move it from under a pointer.
+    """
     for summary in tab.locator("main summary, header summary").element_handles():
         before, opened = summary.evaluate(FOLD)
         if opened or not summary.is_visible():
             continue
-        summary.click()
+        summary.press("Enter")
         after, opened = summary.evaluate(FOLD)
         assert opened and after > before, summary.inner_text()
     assert tab.locator("details:not([open]):visible").count() == 0
