@@ -3,7 +3,7 @@
 from base64 import b64decode
 
 import numpy as np
-from browsing import pixels
+from browsing import PAINTED, pixels, wait_until
 from playwright.sync_api import expect
 
 from xai.core import Geometry
@@ -26,6 +26,7 @@ def show(tab, place):
     if tile.count():
         tile.evaluate("(one) => one.click()")
     settle(tab)
+    wait_until(tab, PAINTED)
 
 
 def shot(tab, panel, place=ODD):

@@ -87,6 +87,7 @@ def test_only_what_is_in_view_is_painted_and_kept(open_page):
     for place in range(0, 102, 3):
         tab.locator(f"#image-{place}").scroll_into_view_if_needed()
         settle(tab)
+    tab.locator("#image-100").scroll_into_view_if_needed()
     expect(tab.locator("#image-100 .frame canvas")).to_have_count(5)
     assert len(articles.evaluate_all(PAINTED)) <= 60
     tab.locator("#image-0").scroll_into_view_if_needed()
