@@ -293,7 +293,11 @@ def test_an_adapter_of_another_model(tmp_path, base):
         ModelError, match=r"adapts modules that ViTForImageClassification of .* has not: encoder"
     ):
         xai.load(f"local:{tmp_path}")
-    (tmp_path / "adapter_model.safetensors").unlink()
+    weights = tmp_path / "adapter_model.safetensors"
+    weights.write_bytes(b"")  # a download that was interrupted
+    with pytest.raises(ModelError, match=r"is an adapter of PEFT\. .* is empty"):
+        xai.load(f"local:{tmp_path}")
+    weights.unlink()
     with pytest.raises(ModelError, match="no adapter_model"):
         xai.load(f"local:{tmp_path}")
 

@@ -245,10 +245,14 @@ def read_adapter(config: Path, weights: Path | None = None, place: str | None = 
     beside = config.parent / base
     mapping = content.get("auto_mapping")
     base_class = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    try:
+        state = open_checkpoint(file).state
+    except ModelError as error:
+        raise ModelError(f"{place} is an adapter of PEFT. {error.message}", error.hint) from error
     return Adapter(
         place,
         settings,
-        canonical(without_prefix(open_checkpoint(file).state)),
+        canonical(without_prefix(state)),
         str(beside) if base and not Path(base).is_dir() and beside.is_dir() else base,
         base_class if isinstance(base_class, str) else "",
     )
