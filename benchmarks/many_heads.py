@@ -9,7 +9,8 @@ On CLIP ViT-B/16, DINOv2-S and a small ResNet (no attention at all), three heads
 of forgery, at other strengths, from other seeds. Every head has a third of the portraits held out, another
 third each; it is measured on forgeries of these alone. The work is cut into blocks in which a head's kinds
 take turns, and heads, runs and towers take turns: whatever is finished when it is stopped is a smaller
-benchmark of the same balance, and the same command goes on. At the end, or with `--findings` at any time,
+benchmark of the same balance, and the same command goes on, also on another machine, where with `--publish`
+records were published there: the heads are fitted again. At the end, or with `--findings` at any time,
 `many_heads_findings.py` says what the finished blocks show. Portraits: see `train_clip_detector.py`.
 """
 
@@ -47,7 +48,9 @@ from benchmarks.frozen_head import (
 from benchmarks.many_heads_plan import (
     EXACT,
     HEADS,
+    HEADS_FILE,
     LEADING,
+    RUNS,
     SIZES,
     SMALL,
     TOWERS,
@@ -58,7 +61,10 @@ from benchmarks.many_heads_plan import (
     block_of,
     blocks,
     head_of,
+    read_heads,
 )
+from benchmarks.many_heads_tables import blocks_of
+from benchmarks.many_heads_tables import read_records as read_published
 from benchmarks.train_clip_detector import PORTRAITS
 from benchmarks.tuned_norms import tune_norms
 from xai import load
@@ -66,6 +72,9 @@ from xai.bench import read_records, run_benchmark
 from xai.core import ConfigError
 from xai.data.forgery import KINDS
 from xai.models.fetch import cache_folder
+
+SAME_AUC = 0.02
+"""By which AUCs of one head may differ that was fitted twice, on other processors."""
 
 
 def read_third(folder: Path, head: str, held_out: bool) -> dict[str, Photo]:
@@ -99,6 +108,12 @@ def make_detector(tower: str, head: str, options: argparse.Namespace, size: Size
     found = json.loads(path.read_text("utf-8"))
     if found["training"] != wanted:
         sys.exit(f"{out} was fitted with {found['training']}, not {wanted}: give another --out.")
+    before = read_heads(options.publish).get(f"{tower}/{head}", found["held out"])["value"]
+    if abs(found["held out"]["value"] - before) > SAME_AUC:
+        sys.exit(
+            f"{tower}, {head}: AUC {found['held out']['value']:.3f} held out, but {before:.3f} in "
+            f"{options.publish / HEADS_FILE}: another head. Publish in another folder."
+        )
     return found
 
 
@@ -266,9 +281,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--portraits", type=Path, required=True, help="folder of portraits")
     parser.add_argument("--size", choices=SIZES, default="cpu")
     parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS)
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="do these first and stop")
     parser.add_argument("--device", help="cpu, cuda …; default that of the machine")
     parser.add_argument("--out", type=Path, default=Path("attention_results/many-heads"))
-    parser.add_argument("--publish", type=Path, help="folder for what is worth keeping")
+    parser.add_argument("--publish", type=Path, help="folder for what is worth keeping; goes on from there")
     parser.add_argument("--findings", action="store_true", help="of what is finished; nothing is run")
     options = parser.parse_args()
     options.out, options.portraits = options.out.absolute(), options.portraits.absolute()
@@ -279,8 +295,10 @@ def main() -> None:
     options = parse()
     size = SIZES[options.size]
     if not options.findings:
+        done = blocks_of(read_published(options.publish))
         for block in blocks(options.towers, size):
-            do(block, options, size)
+            if block.run.name in options.runs and block.key not in done:
+                do(block, options, size)
     words = ["--publish", options.publish] if options.publish else []
     call("benchmarks/many_heads_findings.py", options.out, *words)
 

@@ -2,7 +2,8 @@
 
     python benchmarks/many_heads_findings.py attention_results/many-heads --publish reports/many-heads
 
-Writes `findings.md` beside the runs. The rule by which presets are chosen is `many_heads_tables.choose`.
+Writes `findings.md` beside the runs; with `--publish` also what it rests on and goes on from elsewhere:
+`records.parquet` and `heads.json`. The rule by which presets are chosen is `many_heads_tables.choose`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import without_attention
 from benchmarks.clip_findings import QUESTIONS
-from benchmarks.many_heads_plan import HEADS, LEADING, SMALL, TOWERS, head_of
+from benchmarks.many_heads_plan import HEADS, HEADS_FILE, LEADING, SMALL, TOWERS, head_of, read_heads
 from benchmarks.many_heads_tables import (
     LeftOut,
     Purpose,
@@ -24,10 +28,13 @@ from benchmarks.many_heads_tables import (
     Table,
     ahead,
     decidable,
+    gather,
     leave_one_out,
     precision,
-    read_scores,
+    read_records,
+    scores_of,
     shortfall,
+    write_records,
 )
 from xai.stats import Outcome
 
@@ -55,7 +62,7 @@ def named(table: Table) -> str:
     return metric.replace("_", " ") + (f", {protocol}" if protocol != "maps" else "")
 
 
-def detectors(out: Path, towers: dict[str, Scores]) -> list[str]:
+def detectors(fitted: dict[str, Any], towers: dict[str, Scores]) -> list[str]:
     """The heads: what they are for, how well they tell, and on how much maps were measured."""
     lines = [
         "| detector | head | kinds of forgery | strength | AUC held out | pairs, sources | explained |",
@@ -63,10 +70,9 @@ def detectors(out: Path, towers: dict[str, Scores]) -> list[str]:
     ]
     for tower, scores in towers.items():
         for head in HEADS:
-            path = out / tower / head / "detector" / "evaluation.json"
-            if not path.is_file():
+            if f"{tower}/{head}" not in fitted:
                 continue
-            found, mine = json.loads(path.read_text("utf-8"))["held out"], scores.frame
+            found, mine = fitted[f"{tower}/{head}"], scores.frame
             images = mine.loc[mine["head"] == head, "image"].nunique()
             auc = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
             one = head_of(tower, head)
@@ -208,14 +214,14 @@ def of(labels: Sequence[str]) -> str:
     return f" ({'; '.join(labels)})" if labels else ""
 
 
-def bfloat16(out: Path, towers: dict[str, Scores]) -> list[str]:
+def bfloat16(records: pd.DataFrame, towers: dict[str, Scores]) -> list[str]:
     """What the lower precision changes."""
     lines = [
         "| detector | score | pairs | median difference | largest | bias | spread of scores | rank |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for tower, scores in towers.items():
-        exact = read_scores(out / tower, ["exact"])
+        exact = scores_of(records, tower, ["exact"])
         for table, one in precision(scores, exact).items() if exact else ():
             numbers = (
                 f"{one['median']:.4f} | {one['largest']:.3f} | {one['bias']:+.4f} | {one['spread']:.2f} | "
@@ -224,9 +230,14 @@ def bfloat16(out: Path, towers: dict[str, Scores]) -> list[str]:
     return lines if len(lines) > 2 else ["Not measured yet."]
 
 
-def findings(out: Path) -> list[str]:
-    """Everything that is said."""
-    found = {tower: read_scores(out / tower, RUNS) for tower in TOWERS}
+def findings(records: pd.DataFrame, fitted: dict[str, Any]) -> list[str]:
+    """Everything that is said.
+
+    Args:
+        records: Of all finished blocks.
+        fitted: Tower and head → how well the head tells on portraits that it has held out.
+    """
+    found = {tower: scores_of(records, tower, RUNS) for tower in TOWERS}
     towers = {tower: scores for tower, scores in found.items() if scores is not None}
     whole = {tower: scores for tower, scores in towers.items() if tower != SMALL}
     groups = [(whole, PURPOSES), ({SMALL: towers[SMALL]} if SMALL in towers else {}, SMALL_PURPOSES)]
@@ -240,7 +251,7 @@ def findings(out: Path) -> list[str]:
         "",
         "## The heads",
         "",
-        *detectors(out, towers),
+        *detectors(fitted, towers),
         "",
         "Every head has another third of the portraits held out; AUC and forgeries are of these alone.",
         "",
@@ -272,7 +283,15 @@ def findings(out: Path) -> list[str]:
             ]
             lines += [*chosen(some, purpose), "", f"### {purpose.preset}: chosen without the head", ""]
             lines += left_out(purpose, leave_one_out(some, purpose))
-    return [*lines, "", "## What bfloat16 changes", "", *bfloat16(out, towers)]
+    return [*lines, "", "## What bfloat16 changes", "", *bfloat16(records, towers)]
+
+
+def heads_below(out: Path) -> dict[str, Any]:
+    """Tower and head → how well each head that was fitted below a folder of runs tells."""
+    return {
+        "/".join(path.parts[-4:-2]): json.loads(path.read_text("utf-8"))["held out"]
+        for path in sorted(out.glob("*/*/detector/evaluation.json"))
+    }
 
 
 def main() -> None:
@@ -280,12 +299,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="--out of many_heads.py")
-    parser.add_argument("--publish", type=Path, help="folder for the findings")
+    parser.add_argument(
+        "--publish", type=Path, help="folder for findings and records, which go on from there"
+    )
     options = parser.parse_args()
-    text = "\n".join(findings(options.folder)) + "\n"
-    for folder in (options.folder, *([options.publish] if options.publish else [])):
+    published: Path | None = options.publish
+    records = gather(options.folder, read_records(published))
+    fitted = heads_below(options.folder) | read_heads(published)
+    text = "\n".join(findings(records, fitted)) + "\n"
+    for folder in (options.folder, *([published] if published else [])):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "findings.md").write_text(text, encoding="utf-8")
+    if published:
+        write_records(records, published)
+        (published / HEADS_FILE).write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xai.data.forgery import KINDS
 
@@ -74,6 +76,7 @@ ORDER = (
     *(Run("dinov2-small", "costly", 20), Run("clip-vit-b16", "costly", 30)),
 )
 """Cheap ones first, so that towers of which little can be measured do not hold up the others."""
+RUNS = tuple(dict.fromkeys(run.name for run in ORDER))
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ class Block:
     number: int
     images: int
 
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Tower, head, run and number."""
+        return self.run.tower, self.head, self.run.name, self.number
+
     def folder(self, out: Path) -> Path:
         """Where it is run."""
         return out / self.run.tower / self.head / self.run.name / f"{self.number:02}"
@@ -150,3 +158,12 @@ def blocks(towers: Sequence[str], size: Size) -> Iterator[Block]:
                 images = size.images[run.name]
             if number * block < images:
                 yield Block(run, head, number, min(block, images - number * block))
+
+
+HEADS_FILE = "heads.json"
+
+
+def read_heads(folder: Path | None) -> dict[str, Any]:
+    """Tower and head → how well the head tells on portraits that it has held out, as it was published."""
+    path = None if folder is None else folder / HEADS_FILE
+    return json.loads(path.read_text("utf-8")) if path is not None and path.is_file() else {}

@@ -38,16 +38,56 @@ class Purpose:
     tables: tuple[Table, ...]
 
 
-def read_scores(folder: Path, runs: Sequence[str]) -> Scores | None:
+BLOCK = ["tower", "head", "run", "number"]
+"""What tells a block of `many_heads.py` from the others."""
+RECORDS = "records.parquet"
+
+
+def read_records(folder: Path | None) -> pd.DataFrame:
+    """Records that were published in a folder: those of a block, and whose they are in the columns `BLOCK`.
+
+    Empty where there are none.
+    """
+    path = None if folder is None else folder / RECORDS
+    return pd.read_parquet(path) if path is not None and path.is_file() else pd.DataFrame(columns=BLOCK)
+
+
+def gather(out: Path, published: pd.DataFrame) -> pd.DataFrame:
+    """The records of all finished blocks: the published ones, and those below a folder of runs.
+
+    Args:
+        out: Of `many_heads.py`: tower, head, run and number of a block are the names of its folders.
+        published: By `read_records`; a block that is in both is taken from here.
+    """
+    known = blocks_of(published)
+    frames = [published] if len(published) else []
+    for path in sorted(out.glob(f"*/*/*/*/{RECORDS}")):
+        tower, head, run, number = path.parts[-5:-1]
+        if (tower, head, run, int(number)) not in known:
+            frames.append(pd.read_parquet(path).assign(tower=tower, head=head, run=run, number=int(number)))
+    return pd.concat(frames, ignore_index=True) if frames else published
+
+
+def blocks_of(records: pd.DataFrame) -> set[tuple[str, str, str, int]]:
+    """Tower, head, run and number of every block that has records."""
+    return set(records[BLOCK].drop_duplicates().itertuples(index=False, name=None))
+
+
+def write_records(records: pd.DataFrame, folder: Path) -> None:
+    """Publish records for `read_records`: scores in float32, whose rounding no table shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = records.sort_values([*BLOCK, "metric", "protocol", "method", "image"]).assign(
+        value=records["value"].astype("float32")
+    )
+    packed.to_parquet(folder / f"{RECORDS}.tmp", compression="zstd", index=False)
+    (folder / f"{RECORDS}.tmp").replace(folder / RECORDS)
+
+
+def scores_of(records: pd.DataFrame, tower: str, runs: Sequence[str]) -> Scores | None:
     """Scores of the finished blocks of a tower's runs; None where no block is finished."""
-    frames = [
-        pd.read_parquet(path).assign(head=path.parents[2].name)
-        for run in runs
-        for path in sorted(folder.glob(f"*/{run}/*/records.parquet"))
-    ]
-    if not frames:
+    frame = records[(records["tower"] == tower) & records["run"].isin(runs)].copy()
+    if not len(frame):
         return None
-    frame = pd.concat(frames, ignore_index=True)
     frame["method"] = frame["method"].str.replace(r"^random_\d+$", RANDOM, regex=True)
     frame["source"] = frame["head"] + "/" + frame["group"]
     return Scores(frame)

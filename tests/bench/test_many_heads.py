@@ -14,12 +14,16 @@ from benchmarks.many_heads_plan import HEADS, SIZES, TOWERS, block_of, blocks, h
 from benchmarks.many_heads_tables import (
     Purpose,
     Scores,
+    blocks_of,
     choose,
     decidable,
+    gather,
     leave_one_out,
     precision,
-    read_scores,
+    read_records,
+    scores_of,
     shortfall,
+    write_records,
 )
 
 SRG, DELETION = ("srg", "token-4"), ("deletion", "token-4")
@@ -112,16 +116,43 @@ def test_precision_pairs_equal_rows_and_images():
     assert (found["pairs"], found["bias"], found["largest"]) == (4, pytest.approx(0.25), pytest.approx(0.25))
 
 
+def write_block(out, head, number, tower="one", run="leading"):
+    """Finish a block; returns its records."""
+    folder = out / tower / head / run / f"{number:02}"
+    folder.mkdir(parents=True)
+    kept = frame(number, head).drop(columns=["head", "source"]).replace("random", "random_0")
+    kept["image"] += f"-{number}"
+    kept.to_parquet(folder / "records.parquet")
+    return kept
+
+
 def test_finished_blocks_are_read_and_random_maps_are_one_row(tmp_path):
-    assert read_scores(tmp_path, ["leading"]) is None
+    assert scores_of(gather(tmp_path, read_records(None)), "one", ["leading"]) is None
     for head in "ab":
-        out = tmp_path / head / "leading" / "00"
-        out.mkdir(parents=True)
-        kept = frame(1, head).drop(columns=["head", "source"]).replace("random", "random_0")
-        kept.to_parquet(out / "records.parquet")
-    found = read_scores(tmp_path, ["leading", "suite"])
+        write_block(tmp_path, head, 0)
+    found = scores_of(gather(tmp_path, read_records(None)), "one", ["leading", "suite"])
     assert found.heads == ["a", "b"] and found.controls == {"random"}
     assert found.frame["source"].nunique() == 24
+
+
+def test_a_run_goes_on_from_published_records(tmp_path):
+    first, second, published = tmp_path / "first", tmp_path / "second", tmp_path / "published"
+    write_block(first, "a", 0)
+    write_records(gather(first, read_records(published)), published)
+    assert blocks_of(read_records(published)) == {("one", "a", "leading", 0)}
+    other = write_block(second, "a", 0)  # done again elsewhere: what is published counts
+    (second / "one/a/leading/00/records.parquet").unlink()
+    other.assign(value=9.0).to_parquet(second / "one/a/leading/00/records.parquet")
+    write_block(second, "b", 1)
+    both = gather(second, read_records(published))
+    assert blocks_of(both) == {("one", "a", "leading", 0), ("one", "b", "leading", 1)}
+    assert not (both["value"] == 9.0).any()
+    write_records(both, published)
+    again = read_records(published)
+    assert again["value"].dtype == "float32" and len(again) == len(both)
+    scores = scores_of(again, "one", ["leading"])
+    exact = scores_of(both, "one", ["leading"])
+    assert scores.means(SRG, "good").mean == pytest.approx(exact.means(SRG, "good").mean, rel=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
