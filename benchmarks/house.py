@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -270,11 +271,13 @@ def entered() -> int:
         options = ["--method", "gradient_weighted_attention", "--out", folder]
         # the first run loads libraries and registers methods, which is not the way of the image
         app(["explain", str(path), *options], standalone_mode=False)
+        threading.setprofile(note)  # pictures are drawn in a thread of their own
         sys.setprofile(note)
         try:
             app(["explain", str(path), *options], standalone_mode=False)
         finally:
             sys.setprofile(None)
+            threading.setprofile(None)
     return len(modules)
 
 

@@ -1,6 +1,6 @@
 """Seeing attention: record the fused call, rebuild rows of A and ∂A, know where patch tokens stand."""
 
-from xai.attention.crops import Crops, crops_of, cut_inputs, five_crops
+from xai.attention.crops import Crops, five_crops
 from xai.attention.diagnose import Diagnosis, diagnose
 from xai.attention.intercept import UnseenAttentionError
 from xai.attention.last_layer import ReadoutLayer, readout_layer, readout_only
@@ -20,6 +20,8 @@ from xai.attention.record import (
 from xai.attention.regions import (
     TokenLayout,
     check_grid,
+    crops_of,
+    cut_inputs,
     default_grid,
     evaluation_mode,
     find_grid,

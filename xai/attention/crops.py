@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xai.core import PatchGrid
 
@@ -64,28 +64,6 @@ class Crops:
             else one
             for one in targets
         ]
-
-
-def crops_of(model: nn.Module, height: int, width: int) -> Crops | None:
-    """The crops that a model takes of an input, None where it takes it whole.
-
-    Such a model, or the module that it wraps, has a method `crops(height, width)` that says so.
-    """
-    for one in (model, getattr(model, "module", None)):
-        crops = getattr(one, "crops", None)
-        if isinstance(one, nn.Module) and callable(crops):
-            found = crops(height, width)
-            return found if isinstance(found, Crops) else None
-    return None
-
-
-def cut_inputs(model: nn.Module, inputs: Any) -> tuple[Crops, Tensor] | None:
-    """The crops that a model takes of inputs (a tensor or a 1-tuple of one), and their pixels; else None."""
-    pixels = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
-    if not isinstance(pixels, Tensor) or pixels.dim() != 4:
-        return None
-    crops = crops_of(model, *pixels.shape[-2:])
-    return None if crops is None else (crops, crops.cut(pixels))
 
 
 def five_crops(height: int, width: int, side: int, patches: int) -> Crops | None:

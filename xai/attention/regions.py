@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xai.attention.crops import crops_of
+from xai.attention.crops import Crops
 from xai.attention.intercept import AttentionInterceptor
 from xai.attention.running import as_written, is_traced, without_graph
 from xai.core import ModelError, PatchGrid
@@ -266,3 +266,25 @@ def prefix_tokens(model: nn.Module) -> int:
         elif _REGISTERS.search(name):
             tokens += parameter.shape[-2]
     return tokens
+
+
+def crops_of(model: nn.Module, height: int, width: int) -> Crops | None:
+    """The crops that a model takes of an input, None where it takes it whole.
+
+    Such a model, or the module that it wraps, has a method `crops(height, width)` that says so.
+    """
+    for one in (model, getattr(model, "module", None)):
+        crops = getattr(one, "crops", None)
+        if isinstance(one, nn.Module) and callable(crops):
+            found = crops(height, width)
+            return found if isinstance(found, Crops) else None
+    return None
+
+
+def cut_inputs(model: nn.Module, inputs: Any) -> tuple[Crops, Tensor] | None:
+    """The crops that a model takes of inputs (a tensor or a 1-tuple of one), and their pixels; else None."""
+    pixels = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
+    if not isinstance(pixels, Tensor) or pixels.dim() != 4:
+        return None
+    crops = crops_of(model, *pixels.shape[-2:])
+    return None if crops is None else (crops, crops.cut(pixels))

@@ -29,7 +29,7 @@ from xai.attention import (
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.inputs import PatchMap, Pixels, check_differentiable, differentiable, like_inputs, prepare
 from xai.attr.layers import LayerFusion, stack_layers
-from xai.attr.libra import RULES, backward_rules
+from xai.attr.libra import RULES, libra_rules
 from xai.attr.lrp_rules import written_over_as_model_error
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
@@ -327,7 +327,7 @@ class PatchAttribution(Attribution):
 
     def _by_rules(self) -> AbstractContextManager[None]:
         """To be opened around the passes that gradients are asked of, inside of any recording."""
-        return backward_rules(self.rules, self.model)
+        return nullcontext() if self.rules is None else libra_rules(self.model)
 
     def _recording(
         self, probe: Probe, images: int, layers: Sequence[int], gradients: bool = True

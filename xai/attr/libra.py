@@ -1,7 +1,7 @@
 """LibraGrad: rules under which any gradient method runs, by a backward pass that hands on all it gets."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -51,11 +51,6 @@ def libra_rules(model: nn.Module) -> Iterator[None]:
     """
     with ruled(model, lambda: GradientRules(0.0, 0.0, 0.0, constant_attention=True)):
         yield
-
-
-def backward_rules(rules: str | None, model: nn.Module) -> AbstractContextManager[None]:
-    """The context that an option `rules` stands for."""
-    return nullcontext() if rules is None else libra_rules(model)
 
 
 @contextmanager

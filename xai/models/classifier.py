@@ -1,5 +1,6 @@
 """The one shape in which every model is explained: pixels in, logits out, names and geometry known."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -259,7 +260,8 @@ class LoadOptions:
 
         PEFT's layers in it are folded into a copy, see `without_tuners`.
         """
-        plain, folded = without_tuners(module)
+        # without PEFT no module has its layers
+        plain, folded = without_tuners(module) if "peft" in sys.modules else (module, {})
         return Classifier(
             plain,
             labels,

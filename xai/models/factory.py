@@ -9,7 +9,7 @@ from xai.core import ConfigError, ModelError, UsageError, import_object
 from xai.models.adapters import fold_adapters, holds_adapters, without_prefix
 from xai.models.checkpoint import State, open_checkpoint
 from xai.models.detector import DetectorConfig
-from xai.models.folding import with_adapter
+from xai.models.families import with_adapter
 from xai.models.state_dict import forms, unwrapped
 
 _LONGEST = 200  # characters of a factory's arguments in a message

@@ -7,11 +7,11 @@ from typing import Any
 
 from xai.core import ConfigError, ModelError
 from xai.core.target import check_labels
-from xai.models.adapters import Folded
+from xai.models.adapter_settings import AdapterSettings, read_settings
+from xai.models.adapters import Folded, fold
 from xai.models.checkpoint import State, open_checkpoint
 from xai.models.classifier import Classifier, LoadOptions
 from xai.models.detector import Detector, DetectorConfig
-from xai.models.folding import fold, with_adapter
 from xai.models.layouts import FAMILIES, Family
 from xai.models.preprocessing import published_for, read_preprocessing_keys
 from xai.models.state_dict import unwrapped
@@ -66,6 +66,30 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
     if family.build is None:
         raise _refused(family)
     return family.build(_share(inner, family, beside), config).eval(), family.name, folded
+
+
+def with_adapter(
+    state: State, adapter: AdapterSettings | Path | None
+) -> tuple[State, AdapterSettings | None]:
+    """The weights and what they do not say of their adapters, as a detector's YAML names both.
+
+    Args:
+        state: Weights.
+        adapter: Settings, or an `adapter_config.json` of adapters among the weights; or the folder of an
+            adapter that goes on them.
+
+    Raises:
+        ModelError: When a file is missing or broken, or an adapter is not one of these weights.
+    """
+    if not isinstance(adapter, Path):
+        return state, adapter
+    # which import transformers, and that takes seconds
+    from xai.models.adapter_folder import read_adapter
+    from xai.models.folder import ADAPTER, read_json
+
+    if adapter.is_dir():
+        return read_adapter(adapter / ADAPTER).on_weights(state)
+    return state, read_settings(read_json(adapter), str(adapter), on_base=False)
 
 
 def _refused(family: Family) -> ModelError:
