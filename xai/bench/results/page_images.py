@@ -1,35 +1,28 @@
-"""One image of a run as a page holds it: picture, maps, orders, curves, scores, and what to beware of."""
+"""One image of a run as a page holds it: picture, maps, orders, curves, scores."""
 
 import math
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from xai.bench.config.lookup import metric_facts
 from xai.bench.config.method_configurations import RANDOM
 from xai.bench.results.images import RunImage
+from xai.bench.results.page_caveats import caveats, method_names
 from xai.bench.results.page_metrics import first_constant, key_of, ordered_by
 from xai.bench.run.description import ProtocolDescription, RunDescription
 from xai.bench.run.image_snapshots import ImageSnapshot
-from xai.bench.run.items import MAPS
-from xai.core import Geometry, Record, derive_seed, predicted_labels
+from xai.core import Record, derive_seed, predicted_labels
 from xai.core.errors import printable
-from xai.core.language import gettext
-from xai.core.names import removal_in_words, row_in_words
 from xai.core.order import order_of_units
-from xai.report.caveats import blind, caveat, nearly_constant, no_better, on_prediction, squashed, zero_map
 from xai.report.encode import encode_grid, encode_order
-from xai.report.image_payload import Caveat, Image, MapAgreement, Removal
-from xai.report.text import percent
-from xai.report.words import squashed as squashed_words
+from xai.report.image_payload import Image, MapAgreement, Removal
 from xai.stats import Exclusion, disagreement, map_agreement
 
 LISTED = 5  # classes with their probabilities
 SHARE = 0.2  # of the patches removed, for the figure
-TIED = 0.5  # share of tied patches from which on luck decides
 CURVES = ("deletion", "morf")  # the same under two names
-SURE = {"margin": 0.0, "probability": 0.5, "accuracy": 0.5}  # a probability above one half
 
 
 def page_image(
@@ -51,7 +44,8 @@ def page_image(
         image = _with_snapshot(run_image, run_image.snapshot, target, run)
     removals = _removals(records, run)
     agreement, apart = _agreement(run_image, run)
-    notes = list(_caveats(run_image, records, removals, image, run, excluded))
+    shares = None if run_image.snapshot is None else _probabilities(run_image.snapshot, run)
+    notes = list(caveats(run_image, records, removals, image, shares, run, excluded))
     return image.model_copy(
         update={
             "caveats": [one.text for one in notes],
@@ -225,7 +219,7 @@ def _removals(records: Sequence[Record], run: RunDescription) -> list[Removal]:
             random=random,
         )
         for one in mine
-        if one.method in _methods(run)
+        if one.method in method_names(run)
     ]
 
 
@@ -239,122 +233,6 @@ def _agreement(run_image: RunImage, run: RunDescription) -> tuple[MapAgreement |
     spearman = [[round(float(x), 6) if math.isfinite(x) else None for x in line] for line in found]
     agreement = MapAgreement(rows=[one.name for one in compared], spearman=spearman)
     return agreement, apart if math.isfinite(apart) else None
-
-
-def _caveats(
-    run_image: RunImage,
-    records: Sequence[Record],
-    removals: Sequence[Removal],
-    image: Image,
-    run: RunDescription,
-    excluded: Sequence[Exclusion],
-) -> Iterator[Caveat]:
-    """Those on the prediction first."""
-    snapshot, target = run_image.snapshot, str(image.target)
-    if snapshot is not None:
-        probabilities = _probabilities(snapshot, run)
-        yield from on_prediction(probabilities, image.predicted, image.label, run.problem_type)
-    elif not run.problem_type.independent:  # of whose other labels nothing was kept
-        yield from on_prediction(image.probabilities, image.predicted, image.label)
-    yield from (caveat("unshaken", text, gettext("prediction stays")) for text in _unshaken(records, run))
-    yield from (caveat("flat curve", text, gettext("flat curve")) for text in _flat(records, run))
-    yield from _blank(run_image, target, run)
-    for name in _methods(run):
-        if name in run_image.maps:
-            yield from nearly_constant(target, run_image.maps[name], _in_words(name, run))
-    yield from (caveat("tied", text, gettext("tied patches")) for text in _tied(records, run))
-    for one in removals:
-        if one.random and one.top >= float(np.mean(one.random)):
-            yield no_better(one, _in_words(one.row, run))
-    if snapshot is not None:
-        size = (image.width, image.height)
-        yield from blind(size, image.seen, image.box is not None)
-        yield from squashed(squashed_words(Geometry(size, image.seen), snapshot.input_size))
-    failures = {one.method: one.reason for one in excluded if one.method != "*"}
-    for name, reason in failures.items():
-        text = gettext("{method} failed on this image: {reason}.", method=_in_words(name, run), reason=reason)
-        yield caveat("failed", text, gettext("a method failed"))
-    if snapshot is None:
-        text = gettext(
-            "The run kept no picture of this image: the maps lie on plain ground. Running it again adds it."
-        )
-        yield caveat("no picture", text, gettext("no picture kept"))
-    if not run_image.maps:
-        yield caveat("no maps", gettext("The run kept no maps of this image."), gettext("no maps kept"))
-
-
-def _unshaken(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
-    """Whether the prediction stays when nothing is left."""
-    for protocol in run.protocols:
-        mine = [one for one in records if one.protocol == protocol.name]
-        mine = [one for one in mine if one.metric != "insertion"] or mine
-        limit = SURE.get(protocol.value)
-        if mine and limit is not None and mine[0].baseline > limit:
-            yield gettext(
-                "Under {protocol} the model still predicts {label} with every patch removed ({value} "
-                "{number}): deletion cannot take that prediction away.",
-                protocol=_removal(protocol),
-                label=mine[0].target,
-                value=protocol.value,
-                number=f"{mine[0].baseline:.3g}",
-            )
-
-
-def _flat(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
-    for protocol in run.protocols:
-        mine = [one for one in records if one.protocol == protocol.name]
-        flat = {one.method for one in mine if one.saturated and one.metric == mine[0].metric}
-        if names := _named([name for name in _methods(run) if name in flat], run):
-            yield gettext(
-                "Under {protocol} the curve of {methods} hardly moves: it ranks nothing.",
-                protocol=_removal(protocol),
-                methods=names,
-            )
-
-
-def _blank(run_image: RunImage, target: str, run: RunDescription) -> Iterator[Caveat]:
-    blank = [name for name in _methods(run) if name in run_image.maps and not run_image.maps[name].any()]
-    if names := _named(blank, run):
-        yield zero_map(printable(target), names)
-
-
-def _tied(records: Sequence[Record], run: RunDescription) -> Iterator[str]:
-    """Of patches: pixels drawn from a patch map tie by nature."""
-    protocol = ordered_by(run.protocols)
-    name = MAPS if protocol is None else protocol.name
-    ties = {one.method: one.tie_fraction for one in records if one.protocol == name}
-    found = [
-        f"{_in_words(method, run)} ({percent(ties[method])})"
-        for method in _methods(run)
-        if ties.get(method, 0.0) > TIED
-    ]
-    if found:
-        yield gettext(
-            "Most patches are tied, and chance orders them, in the map of {methods}.",
-            methods=gettext(", ").join(found),
-        )
-
-
-def _methods(run: RunDescription) -> list[str]:
-    """Names of the method configurations that are no controls."""
-    return [one.name for one in run.methods if not one.control]
-
-
-def _named(methods: Sequence[str], run: RunDescription) -> str:
-    if len(methods) == len(_methods(run)) > 1:
-        return gettext("every method")
-    return gettext(", ").join(_in_words(name, run) for name in methods)
-
-
-def _in_words(name: str, run: RunDescription) -> str:
-    method = next((one.method for one in run.methods if one.name == name), name)
-    return row_in_words(name, method)
-
-
-def _removal(protocol: ProtocolDescription) -> str:
-    """A protocol in words, and the name by which those with the same words are told apart."""
-    words = removal_in_words(protocol.unit, protocol.operator.name)
-    return gettext("{method} ({name})", method=words, name=protocol.name)
 
 
 def _uri(kind: str, content: bytes) -> str:
