@@ -1,6 +1,7 @@
 """Classifier: modules of a user's own, labels, grids, one logit, broken numbers, identity."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import tiny_models as tiny
@@ -62,6 +63,30 @@ def test_transformers_module_needs_no_labels():
     with torch.no_grad():
         assert torch.equal(classifier(x), module(pixel_values=x).logits)
     assert classifier.labels == ("cat", "dog")
+
+
+def test_names_that_classes_share_are_told_apart_by_number():
+    """Every ImageNet model of transformers has two cranes, one a bird."""
+    names = {0: "crane", 1: "fox", 2: "crane"}
+    assert xai.load(vit(id2label=names)).labels == ("crane (0)", "fox", "crane (2)")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{str(i): f"class {i}" for i in range(12)}, [f"class {i}" for i in range(12)]],
+    ids=["numbers as text", "list"],
+)
+def test_names_in_a_configuration_of_ones_own_are_in_the_order_of_the_logits(names):
+    module = nn.Linear(3, 12)
+    module.config = SimpleNamespace(id2label=names)
+    assert xai.load(module).labels == tuple(f"class {i}" for i in range(12))
+
+
+def test_names_by_something_else_than_numbers_are_not_guessed_at():
+    module = nn.Linear(3, 2)
+    module.config = SimpleNamespace(id2label={"real": 0, "fake": 1})
+    with pytest.raises(UsageError, match="does not name its classes"):
+        xai.load(module)
 
 
 def test_one_logit_of_a_transformers_module():

@@ -1,6 +1,7 @@
 """What is explained, and what the logits of a classification head mean."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
@@ -66,7 +67,7 @@ class Margin:
             readings agree: `Margin(1)` is fake − real.
 
     Raises:
-        UsageError: When one of them is no integer.
+        UsageError: When one of them is no integer, or both are the same.
     """
 
     positive: int
@@ -79,6 +80,11 @@ class Margin:
             if index is None and not (name == "negative" and value is None):
                 raise UsageError(f"{name}={value!r} is no class index.", "Give an integer.")
             object.__setattr__(self, name, index)
+        if self.positive == self.negative:
+            raise UsageError(
+                f"The margin of class {self.positive} over itself is 0 for every image.",
+                "Give two different classes.",
+            )
 
 
 ImageTarget = int | Margin | None
@@ -287,13 +293,22 @@ def _fits(logits: int | None, classes: int | None) -> bool:
 def class_names(config: Any) -> list[str] | None:
     """The names that a transformers configuration gives, in the order of the logits; None if it gives none.
 
-    A single logit speaks for its class and against everything else, so it has two names.
+    A single logit speaks for its class and against everything else, so it has two names. A name that several
+    classes share, as ImageNet's two cranes do, is followed by the number of its class.
     """
     names = getattr(config, "id2label", None)
     if not names:
         return None
-    labels = [str(names[index]) for index in sorted(names)]
-    return [f"not {labels[0]}", *labels] if len(labels) == 1 else labels
+    try:
+        # by number, which JSON has made strings of: "10" stands after "2"
+        ordered = [names[one] for one in sorted(names, key=int)] if isinstance(names, Mapping) else names
+    except (TypeError, ValueError):
+        return None
+    labels = [str(name) for name in ordered]
+    if len(labels) == 1:
+        return [f"not {labels[0]}", *labels]
+    count = Counter(labels)
+    return [label if count[label] == 1 else f"{label} ({i})" for i, label in enumerate(labels)]
 
 
 def check_labels(labels: Sequence[str], logits: int, name: str) -> None:
