@@ -121,7 +121,7 @@ def test_a_class_that_is_not_there_is_told_in_one_sentence() -> None:
 
 
 def test_margins_need_two_classes() -> None:
-    for target in (Margin(0), [Margin(0, 0), None]):
+    for target in (Margin(0), [Margin(0, 1), None]):
         with pytest.raises(UsageError, match="two classes or more"):
             score(logits(2, 1), target)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from xai.core import UsageError
 from xai.data import find_images, unique_ids, unique_stems
 
 
@@ -48,6 +49,23 @@ def test_the_excluded_folder_is_not_searched(photos):
     assert names(find_images([photos], exclude=out), photos) == ["a.JPG", "b.png"]
     assert names(find_images([str(photos / "*" / "*.webp")], exclude=out), photos) == ["*/*.webp"]
     assert names(find_images([out / "c.webp"], exclude=out), photos) == ["sub/c.webp"]
+
+
+def test_pictures_that_were_drawn_among_the_images_are_no_images(tmp_path):
+    drawn = ("_real_attention", "_comparison", "_face_parts", "_face0_comparison_on_photograph")
+    own = ("a", "a_b", "a_b_attentive", "a_c_comparison", "c_comparison")
+    for name in (*own, *(f"a_b{one}" for one in drawn)):
+        (tmp_path / f"{name}.png").touch()
+    (tmp_path / "a_b_explanation.json").touch()
+    assert names(find_images([tmp_path]), tmp_path) == [f"{name}.png" for name in own]
+    assert find_images([tmp_path / "a_b_comparison.png"]) == [tmp_path / "a_b_comparison.png"]
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(photos, monkeypatch):
+    """As a shell makes it of a variable that is not set."""
+    monkeypatch.chdir(photos)
+    with pytest.raises(UsageError, match="empty"):
+        find_images([""])
 
 
 def test_unique_stems_keeps_plain_stems_and_tells_equal_ones_apart(tmp_path):

@@ -97,6 +97,29 @@ def test_several_targets_and_class_names_with_a_minus():
 
 
 @pytest.mark.parametrize(
+    ("labels", "wanted", "message"),
+    [
+        (("a", "b", "a-b"), [Margin(0, 1), 2], "a-b has the name of another target"),
+        (("a", "b", "a-b"), Margin(0, 1), "a-b has the name of another target"),
+        (("a", "b-c", "a-b", "c"), "a-b-c", "'a' less 'b-c' and 'a-b' less 'c'"),
+        (("a", "b-c", "a-b", "c"), [Margin(0, 1), Margin(2, 3)], "a-b-c has the name of another target"),
+        (("a", "b", "rest"), Margin(0), "A class is called rest"),
+        (("real", "fake"), "fake-fake", "over itself is 0"),
+    ],
+)
+def test_contrasts_that_could_be_taken_for_others_are_refused(labels, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        Explainer(classifier(labels, layers=1), target=wanted)
+
+
+def test_a_margin_over_a_class_called_rest_is_over_that_class_alone(tmp_path):
+    model = classifier(("a", "b", "rest"), layers=1)
+    explanations = xai.explain(photo(), model, target="a-rest", method="gradient_weighted_attention")
+    logits = explanations[0].logits
+    assert explanations.to_pandas()["score"][0] == pytest.approx(logits[0] - logits[2])
+
+
+@pytest.mark.parametrize(
     ("wanted", "message"),
     [("fak", "'fake'"), ("7", "2 classes: 0 … 1"), (-1, "2 classes"), ("fake-rael", "fake-real")],
 )

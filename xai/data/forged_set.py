@@ -15,8 +15,8 @@ from PIL import Image
 from xai.core import DataError, UsageError, valid_text
 from xai.core.files import only_writer, write_bytes
 from xai.core.runtime import SAME_NUMBERS
+from xai.data.find import find_images, unique_stems
 from xai.data.forgeries import PHOTOS, Recipe, check_photo, shipped_photos
-from xai.data.image import find_images, unique_stems
 from xai.data.manifest import Row, manifest_csv
 
 SCHEMA = "xai.forgeries/1"

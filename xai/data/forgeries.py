@@ -12,8 +12,9 @@ from PIL import Image
 
 from xai.core import DataError, Sample, UsageError, derive_seed, nearest
 from xai.core.files import expanded, fault_of, is_folder
+from xai.data.find import find_images, unique_stems
 from xai.data.forgery import KINDS, MAX_STRENGTH, forge
-from xai.data.image import SUFFIXES, find_images, opened, read_image, unique_stems
+from xai.data.image import SUFFIXES, opened, read_image
 from xai.data.samples import Entry, LazySamples
 
 PHOTOS = Path(__file__).parent / "photos"

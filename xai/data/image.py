@@ -1,12 +1,8 @@
-"""Image files: found from what a person typed, each with a name, and read or refused by what they hold."""
+"""Images: read, or refused by what they hold."""
 
-import os
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from glob import glob, has_magic
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -14,8 +10,8 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from xai.core import DataError, printable, valid_text
-from xai.core.files import expanded, fault_of, is_folder, resolved, short_path
+from xai.core import DataError
+from xai.core.files import fault_of, is_folder, short_path
 
 MOST = 1024  # bytes looked at
 
@@ -61,13 +57,9 @@ _BEGINNINGS: tuple[tuple[int, bytes, str, str], ...] = (
 # formats of photographs; above all not EPS and PDF, which PIL would hand to an interpreter
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = (".apng .avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp").split()  # noqa: SIM905 - read as one line
-UNREADABLE = (".heic", ".heif", ".hif", ".jxl")
-"""Photographs of kinds that are not read: a folder's are listed, so that none is passed over unsaid."""
 ORIENTATION = 274  # EXIF and TIFF tag
 _KIND_OF_PAGE, _BITS, _PHOTOMETRIC, _DNG = 254, 258, 262, 50706  # TIFF tags
 _NO_TAGS: Mapping[int, Any] = MappingProxyType({})
-LONGEST = 150
-"""Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
 
 
 def what_it_is(head: bytes) -> tuple[str, str] | None:
@@ -164,6 +156,28 @@ def opened(source: str | Path | bytes, name: str | None = None) -> Iterator[Imag
         raise DataError(f"{name}: broken image ({error}).") from error
 
 
+def as_shown(image: Image.Image, name: str, turned: bool = True) -> Image.Image:
+    """A picture in memory as `read_image` gives that of a file: upright 8-bit RGB.
+
+    Args:
+        image: Of any mode, perhaps not loaded yet, with the EXIF orientation that it came with.
+        name: For messages.
+        turned: Whether it is turned as that says; not where masks or points belong to it as it is.
+
+    Raises:
+        DataError: It has no pixels, cannot be loaded, or is 32-bit grey.
+    """
+    try:
+        if 0 in image.size:
+            raise DataError(f"no pixels ({image.width}×{image.height}).")
+        tags = getattr(image, "tag_v2", _NO_TAGS)
+        return to_rgb(ImageOps.exif_transpose(image) if turned else image, image.format, tags)
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}", error.hint) from None
+    except Exception as error:  # PIL's decoders raise whatever the broken bytes make them
+        raise DataError(f"{name}: broken image ({error}).") from error
+
+
 def orientation_of(image: Image.Image) -> int:
     """Its EXIF orientation, 1 to 8; to be asked before the pixels are loaded, which turns a TIFF."""
     found = image.getexif().get(ORIENTATION, 1)
@@ -234,101 +248,3 @@ def _unknown(source: str | Path | bytes, name: str) -> DataError:
     if (found := what_it_is(head)) is not None:
         return DataError(f"{name}: not an image in a known format but {found[0]}.", found[1])
     return DataError(f"{name}: not an image in a known format ({', '.join(FORMATS)}).")
-
-
-def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> list[Path]:
-    """List the image files that files, folders and globs stand for, each once, in the order given.
-
-    A folder stands for the images in it and below, by suffix, sorted; hidden files and folders are
-    passed over. A file that is named is taken whatever its suffix. Photographs of kinds that cannot be read
-    (HEIC, JPEG XL) are listed too, so that reading them says so.
-
-    Args:
-        patterns: Paths and globs (`**` goes through folders).
-        exclude: A folder that is not searched: the output folder may lie inside the input folder.
-
-    Returns:
-        Paths. A pattern that matches nothing stays in the list as it is, so that reading it reports it.
-    """
-    found: dict[Path, Path] = {}
-    for pattern in patterns:
-        for path in _expand(expanded(pattern), exclude and resolved(exclude)):
-            found.setdefault(resolved(path), path)
-    return list(found.values())
-
-
-def unique_stems(
-    paths: Sequence[Path], owner: Callable[[str], Path | None] = lambda stem: None
-) -> dict[Path, str]:
-    """Name each path by its stem, so that no two ever share a name.
-
-    A stem that several of the paths share (in whatever case: some file systems do not tell `A` from
-    `a`), that belongs to the files of another image already, or that could be read as the name of
-    another image's panel (`x_layer`, `x_head`) gets a suffix: the first eight digits of the sha256 of the
-    image's resolved path. The suffix depends on that path alone, so it is the same in every run. A stem of
-    more than 150 bytes is cut, between two characters, and gets that suffix too.
-
-    Args:
-        paths: Distinct image paths.
-        owner: Says which image the files of a stem were written for, None if there are none.
-    """
-    count = Counter(path.stem.casefold() for path in paths)
-    names = {}
-    for path in paths:
-        stem, place = _cut(path.stem), resolved(path)
-        shared = count[path.stem.casefold()] > 1 or f"_{stem}".casefold().endswith(("_layer", "_head"))
-        if shared or stem != path.stem or owner(stem) not in (None, place):
-            stem = f"{stem}-{sha256(os.fsencode(place)).hexdigest()[:8]}"
-        names[path] = stem
-    return names
-
-
-def unique_ids(paths: Sequence[Path]) -> dict[Path, str]:
-    """`unique_stems` for records and tables: bytes that are no text and control characters are escaped."""
-    return {
-        path: valid_text(stem)
-        if printable(stem) == valid_text(stem)
-        else f"{printable(stem)}-{sha256(os.fsencode(path)).hexdigest()[:8]}"
-        for path, stem in unique_stems(paths).items()
-    }
-
-
-def _cut(stem: str) -> str:
-    """The stem, or as many of its characters as leave room for what is appended to it."""
-    if len(os.fsencode(stem)) <= LONGEST:
-        return stem
-    room = LONGEST - 9
-    while len(os.fsencode(stem)) > room:
-        stem = stem[: min(len(stem) - 1, room)]
-    return stem
-
-
-def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
-    fault = fault_of(pattern)
-    if fault is None:
-        return [pattern]
-    if is_folder(pattern):
-        return _images_below(pattern, exclude) or [pattern]
-    if fault != "no such file" or not has_magic(str(pattern)):
-        return [pattern]
-    matches = (Path(match) for match in sorted(glob(str(pattern), recursive=True)))  # noqa: PTH207 - Path.glob refuses absolute ones
-    files = [path for path in matches if fault_of(path) is None and not _inside(path, exclude)]
-    return files or [pattern]
-
-
-def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
-    images = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not _inside(Path(root, name), exclude)
-        )
-        images += [Path(root, name) for name in sorted(files) if _is_image(name)]
-    return images
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *UNREADABLE)
-
-
-def _inside(path: Path, exclude: Path | None) -> bool:
-    return exclude is not None and resolved(path).is_relative_to(exclude)

@@ -13,7 +13,8 @@ import numpy as np
 
 from xai.core import ConfigError, DataError, Sample, UsageError
 from xai.core.files import expanded, fault_of, path_from_table, resolved, short_path
-from xai.data.image import read_turned, unique_ids
+from xai.data.find import unique_ids
+from xai.data.image import read_turned
 from xai.data.mask import DisplaySize, read_mask
 from xai.data.points import check_inside, parse_clicks, read_landmarks
 from xai.data.samples import Entry, LazySamples

@@ -20,7 +20,8 @@ from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.explanations import Explanations
 from xai.explanation.faces import FaceFinder, face_finder
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
-from xai.explanation.inputs import BoxOf, Failure, Found, Source, Wanted, gather, in_background, read_samples
+from xai.explanation.inputs import BoxOf, Failure, Found, Source, gather, in_background, read_samples
+from xai.explanation.targets import Wanted
 from xai.models import load
 from xai.report.picture import Picture
 

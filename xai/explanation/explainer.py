@@ -20,12 +20,12 @@ from xai.attention.running import without_graph
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
-from xai.explanation.inputs import Failure, Targets, Wanted, forget_frames
+from xai.explanation.inputs import Failure, forget_frames
+from xai.explanation.targets import Targets, Wanted
 from xai.models import Classifier
 from xai.report.words import face_named
 
 log = logging.getLogger(__name__)
-
 HELD_PIXELS = 100_000_000  # of original images in one batch: 300 MB, and again of the batch being written
 
 

@@ -227,7 +227,7 @@ def record_of(
         "image": {
             "id": sample.id,
             "path": None if sample.path is None else str(sample.path.resolve()),
-            "sha256": None if sample.path is None else sha256(sample.path.read_bytes()).hexdigest(),
+            "sha256": None if sample.path is None else _sha256(sample.path),
             "width": sample.image.width,
             "height": sample.image.height,
             "box": None if sample.box is None else list(sample.box),
@@ -251,6 +251,14 @@ def record_of(
         "warnings": warnings_of(explanation),
         "versions": versions(),
     }
+
+
+def _sha256(path: Path) -> str | None:
+    """Hex digest of an image's file; None where it is gone, or where a sample's path names none."""
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _sinks(explanation: Explanation) -> dict[str, Any] | None:

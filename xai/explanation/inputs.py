@@ -1,28 +1,36 @@
-"""What a person asks for: images as samples, broken ones as failures, targets; work on them in a thread."""
+"""What a person gives: images as samples, broken ones as failures; work on them in a thread."""
 
-from collections import deque
+import os
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PIL import Image
-from torch import Tensor
 
-from xai.core import Margin, ProblemType, Sample, UsageError, XaiError, class_index, nearest
+from xai.core import DataError, Sample, UsageError, XaiError
 from xai.core.files import expanded, fault_of, is_folder, resolved
-from xai.core.target import check_index
-from xai.data import Row, check_box, find_images, find_videos, read_image, read_manifest, unique_stems
+from xai.data import (
+    Row,
+    as_shown,
+    check_box,
+    find_images,
+    find_videos,
+    read_image,
+    read_manifest,
+    unique_stems,
+)
+from xai.data.find import LONGEST
 from xai.data.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from xai.explanation.files import owner_of
 
 Source = str | Path | Image.Image | Sample
 Found = Path | Image.Image | Sample | Row
 """One image to be explained; rows are those of a manifest, with what it knows of them."""
-Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
 Result = TypeVar("Result")
@@ -53,7 +61,8 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
     """Expand folders, globs and manifests into images, each once; leave pictures and samples as they are.
 
     Raises:
-        UsageError: For anything else, such as tensors.
+        UsageError: For anything else, such as tensors; or a sample's id is that of another one, or cannot be
+            the beginning of the names of files in `out`.
     """
     several = [images] if isinstance(images, str | Path | Image.Image | Sample) else images
     if not isinstance(several, Iterable):
@@ -70,7 +79,34 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
             sources[id(source)] = source
         else:
             raise _no_image(source)
-    return list(sources.values())
+    found = list(sources.values())
+    _check_ids(_ids_of(found), out)
+    return found
+
+
+def _ids_of(sources: Sequence[Found]) -> list[str]:
+    """The ids of samples, and those that pictures get from their places."""
+    return [
+        source.id if isinstance(source, Sample) else f"image-{number}"
+        for number, source in enumerate(sources, 1)
+        if isinstance(source, Sample | Image.Image)
+    ]
+
+
+def _check_ids(ids: Sequence[str], out: Path | None) -> None:
+    count = Counter(one.casefold() for one in ids)
+    if twice := [one for one in ids if count[one.casefold()] > 1]:
+        raise UsageError(
+            f"{count[twice[0].casefold()]} images have the id {twice[0]!r}.",
+            "Give each sample an id of its own: its files are named by it.",
+        )
+    for one in ids if out is not None else ():
+        odd = one in ("", "..") or Path(one).name != one or not {"\\", "\0"}.isdisjoint(one)
+        if odd or len(os.fsencode(one)) > LONGEST:
+            raise UsageError(
+                f"The id {one[:80]!r} of a sample cannot be the name of its files.",
+                f"Give an id without slashes, of at most {LONGEST} bytes.",
+            )
 
 
 def _is_manifest(path: str | Path) -> bool:
@@ -105,7 +141,12 @@ def read_samples(
     With `folders` the id is also the name of a folder there, with `faces` the beginning of `{id}_face0` …
     """
     paths = [path for source in sources if (path := _path_of(source)) is not None]
-    owner = owner_of(out, folders) if out else lambda stem: None
+    given = {one.casefold() for one in _ids_of(sources)}
+    known = owner_of(out, folders) if out else lambda stem: None
+
+    def owner(stem: str) -> Path | None:
+        return Path() if stem.casefold() in given else known(stem)
+
     stems = unique_stems(paths, _owner_of_faces(owner, paths) if faces else owner)
     for number, source in enumerate(sources, 1):
         try:
@@ -135,7 +176,14 @@ def _owner_of_faces(
 
 def _read(source: Found, stems: dict[Path, str], number: int, box_of: BoxOf | None) -> Sample:
     if isinstance(source, Sample):
-        sample = source
+        plain = source.image.mode == "RGB"
+        sample = source if plain else replace(source, image=as_shown(source.image, source.id, turned=False))
+        height_and_width = sample.image.size[::-1]
+        if sample.mask is not None and sample.mask.shape != height_and_width:
+            raise DataError(
+                f"{sample.id}: the mask has the shape {sample.mask.shape}.",
+                f"Give one of the image's (height, width), {height_and_width}.",
+            )
     elif isinstance(source, Row):
         sample = source.load(stems[source.path])
         sample = replace(sample, box=box_of(source.path)) if box_of else sample
@@ -143,112 +191,11 @@ def _read(source: Found, stems: dict[Path, str], number: int, box_of: BoxOf | No
         image = read_image(source)
         sample = Sample(stems[source], image, source, box=box_of(source) if box_of else None)
     else:
-        sample = Sample(f"image-{number}", source.convert("RGB"), box=box_of(Path()) if box_of else None)
+        name = f"image-{number}"
+        sample = Sample(name, as_shown(source, name), box=box_of(Path()) if box_of else None)
     if sample.box is not None:
         check_box(sample.box, sample.image.size, sample.path or sample.id)
     return sample
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What to explain of every image.
-
-    Args:
-        labels: All class names, in the order of the logits.
-        chosen: (name, class index or Margin) per map; empty means the top two classes of each image.
-    """
-
-    labels: tuple[str, ...]
-    chosen: tuple[tuple[str, int | Margin], ...]
-
-    @classmethod
-    def parse(
-        cls,
-        wanted: Wanted,
-        labels: tuple[str, ...],
-        problem_type: ProblemType = ProblemType.SINGLE_LABEL,
-    ) -> "Targets":
-        """Read class names, indices, `fake-real` (the logit of fake minus that of real) or a `Margin`.
-
-        Indices may be NumPy's or torch's, one or an array of several. None means both classes of a two-class
-        model, else the top two of each image. The margin of an independent label over the rest is its logit.
-
-        Raises:
-            UsageError: A class that the model does not have.
-        """
-        if wanted is None:
-            every = range(len(labels)) if len(labels) <= 2 else ()
-            return cls(labels, tuple((labels[index], index) for index in every))
-        several: Any = [wanted] if _is_one(wanted) else wanted
-        return cls(labels, tuple(dict(_parse(each, labels, problem_type) for each in several).items()))
-
-    def target_of(self, name: str) -> int | Margin:
-        """The target behind the name of a map."""
-        chosen = dict(self.chosen)
-        return chosen[name] if name in chosen else self.labels.index(name)
-
-    def resolve(self, logits: Tensor) -> tuple[list[list[str]], list[Any]]:
-        """Names of the maps per image, and the targets in the form that methods take.
-
-        Args:
-            logits: (B, C).
-
-        Returns:
-            B lists of T names, and T targets: class index, `Margin`, or a (B,) tensor of class indices.
-        """
-        if self.chosen:
-            names, targets = zip(*self.chosen, strict=True)
-            return [list(names)] * len(logits), list(targets)
-        ranked = logits.topk(2, dim=1).indices
-        return [[self.labels[index] for index in row] for row in ranked.tolist()], list(ranked.T)
-
-
-def _is_one(wanted: Any) -> bool:
-    """Whether it is one class, and not several; an array of no dimension is one."""
-    return (
-        isinstance(wanted, str | Margin)
-        or getattr(wanted, "ndim", None) == 0
-        or not isinstance(wanted, Iterable)
-    )
-
-
-def _parse(wanted: Any, labels: tuple[str, ...], problem_type: ProblemType) -> tuple[str, int | Margin]:
-    wanted = problem_type.own_target(wanted)
-    if isinstance(wanted, Margin):
-        positive = labels[_index(wanted.positive, labels)]
-        negative = "rest" if wanted.negative is None else labels[_index(wanted.negative, labels)]
-        return f"{positive}-{negative}", wanted
-    if isinstance(wanted, str) and wanted not in labels:
-        for positive, negative in _splits(wanted):
-            if positive in labels and negative in labels:
-                return wanted, Margin(labels.index(positive), labels.index(negative))
-    index = _index(wanted, labels)
-    return labels[index], index
-
-
-def _splits(text: str) -> Iterator[tuple[str, str]]:
-    """Every reading of `a-b`, since class names may hold a minus themselves."""
-    for place, sign in enumerate(text):
-        if sign == "-":
-            yield text[:place], text[place + 1 :]
-
-
-def _index(wanted: Any, labels: Sequence[str]) -> int:
-    if isinstance(wanted, str) and wanted in labels:
-        return labels.index(wanted)
-    index = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else class_index(wanted)
-    if index is not None:
-        check_index(index, len(labels))
-        return index
-    if not isinstance(wanted, str):
-        raise UsageError(
-            f"Target {wanted!r} is no class.", "Give a class name, its index, a contrast or a Margin."
-        )
-    candidates = (
-        labels if len(labels) <= 20 else [name for name in labels if wanted.lower() in name.lower()][:20]
-    )
-    hint = nearest(wanted, candidates or labels[:20])
-    raise UsageError(f"Unknown class {wanted!r}.", f"{hint} Or a contrast such as {labels[-1]}-{labels[0]}.")
 
 
 def in_background(jobs: Iterable[Callable[[], Result] | Failure], ahead: int) -> Iterator[Result | Failure]:

@@ -113,7 +113,8 @@ def _score(explanation: Explanation, label: str) -> float | None:
         positive, negative = label[:place], label[place + 1 :]
         if sign != "-" or positive not in labels:
             continue
-        others = [at for at, name in enumerate(labels) if negative in (name, "rest") and name != positive]
+        among = (negative,) if negative in labels else labels if negative == "rest" else ()
+        others = [at for at, name in enumerate(labels) if name in among and name != positive]
         if others:
             return float(logits[labels.index(positive)] - logits[others].max())
     return None

@@ -19,7 +19,8 @@ from xai.explanation.explainer import Explainer
 from xai.explanation.faces import FaceFinder, FollowedFace, face_finder
 from xai.explanation.files import PICTURES, owner_of
 from xai.explanation.frame_store import FrameStore
-from xai.explanation.inputs import BoxOf, Failure, Wanted
+from xai.explanation.inputs import BoxOf, Failure
+from xai.explanation.targets import Wanted
 from xai.explanation.video import VideoExplanation, explain_frames
 from xai.explanation.video_files import video_page, video_record, write_video
 from xai.explanation.video_results import VideoResults

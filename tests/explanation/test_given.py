@@ -1,0 +1,114 @@
+"""Pictures and samples that a program holds are explained as files of the same content are."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_detector import classifier, photo
+
+import xai
+from xai.core import DataError, Sample, UsageError
+from xai.explanation import Failure
+
+GWA = "gradient_weighted_attention"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return classifier(layers=1)
+
+
+def explained(given, model, **options):
+    return xai.explain(given, model, method=GWA, **options)
+
+
+def transparent():
+    pixels = np.asarray(photo().convert("RGBA")).copy()
+    pixels[:16, :, 3] = 0
+    return Image.fromarray(pixels)
+
+
+def deep():
+    return Image.fromarray(np.asarray(photo().convert("L")).astype(np.uint16) * 257)
+
+
+@pytest.mark.parametrize("made", [transparent, deep, lambda: transparent().quantize()])
+def test_transparency_and_16_bits_are_those_of_a_file(tmp_path, model, made):
+    made().save(tmp_path / "a.png")
+    (of_file,), (of_picture,) = explained(tmp_path / "a.png", model), explained(made(), model)
+    np.testing.assert_array_equal(of_picture.logits, of_file.logits)
+    np.testing.assert_array_equal(np.asarray(of_picture.sample.image), np.asarray(of_file.sample.image))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_an_opened_photograph_is_upright(tmp_path, model, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo().save(tmp_path / "a.jpg", exif=exif)
+    (of_file,) = explained(tmp_path / "a.jpg", model)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        (of_picture,) = explained(opened, model)
+    np.testing.assert_array_equal(of_picture.maps["fake"], of_file.maps["fake"])
+    assert of_picture.sample.image.size == of_file.sample.image.size
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Image.fromarray(np.zeros((8, 8), np.float32)), "no agreed white level"),
+        (Image.new("RGB", (0, 5)), "no pixels"),
+        (Sample("x", Image.fromarray(np.zeros((8, 8), np.int32))), "x: 32-bit grey"),
+        (Sample("x", photo(), mask=np.zeros((40, 32), bool)), r"\(40, 32\)[\s\S]*\(32, 40\)"),
+    ],
+)
+def test_what_no_file_could_be_is_refused(model, given, message):
+    with pytest.raises(DataError, match=message):
+        explained(given, model)
+
+
+def test_a_picture_that_breaks_off_costs_itself_only(tmp_path, model):
+    photo(size=(200, 200)).save(tmp_path / "a.jpg", quality=95)
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:9000])
+    failures: list[Failure] = []
+    with Image.open(tmp_path / "a.jpg") as broken:
+        explanations = explained([broken, photo()], model, failures=failures)
+    assert [one.sample.id for one in explanations] == ["image-2"]
+    assert "broken image" in str(failures[0].error)
+
+
+def test_a_sample_is_not_turned_since_its_mask_is_not(model):
+    picture = transparent()
+    picture.getexif()[274] = 6
+    (explanation,) = explained(Sample("x", picture, mask=np.zeros((32, 40), bool)), model)
+    assert (explanation.sample.image.mode, explanation.sample.image.size) == ("RGB", (40, 32))
+
+
+@pytest.mark.parametrize("ids", [["x", "X"], ["image-2", None]])
+def test_no_sample_takes_the_files_of_another(model, ids):
+    given = [photo(n) if one is None else Sample(one, photo(n)) for n, one in enumerate(ids)]
+    with pytest.raises(UsageError, match="2 images have the id"):
+        explained(given, model)
+
+
+def test_a_file_is_named_otherwise_than_a_sample_beside_it(tmp_path, model):
+    photo().save(tmp_path / "x.png")
+    explanations = explained([Sample("x", photo(1)), tmp_path / "x.png"], model, out=tmp_path / "out")
+    ids = [one.sample.id for one in explanations]
+    assert ids[0] == "x" and ids[1].startswith("x-")
+    assert len(list((tmp_path / "out").glob("*_explanation.json"))) == 2
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", ".", "..", "x" * 200])
+def test_an_id_leads_to_no_file_elsewhere(tmp_path, model, name):
+    with pytest.raises(UsageError, match="cannot be the name of its files"):
+        explained(Sample(name, photo()), model, out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_of_no_file_and_a_file_that_is_gone_have_records_without_a_digest(tmp_path, model):
+    sample = Sample("x", photo(), Path("archive.zip/x.png"))
+    explanations = explained([sample, replace(sample, id="y")], model, out=tmp_path)
+    assert len(explanations) == 2
+    assert '"sha256": null' in (tmp_path / "x_explanation.json").read_text("utf-8")
