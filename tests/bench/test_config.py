@@ -119,6 +119,7 @@ def test_wrong_lines_are_named(tmp_path, change, line, words):
         ("options:", "opions:", 4, ["unknown key 'opions' in methods[1]", "'options'"]),
         ("name: two", "name: saliency", 4, ["two methods are named 'saliency'"]),
         ("name: two", "name: random_0", 2, ["'random_0' is the name of a control"]),
+        ("name: two", "name: random", 2, ["'random' is the name of a control"]),
         ("vit-token", "vit-tokens", 5, ["Unknown protocol 'vit-tokens'", "'vit-token'"]),
         ("steps: 7", "stpes: 7", 5, ["unknown key 'stpes' in protocols[1]", "'steps'"]),
         ("steps: 7", "operator: {name: blur, kernel: x}", 5, ["kernel='x'", "a whole number"]),

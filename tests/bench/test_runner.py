@@ -97,6 +97,12 @@ def test_no_usable_image_is_an_error(config, tiny, tmp_path):
         run_benchmark(config(data={"images": [str(tmp_path / "a.png")]}), tmp_path / "run", classifier=tiny)
 
 
+def test_metrics_that_look_at_what_no_image_has_say_so(config, tiny, tmp_path):
+    asked = config(data={"images": [str(path) for path in write_photos(tmp_path / "in", 2)]}, metrics=["iou"])
+    with pytest.raises(DataError, match="what iou looks at is not known"):
+        run_benchmark(asked, tmp_path / "run", classifier=tiny)
+
+
 def test_a_map_that_is_not_finite_costs_its_own_row_only(config, tiny, tmp_path, monkeypatch):
     rollout = attr.METHODS["attention_rollout"]
     original = rollout.attribute_patches

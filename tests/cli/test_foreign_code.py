@@ -133,3 +133,15 @@ def test_a_class_that_is_no_method_is_refused_by_name():
     for found, message in ((Half, "Half does not implement _relevance"), (dict, "dict is no subclass")):
         with pytest.raises(UsageError, match=message):
             xai.explain(Sample("x", photo()), classifier(), method=found)
+
+
+def test_tune_reads_a_configuration_whose_code_is_trusted(tmp_path, xai_command, detector, module):
+    write_photos(tmp_path / "in", 2)
+    (tmp_path / "bench.yaml").write_text(
+        f"model: {{config: {detector}}}\ndata: {{images: in}}\nmethods: ['{module}:Ramp']\n"
+        "protocols: [{base: vit-mean, name: mean, steps: 2}]\nstatistics: {resamples: 99}\n"
+    )
+    run = xai_command("tune", "bench.yaml", "--folds", 2)
+    assert run.code == 2 and "--trust-code" in run.stderr
+    run = xai_command("tune", "bench.yaml", "--folds", 2, "--trust-code")
+    assert run.code == 0, run.stderr

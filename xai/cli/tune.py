@@ -48,7 +48,7 @@ def tune(
     from xai.bench import tune as search
     from xai.core.files import check_writable, write_bytes
 
-    settings = read_benchmark(config)
+    settings = read_benchmark(config, trust_code=trust_code)
     check_writable(out, is_file=True)
     if grid is not None:
         model = settings.model.model_copy(update={"grid": grid})

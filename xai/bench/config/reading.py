@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from xai import attr
-from xai.bench.config.method_configurations import GREEDY, configured_controls
+from xai.bench.config.method_configurations import GREEDY, RANDOM, configured_controls
 from xai.bench.config.schema import BenchmarkConfig, ProtocolConfig
 from xai.bench.config.survey import SurveyConfig
 from xai.core import ConfigError, Registry, UsageError, nearest
@@ -190,9 +190,11 @@ def _method_problems(config: BenchmarkConfig) -> Iterator[Problem]:
     except UsageError as error:
         yield ("controls",), _one_line(error)
         return
-    for control in controls:
-        if control.name in names:
-            yield ("methods",), f"{control.name!r} is the name of a control; give the method another `name`."
+    # the mean of the random maps is a row too
+    rows = [control.name for control in controls] + ([RANDOM] if config.controls.random_seeds else [])
+    for name in rows:
+        if name in names:
+            yield ("methods",), f"{name!r} is the name of a control; give the method another `name`."
 
 
 def _metric_problems(config: BenchmarkConfig) -> Iterator[Problem]:

@@ -176,10 +176,8 @@ def run_benchmark(
             _close(store, run, plan, exclusions, records, count)
     if not records:
         reasons = [one.reason for one in exclusions] + [str(one.failure) for one in count.failed]
-        raise DataError(
-            f"None of {len(plan.source)} images could be used: "
-            f"{[*reasons, 'there are none'][0].removesuffix('.')}."
-        )
+        reasons.append(f"what {', '.join(config.metrics)} looks at is not known (a mask, clicks)")
+        raise DataError(f"None of {len(plan.source)} images could be used: {reasons[0].removesuffix('.')}.")
     return RunResult(
         folder=store.folder,
         work_items=count.total,
