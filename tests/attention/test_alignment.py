@@ -58,3 +58,36 @@ def test_copies_in_the_batch_are_not_answered_with_another_grid() -> None:
             torch.randn(2, 3, 32, 32), target=1
         )
     assert "--grid" not in str(caught.value)
+
+
+class Overlapping(nn.Module):
+    """A tower whose patches come from convolutions that see their neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = TinyViT()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 7, padding=3), nn.GELU(), nn.Conv2d(8, 3, 7, padding=3))
+        self.eval()
+
+    def forward(self, pixels):
+        return self.tower(self.stem(pixels))
+
+
+@pytest.mark.parametrize("model", [TinyViT, Overlapping])
+@pytest.mark.parametrize("grid", [(2, 8), (8, 2), (1, 16), (16, 1)])
+def test_a_grid_of_as_many_patches_in_rows_of_another_length(model, grid) -> None:
+    """No method takes a token for a patch where it is none; where layers are mapped, the map is right."""
+    torch.manual_seed(0)
+    module, x = model().eval(), torch.randn(1, 3, 32, 32)
+    right, wrong = (xai.load(module, LABELS, grid=one) for one in ((4, 4), grid))
+    with pytest.raises(ModelError, match=f"lie on a grid of 4×4, not of {grid[0]}×{grid[1]}"):
+        attr.create("attention_rollout", wrong).attribute_patches(x, target=1)
+    assert attr.create("attention_rollout", right).attribute_patches(x, target=1).shape == (1, 4, 4)
+    if model is TinyViT:
+        of_right, of_wrong = (
+            attr.create("gradient_weighted_attention", one).attribute_patches(x, target=1)[0]
+            for one in (right, wrong)
+        )
+        spread = of_right.repeat_interleave(4, 0).repeat_interleave(4, 1) / 16
+        expected = spread.view(grid[0], 16 // grid[0], grid[1], 16 // grid[1]).sum((1, 3))
+        torch.testing.assert_close(of_wrong, expected, rtol=1e-4, atol=1e-7)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xai.core import UsageError
-from xai.data import find_images, unique_ids, unique_stems
+from xai.data import find_images, find_videos, unique_ids, unique_stems
 
 
 @pytest.fixture
@@ -59,6 +59,22 @@ def test_pictures_that_were_drawn_among_the_images_are_no_images(tmp_path):
     (tmp_path / "a_b_explanation.json").touch()
     assert names(find_images([tmp_path]), tmp_path) == [f"{name}.png" for name in own]
     assert find_images([tmp_path / "a_b_comparison.png"]) == [tmp_path / "a_b_comparison.png"]
+
+
+def test_results_of_videos_comparisons_and_robustness_are_not_images_or_videos_either(tmp_path):
+    written = {
+        "clip": ("clip_explanation.json", "clip_filmstrip.png", "clip_timeline.png", "clip_annotated.mp4"),
+        "one": ("x_explanation.json", "layer_comparison.png", "x_head_comparison.png"),
+        "compared": ("method_panel.png", "method_panel.json"),
+        "robustness": ("x_robustness.png", "robustness.json"),
+        "own": ("b_timeline.png", "layer_comparison.png", "method_panel.png", "x_robustness.png"),
+    }
+    for folder, files in written.items():
+        (tmp_path / folder).mkdir()
+        for name in (*files, "clip.mp4"):
+            (tmp_path / folder / name).touch()
+    assert names(find_images([tmp_path]), tmp_path) == [f"own/{name}" for name in sorted(written["own"])]
+    assert [path.name for path in find_videos(tmp_path)] == ["clip.mp4"] * 5
 
 
 def test_an_empty_name_is_not_the_folder_one_is_in(photos, monkeypatch):

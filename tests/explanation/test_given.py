@@ -9,8 +9,8 @@ from PIL import Image
 from tiny_detector import classifier, photo
 
 import xai
-from xai.core import DataError, Sample, UsageError
-from xai.explanation import Failure
+from xai.core import ConfigError, DataError, Sample, UsageError
+from xai.explanation import Failure, gather
 
 GWA = "gradient_weighted_attention"
 
@@ -112,3 +112,15 @@ def test_a_sample_of_no_file_and_a_file_that_is_gone_have_records_without_a_dige
     explanations = explained([sample, replace(sample, id="y")], model, out=tmp_path)
     assert len(explanations) == 2
     assert '"sha256": null' in (tmp_path / "x_explanation.json").read_text("utf-8")
+
+
+def test_what_a_manifest_says_of_an_image_counts_wherever_else_it_is_named(tmp_path):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / "known.csv").write_text("path,label\na.png,fake\n")
+    (tmp_path / "other.csv").write_text("path,label\na.png,real\n")
+    image, known, other = (tmp_path / name for name in ("a.png", "known.csv", "other.csv"))
+    for given in ([image, known], [known, image], [known, known]):
+        (row,) = gather(given, None)
+        assert row.label == "fake"
+    with pytest.raises(ConfigError, match=r"other.csv:2: .*known.csv:2, with other values"):
+        gather([known, other], None)

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.core import ModelError, PatchGrid
+from xai.core.explanation import GRID_HINT
 
 _HERE = 0.1  # share of the gradient that at least comes from the place itself …
 _THERE = 0.5  # … where this share comes from another one
@@ -215,7 +216,7 @@ def refuse_scripted_attention(model: nn.Module) -> None:
 
 
 def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, grid: PatchGrid) -> None:
-    """See which pixels the token of the upper right corner is made of.
+    """See which pixels the token of the upper right corner is made of, and how long the rows of tokens are.
 
     No turn or reflection of the image leaves that corner in its place, but the one about its own diagonal.
 
@@ -227,6 +228,7 @@ def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, 
 
     Raises:
         ModelError: They lie far from it, together in another place.
+        UnseenAttentionError: The tokens lie in rows of another length than the grid's.
     """
     token = grid.prefix + grid.cols - 1
     for value in values:
@@ -246,6 +248,50 @@ def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, 
                 "attention does not lie where the grid says.",
                 f"Explain the model without that step, on images to which it was applied. {ALTERNATIVES}",
             )
+        _check_rows(model, value, pixels, grid)
+
+
+def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid) -> None:
+    """Read off every pixel the number of the token that it feeds, and how fast it grows along the image.
+
+    The gradient of Σ w·v is at a pixel that of the tokens it feeds, that of Σ number·w·v the same times their
+    number. Where a pixel feeds several, the ratio is a number between theirs. From left to right it grows by
+    the length of a row of tokens, which is known so, whatever convolutions have blurred.
+    """
+    if value.shape[-2] != grid.tokens:
+        return
+    number = torch.arange(grid.patches, dtype=torch.float32, device=value.device) / grid.patches
+    weights = torch.linspace(1, 2, value.shape[-1], dtype=value.dtype, device=value.device)
+    plain, coded = (
+        torch.autograd.grad(
+            (value[0, :, grid.prefix :] * weights * code.to(value)[:, None]).sum(),
+            pixels,
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )[0][0].cpu().double()
+        for code in (torch.ones_like(number), number)
+    )
+    power = plain.square().sum(0)
+    if not power.any():
+        return
+    found = grid.patches * (plain * coded).sum(0) / power.clamp_min(torch.finfo(torch.float32).tiny)
+    down, along = (torch.arange(size) / size - 0.5 for size in power.shape)
+    # weighted least squares: found = constant + slope down the image + slope along it
+    planes = torch.stack([
+        torch.ones_like(power), down[:, None].expand_as(power), along.expand_as(power)
+    ]).double().flatten(1)  # fmt: skip
+    moments = (planes * power.flatten()) @ planes.T
+    growth = float(torch.linalg.lstsq(moments, (planes * power.flatten()) @ found.flatten()).solution[2])
+    # the slope of a staircase of so many steps is a little less than their number
+    off = {n: abs(growth - n + 1 / n) for n in range(1, grid.patches + 1) if grid.patches % n == 0}
+    cols = min(off, key=lambda n: off[n])
+    if off[cols] < off[grid.cols] / 2:
+        raise UnseenAttentionError(
+            f"The {grid.patches} patches of {type(model).__name__} lie on a grid of "
+            f"{grid.patches // cols}×{cols}, not of {grid.rows}×{grid.cols}.",
+            hint=f"Say that one: {GRID_HINT}.",
+        )
 
 
 def _around(shares: Tensor, row: int, col: int) -> float:

@@ -16,14 +16,18 @@ UNREADABLE = (".heic", ".heif", ".hif", ".jxl")
 LONGEST = 150
 """Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
 _RECORD = "_explanation.json"
-_DRAWN = ("_attention.png", "_comparison.png", "_face_parts.png", "_on_photograph.png")
+_DRAWN = (
+    *("_attention.png", "_comparison.png", "_face_parts.png", "_on_photograph.png"),
+    *("_filmstrip.png", "_timeline.png", "_annotated.mp4"),
+)
+_DRAWN_OF_ALL = ("layer_comparison.png", "head_comparison.png")
 
 
 def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> list[Path]:
     """List the image files that files, folders and globs stand for, each once, in the order given.
 
     A folder stands for the images in it and below, by suffix, sorted. Passed over are hidden files and
-    folders, and pictures that `xai explain` drew there, which lie beside its records. A file that is named is
+    folders, and pictures that xai drew there, which lie beside their records. A file that is named is
     taken whatever it is. Photographs of kinds that cannot be read (HEIC, JPEG XL) are listed too, so that
     reading them says so.
 
@@ -111,16 +115,21 @@ def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not _inside(Path(root, name), exclude)
         )
-        records = {name.removesuffix(_RECORD) for name in files if name.endswith(_RECORD)}
-        images += [
-            Path(root, name) for name in sorted(files) if _is_image(name) and not _is_drawn(name, records)
-        ]
+        drawn = drawn_among(files)
+        images += [Path(root, name) for name in sorted(files) if _is_image(name) and name not in drawn]
     return images
 
 
-def _is_drawn(name: str, records: Collection[str]) -> bool:
-    """Whether a file is a picture that `xai explain` drew of an image whose record lies beside it."""
-    return name.endswith(_DRAWN) and any(name[:at] in records for at, sign in enumerate(name) if sign == "_")
+def drawn_among(files: Collection[str]) -> set[str]:
+    """Which files of a folder are pictures and videos that xai drew: the record of them lies beside them."""
+    records = {name.removesuffix(_RECORD) for name in files if name.endswith(_RECORD)}
+    beginnings = {name: [name[:at] for at, sign in enumerate(name) if sign == "_"] for name in files}
+    drawn = {name for name in files if name.endswith(_DRAWN) and not records.isdisjoint(beginnings[name])}
+    drawn.update(_DRAWN_OF_ALL if records else ())
+    drawn.update(["method_panel.png"] if "method_panel.json" in files else [])
+    if "robustness.json" in files:
+        drawn.update(name for name in files if name.endswith("_robustness.png"))
+    return drawn
 
 
 def _is_image(name: str) -> bool:

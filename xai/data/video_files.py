@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from xai.core.files import fault_of, resolved
+from xai.data.find import drawn_among
 from xai.data.image import FORMATS, MOST, what_it_is
 
 # not .ts, which programs end with as well: a transport stream is known by what it holds
@@ -45,7 +46,7 @@ def is_video(path: Path) -> bool:
 
 
 def find_videos(folder: Path, exclude: Path | None = None) -> list[Path]:
-    """The videos in a folder and below, by suffix, sorted; hidden files and folders are passed over.
+    """The videos in a folder and below, by suffix, sorted, without hidden ones and those that xai drew.
 
     Args:
         folder: Searched.
@@ -56,7 +57,8 @@ def find_videos(folder: Path, exclude: Path | None = None) -> list[Path]:
     for root, folders, files in os.walk(folder):
         places = {name: resolved(Path(root, name)) for name in folders if not name.startswith(".")}
         folders[:] = sorted(name for name, place in places.items() if place != excluded)
-        named = (name for name in sorted(files) if not name.startswith("."))
+        drawn = drawn_among(files)
+        named = (name for name in sorted(files) if not name.startswith(".") and name not in drawn)
         found += [Path(root, name) for name in named if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     return found
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from xai.core import DataError, Sample, UsageError, XaiError
-from xai.core.files import expanded, fault_of, is_folder, resolved
+from xai.core import ConfigError, DataError, Sample, UsageError, XaiError
+from xai.core.files import expanded, fault_of, is_folder, resolved, short_path
 from xai.data import (
     Row,
     as_shown,
@@ -61,6 +61,7 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
     """Expand folders, globs and manifests into images, each once; leave pictures and samples as they are.
 
     Raises:
+        ConfigError: Two manifests contradict each other.
         UsageError: For anything else, such as tensors; or a sample's id is that of another one, or cannot be
             the beginning of the names of files in `out`.
     """
@@ -71,7 +72,9 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
     for source in several:
         if isinstance(source, str | Path) and _is_manifest(source):
             for row in read_manifest(source):
-                sources.setdefault(resolved(row.path), row)
+                place = resolved(row.path)
+                _check_row(row, sources.get(place))
+                sources[place] = row  # what it says is known also of an image that was named before
         elif isinstance(source, str | Path):
             for path in _found(source, out):
                 sources.setdefault(resolved(path), path)
@@ -82,6 +85,14 @@ def gather(images: Source | Iterable[Source], out: Path | None) -> list[Found]:
     found = list(sources.values())
     _check_ids(_ids_of(found), out)
     return found
+
+
+def _check_row(row: Row, earlier: Found | None) -> None:
+    if isinstance(earlier, Row) and replace(row, where=earlier.where) != earlier:
+        raise ConfigError(
+            f"{row.where}: {short_path(row.path)} is listed already at {earlier.where}, with other values.",
+            "Give one row an image.",
+        )
 
 
 def _ids_of(sources: Sequence[Found]) -> list[str]:
