@@ -231,6 +231,9 @@ def test_bench_file_unchanged(tmp_path):
         ("\n\nmodel_name: meso4\n", r"d\.yaml:3: model_name: .*'clip'.*got 'meso4'"),
         ("resolution: many\n", r"d\.yaml:1: resolution: .*integer.*got 'many'"),
         ("mean: [0.5, 0.5]\n", r"d\.yaml:1: mean\[2\]: is missing"),
+        ("mean: [123.675, 116.28, 103.53]\n", r"d\.yaml:1: mean\[0\]: .*123.675 is too large.*Divide by 255"),
+        ("std: [0.2, 0, -0.2]\n", r"d\.yaml:1: std\[1\]: [\s\S]*d\.yaml:1: std\[2\]: .*greater than 0"),
+        ("std: [0.2, 0.2, 57.4]\n", r"d\.yaml:1: std\[2\]: .*57.4 is too large"),
         (
             "resize: stretch\nresolution: -3\n",
             r"d\.yaml:1: resize[\s\S]*d\.yaml:2: resolution: .*greater than 0",

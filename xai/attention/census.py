@@ -269,7 +269,9 @@ def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid
             retain_graph=True,
             allow_unused=True,
             materialize_grads=True,
-        )[0][0].cpu().double()
+        )[0][0]
+        .cpu()
+        .double()
         for code in (torch.ones_like(number), number)
     )
     power = plain.square().sum(0)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from xai.core import ConfigError, ModelError, nearest
@@ -45,6 +45,20 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "leaky_relu": nn.LeakyReLU,
 }
+
+
+def _of_unit(value: float) -> float:
+    """Pixels are scaled to [0, 1] first, so a larger number is that of pixels from 0 to 255."""
+    if abs(value) > _LARGEST:
+        raise ValueError(
+            f"is of pixels in [0, 1], so {value:g} is too large: is it of 0 to 255? Divide by 255"
+        )
+    return value
+
+
+_LARGEST = 2  # of a mean or deviation in [0, 1], with room for odd ones
+_Mean = Annotated[float, AfterValidator(_of_unit)]
+_Deviation = Annotated[float, Field(gt=0), AfterValidator(_of_unit)]
 
 
 class DetectorConfig(BaseModel):
@@ -105,8 +119,8 @@ class DetectorConfig(BaseModel):
     resize_to: int | None = Field(default=None, gt=0)
     crop: Literal["center", "none"] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[_Mean, _Mean, _Mean] | None = None
+    std: tuple[_Deviation, _Deviation, _Deviation] | None = None
     normalize_features: bool | None = None
     head: Literal["linear", "LinearNorm"] | None = None
     head_activation: str | None = None

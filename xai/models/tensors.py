@@ -105,7 +105,8 @@ def check_floating(state: Mapping[str, Tensor]) -> None:
         types = ", ".join(sorted({_name(state[key].dtype) for key in found}))
         raise ModelError(
             f"The checkpoint holds weights that are no floating-point numbers ({types}): {some(found)}.",
-            f"Integers may be quantised weights. {_DEQUANTISE}",
+            f"Integers may be quantised weights. {_DEQUANTISE} If they are none of the model, a metric's "
+            "counts for example: ignore_keys: in the YAML names how they begin.",
         )
 
 
