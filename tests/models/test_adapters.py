@@ -11,6 +11,7 @@ import torch_attention
 import transformers as hf
 from checkpoints import assert_equal, write
 from peft import (
+    AdaLoraConfig,
     IA3Config,
     LNTuningConfig,
     LoHaConfig,
@@ -313,6 +314,14 @@ def test_kinds_of_adapters_that_are_not_folded_are_named(tmp_path, base):
         tower = tuned(tiny.clip_tower(), config)
         with pytest.raises(ModelError, match=r"adapters that are not folded here: .*q_proj"):
             xai.load(write(tmp_path, tiny.BenchDetector(tower).state_dict()))
+
+
+def test_layers_that_are_lora_s_with_a_part_more_are_not_taken_for_lora(base):
+    """AdaLoRA's class is derived from LoRA's; without its third factor the answers would be others."""
+    model = tuned(loaded(base), AdaLoraConfig(total_step=10, target_modules=["q_proj"]))
+    with pytest.raises(ModelError, match=r"SVDLinear \(lora_E\)[\s\S]*merge_and_unload"):
+        xai.load(model)
+    assert_answers(xai.load(deepcopy(model).merge_and_unload()), logits(model))
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,11 @@ def parts_of(state: State, adapter: str) -> dict[str, Any]:
     return found
 
 
+def is_read(part: str) -> bool:
+    """Whether a name in the state dict of a layer is that of a part of an adapter that is folded."""
+    return _TUNED.match(f"layer.{part}") is not None
+
+
 def _parted(state: State) -> tuple[dict[str, dict[str, Any]], State]:
     """Adapters by module, and the other weights."""
     tuned: dict[str, dict[str, Any]] = defaultdict(dict)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xai.core import ModelError
 from xai.models.adapter_rules import AdaptedLayer, adapted, is_idle, kind_of
-from xai.models.adapters import PREFIX, parts_of, warn_of
+from xai.models.adapters import PREFIX, is_read, parts_of, warn_of
 from xai.models.tensors import check_module, floating_types, some
 
 _TUNERS = ("LoraLayer", "LoHaLayer", "LoKrLayer", "IA3Layer", "LNTuningLayer")
@@ -39,7 +39,7 @@ def without_tuners(module: nn.Module) -> tuple[nn.Module, dict[str, object]]:
     if not found:
         return module, {}
     check_module(module)
-    if other := sorted({type(one).__name__ for one in found.values() if not _is_known(one)}):
+    if other := sorted({_described(one) for one in found.values() if not _is_known(one)}):
         raise ModelError(
             f"{type(module).__name__} has PEFT layers that are not folded here: {some(other)}.", _MERGE
         )
@@ -160,9 +160,24 @@ def _is_saved(module: nn.Module) -> bool:
     return hasattr(module, "original_module") and _is_of_peft(module)
 
 
+def _described(module: nn.Module) -> str:
+    """A layer's class, and what it has that no adapter has which is folded here."""
+    unread = _unread(module)
+    return f"{type(module).__name__} ({', '.join(unread)})" if unread else type(module).__name__
+
+
+def _unread(module: Any) -> list[str]:
+    """Parts of a layer's adapters that are not folded; AdaLoRA's layers are LoRA's with a third factor."""
+    parts = {key: key.partition(".")[0] for key in module.state_dict()}
+    own = getattr(module, "adapter_layer_names", ())
+    return sorted({part for key, part in parts.items() if part in own and not is_read(key)})
+
+
 def _is_known(module: Any) -> bool:
     if _is_saved(module):
         return hasattr(module, "modules_to_save")
+    if _unread(module):
+        return False
     classes = {one.__name__ for one in type(module).__mro__}
     variants = getattr(module, "lora_variant", {}).values()
     return (
