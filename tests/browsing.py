@@ -108,13 +108,14 @@ class Watch:
         self.context.on("page", self._page)
 
     def findings(self) -> list[str]:
-        """Everything so far, policy violations of pages that are still open included."""
+        """Everything since it was last asked, policy violations of pages that are still open included."""
         violations = [
             f"policy: {one}"
             for page in self.context.pages
-            for one in page.evaluate("() => window.__violations ?? []")
+            for one in page.evaluate("() => (window.__violations ?? []).splice(0)")
         ]
-        return [one for one in [*self.found, *violations] if not any(text in one for text in self.tolerate)]
+        found, self.found = self.found, []
+        return [one for one in [*found, *violations] if not any(text in one for text in self.tolerate)]
 
     def _page(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
@@ -159,6 +160,9 @@ SETTLED = """() => Promise.allSettled(document.getAnimations()
   .filter((one) => Number.isFinite(one.effect.getComputedTiming().endTime)).map((one) => one.finished))"""
 """Awaits the end of what moves: a colour on its way from light to dark has a contrast that nobody reads."""
 
+VIOLATIONS = """([context, options]) =>
+  axe.run(context ?? document, options).then(({ violations }) => violations)"""
+
 
 def axe(page: Page, context: str | None = None, **options: Any) -> list[dict[str, Any]]:
     """Violations that axe finds once nothing moves any more, each with "id", "impact", "help" and "nodes".
@@ -168,8 +172,9 @@ def axe(page: Page, context: str | None = None, **options: Any) -> list[dict[str
         options: Of axe, such as `runOnly` or `rules`.
     """
     page.evaluate(SETTLED)
-    options = {"resultTypes": ["violations"], **options}
-    return Axe().run(page, context=context, options=options).response["violations"]
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    return page.evaluate(VIOLATIONS, [context, {"resultTypes": ["violations"], **options}])
 
 
 def described(violations: Sequence[dict[str, Any]]) -> str:

@@ -15,6 +15,18 @@ from xai.report.payload import PageMetric
 HOSTILE = '<img src=x onerror="document.title=1">\u202egnp.exe'
 FILL = (127, 122, 112)  # benchmark_page's mean colour, #7f7a70
 MEAN = "deletion|mean-3"
+ANEW = """async (place) => {
+  const sheet = document.getElementById("sheet");
+  if (sheet.open) {
+    const closed = new Promise((done) => sheet.addEventListener("close", done, { once: true }));
+    sheet.close();
+    await closed;
+  }
+  const content = document.getElementById("sheet-content");
+  content.replaceChildren();
+  delete content.dataset.place;
+  location.hash = `#sheet-${place}`;
+}"""
 
 
 def changed(page: Payload, place: int = 0, **fields: object) -> Payload:
@@ -32,6 +44,12 @@ def opened(tab: Page, place: int = 0) -> None:
 
 def shown(tab: Page, place: int) -> None:
     expect(tab.locator(f"#sheet-content[data-place='{place}'] #sheet-title")).to_be_visible()
+
+
+def anew(tab: Page, place: int) -> None:
+    """The sheet of an image, as if none had been open before."""
+    tab.evaluate(ANEW, place)
+    shown(tab, place)
 
 
 def section(tab: Page, title: str):

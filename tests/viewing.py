@@ -4,7 +4,6 @@ from base64 import b64decode
 
 import numpy as np
 from browsing import PAINTED, pixels, wait_until
-from playwright.sync_api import expect
 
 from xai.core import Geometry
 from xai.core.names import row_in_words
@@ -15,28 +14,29 @@ ODD = 1  # images at odd places have no mask, so nothing is outlined
 NEAR = 1.0  # mean difference of pixels: steps of a scale, and roundings
 
 
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+LARGE = f"""([place, scrolls]) => {{
+  document.querySelector(`.thumb[data-place='${{place}}']:not([aria-current])`)?.click();
+  if (scrolls) document.getElementById(`image-${{place}}`).scrollIntoView({{ block: "nearest" }});
+  return {FRAMES};
+}}"""
+
+
 def settle(tab):
     """Until what was asked for is on the screen."""
-    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    tab.evaluate(f"() => {FRAMES}")
 
 
-def show(tab, place):
-    """Make an image the large one, where there are several, by its tile."""
-    tile = tab.locator(f".thumb[data-place='{place}']:not([aria-current])")
-    if tile.count():
-        tile.evaluate("(one) => one.click()")
-    settle(tab)
+def show(tab, place, scrolls=False):
+    """Make an image the large one, where there are several, by its tile; `scrolls` brings it into view."""
+    tab.evaluate(LARGE, [place, scrolls])
     wait_until(tab, PAINTED)
 
 
 def shot(tab, panel, place=ODD):
     """(height, width, 3) of a panel as it is now."""
-    show(tab, place)
-    canvas = tab.locator(f"#image-{place} .frame canvas").nth(panel)
-    tab.locator(f"#image-{place}").scroll_into_view_if_needed()
-    expect(canvas).to_be_attached()
-    settle(tab)
-    return pixels(canvas)[..., :3].astype(int)
+    show(tab, place, scrolls=True)
+    return pixels(tab.locator(f"#image-{place} .frame canvas").nth(panel))[..., :3].astype(int)
 
 
 def slide(tab, name, percent):

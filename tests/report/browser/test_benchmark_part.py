@@ -48,10 +48,10 @@ def unfolded_page(open_once, page):
     return tab
 
 
-@pytest.fixture
-def tab(open_page, page):
-    """With the first ranking open."""
-    return open_page(page, controls=False, hash="#part-0")
+@pytest.fixture(scope="module")
+def tab(open_once, page):
+    """With the first ranking open, for tests that open folds or sort the ranking."""
+    return open_once(page, controls=False, hash="#part-0")
 
 
 def unfolded(found):
@@ -212,7 +212,8 @@ def test_every_chart_draws_as_many_marks_as_it_has_data(tab, read):
         expect(element.locator(".chart-error")).to_have_count(0)
 
 
-def test_folded_charts_wait(tab):
+def test_folded_charts_wait(open_page, page):
+    tab = open_page(page, controls=False, hash="#part-0")
     chart(tab, "places-0")
     assert tab.locator("details:not([open]) .chart[data-drawn]").count() == 0
 
@@ -253,6 +254,7 @@ def test_charts_follow_the_theme(tab):
     light = element.evaluate(colour)
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
     dark = element.evaluate(colour)
+    tab.evaluate("delete document.documentElement.dataset.theme")
     assert (light, dark) == ("rgb(5, 89, 151)", "rgb(117, 186, 232)")
 
 
@@ -270,6 +272,7 @@ def test_on_a_phone_wide_things_scroll_in_their_own_boxes(open_page, page):
     tab = open_page(page, controls=False, width=360, height=740)
     for key in ("places-0", "intervals-0", "ranks-0", "curves-0", "agreement-2"):
         chart(tab, key)
+    tab.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     wide = tab.locator("[data-chart='ranks-0']")
     assert wide.evaluate("(one) => one.scrollWidth > one.clientWidth && one.tabIndex === 0")

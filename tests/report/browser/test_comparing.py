@@ -68,9 +68,15 @@ def test_wiping_where_images_have_classes_of_their_own(open_page):
         assert not (wipe(tab, 100, place) == wipe(tab, 0, place)).all()
 
 
-def test_wiping_between_two_methods_by_hand(open_page):
+@pytest.fixture(scope="module")
+def compared(open_once):
+    """A page of three methods, for tests that press "Reset" after what they chose."""
     page = comparison_page(2)
-    tab = open_page(page)
+    return page, open_once(page)
+
+
+def test_wiping_between_two_methods_by_hand(compared):
+    page, tab = compared
     show_wipe(tab)
     left, right = wipe(tab, 100), wipe(tab, 0)
     choose(tab, "Method A", in_words(page, "legrad"))
@@ -91,11 +97,11 @@ def test_wiping_between_two_methods_by_hand(open_page):
     assert float(slider.input_value()) == pytest.approx(75, abs=1)
     slider.press("ArrowLeft")
     assert float(slider.input_value()) == pytest.approx(74, abs=1)
+    tab.locator("#reset").click()
 
 
-def test_methods_have_scales_of_their_own(open_page):
-    page = comparison_page(2)
-    tab = open_page(page)
+def test_methods_have_scales_of_their_own(compared):
+    page, tab = compared
     photo, image = shot(tab, 0), page.images[ODD]
     for panel, row in enumerate(("chefer", "legrad", "saliency"), 1):
         values = map_of(page, "fake", row)

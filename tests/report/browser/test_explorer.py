@@ -5,12 +5,14 @@ from base64 import b64decode
 from io import BytesIO
 
 import numpy as np
+import pytest
 from PIL import Image as Pillow
 from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page
 from sheets import (
     FILL,
     MEAN,
+    anew,
     changed,
     data,
     order,
@@ -28,19 +30,52 @@ def test_no_explorer_without_curves(open_page):
     expect(tab.locator(".explorer")).to_have_count(0)
 
 
-def test_no_explorer_without_orders(open_page):
-    tab = open_page(changed(benchmark_page(), orders={}), hash="#sheet-0")
-    shown(tab, 0)
+NO_ORDERS, CROPPED = 2, 3  # places of images that are unlike the others
+HIDDEN = "deletion|token-6"
+
+
+@pytest.fixture(scope="module")
+def page():
+    made = changed(benchmark_page(), NO_ORDERS, orders={})
+    return changed(made, CROPPED, seen=(0, 96, 192, 192))
+
+
+@pytest.fixture(scope="module")
+def opened(open_once, page):
+    return open_once(page)
+
+
+@pytest.fixture
+def tab(opened):
+    """With the sheet of the first image; what is chosen stays, so each test chooses."""
+    anew(opened, 0)
+    return opened
+
+
+def choose(tab, curve, method="chefer", other="random_0"):
+    explorer = tab.locator(".explorer")
+    explorer.get_by_label("Curve", exact=True).select_option(curve)
+    explorer.get_by_label("Method", exact=True).select_option(method)
+    explorer.get_by_label("Compared with").select_option(other)
+    return explorer
+
+
+def test_no_explorer_without_orders(tab):
+    anew(tab, NO_ORDERS)
     expect(tab.locator(".explorer")).to_have_count(0)
 
 
-def test_deletion_is_drawn_as_the_model_saw_it(open_page):
-    page = benchmark_page()
-    image, part = page.images[0], part_of(page, MEAN)
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
+def test_begins_with_the_first_curve_beside_a_random_order(open_page, page):
+    explorer = open_page(page, hash="#sheet-0").locator(".explorer")
+    expect(explorer.get_by_label("Curve", exact=True)).to_have_value(HIDDEN)
+    expect(explorer.get_by_label("Compared with")).to_have_value("random_0")
     explorer.get_by_label("Curve", exact=True).select_option(MEAN)
-    explorer.get_by_label("Method", exact=True).select_option("chefer")
+    expect(explorer.get_by_label("Compared with")).to_have_value("random_0")
+
+
+def test_deletion_is_drawn_as_the_model_saw_it(tab, page):
+    image, part = page.images[0], part_of(page, MEAN)
+    explorer = choose(tab, MEAN)
     for step, fraction in enumerate(part.fractions):
         slide(tab, step)
         count = round(fraction * 196)
@@ -55,11 +90,11 @@ def test_deletion_is_drawn_as_the_model_saw_it(open_page):
     )
 
 
-def test_states_show_what_the_model_saw(open_page):
+def test_states_show_what_the_model_saw(tab, page):
     """A crop fills the model's square input, stretched where it is no square."""
-    page = changed(benchmark_page(), seen=(0, 96, 192, 192))
-    image = page.images[0]
-    tab = open_page(page, hash="#sheet-0")
+    anew(tab, CROPPED)
+    image = page.images[CROPPED]
+    choose(tab, HIDDEN)
     slide(tab, 0)
     assert image.picture is not None
     with Pillow.open(BytesIO(b64decode(image.picture.split(",")[1]))) as picture:
@@ -71,13 +106,9 @@ def test_states_show_what_the_model_saw(open_page):
     assert np.abs(found - expected).mean() < 4
 
 
-def test_insertion_begins_with_nothing(open_page):
-    page = benchmark_page()
+def test_insertion_begins_with_nothing(tab, page):
     image, key = page.images[0], "insertion|mean-3"
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option(key)
-    explorer.get_by_label("Compared with").select_option("")
+    explorer = choose(tab, key, other="")
     expect(explorer.locator("canvas")).to_have_count(1)
     row = explorer.get_by_label("Method", exact=True).input_value()
     for step, fraction in enumerate(part_of(page, key).fractions):
@@ -86,13 +117,9 @@ def test_insertion_begins_with_nothing(open_page):
         assert painted(explorer.locator("canvas"), image, FILL) == set(range(196)) - kept
 
 
-def test_srg_shows_both_of_its_curves(open_page):
-    page = benchmark_page()
+def test_srg_shows_both_of_its_curves(tab, page):
     image, key = page.images[0], "srg|mean-3"
-    tab = open_page(page, hash="#sheet-0")
-    explorer = tab.locator(".explorer")
-    explorer.get_by_label("Curve", exact=True).select_option(key)
-    explorer.get_by_label("Compared with").select_option("")
+    explorer = choose(tab, key, other="")
     slide(tab, 1)
     row = explorer.get_by_label("Method", exact=True).input_value()
     ranked, count = order(image, row), round(part_of(page, key).fractions[1] * 196)
@@ -122,10 +149,10 @@ def test_hidden_tokens_are_hatched_and_others_say_approximate(open_page):
     assert not painted(explorer.locator("canvas").first, page.images[0], FILL)
 
 
-def test_the_curve_is_dragged_along(open_page):
-    page = benchmark_page()
-    image, key = page.images[0], "deletion|token-6"
-    tab = open_page(page, hash="#sheet-0")
+def test_the_curve_is_dragged_along(tab, page):
+    image, key = page.images[0], HIDDEN
+    choose(tab, key)
+    slide(tab, 0)
     chart, said = tab.locator(".explorer-chart"), tab.locator(".explorer-said")
     chart.scroll_into_view_if_needed()
     box = chart.bounding_box()
@@ -144,8 +171,9 @@ def test_the_curve_is_dragged_along(open_page):
     expect(tab.get_by_label("Step along the curve")).to_have_value("6")
 
 
-def test_the_slider_moves_by_keys_and_turns_no_page(open_page):
-    tab = open_page(benchmark_page(), hash="#sheet-1")
+def test_the_slider_moves_by_keys_and_turns_no_page(tab):
+    anew(tab, 1)
+    choose(tab, HIDDEN)
     slider = tab.get_by_label("Step along the curve")
     slide(tab, 2)
     slider.focus()
@@ -155,8 +183,8 @@ def test_the_slider_moves_by_keys_and_turns_no_page(open_page):
     shown(tab, 1)
 
 
-def test_the_choice_is_kept_for_the_next_image(open_page):
-    tab = open_page(benchmark_page(), hash="#sheet-0")
+def test_the_choice_is_kept_for_the_next_image(tab):
+    choose(tab, HIDDEN)
     tab.locator(".explorer").get_by_label("Method", exact=True).select_option("legrad")
     tab.locator("#sheet-next").click()
     shown(tab, 1)

@@ -26,15 +26,44 @@ FOCUSED = """() => {
 }"""
 
 
-@pytest.fixture(params=KINDS)
-def whole(request):
-    return KINDS[request.param]()
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def page(request):
     """A benchmark's with fewer metrics, which has of every element some."""
     return benchmark_page(2, short=True) if request.param == "benchmark" else KINDS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def folded(open_once, page):
+    """As it opens; tests put back what they change."""
+    tab = open_once(page)
+    yield tab
+    open_once.shut(tab)
+
+
+@pytest.fixture(scope="module")
+def unfolded(open_once, page):
+    """With everything open and drawn, but the sheet; tests close it."""
+    tab = open_once(page)
+    unfold(tab)
+    yield tab
+    open_once.shut(tab)
+
+
+@pytest.fixture(scope="module")
+def unscripted(open_once, page):
+    tab = open_once(page, java_script_enabled=False, wait_ready=False)
+    yield tab
+    open_once.shut(tab)
+
+
+@pytest.fixture(scope="module")
+def narrow(open_once, page):
+    """On a phone, with everything open but the sheet; and what was too wide before it was opened."""
+    tab = open_once(page, **PHONE)
+    wide = too_wide(tab)
+    unfold(tab)
+    yield tab, wide
+    open_once.shut(tab)
 
 
 def unfold(tab):
@@ -65,6 +94,17 @@ def open_sheet(tab, place=0):
     expect(tab.locator("dialog#sheet canvas").first).to_be_visible()
 
 
+def close_sheet(tab):
+    tab.keyboard.press("Escape")
+    expect(tab.locator("dialog#sheet")).to_be_hidden()
+
+
+def too_wide(tab):
+    """What a phone's reader would have to scroll sideways for."""
+    width = tab.evaluate("() => document.scrollingElement.scrollWidth")
+    return [] if width <= PHONE["width"] else [width, *tab.evaluate(WIDEST)]
+
+
 def luminance(tab, css="body"):
     """0 black to 1 white: the background's mean."""
     colour = tab.locator(css).evaluate("(one) => getComputedStyle(one).backgroundColor")
@@ -72,26 +112,23 @@ def luminance(tab, css="body"):
     return sum(parts) / 765
 
 
-def test_it_opens_from_disk_and_stays_clean(open_page, whole):
-    """What is not clean, from the first request to the last, is found by the fixture."""
-    tab = open_page(whole)
-    expect(tab).to_have_title(re.compile(re.escape(whole.title)))
-    expect(tab.locator("article.image")).to_have_count(len(whole.images))
-    unfold(tab)
+def test_it_opens_from_disk_and_stays_clean(unfolded, page):
+    """What is not clean, from the first request to the last, is found by the fixtures."""
+    tab = unfolded
+    expect(tab).to_have_title(re.compile(re.escape(page.title)))
+    expect(tab.locator("article.image")).to_have_count(len(page.images))
     open_sheet(tab)
-    tab.keyboard.press("Escape")
-    expect(tab.locator("dialog#sheet")).to_be_hidden()
+    close_sheet(tab)
 
 
-def test_the_policy_names_nothing_unsafe(open_page, page):
-    tab = open_page(page)
-    policy = tab.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+def test_the_policy_names_nothing_unsafe(folded):
+    policy = folded.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert policy.startswith("default-src 'none'; img-src data:; script-src 'sha256-")
     assert not any(word in policy for word in ("unsafe", "http", "*", "blob:", "strict-dynamic"))
 
 
-def test_the_file_holds_no_handlers_and_no_inline_styles(open_page, page):
-    tab = open_page(page, java_script_enabled=False, wait_ready=False)
+def test_the_file_holds_no_handlers_and_no_inline_styles(unscripted):
+    tab = unscripted
     names = tab.evaluate(
         "() => [...document.querySelectorAll('*')].flatMap((one) => one.getAttributeNames())"
     )
@@ -118,41 +155,44 @@ def test_the_policy_stops_what_is_injected(open_page):
 
 
 @pytest.mark.parametrize(("scheme", "options"), [("light", {}), ("dark", {"runOnly": COLOURS})])
-def test_axe_finds_nothing_serious(open_page, page, scheme, options):
+def test_axe_finds_nothing_serious(unfolded, scheme, options):
     """Everything in light; a dark page differs in its colours alone."""
-    tab = open_page(page, color_scheme=scheme)
-    unfold(tab)
+    tab = unfolded
+    tab.emulate_media(color_scheme=scheme)
+    assert (luminance(tab) < 0.2) is (scheme == "dark")
     found = axe(tab, **options)
     open_sheet(tab)
     found += axe(tab, "#sheet", **options)
+    close_sheet(tab)
+    tab.emulate_media(color_scheme="light")
     assert not grave(found), described(found)
 
 
-def test_axe_finds_nothing_serious_on_a_phone(open_page, page):
+def test_axe_finds_nothing_serious_on_a_phone(narrow):
     """Its colours are those of a wide screen."""
-    tab = open_page(page, **PHONE)
-    unfold(tab)
+    tab, _ = narrow
     found = axe(tab, rules={name: {"enabled": False} for name in COLOURS})
     assert not grave(found), described(found)
 
 
-def test_whatever_can_be_used_has_a_name(open_page, page):
-    tab = open_page(page)
-    unfold(tab)
-    assert not unnamed(tab)
-    open_sheet(tab)
-    assert not unnamed(tab)
+def test_whatever_can_be_used_has_a_name(unfolded):
+    found = unnamed(unfolded)
+    open_sheet(unfolded)
+    found += unnamed(unfolded)
+    close_sheet(unfolded)
+    assert not found
 
 
-def test_a_phone_scrolls_downwards_only(open_page, whole):
-    tab = open_page(whole, **PHONE)
-    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
-    unfold(tab)
-    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360, tab.evaluate(WIDEST)
+def test_a_phone_scrolls_downwards_only(narrow):
+    tab, wide = narrow
+    assert not wide
+    assert not too_wide(tab)
     open_sheet(tab)
     over = tab.locator("dialog#sheet").evaluate("(one) => one.scrollWidth - one.clientWidth")
-    assert over <= 0, tab.evaluate(WIDEST)
-    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360
+    with_sheet = too_wide(tab)
+    close_sheet(tab)
+    assert over <= 0
+    assert not with_sheet
 
 
 def test_the_keyboard_reaches_everything(open_page, page):
@@ -184,8 +224,9 @@ def test_the_keyboard_reaches_everything(open_page, page):
     expect(tab.locator("#image-0 .open-sheet")).to_be_focused()
 
 
-def test_no_motion_where_the_reader_wants_none(open_page, page):
-    tab = open_page(page, reduced_motion="reduce")
+def test_no_motion_where_the_reader_wants_none(folded):
+    tab = folded
+    tab.emulate_media(reduced_motion="reduce")
     moving = tab.evaluate(
         """() => [...document.querySelectorAll("*")].filter((one) => {
           const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(one);
@@ -193,11 +234,13 @@ def test_no_motion_where_the_reader_wants_none(open_page, page):
           return moves || animationName !== "none" || scrollBehavior === "smooth";
         }).map((one) => one.outerHTML.slice(0, 80))"""
     )
+    tab.emulate_media(reduced_motion="no-preference")
     assert not moving
 
 
 def test_the_theme_follows_the_system_and_the_switch(open_page):
-    light, dark = (open_page(benchmark_page(2, short=True), color_scheme=one) for one in ("light", "dark"))
+    page = explanation_page(1)
+    light, dark = (open_page(page, color_scheme=one) for one in ("light", "dark"))
     assert luminance(light) > 0.85
     assert luminance(dark) < 0.2
 
@@ -221,8 +264,8 @@ def choose_theme(tab, name):
         switch.get_by_text(name, exact=False).first.click()
 
 
-def test_without_scripts_the_words_and_tables_remain(open_page, page):
-    tab = open_page(page, java_script_enabled=False, wait_ready=False)
+def test_without_scripts_the_words_and_tables_remain(unscripted, page):
+    tab = unscripted
     expect(tab.locator("header")).to_contain_text(page.title)
     open_maps(tab)
     expect(tab.locator("noscript .notice")).to_be_visible()
@@ -238,11 +281,12 @@ def test_without_scripts_the_words_and_tables_remain(open_page, page):
         expect(tab.locator(css).first).to_be_hidden()  # controls that could do nothing
 
 
-def test_paper_has_no_controls(open_page, page):
-    tab = open_page(page)
+def test_paper_has_no_controls(folded):
+    tab = folded
     expect(tab.locator(".toolbar").first).to_be_visible()
     tab.emulate_media(media="print")
     for css in (".toolbar", ".theme", ".open-sheet", ".skip"):
         expect(tab.locator(css).first).to_be_hidden()
     expect(tab.locator("h1")).to_be_visible()
     assert tab.pdf().startswith(b"%PDF")
+    tab.emulate_media(media="screen")

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page, explanation_page
 from sheets import (
     HOSTILE,
+    anew,
     changed,
     data,
     opened,
@@ -20,7 +21,6 @@ from sheets import (
 from viewing import in_words
 
 from xai.report.image_payload import Photograph
-from xai.report.payload import Page as Payload
 
 # texts that are read or heard, but those set as code, facts of the record, and names of the files
 SAID = """(root) => {
@@ -33,8 +33,61 @@ SAID = """(root) => {
 }"""
 
 
-def test_opens_from_its_button_and_gives_the_focus_back(open_page):
-    tab = open_page(explanation_page())
+PLACES = {"facts": 1, "photograph": 2, "removed": 4}  # in the page of various images
+# how removing the top patches changes an answer of 2.5, how random ones do, what is said, and the verdict
+REMOVED = [
+    (-0.75, [2.25, 2.0, 2.4], "leaves it at 2 … 2.4 (3 draws). The top patches matter more", "more than"),
+    (2.3, [2.25, 2.0, 2.4], "Removing the top patches does no more than removing random ones", "no more"),
+    (2.1, [2.25, 2.0, 2.4], "on average, but not more than every draw", "unclear"),
+    (2.5, [2.5], "leaves the margin for fake at 2.5; removing 39 random ones", "no more"),
+    (2.5, [2.5], "2.5 (1 draw). Removing the top patches does not lower the value", "no more"),
+    (1.0, [], "no random patches were removed to compare", "unclear"),
+    (3.5, [4.0, 5.0], "from 2.5 to 3.5", "no more"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return explanation_page()
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A benchmark's page; on its third image one method's top patches matter no more than random ones."""
+    page = benchmark_page()
+    removals = list(page.images[2].removals)
+    removals[1] = removals[1].model_copy(update={"top": 2.4})
+    return changed(page, 2, removals=removals)
+
+
+@pytest.fixture(scope="module")
+def measured_tab(open_once, measured):
+    """For tests that open the sheet that they look at."""
+    return open_once(measured)
+
+
+@pytest.fixture(scope="module")
+def various():
+    """Images that sheets have different things to say of, see `PLACES`; the rest are those of `REMOVED`."""
+    page = explanation_page(PLACES["removed"] + len(REMOVED))
+    page = changed(page, PLACES["facts"], box=(10, 20, 200.5, 220), seen=(10, 20, 210.5, 240), label=None)
+    photograph = Photograph(width=2400, height=1600, number=3, picture=page.images[0].picture)
+    page = changed(page, PLACES["photograph"], photograph=photograph)
+    for place, (top, random, *_) in enumerate(REMOVED, PLACES["removed"]):
+        (removal,) = page.images[place].removals
+        removal = removal.model_copy(update={"top": top, "random": random, "clean": 2.5})
+        page = changed(page, place, removals=[removal])
+    return page
+
+
+@pytest.fixture(scope="module")
+def various_tab(open_once, various):
+    """For tests that open the sheet that they look at."""
+    return open_once(various)
+
+
+def test_opens_from_its_button_and_gives_the_focus_back(open_page, plain):
+    tab = open_page(plain)
     opened(tab, 1)
     expect(tab.locator("#sheet-title")).to_have_text("photo_1.jpg")
     assert tab.evaluate("location.hash") == "#sheet-1"
@@ -50,8 +103,8 @@ def test_opens_from_its_button_and_gives_the_focus_back(open_page):
     expect(tab).to_have_url(re.compile(r"^[^#]*#?$"))  # changed after the sheet is gone; asked without eval
 
 
-def test_opens_from_the_address(open_page):
-    tab = open_page(explanation_page(), hash="#sheet-2")
+def test_opens_from_the_address(open_page, plain):
+    tab = open_page(plain, hash="#sheet-2")
     shown(tab, 2)
     tab.get_by_role("button", name="Close the evidence sheet").click()
     expect(tab.locator("#image-2 .open-sheet")).to_be_focused()
@@ -60,13 +113,13 @@ def test_opens_from_the_address(open_page):
 
 
 @pytest.mark.parametrize("hash", ["#sheet-9", "#sheet-", "#sheet-1x", "#image-1"])
-def test_an_address_of_no_sheet_opens_none(open_page, hash):
-    tab = open_page(explanation_page(), hash=hash)
+def test_an_address_of_no_sheet_opens_none(open_page, plain, hash):
+    tab = open_page(plain, hash=hash)
     expect(tab.locator("#sheet")).to_be_hidden()
 
 
-def test_goes_from_image_to_image(open_page):
-    tab = open_page(explanation_page(), hash="#sheet-0")
+def test_goes_from_image_to_image(open_page, plain):
+    tab = open_page(plain, hash="#sheet-0")
     shown(tab, 0)
     expect(tab.locator("#sheet-previous")).to_be_disabled()
     tab.keyboard.press("ArrowRight")
@@ -83,11 +136,10 @@ def test_goes_from_image_to_image(open_page):
     expect(tab.locator("#sheet")).to_be_hidden()
 
 
-def test_names_are_in_words_and_those_of_configurations_beside_them(open_page):
+def test_names_are_in_words_and_those_of_configurations_beside_them(measured_tab, measured):
     """Under the pointer and the focus, and where the sheet says how a map was made: each name leads there."""
-    page = benchmark_page(short=True)
-    tab = open_page(page, hash="#sheet-0")
-    shown(tab, 0)
+    page, tab = measured, measured_tab
+    anew(tab, 0)
     texts = tab.locator("#sheet-content").evaluate(SAID)
     assert [text for text in texts if "_" in text] == []
     names = section(tab, "Do the methods agree on this image?").locator("tbody a.row-name")
@@ -112,11 +164,9 @@ def test_names_are_in_words_and_those_of_configurations_beside_them(open_page):
         assert chosen.get_attribute("title")
 
 
-def test_says_what_an_image_is(open_page):
-    page = explanation_page()
-    page = changed(page, box=(10, 20, 200.5, 220), seen=(10, 20, 210.5, 240), label=None)
-    tab = open_page(page, hash="#sheet-0")
-    image = page.images[0]
+def test_says_what_an_image_is(various_tab, various):
+    tab, image = various_tab, various.images[PLACES["facts"]]
+    anew(tab, PLACES["facts"])
     facts = tab.locator("#sheet-content .facts").first
     for text in (image.sha256, image.input_hash, "3f" * 32, "384 × 384 px", "200.5 × 220 px from (10, 20)"):
         expect(facts).to_contain_text(text)
@@ -126,23 +176,23 @@ def test_says_what_an_image_is(open_page):
     expect(tab.locator("#sheet-content")).to_contain_text("they do not prove that a region was tampered with")
 
 
-def test_shows_the_photograph_that_a_face_was_cut_from(open_page):
-    page = explanation_page(images=2)
-    photograph = Photograph(width=2400, height=1600, number=3, picture=page.images[1].picture)
-    tab = open_page(changed(page, photograph=photograph), hash="#sheet-0")
+def test_shows_the_photograph_that_a_face_was_cut_from(various_tab, various):
+    tab, place = various_tab, PLACES["photograph"]
+    photograph = various.images[place].photograph
+    anew(tab, place)
     figure = tab.locator("#sheet-content .photograph")
     expect(figure).to_contain_text("a photograph of 2400 × 1600 px: face 3.")
     expect(figure.locator("img")).to_have_attribute("src", photograph.picture)
     assert figure.locator("img").evaluate("img => img.decode().then(() => img.naturalWidth)") > 100
     assert described(axe(tab, "#sheet-content .photograph")) == ""
     tab.keyboard.press("ArrowRight")
-    shown(tab, 1)
+    shown(tab, place + 1)
     expect(figure).to_have_count(0)
 
 
-def test_explanations_show_every_class_and_their_difference(open_page):
-    page = explanation_page()
-    tab = open_page(page, hash="#sheet-0")
+def test_explanations_show_every_class_and_their_difference(various_tab, various):
+    page, tab = various, various_tab
+    anew(tab, 0)
     figures = tab.locator(".sheet-maps figure")
     labels = figures.evaluate_all("all => all.map((one) => one.dataset.label)")
     assert labels == ["fake", "real", "difference"]
@@ -153,9 +203,9 @@ def test_explanations_show_every_class_and_their_difference(open_page):
     assert data(figures.nth(0).locator(".ticks"))[-1] == pytest.approx(limit)
 
 
-def test_maps_are_those_recorded_whatever_the_viewer_hides(open_page):
+def test_maps_are_those_recorded_whatever_the_viewer_hides(open_page, plain):
     """Sign, threshold and layers are the viewer's; a sheet is evidence."""
-    tab = open_page(explanation_page(), hash="#sheet-0")
+    tab = open_page(plain, hash="#sheet-0")
     canvas = tab.locator(".sheet-maps canvas").first
     before = pixels(canvas)
     tab.keyboard.press("Escape")
@@ -180,26 +230,11 @@ def test_hostile_names_are_text(open_page):
     assert "\u202e" not in tab.locator("#sheet-content").inner_text()
 
 
-def removal_page(top: float, random: list[float], clean: float = 2.5) -> Payload:
-    page = explanation_page()
-    removal = page.images[0].removals[0]
-    return changed(page, removals=[removal.model_copy(update={"top": top, "random": random, "clean": clean})])
-
-
-@pytest.mark.parametrize(
-    ("top", "random", "said", "verdict"),
-    [
-        (-0.75, [2.25, 2.0, 2.4], "leaves it at 2 … 2.4 (3 draws). The top patches matter more", "more than"),
-        (2.3, [2.25, 2.0, 2.4], "Removing the top patches does no more than removing random ones", "no more"),
-        (2.1, [2.25, 2.0, 2.4], "on average, but not more than every draw", "unclear"),
-        (2.5, [2.5], "leaves the margin for fake at 2.5; removing 39 random ones", "no more"),
-        (2.5, [2.5], "2.5 (1 draw). Removing the top patches does not lower the value", "no more"),
-        (1.0, [], "no random patches were removed to compare", "unclear"),
-        (3.5, [4.0, 5.0], "from 2.5 to 3.5", "no more"),
-    ],
-)  # fmt: skip
-def test_says_what_removal_shows(open_page, top, random, said, verdict):
-    tab = open_page(removal_page(top, random), hash="#sheet-0")
+@pytest.mark.parametrize("number", range(len(REMOVED)))
+def test_says_what_removal_shows(various_tab, number):
+    top, random, said, verdict = REMOVED[number]
+    tab = various_tab
+    anew(tab, PLACES["removed"] + number)
     part = section(tab, "What happens when the evidence is removed")
     start = "Removing the 39 of 196 patches that gradient-weighted attention ranks highest"
     expect(part.locator(".removal-said")).to_contain_text(start)
@@ -210,11 +245,10 @@ def test_says_what_removal_shows(open_page, top, random, said, verdict):
     assert part.locator("svg .plot-draw").count() == len(random)
 
 
-def test_many_removals_are_summed_up(open_page):
-    page = benchmark_page()
-    removals = list(page.images[0].removals)
-    removals[1] = removals[1].model_copy(update={"top": 2.4})
-    tab = open_page(changed(page, removals=removals), hash="#sheet-0")
+def test_many_removals_are_summed_up(measured_tab, measured):
+    page, tab = measured, measured_tab
+    removals = page.images[2].removals
+    anew(tab, 2)
     said = section(tab, "What happens when the evidence is removed").locator(".removal-said")
     expect(said.nth(0)).to_contain_text(f"For {len(removals) - 1} of {len(removals)} methods")
     assert len(removals[0].random) == 3
@@ -251,10 +285,10 @@ def test_agreement_of_methods_is_not_that_of_controls(open_page):
     expect(said).not_to_contain_text("saliency")
 
 
-def test_scores_equal_the_record_and_localisation_needs_a_mask(open_page):
-    page = benchmark_page()
+def test_scores_equal_the_record_and_localisation_needs_a_mask(measured_tab, measured):
+    page, tab = measured, measured_tab
     image = page.images[0]
-    tab = open_page(page, hash="#sheet-0")
+    anew(tab, 0)
     found = section(tab, "Does the evidence lie where the image was changed?")
     parts = [part for part in page.parts if part.protocol == "maps"]
     assert data(found.locator("table")) == [image.scores[p.key][row.name] for row in page.rows for p in parts]
@@ -271,9 +305,9 @@ def pages_in(pdf: bytes) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
-@pytest.mark.parametrize(("page", "most"), [(explanation_page, 3), (benchmark_page, 7)])
-def test_prints_the_sheet_alone(open_page, page, most):
-    tab = open_page(page(), hash="#sheet-0", color_scheme="dark")
+@pytest.mark.parametrize(("page", "most"), [("plain", 3), ("measured", 7)])
+def test_prints_the_sheet_alone(open_page, request, page, most):
+    tab = open_page(request.getfixturevalue(page), hash="#sheet-0", color_scheme="dark")
     shown(tab, 0)
     tab.emulate_media(media="print")
     expect(tab.locator("#sheet-title")).to_be_visible()
@@ -287,8 +321,8 @@ def test_prints_the_sheet_alone(open_page, page, most):
     expect(tab.locator("main")).to_have_count(1)
 
 
-def test_the_print_button_prints(open_page):
-    tab = open_page(explanation_page(), hash="#sheet-0")
+def test_the_print_button_prints(open_page, plain):
+    tab = open_page(plain, hash="#sheet-0")
     tab.evaluate("window.print = () => { document.documentElement.dataset.printed = 'true'; }")
     tab.get_by_role("button", name="Print or save as PDF").click()
     assert tab.evaluate("document.documentElement.dataset.printed") == "true"
@@ -310,7 +344,7 @@ def test_prints_the_page_with_folds_open_and_every_image_painted(open_page):
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_fits_the_screen(open_page, width):
-    tab = open_page(benchmark_page(), hash="#sheet-0", width=width)
+def test_fits_the_screen(open_page, measured, width):
+    tab = open_page(measured, hash="#sheet-0", width=width)
     shown(tab, 0)
     assert tab.evaluate("(one => one.scrollWidth <= one.clientWidth)(document.getElementById('sheet'))")

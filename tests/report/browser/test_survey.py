@@ -14,19 +14,24 @@ BROKEN = (
 )
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(lang):
-        path = tmp_path / f"survey_{lang}.html"
-        path.write_text(survey_page(survey(), lang), "utf-8")
-        return path
+@pytest.fixture(scope="module")
+def opened(open_once, tmp_path_factory):
+    """The page in a language; every test leaves it as it was."""
+    tabs = {}
 
-    return write
+    def open_(lang):
+        if lang not in tabs:
+            path = tmp_path_factory.mktemp("survey") / "survey.html"
+            path.write_text(survey_page(survey(), lang), "utf-8")
+            tabs[lang] = open_once(path, wait_ready=False)
+        return tabs[lang]
+
+    return open_
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_page_of_a_survey(open_page, written, lang):
-    tab = open_page(written(lang), wait_ready=False)
+def test_a_page_of_a_survey(opened, lang):
+    tab = opened(lang)
     assert tab.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-Hans"}[lang]
     assert tab.locator("h1").inner_text() == NAME  # text, not markup
     assert tab.evaluate("() => document.images.length") > 25 and tab.evaluate(BROKEN) == 0
@@ -40,11 +45,13 @@ def test_a_page_of_a_survey(open_page, written, lang):
     )
     # a narrow screen shows all of it, without a bar at the bottom
     tab.set_viewport_size({"width": 360, "height": 800})
-    assert tab.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+    fits = tab.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    assert fits
 
 
-def test_bars_of_face_parts_are_as_long_as_the_shares(open_page, written):
-    tab = open_page(written("en"), wait_ready=False)
+def test_bars_of_face_parts_are_as_long_as_the_shares(opened):
+    tab = opened("en")
     charts = tab.locator(".part-chart")
     assert charts.count() == 1  # the other section has no landmarks
     (section,) = (one for one in survey().sections if one.parts)
@@ -73,9 +80,9 @@ def test_a_page_of_two_surveys(open_page, tmp_path):
     assert not grave(axe(tab))
 
 
-def test_pixels_of_a_map_are_the_colours_of_its_scale(open_page, written):
+def test_pixels_of_a_map_are_the_colours_of_its_scale(opened):
     """Blue and orange either side of zero, and where p is large the difference is not shown."""
-    tab = open_page(written("en"), wait_ready=False)
+    tab = opened("en")
     strip = tab.locator(".strip", has=tab.locator("h3", has_text="Differences")).last
     assert strip.locator("figure").count() == 3  # the second contrast was not tested
     read = """(image) => {

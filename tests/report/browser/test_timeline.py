@@ -15,9 +15,15 @@ LETTERS = """(svg) => {
 }"""
 
 
-@pytest.fixture
-def opened(open_page):
-    return open_page(video_page())
+@pytest.fixture(scope="module")
+def page():
+    return video_page()
+
+
+@pytest.fixture(scope="module")
+def opened(open_once, page):
+    """For tests that choose the frame that they look at."""
+    return open_once(page)
 
 
 def test_the_line_of_time(opened):
@@ -38,7 +44,8 @@ def test_the_line_of_time(opened):
     expect(opened.locator("#timeline")).to_contain_text("Steady.")
 
 
-def test_the_pointer_shows_its_frame_and_a_click_leads_to_it(opened):
+def test_the_pointer_shows_its_frame_and_a_click_leads_to_it(open_page, page):
+    opened = open_page(page)
     said = opened.locator("#time-now p")
     expect(said).to_have_text("0:03.00, frame 30 · P(fake) 40.0% · agreement 0.50")
     chart = opened.locator("#time-plot svg")
@@ -85,8 +92,8 @@ def test_the_strip_leads_to_frames_and_all_share_one_scale(opened):
     assert ticks.split() == ["−1", "0", "1"]
 
 
-def test_everybody_can_use_it(open_page):
-    tab = open_page(video_page(), color_scheme="dark")
+def test_everybody_can_use_it(open_page, page):
+    tab = open_page(page, color_scheme="dark")
     # on a phone the letters of the plot are as large as those beside it, and none leaves the plot
     tab.set_viewport_size({"width": 390, "height": 844})
     tab.reload()

@@ -156,24 +156,25 @@ def test_layers_and_heads_are_fused_as_the_method_does(open_page, place):
         layer_fusion=fusion,
         clamp=clamp,
     )
-    page = explanation_page(2).model_copy(update={"fusion": given})
+    alone = explanation_page(2).images[ODD]
+    page = explanation_page(1).model_copy(update={"fusion": given, "images": [alone]})
     tab = open_page(page)
     for layers, head in (CHOICES[place % 5], CHOICES[(place + 2) % 5]):
         choose(tab, "Layers", layers)
         choose(tab, "Heads", head)
         maps = {
-            label: fused(products_of(page, label), LAYERS[layers], HEADS.get(head, "mean"), fusion, clamp)
+            label: fused(products_of(page, label, 0), LAYERS[layers], HEADS.get(head, "mean"), fusion, clamp)
             for label in ("real", "fake")
         }
         scale = common(*maps.values())
-        photo, image = shot(tab, 0), page.images[ODD]
+        photo, image = shot(tab, 0, 0), alone
         if scale.limit == 0:
-            expect_grey(tab, page, (1, 2))
+            expect_grey(tab, page, (1, 2), 0)
             continue
-        expect_near(shot(tab, 1), overlay(photo, image, maps["fake"], scale))
+        expect_near(shot(tab, 1, 0), overlay(photo, image, maps["fake"], scale))
         patch = np.unravel_index(np.abs(maps["fake"]).argmax(), (GRID, GRID))
-        strongest(tab, 1)
-        values = read(tab)
+        strongest(tab, 1, 0)
+        values = read(tab, 0)
         assert values["fake"] == pytest.approx(maps["fake"][patch], rel=1e-3, abs=1e-12)
         assert values["real"] == pytest.approx(maps["real"][patch], rel=1e-3, abs=1e-12)
 
