@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
@@ -58,7 +59,7 @@ def test_module_of_the_caller_is_not_moved(options):
         ("demmo", r"Unknown model 'demmo'. Did you mean 'demo'\?"),
         ("hff:openai/clip", r"Did you mean 'hf'\?"),
         ("clip:ViT", r"Unknown model 'clip:ViT'"),
-        ("hf:", r"Unknown model 'hf:'"),
+        ("hf:", r"'hf:' names no model"),
     ],
 )
 def test_unknown_spec(spec, message):
@@ -89,6 +90,38 @@ def test_paths_without_a_kind(tmp_path):
 def test_wrong_options_for_a_module(options, message):
     with pytest.raises(UsageError, match=message):
         xai.load(vit(), labels=["a", "b"], **options)
+
+
+@pytest.mark.parametrize(
+    "labels", [{1: "fake", 0: "real"}, {"fake": 1, "real": 0}, np.array(["real", "fake"]), ("real", "fake")]
+)
+def test_labels_are_in_the_order_of_their_numbers(labels):
+    assert xai.load(vit(), labels=labels).labels == ("real", "fake")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("ab", "no sequence of class names"),
+        (2, "no sequence of class names"),
+        ([0, 1], "The class name 0 is no text but int"),
+        (["real", None], "The class name None is no text"),
+        ({1: "real", 2: "fake"}, "does not number the classes 0 … 1"),
+        ({"real": 0, "fake": 0}, "does not number the classes"),
+        ({"real": "a", "fake": "b"}, "does not number the classes"),
+    ],
+)
+def test_labels_that_are_none(labels, message):
+    with pytest.raises(UsageError, match=message):
+        xai.load(vit(), labels=labels)
+    with pytest.raises(UsageError, match=message):
+        Classifier(vit(), labels, name="x")
+
+
+@pytest.mark.parametrize("spec", ["", "local:", "hf:"])
+def test_a_spec_that_names_nothing(spec):
+    with pytest.raises(UsageError, match="names no model"):
+        xai.load(spec)
 
 
 def test_options_that_a_source_does_not_read(tmp_path):

@@ -157,5 +157,5 @@ def test_a_package_cannot_take_a_name_of_ours(install: Install, tmp_path: Path) 
     install("p_takes", CODE, demo="own", timm="own")
     assert xai.load("demo").name == "demo"
     with pytest.raises(UsageError, match="timm is not installed|timm cannot load|Unknown"):
-        xai.load("timm:")
+        xai.load("timm:x")
     assert not (tmp_path / "MARK").exists()

@@ -1,7 +1,6 @@
 """What is explained, and what the logits of a classification head mean."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
@@ -288,38 +287,3 @@ def _of_config(module: Any) -> tuple[str, int | None] | None:
 
 def _fits(logits: int | None, classes: int | None) -> bool:
     return classes is None or logits is None or classes in (logits, max(logits, 2))
-
-
-def class_names(config: Any) -> list[str] | None:
-    """The names that a transformers configuration gives, in the order of the logits; None if it gives none.
-
-    A single logit speaks for its class and against everything else, so it has two names. A name that several
-    classes share, as ImageNet's two cranes do, is followed by the number of its class.
-    """
-    names = getattr(config, "id2label", None)
-    if not names:
-        return None
-    try:
-        # by number, which JSON has made strings of: "10" stands after "2"
-        ordered = [names[one] for one in sorted(names, key=int)] if isinstance(names, Mapping) else names
-    except (TypeError, ValueError):
-        return None
-    labels = [str(name) for name in ordered]
-    if len(labels) == 1:
-        return [f"not {labels[0]}", *labels]
-    count = Counter(labels)
-    return [label if count[label] == 1 else f"{label} ({i})" for i, label in enumerate(labels)]
-
-
-def check_labels(labels: Sequence[str], logits: int, name: str) -> None:
-    """Refuse labels that do not fit the number of logits; one logit makes two classes.
-
-    Raises:
-        UsageError: When they differ in number.
-    """
-    classes = max(logits, 2)
-    if len(labels) != classes:
-        raise UsageError(
-            f"{name} has {classes} classes but {len(labels)} labels were given: {', '.join(labels)}.",
-            "Give one label per class, in the order of the logits.",
-        )

@@ -16,6 +16,7 @@ from xai.attention import find_grid, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
 from xai.core.errors import first_line
 from xai.core.explanation import GRID_HINT, parse_grid
+from xai.core.labels import read_labels
 from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
@@ -53,7 +54,7 @@ class Classifier(nn.Module):
     Raises:
         ModelError: When weights are quantised, offloaded, not initialised, NaN or infinite, or the head is a
             regression.
-        UsageError: When labels repeat, or `problem_type` is unknown or contradicts the module.
+        UsageError: When labels repeat or are no names; `problem_type` is unknown or contradicts the module.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Classifier(nn.Module):
         if not isinstance(module, nn.Module):  # a function, such as torch.compile makes of a compiled module
             raise UsageError(f"A classifier wraps a torch.nn.Module; this is a {type(module).__name__}.")
         self.module = module
-        self.labels = tuple(labels)
+        self.labels = read_labels(labels)
         self.name = name
         self.given_grid = parse_grid(grid) if isinstance(grid, str) else grid
         self.preprocessing = preprocessing

@@ -1,6 +1,6 @@
 """Where models come from: one source per kind of spec, also of installed packages, and `load`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from xai.core import ConfigError, ModelError, ProblemType, Registry, UsageError, nearest
 from xai.core.errors import first_line
 from xai.core.files import expanded
-from xai.core.target import class_names
+from xai.core.labels import class_names, read_labels
 from xai.models.classifier import Classifier, Grid, LoadOptions
 from xai.models.detector import read_config
 from xai.models.factory import fill, make_module, refuse_untrusted
@@ -67,7 +67,7 @@ def list_sources() -> list[Source]:
 
 def load(
     spec: str | Path | nn.Module,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | Mapping[Any, Any] | None = None,
     grid: Grid | None = None,
     device: str | torch.device | None = None,
     *,
@@ -84,7 +84,8 @@ def load(
         spec: "demo", "hf:ORG/NAME", "local:DIR", "timm:NAME", "open_clip:NAME/PRETRAINED", a YAML file, the
             same with the prefix of an installed package, an nn.Module (pixels in, logits out; left as it is:
             copied if it is to be moved), or a Classifier, returned as it is.
-        labels: Class names in the order of the logits; needed for an nn.Module without a config.
+        labels: Class names in the order of the logits, or a mapping between them and their numbers; needed
+            for an nn.Module without a config.
         grid: (rows, cols) of the patches, or a PatchGrid with the number of prefix tokens, where the model
             does not say it; also in words, "14x14" or "14x14+1".
         device: Where to put it; None leaves it where it is loaded, on the CPU.
@@ -127,16 +128,15 @@ def load(
     if isinstance(spec, nn.Module) and (weights or prompts):
         raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
     if isinstance(spec, Classifier):
-        if labels or grid or device or dtype or problem_type:
+        if any(one is not None for one in (labels, grid, device, dtype, problem_type)):
             raise UsageError(
                 "A Classifier is returned as it is.",
                 "Move it with .to(device, dtype); labels, grid, problem_type are given where it is loaded.",
             )
         return spec
     checkpoint = None if weights is None else expanded(weights)
-    options = LoadOptions(
-        name, labels, grid, checkpoint, prompts, problem_type, trust_remote_code, trust_code
-    )
+    named = None if labels is None else list(read_labels(labels))
+    options = LoadOptions(name, named, grid, checkpoint, prompts, problem_type, trust_remote_code, trust_code)
     if isinstance(spec, nn.Module):
         # moving the caller's own would change it
         classifier = _wrap(deepcopy(spec) if device or dtype else spec, options)
@@ -178,7 +178,9 @@ def _load_named(spec: str, options: LoadOptions) -> Classifier:
 
 def _source_of(spec: str) -> tuple[Source, str]:
     """The source of a spec, and what it is asked for."""
-    kind, _, rest = spec.partition(":")
+    kind, colon, rest = spec.partition(":")
+    if not kind or (colon and not rest):
+        raise UsageError(f"{spec!r} names no model.", _EXAMPLES)
     path = expanded(spec)
     if spec == _DEMO_SOURCE.spec:
         return _DEMO_SOURCE, rest
