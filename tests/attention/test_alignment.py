@@ -51,6 +51,16 @@ def test_an_image_that_is_scaled_inside_is_explained(method) -> None:
     assert maps.shape == (2, 4, 4)
 
 
+@pytest.mark.parametrize("times", [1, 30, 300])
+def test_pixels_that_feed_all_tokens_do_not_say_how_rows_run(times) -> None:
+    """The mean of the image on every pixel: the right grid is not taken for a wrong one."""
+    torch.manual_seed(0)
+    module = Before(lambda x: x + times * x.mean((-2, -1), keepdim=True))
+    classifier = xai.load(module, LABELS, grid=(4, 4))
+    maps = attr.create("attention_rollout", classifier).attribute_patches(torch.randn(1, 3, 32, 32), target=1)
+    assert maps.shape == (1, 4, 4)
+
+
 def test_copies_in_the_batch_are_not_answered_with_another_grid() -> None:
     copies = Before(lambda x: torch.cat([x, x.flip(-1)]))
     with pytest.raises(ModelError, match="attends over another batch") as caught:

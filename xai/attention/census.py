@@ -23,6 +23,7 @@ from xai.core.explanation import GRID_HINT
 
 _HERE = 0.1  # share of the gradient that at least comes from the place itself …
 _THERE = 0.5  # … where this share comes from another one
+_TOLD_APART = 0.5  # share of the variance of tokens' numbers that pixels must show to say how rows run
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,10 @@ def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid
     if not power.any():
         return
     found = grid.patches * (plain * coded).sum(0) / power.clamp_min(torch.finfo(torch.float32).tiny)
+    share = power / power.sum()
+    spread = float((share * (found - (share * found).sum()).square()).sum())
+    if spread < _TOLD_APART * grid.patches**2 / 12:  # the variance of numbers that are each as frequent
+        return
     down, along = (torch.arange(size) / size - 0.5 for size in power.shape)
     # weighted least squares: found = constant + slope down the image + slope along it
     planes = torch.stack([
