@@ -21,6 +21,7 @@ from peft import (
     VeraConfig,
     get_peft_model,
 )
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import xai
@@ -283,6 +284,38 @@ def test_an_adapter_folder_that_cannot_be_folded(tmp_path, base, change, message
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises((ModelError, ConfigError), match=message):
         xai.load(f"local:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("layers.1.attention.q_proj", "layers.1.attention.q_proj"),
+        ("mlp.fc1", "layers.0.mlp.fc1"),
+        ("classifier", "classifier"),
+    ],
+    ids=["one_layer_of_a_kind", "all_layers_of_a_kind", "the_head_trained_whole"],
+)
+def test_an_adapter_that_lacks_layers_that_it_names(tmp_path, base, lost, named):
+    config = LoraConfig(
+        r=2, target_modules=["q_proj", "fc1", "query_key_value"], modules_to_save=["classifier", "score"]
+    )
+    tuned(loaded(base), config).save_pretrained(tmp_path)
+    xai.load(f"local:{tmp_path}")  # whole; names that no module has are of other architectures
+    path = tmp_path / "adapter_model.safetensors"
+    state = load_file(path)
+    kept = {key: value for key, value in state.items() if f".{lost}." not in key}
+    assert 0 < len(kept) < len(state)
+    save_file(kept, path)
+    with pytest.raises(ModelError, match="lacks tensors of modules") as error:
+        xai.load(f"local:{tmp_path}")
+    assert named in error.value.message
+
+
+def test_an_adapter_of_some_layers_only_is_whole(tmp_path, base):
+    config = LoraConfig(r=2, target_modules=["q_proj", "fc1"], layers_to_transform=[1])
+    model = tuned(loaded(base), config)
+    model.save_pretrained(tmp_path)
+    assert_answers(xai.load(f"local:{tmp_path}"), logits(model))
 
 
 def test_an_adapter_of_another_model(tmp_path, base):

@@ -11,6 +11,7 @@ from torch import nn
 
 from xai.core import ModelError
 from xai.models.adapter_settings import AdapterSettings, read_settings
+from xai.models.adapter_targets import AdapterTargets
 from xai.models.adapters import (
     Folded,
     canonical,
@@ -36,6 +37,7 @@ class Adapter:
         state: Its tensors and the modules trained whole, by the names of the base it was trained on.
         base: Folder or hub name of the base; "" where `adapter_config.json` does not say it.
         base_class: Class of the base's model, "" where it is not said.
+        targets: What it says that it changes.
     """
 
     place: str
@@ -43,6 +45,7 @@ class Adapter:
     state: State = field(repr=False)
     base: str = ""
     base_class: str = ""
+    targets: AdapterTargets = field(default_factory=AdapterTargets)
 
     @property
     def tuned(self) -> dict[str, str]:
@@ -103,22 +106,23 @@ class Adapter:
         """The tensors under the names that this model has for what they are on.
 
         Raises:
-            ModelError: When it has no such modules.
+            ModelError: When it has no such modules, or the adapter lacks some that it names.
         """
         own = set(module.state_dict())
         names = self._named(own)
         if names is None and hasattr(type(module), "from_pretrained"):
             names = self._translated(module)
         if names is None:
-            lacking = some(sorted({*self.tuned.values()} - own - {key.rpartition(".")[0] for key in own}))
+            lacking = some(sorted({*self.tuned.values()} - own - _modules(own)))
             raise self._misfit(module, f"adapts modules that {{}} has not: {lacking}")
+        self.targets.check(names, _modules(own), self.place)
         return self._under(names)
 
     def on_weights(self, state: State) -> tuple[State, AdapterSettings]:
         """The weights of a detector with the adapter's beside them, by the names of these weights.
 
         Raises:
-            ModelError: When they have no such modules.
+            ModelError: When they have no such modules, or the adapter lacks some that it names.
         """
         plain = canonical(without_prefix(state))
         names = self._named(set(plain))
@@ -128,10 +132,11 @@ class Adapter:
                 f"{self.place} adapts modules that the weights have not, or have several times: {lacking}.",
                 f"They have {some(list(plain))}. Give the weights that it was trained on.",
             )
+        self.targets.check(names, _modules(plain), self.place)
         return in_one_type({**plain, **self._under(names)}), self.settings
 
     def _named(self, keys: set[str]) -> dict[str, str] | None:
-        return placed(set(self.tuned.values()), keys | {key.rpartition(".")[0] for key in keys})
+        return placed(set(self.tuned.values()), keys | _modules(keys))
 
     def _under(self, names: Mapping[str, str]) -> State:
         places = self.tuned
@@ -182,6 +187,11 @@ class Adapter:
             if head == (config.num_labels, *value.shape[1:]):
                 return len(value)
         return config.num_labels
+
+
+def _modules(keys: Collection[str]) -> set[str]:
+    """The modules that tensors of these names are on."""
+    return {key.rpartition(".")[0] for key in keys}
 
 
 def placed(names: Collection[str], own: Collection[str]) -> dict[str, str] | None:
@@ -255,4 +265,5 @@ def read_adapter(config: Path, weights: Path | None = None, place: str | None = 
         canonical(without_prefix(state)),
         str(beside) if base and not Path(base).is_dir() and beside.is_dir() else base,
         base_class if isinstance(base_class, str) else "",
+        AdapterTargets.read(content),
     )
