@@ -258,3 +258,17 @@ def test_nothing_is_written_after_an_image_that_failed(tmp_path):
     with pytest.raises(DataError, match="1.png"):
         explain(paths, classifier(), target="fake", out=tmp_path / "out")
     assert {name[0] for name in names(tmp_path / "out")} == {"0"}
+
+
+def test_pictures_of_classes_that_differ_in_case_have_names_of_their_own(tmp_path):
+    """A file system that ignores case would keep one picture, under both names."""
+    (path,) = write_photos(tmp_path / "in", 1)
+    labels = ("Fake", "fake", "a/b", "a:b")
+    explain(path, classifier(labels), target=list(labels), out=tmp_path / "out")
+    pictures = [name for name in names(tmp_path / "out") if name.endswith("_attention.png")]
+    assert len({name.casefold() for name in pictures}) == len(labels)
+    files = record(tmp_path / "out" / "0_explanation.json")["files"]
+    assert {files[f"attention of {name}"] for name in labels} == set(pictures)
+    before = names(tmp_path / "out")
+    explain(path, classifier(labels), target="fake", out=tmp_path / "out")  # the same name: replaced
+    assert set(names(tmp_path / "out")) <= set(before)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xai.core import OutputError, UsageError
-from xai.report import file_slug, save
+from xai.report import file_slug, file_slugs, save
 from xai.report.picture import Layer, Picture, Placed, TextLine, edges, write_png
 
 LABELS = [
@@ -67,6 +67,14 @@ def test_slug_is_a_file_name_on_every_system(label):
     assert slug[0] not in ".-" and slug[-1] not in ".- "
     assert slug.split(".")[0].lower() not in {"con", "prn", "aux", "nul", "com1", "lpt9"}
     assert file_slug(label) == slug
+
+
+def test_slugs_differ_where_a_file_system_ignores_case():
+    names = ["Fake", "fake", "FAKE", "real", "a/b", "a:b", "Stra\u00dfe", "strasse", "K\u212a", "kk"]
+    slugs = file_slugs(names)
+    assert len({slug.casefold() for slug in slugs.values()}) == len(names)
+    assert slugs["real"] == "real"
+    assert file_slugs(reversed(names)) == slugs
 
 
 def test_distinct_labels_have_distinct_slugs():

@@ -116,9 +116,10 @@ def attention_key(label: str) -> str:
 def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Picture]]]:
     """All pictures of an explanation: key in the record → file name, and what draws it."""
     stem, pictures = explanation.sample.id, ExplanationPictures(explanation)
+    slugs = report.file_slugs([*explanation.labels, *explanation.maps])  # of all: the same whatever is asked
     drawn: dict[str, tuple[str, Callable[[], Picture]]] = {
         attention_key(name): (
-            f"{stem}_{report.file_slug(name)}_attention.png",
+            f"{stem}_{slugs[name]}_attention.png",
             partial(pictures.attention, name),
         )
         for name in explanation.maps
@@ -131,7 +132,7 @@ def _pictures(explanation: Explanation) -> dict[str, tuple[str, Callable[[], Pic
         return drawn
     on_photograph = PhotographPictures(explanation)
     for name in explanation.maps:
-        file = f"{stem}_{report.file_slug(name)}_on_photograph.png"
+        file = f"{stem}_{slugs[name]}_on_photograph.png"
         drawn[f"{name}{ON_PHOTOGRAPH}"] = file, partial(on_photograph.whole, name)
     if len(explanation.maps) > 1:
         comparison = partial(on_photograph.comparison, *report.compared(explanation))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xai.core import Explanation
 from xai.report.pictures import compared, draw_class, draw_comparison, draw_heads, draw_layers, draw_methods
 from xai.report.saving import save
-from xai.report.text import file_slug
+from xai.report.text import file_slug, file_slugs
 
 if TYPE_CHECKING:
     from xai.report.face_parts import draw_face_parts as draw_face_parts
@@ -56,6 +56,7 @@ __all__ = [
     "draw_methods",
     "draw_rank_table",
     "file_slug",
+    "file_slugs",
     "page_frame",
     "save",
     "to_frame",

@@ -6,7 +6,8 @@ itself takes its time to load and is asked for other scripts only.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -69,8 +70,23 @@ def file_slug(label: str) -> str:
     Letters and digits of any script, `-`, `_` and inner dots stay; a name that had to change gets a
     short hash, so that distinct names stay distinct. Never empty, at most 80 bytes.
     """
+    return _slug(label, whole=True)
+
+
+def file_slugs(labels: Iterable[str]) -> dict[str, str]:
+    """`file_slug` of each, distinct also where a file system does not tell `Fake` from `fake`."""
+    slugs = {label: file_slug(label) for label in labels}
+    count = Counter(slug.casefold() for slug in slugs.values())
+    return {
+        label: slug if count[slug.casefold()] == 1 else _slug(label, whole=False)
+        for label, slug in slugs.items()
+    }
+
+
+def _slug(label: str, whole: bool) -> str:
+    """The name made safe; without a hash if it need not change and may stay whole."""
     slug = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
-    if slug == label and len(label.encode()) <= LONGEST_SLUG and label and not _ambiguous(label):
+    if whole and slug == label and len(label.encode()) <= LONGEST_SLUG and label and not _ambiguous(label):
         return label
     if RESERVED.fullmatch(slug):
         slug = slug.replace(".", "-")  # a device name stays one whatever follows its dot
