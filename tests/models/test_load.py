@@ -42,7 +42,7 @@ def test_classifier_is_returned_as_it_is():
         xai.load(classifier, dtype="bfloat16")
 
 
-@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"dtype": torch.float64}, {"device": "meta"}])
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"dtype": torch.float64}, {"device": "cpu"}])
 def test_module_of_the_caller_is_not_moved(options):
     module = vit()
     classifier = xai.load(module, labels=["a", "b"], **options)
@@ -83,6 +83,10 @@ def test_paths_without_a_kind(tmp_path):
     [
         ({"dtype": "float12"}, r"Unknown dtype 'float12'.\s+Did you mean 'float"),
         ({"device": "gpu"}, r"cannot be put on gpu"),
+        ({"device": "meta"}, r"weights have no values"),
+        ({"device": 1.5}, r"cannot be put on 1.5"),
+        ({"dtype": 3}, r"dtype=3 is not understood"),
+        ({"weights": 3}, r"weights=3 is not understood"),
         ({"weights": "x.pth"}, "weights and prompts belong to a model that is named"),
         ({"prompts": ["a", "b"]}, "weights and prompts belong to a model that is named"),
     ],

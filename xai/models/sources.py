@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xai.core import ConfigError, ModelError, ProblemType, Registry, UsageError,
 from xai.core.errors import first_line
 from xai.core.files import expanded
 from xai.core.labels import class_names, read_labels
+from xai.core.options import check_type
 from xai.models.classifier import Classifier, Grid, LoadOptions
 from xai.models.detector import read_config
 from xai.models.factory import fill, make_module, refuse_untrusted
@@ -20,6 +22,7 @@ from xai.models.preprocessing import read_preprocessing_keys
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _EXAMPLES = "Write demo, hf:ORG/NAME, local:DIR, timm:NAME, open_clip:NAME/PRETRAINED or FILE.yaml."
+_DEVICES = "Write cpu, cuda, cuda:1 or mps."
 _DEMO = Path(__file__).parent / "demo" / "detector.yaml"
 
 
@@ -116,7 +119,8 @@ def load(
         >>> model(pixels[None]).shape
         torch.Size([1, 2])
     """
-    wanted = _as_dtype(dtype)
+    wanted, place = _as_dtype(dtype), _as_device(device)
+    check_type("weights", weights, str | PathLike | None)
     if not isinstance(spec, str | Path | nn.Module):
         raise UsageError(
             f"A model is named, or given as a torch.nn.Module; this is a {type(spec).__name__}.",
@@ -143,9 +147,9 @@ def load(
     else:
         classifier = _load_named(name, options)
     try:
-        return classifier.to(device=device, dtype=wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise UsageError(f"The model cannot be put on {device}: {error}") from None
+        return classifier.to(device=place, dtype=wanted)
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        raise UsageError(f"The model cannot be put on {device}: {error}", _DEVICES) from None
 
 
 def _load_named(spec: str, options: LoadOptions) -> Classifier:
@@ -217,7 +221,20 @@ def _as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         if dtype not in _DTYPES:
             raise UsageError(f"Unknown dtype {dtype!r}.", nearest(dtype, _DTYPES))
         return getattr(torch, dtype)
+    check_type("dtype", dtype, torch.dtype | None)
     return dtype
+
+
+def _as_device(device: str | torch.device | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(f"The model cannot be put on {device}: {first_line(error)}", _DEVICES) from None
+    if found.type == "meta":
+        raise UsageError("On the device meta weights have no values, so nothing can be computed.", _DEVICES)
+    return found
 
 
 def _load_demo(rest: str, options: LoadOptions) -> nn.Module:
