@@ -1,5 +1,6 @@
 """Pictures and samples that a program holds are explained as files of the same content are."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 from tiny_detector import classifier, photo
 
 import xai
+from xai.attr import METHODS
 from xai.core import ConfigError, DataError, Sample, UsageError
 from xai.explanation import Failure, gather
 
@@ -124,3 +126,51 @@ def test_what_a_manifest_says_of_an_image_counts_wherever_else_it_is_named(tmp_p
         assert row.label == "fake"
     with pytest.raises(ConfigError, match=r"other.csv:2: .*known.csv:2, with other values"):
         gather([known, other], None)
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "message"),
+    [
+        ("explain", {"batch_size": "8"}, r"batch_size='8' is not understood\.\n.*a whole number"),
+        ("explain", {"batch_size": 2.5}, "batch_size=2.5"),
+        ("explain", {"batch_size": None}, "batch_size=None"),
+        ("explain", {"seed": "a"}, "seed='a'"),
+        ("explain", {"out": 5}, r"out=5 .*\n.*a word or a path"),
+        ("explain", {"boxes": 5}, "boxes=5"),
+        ("explain", {"box": "1,2,3,4"}, r"box='1,2,3,4' .*\n.*four numbers"),
+        ("explain", {"box": (1, 2, 3)}, r"box=\(1, 2, 3\)"),
+        ("explain", {"box": ("1", "2", "3", "4")}, "box="),
+        ("explain", {"folders": "no"}, "folders='no'"),  # a word is true, whatever it says
+        ("explain", {"whole_image": "no"}, "whole_image='no'"),
+        ("explain", {"part_removal": "no"}, "part_removal='no'"),
+        ("explain", {"failures": ()}, r"failures=\(\)"),
+        ("explain", {"lang": 3}, "no language 3"),
+        ("explain", {"method": 3}, "3 is no method"),
+        ("explain", {"method": ["saliency"]}, "is no method"),
+        ("explain", {"method": dict}, "is no method"),
+        ("compare", {"methods": "saliency"}, r"methods='saliency' .*\n.*a list of names"),
+        ("compare", {"methods": 3}, "methods=3"),
+        ("compare", {"methods": [3]}, "3 is no method"),
+        ("compare", {"methods": {"saliency": None}}, "options of saliency are None"),
+        ("compare", {"methods": {"saliency": [1]}}, r"options of saliency are \[1\]"),
+        ("compare", {"methods": ["saliency"], "batch_size": "8"}, "batch_size='8'"),
+        ("compare", {"methods": ["saliency"], "out": 3}, "out=3"),
+        ("compare", {"methods": ["saliency"], "target": ["real", "fake"]}, "one class or contrast"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_a_sentence(model, call, options, message):
+    with pytest.raises(UsageError) as error:
+        getattr(xai, call)(photo(), model, **options)
+    assert re.search(message, str(error.value))
+
+
+@pytest.mark.parametrize("config", [3, None, [1]])
+def test_what_is_no_configuration_of_a_benchmark(tmp_path, config):
+    with pytest.raises(ConfigError, match="is no configuration"):
+        xai.benchmark(config, tmp_path)
+
+
+def test_a_box_may_be_an_array_and_a_method_to_compare_a_class(model):
+    explained(photo(), model, box=np.array([0, 0, 8, 8]))
+    compared = xai.compare(photo(), model, [METHODS["saliency"]])
+    assert list(compared.rows[0]) == ["saliency"]

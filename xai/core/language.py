@@ -48,7 +48,7 @@ def check_language(code: str) -> Language:
     for known in LANGUAGES:
         if known == code:
             return known
-    raise UsageError(f"There is no language {code!r}.", nearest(code, LANGUAGES))
+    raise UsageError(f"There is no language {code!r}.", nearest(str(code), LANGUAGES))
 
 
 def current_language() -> Language:

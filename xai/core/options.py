@@ -3,6 +3,7 @@
 import inspect
 import logging
 import math
+import os
 import sys
 import types
 import typing
@@ -28,6 +29,7 @@ _WORDS = {
     float: "a finite number",
     str: "a word",
     types.NoneType: "nothing",
+    os.PathLike: "a path",
 }
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from xai.attr import COMPARED, METHODS, resolve_method
 from xai.core import UsageError
 from xai.core.language import language
+from xai.explanation.arguments import check_arguments, check_method, check_methods
 from xai.explanation.comparison import MethodComparison, compare_methods, write_comparison
 from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import choose_method, options_of
@@ -70,6 +71,7 @@ def compare(
         ('real', ['attention_rollout', 'saliency'])
     """
     with language(lang):
+        check_arguments(out=out, boxes=boxes, whole_image=whole_image, batch_size=batch_size, seed=seed)
         classifier, folder = load(model), None if out is None else Path(out)
         box_of = boxes_for(box, boxes)
         comparison = compare_methods(
@@ -106,12 +108,15 @@ def methods_with_options(
     Raises:
         UsageError: An unknown method, or an option that none of them has.
     """
+    if methods is not None:
+        check_methods(methods)
     names = COMPARED if methods is None else methods
     own = methods if isinstance(methods, Mapping) else {}
     chosen: dict[str, dict[str, Any]] = {}
     taken: set[str] = set()
     for name in names:
-        known = METHODS.resolve(name, trusted=True)
+        method = check_method(name)
+        known = METHODS.resolve(method, trusted=True) if isinstance(method, str) else METHODS.enter(method)
         has = set(signature(METHODS[resolve_method(known, {})[0]]).parameters) & set(options)
         taken |= has
         chosen[known] = {key: options[key] for key in options if key in has} | dict(own.get(name, {}))

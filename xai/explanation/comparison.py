@@ -1,6 +1,6 @@
 """Several methods on the same images and class, side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -119,6 +119,10 @@ def compare_methods(
     _check_number(len(sources))
     if not methods:
         raise UsageError("There is no method to compare.", "xai methods lists those that there are.")
+    if isinstance(target, Iterable) and not isinstance(target, str):
+        raise UsageError(
+            f"target={target!r:.80} is not understood.", "Methods are compared on one class or contrast."
+        )
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     # made before any image is read: wrong names show at once
     explainers = {

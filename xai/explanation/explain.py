@@ -16,6 +16,7 @@ from xai.core.language import current_language, gettext, language
 from xai.core.options import check_option
 from xai.core.progress import counted
 from xai.data import read_boxes
+from xai.explanation.arguments import box_given, check_arguments
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.explanations import Explanations
 from xai.explanation.faces import FaceFinder, face_finder
@@ -104,6 +105,16 @@ def explain(
         {'real': (14, 14), 'fake': (14, 14)}
     """
     with language(lang):
+        check_arguments(
+            out=out,
+            boxes=boxes,
+            whole_image=whole_image,
+            batch_size=batch_size,
+            seed=seed,
+            folders=folders,
+            part_removal=part_removal,
+            failures=failures,
+        )
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder = None if out is None else Path(out)
         sources, box_of = gather(images, folder), boxes_for(box, boxes)
@@ -304,7 +315,15 @@ def fused_by_layers(maps: Sequence[Tensor], fusion: LayerFusion) -> dict[str, Te
 def boxes_for(
     box: tuple[float, float, float, float] | None = None, boxes: str | Path | None = None
 ) -> BoxOf | None:
-    """The box of each image, by its path: one for all, from a CSV file, or None."""
+    """The box of each image, by its path: one for all, from a CSV file, or None.
+
+    Raises:
+        UsageError: The box is no four numbers.
+        ConfigError: The file cannot be read.
+    """
     if boxes is not None:
         return read_boxes(boxes)
-    return None if box is None else lambda path: box
+    if box is None:
+        return None
+    given = box_given(box)
+    return lambda path: given

@@ -17,9 +17,10 @@ from torch import Tensor
 from xai import attr
 from xai.attention import grid_of, last_token_norms
 from xai.attention.running import without_graph
-from xai.core import DataError, Explanation, Geometry, ModelError, Sample, UsageError
+from xai.core import DataError, Explanation, Geometry, ModelError, Sample
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
+from xai.explanation.arguments import check_arguments, check_method
 from xai.explanation.inputs import Failure, forget_frames
 from xai.explanation.targets import Targets, Wanted
 from xai.models import Classifier
@@ -68,8 +69,7 @@ class Explainer:
         seed: int = 0,
         **options: Any,
     ):
-        if batch_size < 1:
-            raise UsageError(f"batch_size={batch_size} must be 1 or more.")
+        check_arguments(batch_size=batch_size, seed=seed)
         self.classifier = classifier
         self.targets = Targets.parse(target, classifier.labels, classifier.problem_type)
         self.batch_size = batch_size
@@ -77,7 +77,7 @@ class Explainer:
         if method is None:
             self.method = choose_method(classifier, options, seed)
         else:
-            self.method = _create(classifier, method, options, seed)
+            self.method = _create(classifier, check_method(method), options, seed)
         self.method_name = self.method.info.name
         self.options = options_of(self.method)
         self.preset = attr.preset_of(self.method_name, self.options)

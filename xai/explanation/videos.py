@@ -14,6 +14,7 @@ from xai.core.language import gettext, language
 from xai.core.options import check_option
 from xai.core.progress import progress as bar
 from xai.data import unique_stems
+from xai.explanation.arguments import check_arguments
 from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import Explainer
 from xai.explanation.faces import FaceFinder, FollowedFace, face_finder
@@ -89,6 +90,9 @@ def explain_video(
     """
     require_av()
     with language(lang):
+        check_arguments(
+            every=every, frames=frames, out=out, whole_image=whole_image, batch_size=batch_size, seed=seed
+        )
         sampling = parse_sampling(every, frames)
         explainer = Explainer(load(model), method, target, batch_size=batch_size, seed=seed, **options)
         folder, path = None if out is None else Path(out), Path(video)

@@ -51,6 +51,11 @@ def read_config(
     trust_code: bool = False,
 ) -> Config:
     """The configuration of a run of any kind, read and checked as `read_benchmark` says."""
+    if not isinstance(source, Mapping | str | Path):
+        raise ConfigError(
+            f"{source!r:.80} is no configuration.",
+            f"Give the path of a {what}, or what it would hold as a mapping.",
+        )
     if isinstance(source, Mapping):
         config, file, folder = check_mapping(source, model, "configuration"), None, Path.cwd()
     else:
