@@ -1,5 +1,6 @@
 """What is taken of files that a browser sends."""
 
+import asyncio
 from collections.abc import Iterator
 
 import numpy as np
@@ -100,3 +101,25 @@ def test_a_good_file_is_taken_and_a_bad_one_is_told(client):
     answer = client.post("images", params={"name": "text.png"}, content=HOSTILE["text.png"]())
     assert answer.status_code == 422
     assert answer.json()["message"].startswith("text.png: not an image in a known format")
+
+
+def test_a_page_that_is_closed_while_it_sends_is_no_bug(caplog):
+    app = make_app({"none": lambda: 1 / 0}, ServeSettings(), Limits(), "t", ["127.0.0.1:1"])
+    headers = [(b"host", b"127.0.0.1:1"), (b"origin", b"http://127.0.0.1:1")]
+    scope = {"type": "http", "method": "POST", "path": "/t/images", "raw_path": b"/t/images", "root_path": ""}
+    scope |= {"scheme": "http", "query_string": b"name=a.png", "headers": headers, "server": ("127.0.0.1", 1)}
+    pieces = iter(
+        [
+            {"type": "http.request", "body": b"\x89PNG", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive():
+        return next(pieces)
+
+    async def send(message):
+        pass
+
+    asyncio.run(app(scope, receive, send))
+    assert "A bug in xai" not in caplog.text

@@ -16,6 +16,7 @@ from xai.core import ModelError, Sample, UsageError
 from xai.core.score import log_odds
 from xai.explanation import Explainer, Failure
 from xai.perturb import Stream, make_operator
+from xai.serve import jobs
 from xai.serve.model import ServeSettings
 from xai.serve.uploads import Limits
 from xai.serve.workbench import Workbench
@@ -283,3 +284,18 @@ def test_what_is_closed_holds_nothing(heard):
     assert not bench._uploads
     for job in {one["id"] for one in heard.of("job")}:
         assert heard.end_of(job)["state"] in ("stopped", "failed")
+
+
+def test_more_images_than_requests_may_wait_are_all_seen_by_another_model(bench, heard, monkeypatch):
+    """Each is looked at again; none may be held, and counted, without being seen."""
+    images = {added(bench, heard, seed) for seed in range(3)}
+    monkeypatch.setattr(jobs, "MOST_WAITING", 2)
+    try:
+        heard.clear()
+        assert heard.end_of(bench.choose_model("three"))["state"] == "done"
+        for image in images:
+            heard.until(lambda one, image=image: one["kind"] == "image" and one["id"] == image)
+        assert set(bench.images) == images
+    finally:
+        monkeypatch.undo()
+        heard.end_of(bench.choose_model("tiny"))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -218,7 +218,7 @@ def make_app(
             Route("/files/{id}", file),
             Route("/jobs/{id}", cancel, methods=["DELETE"]),
         ],
-        exception_handlers={XaiError: _said, Exception: _bug},
+        exception_handlers={XaiError: _said, ClientDisconnect: _gone, Exception: _bug},
         lifespan=lifespan,
     )
     return Guard(app, token, hosts)
@@ -243,6 +243,11 @@ async def _said(request: Request, error: Exception) -> Response:
         raise error
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
     return JSONResponse({"message": error.message, "hint": error.hint}, status)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The page was closed while it sent something: nobody is there to be told, and it is no bug."""
+    return Response(status_code=400)
 
 
 async def _bug(request: Request, error: Exception) -> Response:

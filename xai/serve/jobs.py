@@ -34,6 +34,7 @@ class Job:
         total: How many steps there are.
         urgent: Whether it goes before what is not, also between the steps of that.
         group: Of jobs of one group only the latest waits; None: it is of no group.
+        limited: Whether it is refused where many wait already.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Job:
     total: int = 1
     urgent: bool = False
     group: str | None = None
+    limited: bool = True
     done: int = 0
     state: str = "waiting"
     stop: Event = field(default_factory=Event)
@@ -82,7 +84,7 @@ class JobWorker:
                 replaced = next(iter(waiting), None)
             if replaced is not None:
                 self._jobs.remove(replaced)
-            elif len(self._jobs) >= MOST_WAITING:
+            elif job.limited and len(self._jobs) >= MOST_WAITING:
                 raise UsageError(
                     gettext("{n} requests are waiting already.", n=MOST_WAITING),
                     gettext("Wait for some, or cancel them."),

@@ -318,7 +318,9 @@ class Workbench:
         return upload
 
     def _look(self, upload: str, name: str) -> None:
-        self._submit(gettext("Looking at {name}", name=name), self._looking(upload), urgent=True)
+        # uploads are limited already, and one that is not looked at would be held without being seen
+        what = gettext("Looking at {name}", name=name)
+        self._submit(what, self._looking(upload), urgent=True, limited=False)
 
     def _check_room(self, more: int) -> None:
         if len(self._uploads) + more > self.limits.images:
