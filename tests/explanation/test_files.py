@@ -272,3 +272,12 @@ def test_pictures_of_classes_that_differ_in_case_have_names_of_their_own(tmp_pat
     before = names(tmp_path / "out")
     explain(path, classifier(labels), target="fake", out=tmp_path / "out")  # the same name: replaced
     assert set(names(tmp_path / "out")) <= set(before)
+
+
+def test_a_picture_is_not_replaced_by_that_of_another_class_of_another_image(tmp_path):
+    """`0_face_swap`: face_swap of the image 0, and swap of the image 0_face."""
+    (first, second) = write_photos(tmp_path / "in", 2)
+    second = second.rename(second.with_name("0_face.png"))
+    labels = ("swap", "face_swap")
+    explain([first, second], classifier(labels), target=list(labels), out=tmp_path / "out")
+    assert len([name for name in names(tmp_path / "out") if name.endswith("_attention.png")]) == 4

@@ -77,6 +77,13 @@ def test_slugs_differ_where_a_file_system_ignores_case():
     assert file_slugs(reversed(names)) == slugs
 
 
+def test_slugs_stand_apart_behind_names_of_images():
+    slugs = file_slugs(["swap", "face_swap", "my_face_swap", "face_swaps"])
+    assert (slugs["swap"], slugs["face_swaps"]) == ("swap", "face_swaps")
+    images = ["0", "0_face", "0_my", "0_my_face"]
+    assert len({f"{image}_{slug}" for image in images for slug in slugs.values()}) == 16
+
+
 def test_distinct_labels_have_distinct_slugs():
     slugs = {label: file_slug(label) for label in LABELS}
     slugs |= {slug: file_slug(slug) for slug in slugs.values()}  # a class may be named like another's slug

@@ -74,15 +74,24 @@ def file_slug(label: str) -> str:
 
 
 def file_slugs(labels: Iterable[str]) -> dict[str, str]:
-    """`file_slug` of each, distinct also where a file system does not tell `Fake` from `fake`."""
+    """`file_slug` of each, which also stand apart behind the names of images.
+
+    A file system may not tell `Fake` from `fake`; and `a_face_swap` could be `face_swap` of the image `a` or
+    `swap` of `a_face`. Such names get a hash.
+    """
     slugs = {label: file_slug(label) for label in labels}
     count = Counter(slug.casefold() for slug in slugs.values())
-    return {
-        label: slug if count[slug.casefold()] == 1 else _slug(label, whole=False)
-        for label, slug in slugs.items()
-    }
+
+    def stands_apart(slug: str) -> bool:
+        parts = slug.casefold().split("_")
+        return count[slug.casefold()] == 1 and not any(
+            "_".join(parts[place:]) in count for place in range(1, len(parts))
+        )
+
+    return {label: slug if stands_apart(slug) else _slug(label, whole=False) for label, slug in slugs.items()}
 
 
+@lru_cache(maxsize=65536)  # those of all classes are asked for with every image
 def _slug(label: str, whole: bool) -> str:
     """The name made safe; without a hash if it need not change and may stay whole."""
     slug = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", label)).strip("-.")
