@@ -79,7 +79,8 @@ _CHOICES = (
         "one_pass",
         "gradient_weighted_attention",
         {"layers": "all_layers", "clamp": None},
-        "The same question for one forward and one backward pass, on any model.",
+        "The same question for one forward and one backward pass, on any model; where a class token is read, "
+        "mask_gradient, as cheap, was more faithful on most further heads (reports/many-heads).",
     ),
     Preset(
         "localisation",
