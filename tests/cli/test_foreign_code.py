@@ -130,7 +130,7 @@ def test_a_class_that_is_no_method_is_refused_by_name():
             reference="a test", summary="No relevance.",
         )  # fmt: skip
 
-    for found, message in ((Half, "Half does not implement _relevance"), (dict, "dict is no subclass")):
+    for found, message in ((Half, "Half does not implement _relevance"), (dict, "dict.*is no method")):
         with pytest.raises(UsageError, match=message):
             xai.explain(Sample("x", photo()), classifier(), method=found)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from serving import HOSTILE, added, huge_png, png
 from starlette.testclient import TestClient
 from tiny_detector import photo
 
-from xai.core import DataError, UsageError
+from xai.core import DataError, ModelError, UsageError
 from xai.data import read_image
 from xai.serve.app import make_app
 from xai.serve.model import ServeSettings
@@ -104,7 +105,10 @@ def test_a_good_file_is_taken_and_a_bad_one_is_told(client):
 
 
 def test_a_page_that_is_closed_while_it_sends_is_no_bug(caplog):
-    app = make_app({"none": lambda: 1 / 0}, ServeSettings(), Limits(), "t", ["127.0.0.1:1"])
+    def absent():
+        raise ModelError("There is no model here.")
+
+    app = make_app({"none": absent}, ServeSettings(), Limits(), "t", ["127.0.0.1:1"])
     headers = [(b"host", b"127.0.0.1:1"), (b"origin", b"http://127.0.0.1:1")]
     scope = {"type": "http", "method": "POST", "path": "/t/images", "raw_path": b"/t/images", "root_path": ""}
     scope |= {"scheme": "http", "query_string": b"name=a.png", "headers": headers, "server": ("127.0.0.1", 1)}
@@ -121,5 +125,6 @@ def test_a_page_that_is_closed_while_it_sends_is_no_bug(caplog):
     async def send(message):
         pass
 
-    asyncio.run(app(scope, receive, send))
+    with ThreadPoolExecutor(1) as apart:  # tests of a browser leave a loop running in this thread
+        apart.submit(asyncio.run, app(scope, receive, send)).result()
     assert "A bug in xai" not in caplog.text
