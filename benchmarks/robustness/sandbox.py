@@ -114,9 +114,7 @@ def prepare(caches: Path) -> None:
     """Offline, one thread, caches of the libraries inside a folder of ours. Before torch is imported."""
     caches.mkdir(parents=True, exist_ok=True)
     os.environ |= {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(caches / "hf"),
         "MPLCONFIGDIR": str(caches / "matplotlib"),

@@ -9,16 +9,13 @@ import tiny_models as tiny
 import torch
 import torch_attention
 import transformers as hf
+from adapted import KINDS, assert_answers, loaded, logits, saved_base, tuned, vit
 from checkpoints import assert_equal, write
 from peft import (
-    AdaLoraConfig,
     IA3Config,
-    LNTuningConfig,
     LoHaConfig,
     LoKrConfig,
     LoraConfig,
-    OFTConfig,
-    VeraConfig,
     get_peft_model,
 )
 from safetensors.torch import load_file, save_file
@@ -26,69 +23,13 @@ from torch import nn
 
 import xai
 from xai.attr import create
-from xai.core import ConfigError, ModelError
+from xai.core import ConfigError
 from xai.models.adapter_settings import AdapterSettings
-
-NAMES = {0: "real", 1: "fake"}
-KINDS = {
-    "lora": LoraConfig(
-        r=2,
-        lora_alpha=3,
-        target_modules=["q_proj", "fc1", "projection"],
-        modules_to_save=["classifier"],
-        bias="lora_only",
-        rank_pattern={"fc1": 4},
-        alpha_pattern={"layers.0.mlp.fc1": 7},
-    ),
-    "rslora": LoraConfig(r=4, lora_alpha=3, use_rslora=True, lora_bias=True, target_modules=["v_proj"]),
-    "dora": LoraConfig(r=2, use_dora=True, target_modules=["q_proj", "projection"], bias="all"),
-    "ia3": IA3Config(target_modules=["q_proj", "fc1", "projection"], feedforward_modules=["fc1"]),
-    "loha": LoHaConfig(r=2, alpha=3, target_modules=["q_proj", "projection"], use_effective_conv2d=True),
-    "lokr": LoKrConfig(r=2, target_modules=["q_proj", "projection"], decompose_both=True),
-    "lokr_of_whole_factors": LoKrConfig(r=9, alpha=3, target_modules=["q_proj"]),
-    "lokr_of_a_kernel": LoKrConfig(r=2, target_modules=["projection"], use_effective_conv2d=True),
-    "ln_tuning": LNTuningConfig(target_modules=["layernorm_before"]),
-}
-
-
-def vit(labels=NAMES, **options):
-    config = hf.ViTConfig(
-        **tiny.TOWER, id2label=labels, label2id={name: number for number, name in labels.items()}, **options
-    )
-    return tiny.randomize(hf.ViTForImageClassification(config))
-
-
-def tuned(model, config, seed=0):
-    """A PEFT model whose adapters change something."""
-    model = get_peft_model(model, config)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            if parameter.requires_grad and "ranknum" not in name:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model.eval()
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tiny.save_pretrained(folder, vit())
-    return folder
-
-
-def loaded(base):
-    return hf.ViTForImageClassification.from_pretrained(base)
-
-
-def logits(model):
-    with torch.no_grad():
-        return model(tiny.pixels(3)).logits
-
-
-def assert_answers(classifier, expected):
-    with torch.no_grad():
-        got = classifier(tiny.pixels(3))
-    assert (got - expected).abs().max() <= 1e-5 * max(1.0, expected.abs().max().item())
+    return saved_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -241,7 +182,6 @@ def test_an_adapter_of_transformers_4_with_a_head_of_its_own(tmp_path):
     model.save_pretrained(tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "../base"}))
-    from safetensors.torch import load_file, save_file
 
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     old = {
@@ -266,119 +206,11 @@ def test_a_half_precision_base_keeps_what_the_adapter_adds(tmp_path, base):
     assert_answers(classifier, logits(adapted.float()))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"base_model_name_or_path": None}, "does not name the model"),
-        ({"base_model_name_or_path": "/nowhere/base"}, "cannot be loaded"),
-        ({"peft_type": "OFT"}, r"not folded here \(OFT\)[\s\S]*merge_and_unload"),
-        ({"init_lora_weights": "pissa_niter_4"}, r"init_lora_weights: pissa[\s\S]*changed before training"),
-        ({"alora_invocation_tokens": [3]}, "says alora_invocation_tokens, which is not folded"),
-        ({"alpha_pattern": {"(a+)+$": 3}}, "pattern .* is not read here"),
-        ({"lora_alpha": "much"}, "says a lora_alpha that is none"),
-    ],
-)
-def test_an_adapter_folder_that_cannot_be_folded(tmp_path, base, change, message):
-    tuned(loaded(base), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
-    path = tmp_path / "adapter_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises((ModelError, ConfigError), match=message):
-        xai.load(f"local:{tmp_path}")
-
-
-@pytest.mark.parametrize(
-    ("lost", "named"),
-    [
-        ("layers.1.attention.q_proj", "layers.1.attention.q_proj"),
-        ("mlp.fc1", "layers.0.mlp.fc1"),
-        ("classifier", "classifier"),
-    ],
-    ids=["one_layer_of_a_kind", "all_layers_of_a_kind", "the_head_trained_whole"],
-)
-def test_an_adapter_that_lacks_layers_that_it_names(tmp_path, base, lost, named):
-    config = LoraConfig(
-        r=2, target_modules=["q_proj", "fc1", "query_key_value"], modules_to_save=["classifier", "score"]
-    )
-    tuned(loaded(base), config).save_pretrained(tmp_path)
-    xai.load(f"local:{tmp_path}")  # whole; names that no module has are of other architectures
-    path = tmp_path / "adapter_model.safetensors"
-    state = load_file(path)
-    kept = {key: value for key, value in state.items() if f".{lost}." not in key}
-    assert 0 < len(kept) < len(state)
-    save_file(kept, path)
-    with pytest.raises(ModelError, match="lacks tensors of modules") as error:
-        xai.load(f"local:{tmp_path}")
-    assert named in error.value.message
-
-
 def test_an_adapter_of_some_layers_only_is_whole(tmp_path, base):
     config = LoraConfig(r=2, target_modules=["q_proj", "fc1"], layers_to_transform=[1])
     model = tuned(loaded(base), config)
     model.save_pretrained(tmp_path)
     assert_answers(xai.load(f"local:{tmp_path}"), logits(model))
-
-
-def test_an_adapter_of_another_model(tmp_path, base):
-    config = LoraConfig(r=2, target_modules=["k_proj"])
-    tuned(tiny.clip_tower(), config).save_pretrained(tmp_path)
-    path = tmp_path / "adapter_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": str(base)}))
-    with pytest.raises(
-        ModelError, match=r"adapts modules that ViTForImageClassification of .* has not: encoder"
-    ):
-        xai.load(f"local:{tmp_path}")
-    weights = tmp_path / "adapter_model.safetensors"
-    weights.write_bytes(b"")  # a download that was interrupted
-    with pytest.raises(ModelError, match=r"is an adapter of PEFT\. .* is empty"):
-        xai.load(f"local:{tmp_path}")
-    weights.unlink()
-    with pytest.raises(ModelError, match="no adapter_model"):
-        xai.load(f"local:{tmp_path}")
-
-
-def test_kinds_of_adapters_that_are_not_folded_are_named(tmp_path, base):
-    for config in (
-        OFTConfig(r=0, oft_block_size=8, target_modules=["q_proj"]),
-        VeraConfig(r=2, target_modules=["q_proj"]),
-    ):
-        model = tuned(loaded(base), config)
-        with pytest.raises(ModelError, match=r"PEFT layers that are not folded here[\s\S]*merge_and_unload"):
-            xai.load(model)
-        tower = tuned(tiny.clip_tower(), config)
-        with pytest.raises(ModelError, match=r"adapters that are not folded here: .*q_proj"):
-            xai.load(write(tmp_path, tiny.BenchDetector(tower).state_dict()))
-
-
-def test_layers_that_are_lora_s_with_a_part_more_are_not_taken_for_lora(base):
-    """AdaLoRA's class is derived from LoRA's; without its third factor the answers would be others."""
-    model = tuned(loaded(base), AdaLoraConfig(total_step=10, target_modules=["q_proj"]))
-    with pytest.raises(ModelError, match=r"SVDLinear \(lora_E\)[\s\S]*merge_and_unload"):
-        xai.load(model)
-    assert_answers(xai.load(deepcopy(model).merge_and_unload()), logits(model))
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (("lora_A", "lora_B"), "as loralib keeps them"),
-        (("lora_A.one.weight", "lora_A.two.weight"), "Several adapters at .*q_proj: one, two"),
-        (("lora_A.one.weight", "lora_E.one"), "not folded here"),
-    ],
-)
-def test_checkpoints_whose_meaning_cannot_be_seen(tmp_path, names, message):
-    state = tiny.BenchDetector(tiny.clip_tower()).state_dict()
-    at = "backbone.encoder.layers.0.self_attn.q_proj"
-    state.update({f"{at}.{name}": torch.zeros(2, 64) for name in names})
-    with pytest.raises(ModelError, match=message):
-        xai.load(write(tmp_path, state, "adapter: {lora_alpha: 1}"))
-
-
-def test_shapes_that_are_no_adapter_s_are_refused_before_they_are_multiplied(tmp_path):
-    state = tiny.BenchDetector(tiny.clip_tower()).state_dict()
-    at = "backbone.encoder.layers.0.self_attn.q_proj"
-    state |= {f"{at}.lora_A.weight": torch.zeros(1, 400_000), f"{at}.lora_B.weight": torch.zeros(400_000, 1)}
-    with pytest.raises(ModelError, match=r"does not fit it"):
-        xai.load(write(tmp_path, state, "adapter: {lora_alpha: 1}"))
 
 
 def test_a_pattern_names_modules_as_peft_matches_them():
