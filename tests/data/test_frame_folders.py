@@ -12,7 +12,7 @@ from xai.core import ConfigError, DataError
 from xai.data import load_samples, read_manifest
 from xai.data.frame_folders import label_of, read_dataset_json
 from xai.data.manifest import manifest_csv
-from xai.data.video_files import groups_of
+from xai.data.video_groups import groups_of
 
 FF = "FaceForensics++"
 REAL, FAKES = "original_sequences/youtube", "manipulated_sequences"

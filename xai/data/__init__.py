@@ -1,12 +1,11 @@
 """Images in: files, boxes, and what is known about them. Never imports torch."""
 
-from xai.data.find import find_images, unique_ids, unique_stems
+from xai.data.find import find_images, find_videos, is_video, unique_ids, unique_stems
 from xai.data.forgeries import forged_samples, shipped_photos
 from xai.data.image import as_shown, read_image
 from xai.data.manifest import Row, check_box, load_samples, parse_box, read_boxes, read_manifest
 from xai.data.moving_forgery import ClipFrame, demo_clip
 from xai.data.samples import Entry, LazySamples, shipped_samples
-from xai.data.video_files import find_videos, is_video
 
 __all__ = [
     "ClipFrame",

@@ -18,7 +18,7 @@ from xai.data.image import SUFFIXES, opened
 from xai.data.manifest import Row
 from xai.data.points import clicks_text
 from xai.data.table import read_csv
-from xai.data.video_files import groups_of
+from xai.data.video_groups import groups_of
 
 COLUMNS = ("movie_name", "click_locations")
 

@@ -1,4 +1,4 @@
-"""Image files: found from what a person typed, each with a name of its own."""
+"""Files of images and videos: found from what a person typed, told by what they hold, named apart."""
 
 import os
 from collections import Counter
@@ -7,12 +7,23 @@ from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
 
+from PIL import Image, UnidentifiedImageError
+
 from xai.core import UsageError, printable, valid_text
 from xai.core.files import expanded, fault_of, is_folder, resolved
-from xai.data.image import SUFFIXES
+from xai.data.image import FORMATS, MOST, SUFFIXES, what_it_is
 
 UNREADABLE = (".heic", ".heif", ".hif", ".jxl")
 """Photographs of kinds that are not read: a folder's are listed, so that none is passed over unsaid."""
+# not .ts, which programs end with as well: a transport stream is known by what it holds
+VIDEO_SUFFIXES = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"),
+)
+SYNC = 0x47
+"""First byte of every packet of an MPEG transport stream (ISO/IEC 13818-1)."""
+PACKETS = ((0, 188), (4, 192))
+"""Where the first such byte stands, and the length of packets: plain, and with a time code before each."""
 LONGEST = 150
 """Bytes of a stem: with a class's slug (80) and what a file is (25) within the 255 of a file name."""
 _RECORD = "_explanation.json"
@@ -48,6 +59,35 @@ def find_images(patterns: Iterable[str | Path], exclude: Path | None = None) -> 
         for path in _expand(expanded(pattern), exclude and resolved(exclude)):
             found.setdefault(resolved(path), path)
     return list(found.values())
+
+
+def find_videos(folder: Path, exclude: Path | None = None) -> list[Path]:
+    """The videos in a folder and below, by suffix, sorted, without hidden ones and those that xai drew.
+
+    Args:
+        folder: Searched.
+        exclude: A folder below it that is not.
+    """
+    return _below(folder, exclude and resolved(exclude), VIDEO_SUFFIXES)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is to be read as a video.
+
+    One that begins like a video is, whatever its name; one that is named like a video is, unless it is an
+    image. What then turns out to be none is refused by who reads it.
+    """
+    if fault_of(path) is not None:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(MOST)
+    except OSError:
+        return False  # reading it as an image says why
+    found = what_it_is(head)
+    if (found is not None and found[0].startswith("a video")) or _is_transport_stream(head):
+        return True
+    return path.suffix.lower() in VIDEO_SUFFIXES and not _is_image(path)
 
 
 def unique_stems(
@@ -101,7 +141,7 @@ def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
     if fault is None:
         return [pattern]
     if is_folder(pattern):
-        return _images_below(pattern, exclude) or [pattern]
+        return _below(pattern, exclude, (*SUFFIXES, *UNREADABLE)) or [pattern]
     if fault != "no such file" or not has_magic(str(pattern)):
         return [pattern]
     matches = (Path(match) for match in sorted(glob(str(pattern), recursive=True)))  # noqa: PTH207 - Path.glob refuses absolute ones
@@ -109,18 +149,20 @@ def _expand(pattern: Path, exclude: Path | None) -> list[Path]:
     return files or [pattern]
 
 
-def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
-    images = []
+def _below(folder: Path, exclude: Path | None, suffixes: Collection[str]) -> list[Path]:
+    """Files in a folder and below, by suffix, sorted, without hidden ones and those that xai drew."""
+    found: list[Path] = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not _inside(Path(root, name), exclude)
         )
-        drawn = drawn_among(files)
-        images += [Path(root, name) for name in sorted(files) if _is_image(name) and name not in drawn]
-    return images
+        drawn = _drawn_among(files)
+        named = (name for name in sorted(files) if not name.startswith(".") and name not in drawn)
+        found += [Path(root, name) for name in named if Path(name).suffix.lower() in suffixes]
+    return found
 
 
-def drawn_among(files: Collection[str]) -> set[str]:
+def _drawn_among(files: Collection[str]) -> set[str]:
     """Which files of a folder are pictures and videos that xai drew: the record of them lies beside them."""
     records = {name.removesuffix(_RECORD) for name in files if name.endswith(_RECORD)}
     beginnings = {name: [name[:at] for at, sign in enumerate(name) if sign == "_"] for name in files}
@@ -132,9 +174,22 @@ def drawn_among(files: Collection[str]) -> set[str]:
     return drawn
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *UNREADABLE)
-
-
 def _inside(path: Path, exclude: Path | None) -> bool:
     return exclude is not None and resolved(path).is_relative_to(exclude)
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    return any(
+        len(head) > first + 2 * length and all(head[first + i * length] == SYNC for i in range(3))
+        for first, length in PACKETS
+    )
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # a broken image is one; its reader says what is wrong with it
+        return True

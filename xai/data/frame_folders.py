@@ -17,7 +17,7 @@ from xai.core import ConfigError, DataError, UsageError, nearest
 from xai.core.files import expanded, is_folder, short_path
 from xai.data.dataset_json import FramePlaces, ListedVideo, parse_root, read_videos
 from xai.data.manifest import Row
-from xai.data.video_files import groups_of
+from xai.data.video_groups import groups_of
 
 REAL, FAKE, PRISTINE = "real", "fake", "pristine"
 FACEFORENSICS = {
