@@ -191,10 +191,10 @@ class VideoOptions:
     ] = None  # fmt: skip
 
     def sampling(self) -> "Sampling":
-        """Which frames that is."""
-        from xai.video import parse_sampling
+        """Which frames that is; the default's where nothing is said."""
+        from xai.video import DEFAULT_SAMPLING, parse_sampling
 
-        return parse_sampling(self.every, self.frames)
+        return DEFAULT_SAMPLING if self == VideoOptions() else parse_sampling(self.every, self.frames)
 
 
 @dataclass(frozen=True)
