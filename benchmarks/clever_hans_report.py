@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.clever_hans_tables import DECISIVE, DETECTORS, read_maps
 from benchmarks.demo_photos import CATALOGUE
-from benchmarks.pictures import to_jpeg
+from benchmarks.pictures import to_webp
 from xai.core import Explanation, Geometry, Sample
 from xai.data.forgery import KINDS
 from xai.report import save
@@ -200,7 +200,7 @@ def draw_examples(
         figure = _draw(cases[i], {name: margins[name][i] for name in margins}, mine)
         drawn_to = stem / f"{i:03d}_{cases[i].crop.forgery.kind}.png"
         save(figure, drawn_to, dpi=DPI)
-        paths.append(to_jpeg(drawn_to))
+        paths.append(to_webp(drawn_to))
         drawn_to.unlink()
     return paths
 

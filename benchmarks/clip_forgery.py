@@ -31,7 +31,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demo_photos import gather
 from benchmarks.frozen_head import SIDE
-from benchmarks.pictures import to_jpeg
+from benchmarks.pictures import to_webp
 from benchmarks.train_clip_detector import check_fit, read_portraits
 from xai.data.forgery import KINDS
 from xai.models.fetch import cache_folder
@@ -285,7 +285,7 @@ def publish(towers: Sequence[str], out: Path, to: Path) -> None:
             copy(out / name, to / name.replace("detector/", ""), out)
     for tower in towers:
         if (out / tower / "examples.png").is_file():
-            to_jpeg(out / tower / "examples.png", to / tower / "examples.jpg")
+            to_webp(out / tower / "examples.png", to / tower / "examples.webp")
 
 
 def copy(source: Path, to: Path, out: Path) -> None:

@@ -3,6 +3,7 @@
 python benchmarks/face_parts_example.py     # needs xai models fetch faces
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,9 @@ import numpy as np
 from PIL import Image
 
 import xai
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pictures import to_webp
 from xai.core import Sample
 from xai.data import read_image
 from xai.data.face_parts import PARTS, part_masks
@@ -20,9 +24,9 @@ from xai.faces import crop, find
 from xai.models import load
 
 PHOTO = Path(xai.__file__).parent / "data/photos/astronaut.jpg"
-OUT = Path("docs/images/face_parts.jpg")
+OUT = Path("docs/images/face_parts.webp")
 KIND, SEED = "upsampling", 0
-WIDTH = 1400
+WIDTH = 1120
 
 
 def main() -> None:
@@ -39,7 +43,9 @@ def main() -> None:
                 raise result.error
             drawn = Image.open(Path(folder) / result.record["files"]["face_parts"]).convert("RGB")
             height = round(drawn.height * WIDTH / drawn.width)
-            drawn.resize((WIDTH, height), Image.Resampling.LANCZOS).save(OUT, quality=85)
+            smaller = Path(folder) / "smaller.png"
+            drawn.resize((WIDTH, height), Image.Resampling.LANCZOS).save(smaller)
+            to_webp(smaller, OUT)
 
 
 if __name__ == "__main__":

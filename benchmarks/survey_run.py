@@ -21,9 +21,11 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pictures import to_webp
+
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "survey"
-FILES = ("summary.md", "maps.png")
 NOTE = "killed.json"
 FEW = 600  # images of a survey that should need as much memory
 
@@ -56,8 +58,8 @@ def main() -> None:
     note.write_text(json.dumps(told))
     REPORT.mkdir(parents=True, exist_ok=True)
     if options.limit is None:
-        for name in FILES:
-            shutil.copyfile(run / name, REPORT / name)
+        shutil.copyfile(run / "summary.md", REPORT / "summary.md")
+        to_webp(run / "maps.png", REPORT / "maps.webp")
     name = "run.md" if options.limit is None else f"run-{options.limit}.md"
     (REPORT / name).write_text(page(told | {"work_items": parts(run)}, options.config, options.limit))
 

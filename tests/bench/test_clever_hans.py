@@ -219,4 +219,4 @@ def test_only_pictures_without_conditions_are_drawn(runs, tmp_path, monkeypatch)
     ]
     margins = {name: np.zeros(3) for name in DETECTORS}
     paths = clever_hans_report.draw_examples(list(with_marks(crops, 0)), margins, runs, tmp_path / "new", 3)
-    assert [path.name for path in paths] == ["001_noise.jpg"] and paths[0].stat().st_size > 1000
+    assert [path.name for path in paths] == ["001_noise.webp"] and paths[0].stat().st_size > 1000

@@ -88,8 +88,8 @@ def test_what_is_published_names_no_folder_of_this_machine(tmp_path):
     publish(["tower"], out, to)
     assert (to / "tower" / "forged" / "run.json").read_text() == '{"model": "tower/detector/detector.yaml"}'
     assert [one.name for one in (to / "tower" / "forged").iterdir()] == ["run.json"]
-    with Image.open(to / "tower" / "examples.jpg") as picture:
-        assert picture.size == (64, 48) and picture.format == "JPEG"
+    with Image.open(to / "tower" / "examples.webp") as picture:
+        assert picture.size == (64, 48) and picture.format == "WEBP"
     assert (to / "findings.md").read_text() == "# Findings\n"
     assert not (to / "tower" / "costly").exists()
 
