@@ -62,7 +62,7 @@ format: install
 docs: install translations  ## what documents and configurations say of the code, from the code
 	$(BIN)/python benchmarks/documents.py
 
-translations: install  ## renew the catalogues of pages and summaries: .po for translators, .mo for programs
+translations: install  ## renew the catalogues of pages and summaries: .po for translators, .mo.gz for programs
 	PYTHONPATH=tests $(BIN)/python -m translations
 
 install: $(VENV)/.installed  ## .venv with the package and its dev extras

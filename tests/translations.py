@@ -1,8 +1,10 @@
-"""Renews the catalogues: what code, templates and scripts mark, for translators (.po) and programs (.mo)."""
+"""Renews the catalogues: what code, templates and scripts mark, for translators and programs."""
 
 import ast
+import gzip
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -67,8 +69,8 @@ def template() -> Catalog:
     """All that is marked now."""
     catalog = Catalog(**HEAD)
     found = extract_from_dir(ROOT / "xai", METHODS, OPTIONS, KEYWORDS)
-    for path, _, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
-        catalog.add(message, locations=[(f"xai/{path}", 0)], auto_comments=comments, context=context)
+    for _, _, message, comments, context in sorted(found, key=lambda one: (one[0], one[1])):
+        catalog.add(message, auto_comments=comments, context=context)
     return catalog
 
 
@@ -88,9 +90,9 @@ def write(catalog: Catalog) -> None:
     path = po_file(str(catalog.locale))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        write_po(file, catalog, width=100, include_lineno=False)
-    with path.with_suffix(".mo").open("wb") as file:
-        write_mo(file, catalog)
+        write_po(file, catalog, width=100)
+    write_mo(compiled := BytesIO(), catalog)
+    path.with_suffix(".mo.gz").write_bytes(gzip.compress(compiled.getvalue(), mtime=0))
 
 
 def po_file(code: str) -> Path:

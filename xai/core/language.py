@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
+from gzip import decompress
 from importlib.resources import files
+from io import BytesIO
 from typing import Literal
 
 from xai.core.errors import UsageError, nearest
@@ -95,8 +97,8 @@ def catalogue(code: str) -> NullTranslations:
     """The messages of a language; English ones are the sentences in the code."""
     if code == DEFAULT:
         return NullTranslations()
-    with (files("xai.core") / "locale" / code / "LC_MESSAGES" / "xai.mo").open("rb") as file:
-        return GNUTranslations(file)
+    packed = (files("xai.core") / "locale" / code / "LC_MESSAGES" / "xai.mo.gz").read_bytes()
+    return GNUTranslations(BytesIO(decompress(packed)))
 
 
 def _filled(message: str, values: dict[str, object]) -> str:
