@@ -8,7 +8,7 @@ from tiny_detector import classifier, photo, write_photos
 from torch import nn
 
 from xai.core import Sample
-from xai.core.sinks import sinks_of
+from xai.core.map_statistics import sinks_of
 from xai.explanation import explain
 from xai.explanation.explainer import Explainer
 from xai.report.caveats import caveats_of as typed_caveats_of

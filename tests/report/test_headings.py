@@ -5,8 +5,8 @@ import pytest
 from report_pages import explanation_page, smooth
 
 from xai.core import ProblemType
-from xai.core.flatness import NEAR_CONSTANT, is_near_constant, relative_range
 from xai.core.language import language
+from xai.core.map_statistics import NEAR_CONSTANT, is_near_constant, relative_range
 from xai.report import words
 from xai.report.caveats import blind, on_prediction
 from xai.report.footnotes import footnotes_of

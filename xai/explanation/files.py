@@ -15,10 +15,9 @@ import xai.report as report
 from xai.core import Explanation, Origin
 from xai.core.explanation import CLICK_TOLERANCE
 from xai.core.files import disk_errors, write_bytes, write_json
-from xai.core.flatness import relative_range
 from xai.core.language import gettext
+from xai.core.map_statistics import SINK_RATIO, relative_range, sink_share, sinks_of
 from xai.core.runtime import versions
-from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
 from xai.report import words
 from xai.report.photograph import PhotographPictures
 from xai.report.picture import Picture

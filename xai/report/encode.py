@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xai.core import DataError
-from xai.core.flatness import relative_range
+from xai.core.map_statistics import relative_range
 from xai.report.image_payload import Grid, Stack
 
 QUALITY = 72

@@ -22,8 +22,8 @@ from markupsafe import Markup
 from xai.core import OutputError, UsageError
 from xai.core.errors import printable
 from xai.core.files import cache_folder, write_bytes
-from xai.core.flatness import NEAR_CONSTANT
 from xai.core.language import DEFAULT, HTML_CODES, catalogue, gettext, language, ngettext, pgettext
+from xai.core.map_statistics import NEAR_CONSTANT
 from xai.core.names import method_in_words, metric_in_words, row_in_words
 from xai.core.runtime import __version__, version_of
 from xai.data.face_parts import PARTS

@@ -7,9 +7,15 @@ import numpy as np
 
 from xai.core import Explanation, Geometry, Sample
 from xai.core.errors import printable
-from xai.core.flatness import NEAR_CONSTANT, is_near_constant, relative_range
 from xai.core.language import gettext, gettext_noop, ngettext
-from xai.core.sinks import SINK_RATIO, sink_share, sinks_of
+from xai.core.map_statistics import (
+    NEAR_CONSTANT,
+    SINK_RATIO,
+    is_near_constant,
+    relative_range,
+    sink_share,
+    sinks_of,
+)
 from xai.core.target import fakes_first
 from xai.report.colours import ColourScale
 from xai.report.overlay import DrawnImage

@@ -73,7 +73,7 @@ function peakWords(map) {
   return share > 1 + NOISE ? gettext("peak beyond the scale") : gettext("peak {share} of scale", { share: percentText(Math.min(1, share)) });
 }
 
-/** Where a map is much the same everywhere, see xai/core/flatness.py. */
+/** Where a map is much the same everywhere, see xai/core/map_statistics.py. */
 function constantWords(map) {
   const range = map?.relativeRange;
   if (range === undefined || range === null || map.limit === 0 || range >= NEAR_CONSTANT) return "";
