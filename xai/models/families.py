@@ -49,7 +49,7 @@ def build_detector(state: State, config: DetectorConfig) -> tuple[Detector, str,
             _without_ignored({k[len(root) :]: v for k, v in state.items() if k.startswith(root)}, config)
         )
         beside = [key for key in state if not key.startswith(root)]
-        if fitting := [family for family in FAMILIES if family.fits(inner, folded.kinds, bool(beside))]:
+        if fitting := [family for family in FAMILIES if _fits(family, inner, folded.kinds, bool(beside))]:
             break
     else:
         raise ModelError(
@@ -117,6 +117,22 @@ def _named(state: State) -> State:
     """UniversalFakeDetect publishes its last layer alone."""
     is_layer = state.keys() == {"weight", "bias"} and state["weight"].ndim == 2
     return {f"fc.{key}": value for key, value in state.items()} if is_layer else state
+
+
+def _fits(family: Family, state: State, folded: list[str], beside: bool) -> bool:
+    """Whether these are its keys.
+
+    Args:
+        family: A layout.
+        state: Names without what stands before all of the detector's.
+        folded: What was folded into the weights.
+        beside: Whether there are names that do not begin so.
+    """
+    if (family.folded is not None and family.folded not in folded) or family.not_folded in folded:
+        return False
+    if family.alone and (beside or not all(key.startswith(family.parts) for key in state)):
+        return False
+    return all(any(key.startswith(prefix) for key in state) for prefix in (*family.parts, *family.marks))
 
 
 def _share(state: State, family: Family, beside: list[str]) -> list[State]:

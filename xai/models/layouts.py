@@ -66,20 +66,6 @@ class Family:
     unused: tuple[str, ...] = ()
     refused: str = ""
 
-    def fits(self, state: State, folded: list[str], beside: bool) -> bool:
-        """Whether these are its keys.
-
-        Args:
-            state: Weights.
-            folded: What was folded into them.
-            beside: Whether there are keys that do not begin as these did.
-        """
-        if (self.folded is not None and self.folded not in folded) or self.not_folded in folded:
-            return False
-        if self.alone and (beside or not all(key.startswith(self.parts) for key in state)):
-            return False
-        return all(any(key.startswith(prefix) for key in state) for prefix in (*self.parts, *self.marks))
-
 
 _BENCH = "github.com/SCLBD/DeepfakeBench"
 _GEND = "github.com/yermandy/GenD (arXiv 2508.06248)"
