@@ -9,8 +9,7 @@ from captum._utils.common import _select_targets
 from torch import Tensor
 
 from xai.core import Margin, ModelError, ProblemType, UsageError
-from xai.core.score import SCORES, class_log_odds, log_odds, read_target, score
-from xai.core.target import image_targets
+from xai.core.target import SCORES, class_log_odds, image_targets, log_odds, read_target, score
 
 SINGLE, MULTI = ProblemType.SINGLE_LABEL, ProblemType.MULTI_LABEL
 TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

@@ -11,8 +11,7 @@ from vit_zoo import build, pixels
 from xai.attr import create
 from xai.attr.inputs import spread_patches
 from xai.core import Margin, UsageError
-from xai.core.score import score
-from xai.core.target import image_targets
+from xai.core.target import image_targets, score
 from xai.metrics import METRICS
 from xai.metrics.captum_metrics import infidelity, nudge, removed_patches, sensitivity_max
 from xai.perturb import image_seeds, make_operator, on_pixels

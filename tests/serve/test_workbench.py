@@ -13,7 +13,7 @@ from tiny_detector import classifier, hierarchical, photo
 
 from xai.attention import mask_patches
 from xai.core import ModelError, Sample, UsageError
-from xai.core.score import log_odds
+from xai.core.target import log_odds
 from xai.explanation import Explainer, Failure
 from xai.perturb import Stream, make_operator
 from xai.serve import jobs

@@ -34,8 +34,7 @@ from xai.attr.lrp_rules import written_over_as_model_error
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
 from xai.core.options import check_option
-from xai.core.score import read_target
-from xai.core.target import Target
+from xai.core.target import Target, read_target
 
 PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]

@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xai.core import problem_type_of
-from xai.core.score import EXCLUSIVE, class_log_odds, score
-from xai.core.target import Target
+from xai.core.target import EXCLUSIVE, Target, class_log_odds, score
 
 VALUES = ("probability", "log_odds", "logit")
 

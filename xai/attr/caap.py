@@ -20,8 +20,7 @@ from xai.attr.transformer_blocks import (
     without_blocks,
 )
 from xai.core.options import check_counts
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
 Tokens = Float[Tensor, "b n d"]

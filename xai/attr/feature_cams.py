@@ -21,8 +21,7 @@ from xai.attr.cam_formulas import (
 from xai.attr.feature_map import FeatureMap, find_feature_map, module_path
 from xai.attr.registry import register
 from xai.core import ModelError, PatchGrid
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 NativeMap = Float[Tensor, "b h w"]
 NativeMaps = Float[Tensor, "targets b h w"]

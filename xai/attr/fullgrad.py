@@ -19,8 +19,7 @@ from xai.attr.recorded_attention import TokenMaps
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution, TransformerBlocks, tokens_among
 from xai.core import ModelError
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 Keep = Callable[[Tensor, Tensor, int], None]
 

@@ -22,8 +22,7 @@ from xai.attr.integration_paths import PATHS
 from xai.attr.registry import register
 from xai.core import Margin, PatchGrid
 from xai.core.options import check_counts, check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
 

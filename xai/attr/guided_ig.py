@@ -12,8 +12,7 @@ from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
 Flat = Float[Tensor, "b n"]

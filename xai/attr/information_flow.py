@@ -17,8 +17,7 @@ from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import watch_transformations
 from xai.core.options import check_counts
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 RowMaps = Float[Tensor, "targets b rows tokens"]  # targets: 1 where all have the same
 

@@ -17,8 +17,7 @@ from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.core import ModelError
 from xai.core.options import check_counts, check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 PATHS_OVER = ("all_layers", "layers_up", "layers_down")
 

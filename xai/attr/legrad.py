@@ -14,8 +14,7 @@ from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution, block_outputs, tokens_of, without_blocks
 from xai.core.options import check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 
 @register

@@ -14,8 +14,7 @@ from xai.attr.lrp_gradient import GradientRules
 from xai.attr.registry import register
 from xai.core import ModelError, PatchGrid, UsageError
 from xai.core.options import check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 _AT = ("pixels", "embeddings")
 

@@ -17,8 +17,7 @@ from xai.attr.gradient import patch_sums
 from xai.attr.registry import register
 from xai.core import ModelError
 from xai.core.options import check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 FineMap = Float[Tensor, "b c height width"]  # c: 1 or the input's channels
 

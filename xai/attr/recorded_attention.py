@@ -12,8 +12,7 @@ from torch import Tensor
 from xai.attention import AttentionCall, MappedProbe, Probe, Rows, row_chunks
 from xai.attr.base import PatchAttribution, PatchMaps, Pixels
 from xai.core import ModelError, UsageError
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 TokenMaps = Float[Tensor, "targets b tokens"]
 HeadMaps = list[Float[Tensor, "targets b _ tokens"]]

@@ -16,8 +16,7 @@ from xai.attr.pixel_gradient import CHANNELS, FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
 from xai.core.options import check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 from xai.perturb import image_seeds
 
 

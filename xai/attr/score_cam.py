@@ -15,8 +15,7 @@ from xai.attr.feature_cams import FeatureCAM
 from xai.attr.feature_map import FeatureMap
 from xai.attr.registry import register
 from xai.core.options import check_counts, check_option
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 
 @register

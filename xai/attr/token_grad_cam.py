@@ -17,8 +17,7 @@ from xai.attr.layers import Layers, resolve_layers
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import tokens_among
 from xai.core import ModelError, PatchGrid, UsageError
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 
 @register

@@ -13,8 +13,7 @@ from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.attr.transformer_blocks import BlockAttribution
 from xai.attr.value_projection import Transformation, watch_transformations
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 
 @register

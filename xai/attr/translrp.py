@@ -15,8 +15,7 @@ from xai.attr.lrp_rules import followed
 from xai.attr.recorded_attention import output_gradients
 from xai.attr.registry import register
 from xai.core import ModelError
-from xai.core.score import score
-from xai.core.target import Target
+from xai.core.target import Target, score
 
 
 @register

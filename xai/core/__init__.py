@@ -1,5 +1,6 @@
 """The few types everyone shares. Knows no other room and never imports torch."""
 
+from xai.core.classes import ProblemType, class_index, find_problem_type, problem_type_of
 from xai.core.errors import (
     ConfigError,
     DataError,
@@ -15,7 +16,7 @@ from xai.core.explanation import Explanation, Face, Geometry, Origin, PatchGrid,
 from xai.core.options import Registry, import_object, is_import_path
 from xai.core.record import Record
 from xai.core.runtime import derive_seed, keep_freed_memory
-from xai.core.target import Margin, ProblemType, class_index, find_problem_type, problem_type_of
+from xai.core.target import Margin
 
 __all__ = [
     "ConfigError",

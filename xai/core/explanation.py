@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from xai.core.classes import ProblemType
 from xai.core.errors import ModelError, UsageError, nearest
 from xai.core.language import DEFAULT, Language
-from xai.core.target import ProblemType
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,14 +1,19 @@
-"""What is explained, and what the logits of a classification head mean."""
+"""What is explained or measured of a model: a target, and its score from the logits.
 
-from collections.abc import Iterator, Sequence
+The score is a logit, a margin, log-odds; the formulas are here alone, but for softmax and sigmoid, which
+`ProblemType.probabilities` has. Tensors are handled by their own methods, so nothing here imports torch, and
+every result is in the graph of the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import prod
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from xai.core.errors import ModelError, UsageError, nearest
+from xai.core.classes import ProblemType, check_index, class_index, is_index, problem_type_of
+from xai.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,42 +23,7 @@ Target = Any
 
 None (the only output), int, tuple of indices; list, NumPy array or tensor of one for each example; `Margin`.
 """
-REGRESSION = "regression"
-GENUINE = ("real", "pristine", "genuine", "authentic", "original", "untouched", "live", "bonafide", "natural")
-"""Labels and kinds of images that nobody tampered with; they stand last."""
-
-
-def fakes_first(names: Sequence[str | None]) -> list[str]:
-    """Each name once, in order, genuine ones last."""
-    known = list(dict.fromkeys(name for name in names if name is not None))
-    return sorted(known, key=lambda name: name.casefold() in GENUINE)
-
-
-def class_index(value: Any) -> int | None:
-    """The class index that an integer of Python, NumPy or torch means; None if it is none.
-
-    NumPy's integers and arrays and tensors of no dimension count; truth values do not.
-    """
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        value = value.item()
-    return value if is_index(value) else None
-
-
-def is_index(value: Any) -> bool:
-    """Whether a value is one of Python's integers and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_index(index: int, classes: int) -> None:
-    """Refuse a class that the model does not have; −1 is not the last one.
-
-    Raises:
-        UsageError: With the range that is valid.
-    """
-    if not 0 <= index < classes:
-        raise UsageError(
-            f"Class index {index} is out of range.", f"The model has {classes} classes: 0 … {classes - 1}."
-        )
+EXCLUSIVE = ProblemType.SINGLE_LABEL
 
 
 @dataclass(frozen=True)
@@ -127,163 +97,206 @@ def _is_of_one_image(target: Any) -> bool:
     return target is None or isinstance(target, Margin) or is_index(target)
 
 
-class ProblemType(StrEnum):
-    """What a head's logits mean, in the words of transformers' configurations.
+def margin_of(target: int, problem_type: ProblemType) -> int | Margin:
+    """The target whose score says how far the model holds to a class.
 
-    `SINGLE_LABEL`: exactly one class is true; probabilities are the softmax of the logits. A head with one
-    logit z, a sigmoid, is of this kind: two classes with logits (−z/2, +z/2).
-    `MULTI_LABEL`: each label is true or not by itself; its probability is the sigmoid of its own logit.
+    Among exclusive classes its logit against the largest other one; an independent label's log-odds are
+    its logit.
     """
-
-    SINGLE_LABEL = "single_label_classification"
-    MULTI_LABEL = "multi_label_classification"
-
-    @property
-    def independent(self) -> bool:
-        """Whether a label's logit alone says how probable it is."""
-        return self is ProblemType.MULTI_LABEL
-
-    def stands_alone(self, logits: "np.ndarray | Tensor") -> bool:
-        """Whether each logit of (S, C) says by itself how probable its class is."""
-        return self.independent or logits.ndim < 2 or logits.shape[1] == 1
-
-    @overload
-    def probabilities(self, logits: "Tensor") -> "Tensor": ...
-    @overload
-    def probabilities(self, logits: np.ndarray) -> np.ndarray: ...
-    def probabilities(self, logits: Any) -> Any:
-        """The softmax of logits (..., classes), or the sigmoid of each that stands alone.
-
-        NumPy's logits give float64, torch's (S, classes) their own type, in their graph.
-        """
-        if not isinstance(logits, np.ndarray):
-            return logits.sigmoid() if self.stands_alone(logits) else logits.softmax(1)
-        exact = np.asarray(logits, np.float64)
-        if self.independent:
-            return (1 + np.tanh(exact / 2)) / 2  # the sigmoid, which overflows nowhere
-        shares = np.exp(exact - exact.max(axis=-1, keepdims=True))
-        return shares / shares.sum(axis=-1, keepdims=True)
-
-    def margin(self, target: int) -> "int | Margin":
-        """The target whose score says how far the model holds to a class.
-
-        Among exclusive classes its logit against the largest other one; an independent label's log-odds are
-        its logit.
-        """
-        return target if self.independent else Margin(target)
-
-    def own_target(self, target: Target) -> Target:
-        """The target itself, or the class of a margin over all others where that class stands by itself."""
-        over_the_rest = isinstance(target, Margin) and target.negative is None
-        return target.positive if over_the_rest and self.independent else target
-
-    @classmethod
-    def parse(cls, value: Any, name: str) -> "ProblemType | None":
-        """Read a problem type as configurations write it; None where nothing is said.
-
-        Args:
-            value: None or a string.
-            name: Of the model, for messages.
-
-        Raises:
-            ModelError: A regression head, whose answer is no logit.
-            UsageError: No problem type.
-        """
-        if value is None:
-            return None
-        if value == REGRESSION:
-            raise ModelError(
-                f"{name} is a regression head (problem_type: regression): it answers with a number, "
-                "which is no class and has no probability.",
-                "If its one output is in fact a logit (transformers writes regression by itself where "
-                "num_labels is 1), say so: problem_type single_label_classification, as --problem-type, "
-                "as argument of xai.load, or in the YAML; or take problem_type out of its config.json.",
-            )
-        if value not in set(cls):
-            raise UsageError(
-                f"Unknown problem_type {value!r}.", nearest(str(value), [*map(str, cls), REGRESSION])
-            )
-        return cls(value)
+    return target if problem_type.independent else Margin(target)
 
 
-def problem_type_of(model: Any) -> ProblemType:
-    """What the logits of a classifier, or of any torch module, mean; exclusive classes where nothing says it.
+def own_target(target: Target, problem_type: ProblemType) -> Target:
+    """The target itself, or the class of a margin over all others where that class stands by itself."""
+    over_the_rest = isinstance(target, Margin) and target.negative is None
+    return target.positive if over_the_rest and problem_type.independent else target
 
-    Raises:
-        ModelError: A regression head, or parts that contradict each other.
+
+def read_target(target: Target, model: Any) -> Target:
+    """A target in Python's own types, as the head of a model means it.
+
+    The margin of an independent label over all others is its own logit.
     """
-    for part in model.modules() if hasattr(model, "modules") else (model,):
-        known = getattr(part, "problem_type", None)
-        if isinstance(known, ProblemType):
-            return known
-    return find_problem_type(model, type(model).__name__) or ProblemType.SINGLE_LABEL
+    target = plain_target(target)
+    if isinstance(target, Margin):
+        return own_target(target, problem_type_of(model))
+    if isinstance(target, list) and any(isinstance(one, Margin) for one in target):
+        return [own_target(one, problem_type_of(model)) for one in target]
+    return target
 
 
-def find_problem_type(
-    module: Any, name: str, classes: int | None = None, given: str | None = None
-) -> ProblemType | None:
-    """What a caller or a module's transformers configuration says of its head; None where neither does.
+def score(logits: Tensor, target: Target) -> Tensor:
+    """Pick the explained output of each example: one logit, or the difference of two.
 
     Args:
-        module: A torch module. Its own configuration counts, that of what it merely wraps (DataParallel,
-            PEFT, torch.compile), and that of every image classifier inside with `classes` labels. That of a
-            tower does not: its head was taken off.
-        name: Of the model, for messages.
-        classes: Number of labels, if known.
-        given: What the caller says.
+        logits: (B, C); with a tuple as target (B, …), with None anything of one number an example.
+        target: Any of Captum's forms, a `Margin`, or a list of class indices and margins.
+
+    Returns:
+        (B,) scores in the type of the logits.
 
     Raises:
-        ModelError: A regression head, or parts that contradict each other.
-        UsageError: The caller contradicts the configuration, or names no problem type.
+        UsageError: When the target does not fit the logits, or these are no tensor.
     """
-    wanted = ProblemType.parse(given, name)
-    stated = list(dict.fromkeys(_stated(module, classes)))
-    if wanted is not None and stated == [(REGRESSION, 1)]:
-        return wanted  # written by transformers for any head of one output that was trained with labels
-    found = {_read(kind, logits, name) for kind, logits in stated}
-    if len(found) > 1:
-        raise ModelError(
-            f"{name} holds classifiers of several kinds: {', '.join(sorted(found))}.",
-            "Give config.problem_type of each the kind of the model as a whole.",
-        )
-    known = next(iter(found), None)
-    if wanted is not None and known not in (None, wanted):
+    if not hasattr(logits, "numel"):
         raise UsageError(
-            f"problem_type={wanted} contradicts the configuration of {name}, which says {known}.",
-            "Leave it out; or, if the configuration is wrong, correct problem_type there.",
+            f"The model returns {type(logits).__name__}, not a tensor of logits.",
+            "Load it with xai.load(...), which unwraps it.",
         )
-    return wanted or known
+    if target is None:
+        return _only_output(logits)
+    target = plain_target(target)
+    try:
+        if isinstance(target, Margin):
+            target = [target] * len(logits)
+        if not isinstance(target, list):
+            return _place(logits, target).reshape(len(logits))
+        if len(target) != len(logits):
+            raise ValueError(f"it has {len(target)} entries for {len(logits)} examples.")
+        if target and all(isinstance(one, tuple) for one in target):
+            return _places(logits, target).reshape(len(logits))
+        return _classes(logits, target)
+    except UsageError:
+        raise
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"Target {target!r} does not fit logits of shape {tuple(logits.shape)}: {error}",
+            "Valid: a class index, an index per example (list, integer array or tensor), tuples of indices, "
+            "Margin.",
+        ) from None
 
 
-def _read(kind: str, logits: int | None, name: str) -> ProblemType:
-    found = ProblemType.parse(kind, name)
-    # one label, true or not: the same probability as of two exclusive classes
-    return ProblemType.SINGLE_LABEL if found is None or logits == 1 else found
+def log_odds(logits: Tensor, target: Tensor, problem_type: ProblemType = EXCLUSIVE) -> Tensor:
+    """z_t − log Σ_{c≠t} exp z_c, or z_t where labels are independent: (S, C), (S,) → (S,).
+
+    Its sigmoid is the probability; it does not saturate where that does. With two exclusive classes it is the
+    logit margin.
+    """
+    if problem_type.independent:
+        return logit(logits, target)
+    if logits.shape[1] < 2:
+        raise ModelError("The odds of a class need two classes or more; the model has one.")
+    index = target[:, None]
+    return (logits.gather(1, index) - _others(logits, index).logsumexp(1, keepdim=True))[:, 0]
 
 
-def _stated(module: Any, classes: int | None) -> Iterator[tuple[str, int | None]]:
-    """(problem type, number of logits) of every configuration that counts."""
-    whole = module
-    while whole is not None:
-        if own := _of_config(whole):
-            yield own
-            return
-        inside = list(whole.children()) if hasattr(whole, "children") else []
-        whole = inside[0] if len(inside) == 1 else None
-    for part in module.modules() if hasattr(module, "modules") else ():
-        own = _of_config(part)
-        if own and "ForImageClassification" in type(part).__name__ and _fits(own[1], classes):
-            yield own
+def class_log_odds(logits: Tensor, problem_type: ProblemType = EXCLUSIVE) -> Tensor:
+    """(S, C) → (S, C) log-odds of every class; see `log_odds`.
+
+    A logit that stands alone (an independent label's, or a single one) is its own log-odds.
+    """
+    if problem_type.stands_alone(logits):
+        return logits
+    total = logits.logsumexp(1, keepdim=True)
+    others = total + (-(logits - total).exp()).log1p()  # loses all digits for the largest class
+    top = logits.argmax(1, keepdim=True)
+    return logits - others.scatter(1, top, _others(logits, top).logsumexp(1, keepdim=True))
 
 
-def _of_config(module: Any) -> tuple[str, int | None] | None:
-    config = getattr(module, "config", None)
-    kind = config.get("problem_type") if isinstance(config, dict) else getattr(config, "problem_type", None)
-    if kind is None:
-        return None
-    logits = getattr(config, "num_labels", None)
-    return str(kind), logits if isinstance(logits, int) else None
+def logit(logits: Tensor, target: Tensor, problem_type: ProblemType = EXCLUSIVE) -> Tensor:
+    """z_t: (S, C), (S,) → (S,)."""
+    return logits.gather(1, target[:, None])[:, 0]
 
 
-def _fits(logits: int | None, classes: int | None) -> bool:
-    return classes is None or logits is None or classes in (logits, max(logits, 2))
+def correct(logits: Tensor, target: Tensor, problem_type: ProblemType = EXCLUSIVE) -> Tensor:
+    """1.0 where the target has the largest logit: (S, C), (S,) → (S,).
+
+    Raises:
+        UsageError: Independent labels, of which several can be true: there is no first choice.
+    """
+    if problem_type.independent:
+        raise UsageError(
+            "Accuracy asks for the first choice among exclusive classes; the labels are independent.",
+            "Read the probability or the margin of the label instead.",
+        )
+    return (logits.argmax(dim=1) == target).float()
+
+
+SCORES: Mapping[str, Callable[[Tensor, Tensor, ProblemType], Tensor]] = {
+    "log_odds": log_odds,
+    "logit": logit,
+    "correct": correct,
+}
+"""What a stream of perturbed states reads of its targets, by name."""
+
+
+def _only_output(logits: Tensor) -> Tensor:
+    if logits.numel() != logits.shape[0]:
+        raise UsageError(
+            f"No target was given, but the model answers {tuple(logits.shape[1:])} numbers an example.",
+            "Pass target=<class index>.",
+        )
+    return logits.reshape(-1)
+
+
+def _place(logits: Tensor, target: int | tuple[int, ...]) -> Tensor:
+    """The logits at one index, or at a tuple of them, of every example."""
+    place = target if isinstance(target, tuple) else (target,)
+    _check_place(place, logits)
+    return logits[(slice(None), *place)]
+
+
+def _places(logits: Tensor, targets: Sequence[tuple[int, ...]]) -> Tensor:
+    for place in targets:
+        _check_place(place, logits)
+    return logits[(list(range(len(targets))), *map(list, zip(*targets, strict=True)))]
+
+
+def _classes(logits: Tensor, targets: Sequence[Any]) -> Tensor:
+    """Logits and margins of one target for each example."""
+    if logits.dim() != 2:
+        raise ValueError("logits (examples, classes) are expected.")
+    for target in targets:
+        _check_classes(target, logits)
+    first = _column(logits, [t.positive if isinstance(t, Margin) else t or 0 for t in targets])
+    own = logits.gather(1, first)
+    if not any(isinstance(t, Margin) for t in targets):
+        return own[:, 0]
+    second = _column(logits, [-1 if _over_the_rest(t) else getattr(t, "negative", 0) for t in targets])
+    rival = logits.gather(1, second.clamp_min(0))
+    if any(map(_over_the_rest, targets)):
+        rival = _others(logits, first).amax(1, keepdim=True).where(second < 0, rival)
+    contrast = _column(logits, [isinstance(t, Margin) for t in targets]).bool()
+    return (own - rival).where(contrast, own)[:, 0]
+
+
+def _check_place(place: tuple[int, ...], logits: Tensor) -> None:
+    if len(place) > logits.dim() - 1:
+        raise ValueError("it has more indices than the logits have dimensions.")
+    for index, size in zip(place, logits.shape[1:], strict=False):
+        _check_index(index, size)
+
+
+def _check_classes(target: Any, logits: Tensor) -> None:
+    classes = logits.shape[1]
+    if target is None:
+        _only_output(logits)
+    elif not isinstance(target, Margin):
+        _check_index(target, classes)
+    elif classes < 2:
+        raise UsageError(f"A margin needs two classes or more; the logits are {tuple(logits.shape)}.")
+    else:
+        _check_index(target.positive, classes)
+        _check_index(target.positive if target.negative is None else target.negative, classes)
+
+
+def _check_index(index: Any, classes: int) -> None:
+    if isinstance(index, bool):
+        raise UsageError(f"Target {index!r} is a truth value; a class index is expected.")
+    if not is_index(index):
+        raise TypeError(f"{index!r} is no class index.")
+    check_index(index, classes)
+
+
+def _over_the_rest(target: Any) -> bool:
+    return isinstance(target, Margin) and target.negative is None
+
+
+def _others(logits: Tensor, index: Tensor) -> Tensor:
+    """Logits (S, C) with −∞ in the place of the index (S, 1)."""
+    return logits.scatter(1, index, float("-inf"))
+
+
+def _column(logits: Tensor, values: Sequence[int]) -> Tensor:
+    """(S, 1) integers where the logits are."""
+    return logits.detach().new_empty(0).long().new_tensor(values).reshape(-1, 1)

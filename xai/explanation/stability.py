@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from xai.core import Explanation, Margin, Sample
-from xai.core.score import class_log_odds, score
+from xai.core.target import class_log_odds, score
 from xai.data import read_image, shipped_photos
 from xai.data.degradations import LADDER, Degradation, degraded
 from xai.explanation.explainer import Explainer

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from xai.core import Margin, ProblemType, UsageError, class_index, nearest
-from xai.core.target import check_index
+from xai.core.classes import check_index
+from xai.core.target import own_target
 
 Wanted = str | int | Margin | Sequence[str | int | Margin] | None
 _REST = "rest"
@@ -86,7 +87,7 @@ def _is_one(wanted: Any) -> bool:
 
 
 def _parse(wanted: Any, labels: tuple[str, ...], problem_type: ProblemType) -> tuple[str, int | Margin]:
-    wanted = problem_type.own_target(wanted)
+    wanted = own_target(wanted, problem_type)
     if isinstance(wanted, Margin):
         positive = labels[_index(wanted.positive, labels)]
         if wanted.negative is None and _REST in labels and len(labels) > 2:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xai.core import UsageError, derive_seed
-from xai.core.score import read_target, score
-from xai.core.target import ImageTarget, Target, image_targets
+from xai.core.target import ImageTarget, Target, image_targets, read_target, score
 from xai.metrics.base import MetricInfo
 from xai.metrics.maps import exact
 from xai.metrics.registry import register

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from xai.attention import find_grid, is_traced, prefix_tokens
 from xai.core import Geometry, ModelError, PatchGrid, ProblemType, UsageError, XaiError, find_problem_type
+from xai.core.classes import read_labels
 from xai.core.errors import first_line
 from xai.core.explanation import GRID_HINT, parse_grid
-from xai.core.labels import read_labels
 from xai.core.runtime import is_out_of_memory
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xai.core import ConfigError, ModelError
-from xai.core.labels import check_labels
+from xai.core.classes import check_labels
 from xai.models.adapter_settings import AdapterSettings, read_settings
 from xai.models.adapters import Folded, fold
 from xai.models.checkpoint import State, open_checkpoint

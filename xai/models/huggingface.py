@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from xai.core import ModelError, ProblemType, UsageError
-from xai.core.labels import check_labels, class_names
+from xai.core.classes import check_labels, class_names
 from xai.models.adapter_folder import find_adapter
 from xai.models.classifier import Classifier, LoadOptions
 from xai.models.conversions import FromColours, FromPatches, StateAsLogits

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai.core import ModelError, ProblemType, UsageError
-from xai.core.labels import check_labels
+from xai.core.classes import check_labels
 from xai.models.classifier import Classifier, LoadOptions
 from xai.models.detector import TextSimilarity
 from xai.models.preprocessing import Preprocessing

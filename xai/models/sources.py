@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from xai.core import ConfigError, ModelError, ProblemType, Registry, UsageError, nearest
+from xai.core.classes import class_names, read_labels
 from xai.core.errors import first_line
 from xai.core.files import expanded
-from xai.core.labels import class_names, read_labels
 from xai.core.options import check_type
 from xai.models.classifier import Classifier, Grid, LoadOptions
 from xai.models.detector import read_config

@@ -6,7 +6,7 @@ take those of a baseline image (`prepare` makes it), `Operator` where the model 
 
 from xai.attention import evaluation_mode as evaluation_mode
 from xai.attention.running import without_graph as without_graph
-from xai.core.score import SCORES as SCORES
+from xai.core.target import SCORES as SCORES
 from xai.perturb.attack import Adversarial as Adversarial
 from xai.perturb.attack import Attack as Attack
 from xai.perturb.blur import Blur as Blur

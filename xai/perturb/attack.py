@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xai.core import ModelError, UsageError, derive_seed, problem_type_of
 from xai.core.runtime import is_out_of_memory
-from xai.core.score import SCORES
+from xai.core.target import SCORES
 from xai.perturb.operator import Operator, PixelOperator, on_pixels, register
 
 _TOGETHER = 32  # images of a pass at least, where states are few

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xai.core import UsageError, derive_seed, nearest
-from xai.core.score import SCORES
+from xai.core.target import SCORES
 from xai.perturb.operator import Operator
 
 _ENTRIES = 2**22  # of the table of prefix sums that exists at once

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from xai.attention import evaluation_mode, readout_layer, readout_only
 from xai.attention.running import without_graph
 from xai.core import ModelError, ProblemType, UsageError, problem_type_of
+from xai.core.classes import check_index
 from xai.core.runtime import is_out_of_memory
-from xai.core.score import SCORES
-from xai.core.target import check_index
+from xai.core.target import SCORES
 from xai.perturb.operator import Operator
 from xai.perturb.ranks import image_seeds
 from xai.perturb.states import Queue, Request, plan

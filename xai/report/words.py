@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from xai.core import Explanation, Geometry, Sample
+from xai.core.classes import fakes_first
 from xai.core.errors import printable
 from xai.core.language import gettext, gettext_noop, ngettext
 from xai.core.map_statistics import (
@@ -16,7 +17,6 @@ from xai.core.map_statistics import (
     sink_share,
     sinks_of,
 )
-from xai.core.target import fakes_first
 from xai.report.colours import ColourScale
 from xai.report.overlay import DrawnImage
 from xai.report.text import percent, shorten

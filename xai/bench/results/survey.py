@@ -13,7 +13,7 @@ from xai.bench.results.survey_rows import SurveyRow, parts_of, survey_of
 from xai.bench.run.description import RunDescription
 from xai.bench.run.store import Store
 from xai.core import DataError
-from xai.core.target import fakes_first
+from xai.core.classes import fakes_first
 from xai.data.face_parts import PARTS
 from xai.stats import map_agreement
 from xai.stats.maps import BlockNumbers, CellTotals, MeanDifference, Totals, map_distance, mean_difference

@@ -14,8 +14,8 @@ from xai.bench.results.survey_rows import SurveyRow, parts_of, rows_of_part, sur
 from xai.bench.run.store import Store
 from xai.bench.run.survey_schema import MAY_BE_NULL, named_columns, schema
 from xai.core import DataError, UsageError
+from xai.core.classes import fakes_first
 from xai.core.options import check_option
-from xai.core.target import fakes_first
 from xai.data.face_parts import PARTS
 from xai.stats import map_agreement
 from xai.stats.maps import BlockNumbers, CellTotals, mean_of_differences

@@ -18,6 +18,7 @@ from xai.bench.config.schema import BenchmarkConfig
 from xai.bench.run.context import RunContext
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.core import DataError, UsageError, derive_seed, nearest
+from xai.core.target import margin_of
 from xai.metrics import METRICS, evaluate
 from xai.metrics.protocol import Protocol
 from xai.models import Classifier
@@ -261,7 +262,9 @@ def _scores(
     for target in sorted(set(targets)):
         places = [i for i, one in enumerate(targets) if one == target]
         some = pixels[places].to(classifier.device)
-        maps = attribute_many(methods, some, [classifier.problem_type.margin(target) if margin else target])
+        maps = attribute_many(
+            methods, some, [margin_of(target, classifier.problem_type) if margin else target]
+        )
         relevance = torch.stack([maps[name][0] for name in methods]).float().cpu()
         if metric != "srg" and (localised := METRICS[metric].function):
             for place, of_image in zip(places, relevance.unbind(1), strict=True):

@@ -15,6 +15,7 @@ from xai.bench.run.maps import make_maps
 from xai.bench.run.plan import metrics_of
 from xai.bench.run.records import RecordTemplate
 from xai.core import ModelError, Record, UsageError, XaiError
+from xai.core.target import margin_of
 from xai.data.degradations import Kind, levels
 from xai.metrics.captum_metrics import infidelity, sensitivity_max
 from xai.metrics.randomization import randomization
@@ -207,7 +208,7 @@ def _explained(
 def _targets(context: RunContext, targets: Sequence[int]) -> list[Any]:
     if context.config.explain != "margin":
         return list(targets)
-    return [context.classifier.problem_type.margin(target) for target in targets]
+    return [margin_of(target, context.classifier.problem_type) for target in targets]
 
 
 def _pixels(context: RunContext, images: Sequence[InputImage]) -> Tensor:

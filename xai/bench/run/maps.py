@@ -19,6 +19,7 @@ from xai.bench.run.batches import Batches, Meter
 from xai.bench.run.inputs import InputImage, by_shape
 from xai.bench.run.items import MAPS_NAME
 from xai.core import ModelError, UsageError, XaiError
+from xai.core.target import margin_of
 from xai.models import Classifier
 from xai.stats import Exclusion
 
@@ -160,7 +161,7 @@ class _Job:
 
     def _batch(self, batch: Sequence[InputImage], target: int) -> list[Tensor | None]:
         pixels = torch.stack([one.pixels for one in batch]).to(self.classifier.device)
-        wanted: Any = self.classifier.problem_type.margin(target) if self.margin else target
+        wanted: Any = margin_of(target, self.classifier.problem_type) if self.margin else target
         try:
             with self.meter:
                 relevance = self.method.attribute_patches(pixels, wanted)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from xai.core import Geometry
-from xai.core.target import GENUINE
+from xai.core.classes import GENUINE
 from xai.stats import MaskWarning
 
 EMPTY, FULL, PART = "empty", "full", "part"  # what a mask marks
