@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from report_pages import DEMO, benchmark_page, explanation_page
+from report_pages import benchmark_page, demo_summary, explanation_page
 
 from xai.report.figures import critical_difference_chart
 from xai.report.payload import Page
@@ -100,7 +100,7 @@ def page_of(summary: dict) -> Page:
 
 @pytest.fixture(scope="module")
 def summary() -> dict[str, Any]:
-    return json.loads((DEMO / "summary.json").read_text("utf-8"))
+    return demo_summary()
 
 
 @pytest.fixture(scope="module")

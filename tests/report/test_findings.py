@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
+from report_pages import benchmark_page, comparison_page, demo_summary, explanation_page
 
 from xai.report import to_html
 from xai.report.about import linked, provenance_of
@@ -15,7 +15,7 @@ from xai.stats.results import LEADING
 
 @pytest.fixture
 def summary():
-    return json.loads((DEMO / "summary.json").read_text("utf-8"))
+    return demo_summary()
 
 
 def page_of(summary):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from report_pages import DEMO, benchmark_page
+from report_pages import benchmark_page, demo_summary
 
 from xai.report.headlines import evidence_of, leaders
 from xai.report.overview import overview_of
@@ -17,7 +17,7 @@ SRG = "srg"
 
 @pytest.fixture
 def summary():
-    return json.loads((DEMO / "summary.json").read_text("utf-8"))
+    return demo_summary()
 
 
 def said(summary):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from report_pages import DEMO, benchmark_page, comparison_page, explanation_page
+from report_pages import benchmark_page, comparison_page, explanation_page
 
 from xai.report import to_html
 from xai.report.render import charts_of
@@ -317,4 +317,3 @@ def test_without_scripts_the_numbers_are_there(open_page, page):
         expect(tab.locator("main")).to_contain_text(text)
     assert tab.locator("#part-0 td.number").count() > 100
     expect(tab.locator("[data-chart='curves-0']")).to_contain_text("the numbers stand in the tables")
-    assert (DEMO / "summary.json").is_file()
