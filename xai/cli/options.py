@@ -220,7 +220,8 @@ class FaceOptions:
         """What cuts out faces, if it is to be done; `crop` says where to look instead."""
         from xai.core import UsageError
         from xai.core.options import check_option
-        from xai.explanation.faces import EVERY, face_finder
+        from xai.explanation.arguments import face_finder
+        from xai.explanation.faces import EVERY
 
         check_option("--faces", self.faces, ("auto", "always", "never"))
         if self.faces == "always" and self.whole_image:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from xai.attr.registry import MethodFile, read_method_file
 from xai.core import Explanation, OutputError
+from xai.explanation.arguments import boxes_for, face_finder
 from xai.explanation.compare import compare, methods_with_options
 from xai.explanation.comparison import MethodComparison, compare_methods, write_comparison
 from xai.explanation.examine import examine
-from xai.explanation.explain import Explained, boxes_for, explain, explain_each
+from xai.explanation.explain import Explained, explain, explain_each
 from xai.explanation.explainer import Explainer, choose_method, name_of, noise, options_of
 from xai.explanation.explanations import Explanations
-from xai.explanation.faces import FaceFinder, face_finder
+from xai.explanation.faces import FaceFinder
 from xai.explanation.files import warnings_of, writing
 from xai.explanation.inputs import Failure, gather
 

@@ -10,11 +10,9 @@ from torch import nn
 from xai.attr import COMPARED, METHODS, resolve_method
 from xai.core import UsageError
 from xai.core.language import language
-from xai.explanation.arguments import check_arguments, check_method, check_methods
+from xai.explanation.arguments import boxes_for, check_arguments, check_method, check_methods, face_finder
 from xai.explanation.comparison import MethodComparison, compare_methods, write_comparison
-from xai.explanation.explain import boxes_for
 from xai.explanation.explainer import choose_method, options_of
-from xai.explanation.faces import face_finder
 from xai.explanation.inputs import Source, gather
 from xai.models import Classifier, load
 

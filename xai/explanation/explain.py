@@ -15,14 +15,12 @@ from xai.core import Explanation, UsageError
 from xai.core.language import current_language, gettext, language
 from xai.core.options import check_option
 from xai.core.progress import counted
-from xai.data import read_boxes
-from xai.explanation.arguments import box_given, check_arguments
+from xai.explanation.arguments import Wanted, boxes_for, check_arguments, face_finder
 from xai.explanation.explainer import Explainer, OutOfMemoryError, name_of
 from xai.explanation.explanations import Explanations
-from xai.explanation.faces import FaceFinder, face_finder
+from xai.explanation.faces import FaceFinder
 from xai.explanation.files import PICTURES, Panels, record_of, write_explanation
 from xai.explanation.inputs import BoxOf, Failure, Found, Source, gather, in_background, read_samples
-from xai.explanation.targets import Wanted
 from xai.models import load
 from xai.report.picture import Picture
 
@@ -310,20 +308,3 @@ def fused_by_layers(maps: Sequence[Tensor], fusion: LayerFusion) -> dict[str, Te
     depth = len(maps)
     chosen = presets_of(depth) | {f"layer {index}": [index] for index in range(depth)}
     return {title: fusion.fuse_each([maps[i] for i in indices]) for title, indices in chosen.items()}
-
-
-def boxes_for(
-    box: tuple[float, float, float, float] | None = None, boxes: str | Path | None = None
-) -> BoxOf | None:
-    """The box of each image, by its path: one for all, from a CSV file, or None.
-
-    Raises:
-        UsageError: The box is no four numbers.
-        ConfigError: The file cannot be read.
-    """
-    if boxes is not None:
-        return read_boxes(boxes)
-    if box is None:
-        return None
-    given = box_given(box)
-    return lambda path: given

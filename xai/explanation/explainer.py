@@ -20,9 +20,8 @@ from xai.attention.running import without_graph
 from xai.core import DataError, Explanation, Geometry, ModelError, Sample
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
-from xai.explanation.arguments import check_arguments, check_method
+from xai.explanation.arguments import Targets, Wanted, check_arguments, check_method
 from xai.explanation.inputs import Failure, forget_frames
-from xai.explanation.targets import Targets, Wanted
 from xai.models import Classifier
 from xai.report.words import face_named
 

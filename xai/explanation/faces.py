@@ -8,8 +8,7 @@ import numpy as np
 
 from xai.core import DataError, Face, Sample, UsageError
 from xai.core.language import gettext, ngettext
-from xai.explanation.inputs import BoxOf, Failure
-from xai.models import Classifier
+from xai.explanation.inputs import Failure
 
 Given = TypeVar("Given", Sample, Sample | Failure)
 
@@ -107,38 +106,6 @@ class FaceFinder:
                 if self.which in (EVERY, number) or (self.which == LARGEST and number == 0):
                     self.faces += 1
                     yield crop(sample, face, number)
-
-
-def face_finder(
-    classifier: Classifier,
-    face: str | int | None = None,
-    *,
-    whole_image: bool = False,
-    box_of: BoxOf | None = None,
-) -> FaceFinder | None:
-    """What cuts out faces, if it is to be done.
-
-    Args:
-        classifier: Where its YAML says `faces: aligned`, faces are looked for without being asked.
-        face: Which are explained: "all", "largest", a number; None: all, if any are looked for.
-        whole_image: Look for none.
-        box_of: Says where to look, so none are looked for.
-
-    Raises:
-        UsageError: Two of these contradict each other.
-        ModelError: The weights of the face finder are not here.
-    """
-    if face is not None and whole_image:
-        raise UsageError(
-            "--face, and --whole-image or --faces never, contradict each other.", "Give one of them."
-        )
-    if face is not None and box_of is not None:
-        raise UsageError(
-            "--face or --faces always, and a box, both say what to cut out.", "Give one of them."
-        )
-    if whole_image or box_of is not None or (face is None and classifier.faces is None):
-        return None
-    return FaceFinder(EVERY if face is None else face)
 
 
 def _batches(samples: Iterable[Given]) -> Iterator[list[Given]]:

@@ -11,9 +11,9 @@ from xai.core import Explanation, Margin, Sample
 from xai.core.target import class_log_odds, score
 from xai.data import read_image, shipped_photos
 from xai.data.degradations import LADDER, Degradation, degraded
+from xai.explanation.arguments import Targets
 from xai.explanation.explainer import Explainer
 from xai.explanation.inputs import Failure
-from xai.explanation.targets import Targets
 from xai.stats.stability import (
     LEAST_OTHERS,
     Degraded,

@@ -16,10 +16,10 @@ from xai.core.explanation import Origin
 from xai.core.language import gettext, ngettext
 from xai.data import check_box
 from xai.data.face_parts import PARTS, cell_shares, part_shares
+from xai.explanation.arguments import Targets
 from xai.explanation.explainer import Explainer, logits_of
 from xai.explanation.faces import FollowedFace
 from xai.explanation.inputs import BoxOf, Failure, in_background
-from xai.explanation.targets import Targets
 from xai.report.video_words import followed_class
 from xai.video import Sampling, Video
 

@@ -14,14 +14,12 @@ from xai.core.language import gettext, language
 from xai.core.options import check_option
 from xai.core.progress import progress as bar
 from xai.data import unique_stems
-from xai.explanation.arguments import check_arguments
-from xai.explanation.explain import boxes_for
+from xai.explanation.arguments import Wanted, boxes_for, check_arguments, face_finder
 from xai.explanation.explainer import Explainer
-from xai.explanation.faces import FaceFinder, FollowedFace, face_finder
+from xai.explanation.faces import FaceFinder, FollowedFace
 from xai.explanation.files import PICTURES, owner_of
 from xai.explanation.frame_store import FrameStore
 from xai.explanation.inputs import BoxOf, Failure
-from xai.explanation.targets import Wanted
 from xai.explanation.video import VideoExplanation, explain_frames
 from xai.explanation.video_files import video_page, video_record, write_video
 from xai.explanation.video_results import VideoResults

@@ -14,9 +14,9 @@ from xai.core import Sample, UsageError, nearest
 from xai.core.language import gettext
 from xai.core.names import method_in_words, row_in_words
 from xai.explanation import Explainer, FaceFinder, noise
+from xai.explanation.arguments import Wanted
 from xai.explanation.explainer import ModelInput, logits_of, prepare
 from xai.explanation.removal import removal_operator
-from xai.explanation.targets import Wanted
 from xai.models import Classifier
 from xai.perturb import Operator
 from xai.report.about import without_folders
