@@ -225,6 +225,20 @@ def side_text(folder: Path, tower: str, forged: Run) -> list[str]:
             run = Run(folder / name)
             images = run.table(*columns[0]).part["analysis"]["images"]  # so far, of a run that goes on
             lines += ["", f"## {tower}: {title} ({images} images)", "", *ranking(run, columns)]
+            lines += between_protocols(run) if name == "operators" else []
+    return lines
+
+
+def between_protocols(run: Run) -> list[str]:
+    """How far the ways of removing evidence agree in how they rank the methods, by each metric."""
+    lines = []
+    for metric, found in run.summary["stability"].items():
+        names = found["names"]
+        lines += ["", f"Kendall's τ of the rankings by {metric}, controls left out:", ""]
+        lines += [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+        for name, row in zip(names, found["tau"], strict=True):
+            cells = ("" if tau is None else f"{tau:.2f}" for tau in row)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 

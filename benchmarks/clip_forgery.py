@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from shutil import copy2, rmtree
+from shutil import rmtree
 
 import numpy as np
 import yaml
@@ -269,12 +270,11 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 # --------------------------------------------------------------------------------------------------- publish
 
 
-OF_RUN = ("summary.md", "run.json")
 KEPT = (
     *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
-    *(f"{run}/{name}" for run in RUNS for name in OF_RUN),
+    *("forged/summary.md", "forged/run.json"),
 )
-"""Of each tower, where it is there; pages, pictures, records and JSON of the runs are too large."""
+"""Of each tower, where it is there; what the smaller runs say stands in the findings."""
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
@@ -289,12 +289,11 @@ def publish(towers: Sequence[str], out: Path, to: Path) -> None:
 
 
 def copy(source: Path, to: Path, out: Path) -> None:
-    """Copy a file; text loses the folder's place on this machine."""
+    """Copy a text file, which loses the folder's place on this machine; JSON its indentation."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".parquet":
-        copy2(source, to)
-        return
     text = source.read_text("utf-8")
+    if source.suffix == ".json":
+        text = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) + "\n"
     for place in (out.resolve(), out.absolute(), out):  # the longest first
         text = text.replace(f"{place}/", "")
     to.write_text(text, encoding="utf-8")

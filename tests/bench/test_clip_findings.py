@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.clip_findings import precision
+from benchmarks.clip_findings import between_protocols, precision
 from benchmarks.clip_tables import Run, Table, by_kind, compare, line
 
 
@@ -67,6 +67,16 @@ def test_precision_compares_the_same_rows_of_the_same_images(tmp_path):
     found = precision(lower, exact)["srg, token-4"]
     expected = {"pairs": 3, "median": 0.1, "largest": 0.4, "spread": 1.0, "rank": 1.0}
     assert found == pytest.approx(expected)
+
+
+def test_it_is_told_how_far_ways_of_removing_evidence_agree(tmp_path):
+    stability = {"srg": {"names": ["token-3", "mean-3"], "tau": [[1.0, 0.0667], [0.0667, None]]}}
+    (tmp_path / "summary.json").write_text(json.dumps({"parts": [], "stability": stability}))
+    lines = between_protocols(Run(tmp_path))
+    assert "by srg" in lines[1]
+    assert lines[3:] == [
+        "| | token-3 | mean-3 |", "|---|---:|---:|", "| token-3 | 1.00 | 0.07 |", "| mean-3 | 0.07 |  |",
+    ]  # fmt: skip
 
 
 def test_kinds_are_shown_for_the_rows_that_took_part(tmp_path):

@@ -86,7 +86,7 @@ def test_what_is_published_names_no_folder_of_this_machine(tmp_path):
     Image.new("RGB", (64, 48), "orange").save(out / "tower" / "examples.png")
     (out / "findings.md").write_text("# Findings\n")
     publish(["tower"], out, to)
-    assert (to / "tower" / "forged" / "run.json").read_text() == '{"model": "tower/detector/detector.yaml"}'
+    assert (to / "tower/forged/run.json").read_text() == '{"model":"tower/detector/detector.yaml"}\n'
     assert [one.name for one in (to / "tower" / "forged").iterdir()] == ["run.json"]
     with Image.open(to / "tower" / "examples.webp") as picture:
         assert picture.size == (64, 48) and picture.format == "WEBP"
