@@ -30,6 +30,7 @@ from benchmarks.measure import (
     limit_memory,
     merged,
     peak_memory,
+    save_results,
     spread,
     timed,
 )
@@ -277,7 +278,7 @@ def main() -> None:
     stem = options.out / f"attribution_cost_{options.device}_{options.dtype}"
     if options.rows is not None:
         results = merged(json.loads(stem.with_suffix(".json").read_text()), results, header, jobs, place)
-    stem.with_suffix(".json").write_text(json.dumps({"header": header, "results": results}, indent=1))
+    save_results(stem.with_suffix(".json"), header, results)
     stem.with_suffix(".md").write_text(markdown(results, header))
     print(f"Wrote {stem}.md and .json")
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import json
 import multiprocessing
 import os
 import platform
@@ -11,8 +12,11 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from xai.core.files import write_bytes
 
 
 def processor() -> str:
@@ -130,3 +134,17 @@ def merged(
         raise SystemExit(f"The earlier run was made with {earlier['header']}: measure all rows again.")
     found = {place(one): one for one in [*earlier["results"], *results]}
     return [found[place(job)] for job in jobs if place(job) in found]
+
+
+def save_results(path: Path, header: dict, results: list[dict]) -> None:
+    """Write what was measured as JSON without indentation; eight digits are more than a page shows."""
+    content = _rounded({"header": header, "results": results})
+    write_bytes(path, (json.dumps(content, separators=(",", ":")) + "\n").encode())
+
+
+def _rounded(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return float(f"{content:.8g}") if isinstance(content, float) else content

@@ -14,7 +14,6 @@ which asks for too many is not flattered by its own count. Every row is written 
 
 import argparse
 import importlib.metadata
-import json
 import os
 import statistics
 import subprocess
@@ -30,7 +29,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import xai
 from benchmarks.attribution_cost import Detector
-from benchmarks.measure import device_name
+from benchmarks.measure import device_name, save_results
 from benchmarks.stream_loops import LOOPS, SIDE, Counted, Curves, Loop, Task
 from xai.core import keep_freed_memory
 
@@ -282,7 +281,7 @@ def main() -> None:
         results[row["model"], row["loop"]] = row
         order = [loop.name for loop in LOOPS]
         rows = sorted(results.values(), key=lambda r: (options_models(r["model"]), order.index(r["loop"])))
-        stem.with_suffix(".json").write_text(json.dumps({"header": header, "results": rows}, indent=1))
+        save_results(stem.with_suffix(".json"), header, rows)
         stem.with_suffix(".md").write_text(markdown(header, rows))
         figure = row.get("error") or f"{row['ratio']['median']:.3f} × pure, {row['forwards']} forwards"
         print(f"{row['model']}: {row['loop']}: {figure}", flush=True)

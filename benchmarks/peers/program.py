@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.measure import device_name, merged
+from benchmarks.measure import device_name, merged, save_results
 from benchmarks.peers.pairs import Row, run_row, version
 from xai.core.files import write_bytes
 
@@ -120,7 +120,7 @@ def run(
         results.append(run_row(measure, table[job["row"]], job, options.limit))
         print(told(results[-1]), flush=True)
         whole = merged(earlier, results, header, list(jobs), place)
-        write_bytes(file, json.dumps({"header": header, "results": whole}, indent=1).encode())
+        save_results(file, header, whole)
         write_bytes(stem.with_suffix(".md"), write(header, whole).encode())
     print(f"Wrote {stem}.md and .json")
 

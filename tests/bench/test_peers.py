@@ -1,12 +1,13 @@
 """Pages and sums of the comparison with other libraries (benchmarks/peers); nothing is timed here."""
 
+import json
 import os
 import time
 
 import pytest
 from row_process import answer
 
-from benchmarks.measure import in_fresh_process, merged, spread
+from benchmarks.measure import in_fresh_process, merged, save_results, spread
 from benchmarks.peers import maps, program, report
 from benchmarks.peers.pairs import Row, Trial, clocked, compared, run_row
 
@@ -194,3 +195,10 @@ def test_growth_is_by_the_first_value_and_of_whole_calls() -> None:
     lines = report.growth_tables([first, then])
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells[1:8] == ["4", "1.30 (1.20–1.40)", "2.00", "0.52", "4.0 ×", "250", "2.5 ×"]
+
+
+def test_results_are_kept_with_more_digits_than_a_page_shows(tmp_path):
+    row = {"row": "a", "seconds": (0.12345678901, 2e-12), "rounds": 3, "note": None}
+    save_results(tmp_path / "a.json", {"threads": 2}, [row])
+    kept = row | {"seconds": [0.12345679, 2e-12]}
+    assert json.loads((tmp_path / "a.json").read_text()) == {"header": {"threads": 2}, "results": [kept]}
