@@ -81,6 +81,21 @@ def test_a_crop_is_drawn_on_the_whole_image() -> None:
     assert seen.sum() == 2500
 
 
+def test_a_large_projection_is_the_product_of_its_sides() -> None:
+    """It is computed some rows at a time."""
+    patches = np.random.default_rng(0).standard_normal((37, 21)).astype(np.float32)
+    heat = Geometry((1500, 901), (-30, 0, 1400, 901)).project(patches)
+    seen = slice(0, 1400)
+    down, across = (
+        np.clip((np.arange(pixels) + 0.5 - start) / (stop - start) * n - 0.5, 0, n - 1)
+        for pixels, start, stop, n in ((901, 0, 901, 37), (1500, -30, 1400, 21))
+    )
+    along = np.array([np.interp(across, np.arange(21), line) for line in patches])
+    expected = np.array([np.interp(down, np.arange(37), column) for column in along.T]).T
+    assert heat.shape == (901, 1500) and np.isnan(heat[:, 1400:]).all()
+    assert np.allclose(heat[:, seen], expected[:, seen], atol=1e-4)
+
+
 def test_a_grid_of_one_patch_can_be_projected() -> None:
     assert np.allclose(Geometry((3, 2), (0, 0, 3, 2)).project(np.array([[7.0]])), 7)
 
