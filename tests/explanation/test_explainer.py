@@ -7,9 +7,9 @@ import vit_zoo as zoo
 from tiny_detector import classifier, photo, write_photos
 
 import xai
-from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention
+from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention, base
 from xai.core import DataError, Explanation, Margin, ModelError, Sample, UsageError
-from xai.explanation import Explainer, Failure, explain
+from xai.explanation import Explainer, Failure, explain, explain_each
 from xai.explanation.explainer import OutOfMemoryError
 from xai.models import load
 
@@ -52,6 +52,19 @@ def test_maps_are_those_of_the_attribution():
         "rows": "read_out",
         "rules": None,
     }
+
+
+def test_one_image_is_explained_without_a_trial_of_the_last_layer(monkeypatch):
+    tried = []
+    trial = base.readout_layer
+    monkeypatch.setattr(base, "readout_layer", lambda *given: tried.append(given) or trial(*given))
+    explainer = Explainer(classifier(), GWA)
+    (alone,) = [one.explanation for one in explain_each(explainer, samples(1))]
+    assert not tried
+    first, _ = [one.explanation for one in explain_each(explainer, samples(2))]
+    assert tried
+    for name in alone.maps:
+        np.testing.assert_allclose(alone.maps[name], first.maps[name], rtol=1e-3, atol=1e-6)
 
 
 def test_top_two_of_many_classes_differ_per_image_within_a_batch():

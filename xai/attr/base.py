@@ -54,6 +54,7 @@ class PatchAttribution(Attribution):
 
     info: ClassVar[MethodInfo]
     rules: str | None = None  # whose gradient: of methods that have this option, set by `_follow`
+    one_image = False  # whether no further image will come: nothing is tried then that pays off for many
 
     def __init__(self, forward_func: nn.Module):
         if not isinstance(forward_func, nn.Module):
@@ -314,7 +315,8 @@ class PatchAttribution(Attribution):
 
         `every_row=False`: of the last layer nothing is read but the keys, the values and `probe.rows`.
         """
-        last = nullcontext() if every_row else self._readout_only(probe, pixels, args)
+        whole = every_row or self.one_image
+        last = nullcontext() if whole else self._readout_only(probe, pixels, args)
         recording = self._recording(probe, len(pixels), layers, gradients)
         with recording as recorded, last, self._by_rules():
             logits = self.model(pixels, *args)

@@ -203,6 +203,7 @@ def explain_each(
     check_option("pictures", pictures, PICTURES)
     if layers_panel or heads_panel:
         require_fusion(explainer)
+    explainer.method.one_image = len(sources) == 1
     many = len(sources) > MOST_TOGETHER
     together = many or bool(folders)
     samples = read_samples(sources, out, box_of, folders=together, faces=faces is not None)
