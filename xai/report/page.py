@@ -85,12 +85,12 @@ def _to_html(page: Page, framed: bool) -> str:
     said, names = (page, None) if page.summary is None else read_in_words(page)
     charts = charts_of(said)
     findings = findings_of(said)
-    script, style = page_script(page.lang), page_style()
+    loader, script, style = page_loader(), page_script(page.lang), page_style()
     library = chart_library() if charts else None
     told = _said(page, names)
-    blocks = {"page": pack(_head(page) | {"charts": charts} | told)}
+    blocks = {"script": pack(script), "page": pack(_head(page) | {"charts": charts} | told)}
     footnotes, marks = footnotes_of(page.images)
-    scripts = [digest(script)]
+    scripts = [digest(loader), digest(script)]
     if library is not None:
         blocks["library"] = library.packed
         scripts.append(library.digest)
@@ -119,7 +119,7 @@ def _to_html(page: Page, framed: bool) -> str:
         provenance=provenance_of(page),
         policy=content_policy(scripts, digest(style)),
         style=Markup(style),  # noqa: S704 - ours, and without anything of the user's
-        script=Markup(script),  # noqa: S704 - likewise
+        loader=Markup(loader),  # noqa: S704 - likewise
         blocks=blocks,
         limits=words.LIMITS,
     )
@@ -177,7 +177,18 @@ def page_script(code: str, text: str | None = None) -> str:
     hidden = json.dumps(sorted(words.UNSEEN_OPTIONS))
     constants = f"const COLOURS = {colours};\nconst MESSAGES = {messages};\n"
     constants += f"const UNSEEN_OPTIONS = {hidden};\nconst NEAR_CONSTANT = {NEAR_CONSTANT};\n"
-    return inline('(() => {\n"use strict";\n' + constants + text + "\n})();\n")
+    return _apart(constants + text)
+
+
+@cache
+def page_loader() -> str:
+    """What a page runs as it stands: it unpacks the page's script, which is long, and runs it."""
+    return _apart(script_text(("unpack", "loader")))
+
+
+def _apart(text: str) -> str:
+    """A script whose names nobody else sees."""
+    return inline(f'(() => {{\n"use strict";\n{text}\n}})();\n')
 
 
 @cache
@@ -214,7 +225,7 @@ def content_policy(scripts: Sequence[str], style: str, **more: str) -> str:
 
 # in this order: what a file uses stands in one before it
 SCRIPTS = (
-    *("language", "data", "colour", "state", "maps", "paint"),
+    *("language", "unpack", "data", "colour", "state", "maps", "paint"),
     *("tables", "charts", "folds"),
     *("toolbar", "gallery", "thumbs", "panels", "viewer"),
     *("elements", "evidence", "faceparts", "stability", "curve", "explorer", "timeline", "paper", "sheet"),

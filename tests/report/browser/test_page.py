@@ -7,6 +7,8 @@ from browsing import COLOURS, axe, described, grave, unnamed
 from playwright.sync_api import expect
 from report_pages import benchmark_page, comparison_page, explanation_page
 
+from xai.report import to_html
+
 KINDS = {"explanation": explanation_page, "comparison": comparison_page, "benchmark": benchmark_page}
 PHONE = {"width": 360, "height": 740}
 WIDEST = """() => [...document.querySelectorAll("body *")]
@@ -125,6 +127,15 @@ def test_the_policy_names_nothing_unsafe(folded):
     policy = folded.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert policy.startswith("default-src 'none'; img-src data:; script-src 'sha256-")
     assert not any(word in policy for word in ("unsafe", "http", "*", "blob:", "strict-dynamic"))
+
+
+def test_a_page_whose_script_cannot_be_unpacked_says_so(open_page, tmp_path):
+    content = to_html(explanation_page(1))
+    path = tmp_path / "broken.html"
+    path.write_text(re.sub(r'(?s)(id="data-script">)[^<]*', r"\1AAAA", content), "utf-8")
+    tab = open_page(path, wait_ready=False, controls=False, tolerate=("console",))
+    expect(tab.locator("#failure")).to_have_text(re.compile("cannot unpack the page.*can still be read"))
+    expect(tab.locator(".verdict").first).to_contain_text("predicted")
 
 
 def test_the_file_holds_no_handlers_and_no_inline_styles(unscripted):

@@ -76,9 +76,7 @@ function chartLibrary() {
 }
 
 async function loadLibrary() {
-  const script = document.createElement("script");
-  script.textContent = await unpack("data-library");
-  document.head.append(script); // runs at once
+  await runPacked("data-library");
   if (!window.vegaEmbed) throw new Error("the chart library did not start");
   return window.vegaEmbed;
 }

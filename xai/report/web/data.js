@@ -3,13 +3,6 @@
 let page = null; // the head: every field of the payload but the heavy ones of its images
 const details = new Map(); // place of an image → promise of its heavy fields
 
-async function unpack(id) {
-  const text = document.getElementById(id).textContent.trim();
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).text();
-}
-
 async function loadPage() {
   page = JSON.parse(await unpack("data-page"));
 }

@@ -11,11 +11,9 @@ function startTheme() {
 function showFailure(error) {
   const notice = document.getElementById("failure");
   notice.hidden = false;
-  const old = typeof DecompressionStream === "undefined";
-  const cause = old ? gettext("This browser is too old: it cannot unpack the data.") : `${error?.message ?? error}`;
   notice.textContent = gettext(
     "Part of this page could not be shown. {cause} Headings, predictions and tables can still be read.",
-    { cause },
+    { cause: `${error?.message ?? error}` },
   );
   console.error(error);
 }
