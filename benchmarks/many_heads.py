@@ -8,10 +8,11 @@
 On CLIP ViT-B/16, DINOv2-S and a small ResNet (no attention at all), three heads each: `HEADS` for other kinds
 of forgery, at other strengths, from other seeds. Every head has a third of the portraits held out, another
 third each; it is measured on forgeries of these alone. The work is cut into blocks in which a head's kinds
-take turns, and heads, runs and towers take turns: whatever is finished when it is stopped is a smaller
-benchmark of the same balance, and the same command goes on, also on another machine, where with `--publish`
-records were published there: the heads are fitted again. At the end, or with `--findings` at any time,
-`many_heads_findings.py` says what the finished blocks show. Portraits: see `train_clip_detector.py`.
+take turns, and heads, runs and towers take turns (processes for other heads may share a folder): whatever is
+finished when it is stopped is a smaller benchmark of the same balance, and the same command goes on, also on
+another machine, where with `--publish` records were published there: the heads are fitted again. At the end,
+or with `--findings` at any time, `many_heads_findings.py` says what the finished blocks show. Portraits: see
+`train_clip_detector.py`.
 """
 
 from __future__ import annotations
@@ -281,6 +282,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--portraits", type=Path, required=True, help="folder of portraits")
     parser.add_argument("--size", choices=SIZES, default="cpu")
     parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS)
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS, help="of these alone")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="do these first and stop")
     parser.add_argument("--device", help="cpu, cuda …; default that of the machine")
     parser.add_argument("--out", type=Path, default=Path("attention_results/many-heads"))
@@ -297,7 +299,8 @@ def main() -> None:
     if not options.findings:
         done = blocks_of(read_published(options.publish))
         for block in blocks(options.towers, size):
-            if block.run.name in options.runs and block.key not in done:
+            asked = block.run.name in options.runs and block.head in options.heads
+            if asked and block.key not in done:
                 do(block, options, size)
     words = ["--publish", options.publish] if options.publish else []
     call("benchmarks/many_heads_findings.py", options.out, *words)
