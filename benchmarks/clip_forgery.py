@@ -271,10 +271,10 @@ def tune(model: str, images: Path, folder: Path, size: Size, device: str | None)
 
 
 KEPT = (
-    *("tuning.yaml", "tuning.json", "detector/evaluation.md", "detector/evaluation.json"),
-    *("forged/summary.md", "forged/run.json"),
+    *("detector/evaluation.md", "detector/evaluation.json"),
+    *("tuning.yaml", "forged/summary.md", "forged/run.json"),
 )
-"""Of each tower, where it is there; what the smaller runs say stands in the findings."""
+"""Of each tower, where it is there; what the tuning and the smaller runs say stands in the findings."""
 
 
 def publish(towers: Sequence[str], out: Path, to: Path) -> None:
