@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -94,6 +95,15 @@ def test_a_large_projection_is_the_product_of_its_sides() -> None:
     expected = np.array([np.interp(down, np.arange(37), column) for column in along.T]).T
     assert heat.shape == (901, 1500) and np.isnan(heat[:, 1400:]).all()
     assert np.allclose(heat[:, seen], expected[:, seen], atol=1e-4)
+
+
+def test_a_projection_takes_the_memory_of_its_result() -> None:
+    geometry, patches = Geometry((1500, 2000), (0, 0, 1500, 2000)), np.ones((16, 16))
+    tracemalloc.start()
+    heat = geometry.project(patches)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.5 * heat.nbytes
 
 
 def test_a_grid_of_one_patch_can_be_projected() -> None:

@@ -221,12 +221,14 @@ class Geometry:
         left, top, right, bottom = self.box
         rows = _interpolation(height, top, bottom, self.size[1], patches.shape[0])
         cols = _interpolation(width, left, right, self.size[0], patches.shape[1])
-        patches, across = np.asarray(patches, dtype=np.float32), cols.T
+        patches, across = np.asarray(patches, dtype=np.float32), np.ascontiguousarray(cols.T)
         # so few rows at once that OpenBLAS does not divide the product among threads: they spin while they
         # wait for each other, and beside a model on all cores that takes a hundred times as long
         step = max(1, 2**18 // across.size)
-        parts = [rows[start : start + step] @ patches @ across for start in range(0, height, step)]
-        return np.concatenate(parts)
+        heat = np.empty((height, width), np.float32)
+        for start in range(0, height, step):
+            np.matmul(rows[start : start + step] @ patches, across, out=heat[start : start + step])
+        return heat
 
 
 def _interpolation(pixels: int, start: float, stop: float, extent: int, patches: int) -> np.ndarray:
