@@ -138,6 +138,13 @@ def test_a_page_whose_script_cannot_be_unpacked_says_so(open_page, tmp_path):
     expect(tab.locator(".verdict").first).to_contain_text("predicted")
 
 
+def test_a_page_saved_by_a_browser_runs_its_script_once(open_page, tmp_path):
+    path = tmp_path / "saved.html"
+    path.write_text(open_page(explanation_page(1)).content(), "utf-8")
+    saved = open_page(path, tolerate=("style-src",))  # which that browser writes into elements
+    assert saved.locator("script:not([type])").count() == 1
+
+
 def test_the_file_holds_no_handlers_and_no_inline_styles(unscripted):
     tab = unscripted
     names = tab.evaluate(

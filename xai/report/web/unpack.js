@@ -12,4 +12,5 @@ async function runPacked(id) {
   const script = document.createElement("script");
   script.textContent = await unpack(id);
   document.head.append(script); // runs at once
+  script.remove(); // a page that a browser saves as it stands would run it twice, and before its body is there
 }
