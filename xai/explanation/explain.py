@@ -203,11 +203,12 @@ def explain_each(
     check_option("pictures", pictures, PICTURES)
     if layers_panel or heads_panel:
         require_fusion(explainer)
-    explainer.method.one_image = len(sources) == 1
     many = len(sources) > MOST_TOGETHER
     together = many or bool(folders)
     samples = read_samples(sources, out, box_of, folders=together, faces=faces is not None)
     results = explainer.explain(samples if faces is None else faces(samples))
+    if len(sources) == 1:
+        results = _as_one_image(results, explainer.method)
     few = len(sources) <= MOST_REMOVED
     examine = face_examiner(explainer, few if part_removal is None else part_removal)
     if out is None:
@@ -243,6 +244,17 @@ def explain_each(
                 yield partial(written, result, panels, examine(result))
 
     yield from in_background(jobs(), ahead=explainer.batch_size)
+
+
+def _as_one_image(
+    results: Iterator[Explanation | Failure], method: PatchAttribution
+) -> Iterator[Explanation | Failure]:
+    """The results, and a method that until they end, and no longer, expects no further image."""
+    method.one_image = True
+    try:
+        yield from results
+    finally:
+        method.one_image = False
 
 
 def face_examiner(explainer: Explainer, removal: bool) -> Callable[[Explanation], "FaceEvidence | None"]:
