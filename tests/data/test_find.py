@@ -51,6 +51,14 @@ def test_the_excluded_folder_is_not_searched(photos):
     assert names(find_images([out / "c.webp"], exclude=out), photos) == ["sub/c.webp"]
 
 
+def test_a_folder_that_is_named_is_searched_whole_though_results_go_there(photos):
+    (photos / "sub/deeper").mkdir()
+    (photos / "sub/deeper/clip.mp4").touch()
+    assert names(find_images([photos], exclude=photos), photos) == ["a.JPG", "b.png", "sub/c.webp"]
+    for folder in (photos, photos / "sub"):
+        assert names(find_videos(folder, exclude=photos), photos) == ["sub/deeper/clip.mp4"]
+
+
 def test_pictures_that_were_drawn_among_the_images_are_no_images(tmp_path):
     drawn = ("_real_attention", "_comparison", "_face_parts", "_face0_comparison_on_photograph")
     own = ("a", "a_b", "a_b_attentive", "a_c_comparison", "c_comparison")

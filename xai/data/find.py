@@ -154,7 +154,7 @@ def _below(folder: Path, exclude: Path | None, suffixes: Collection[str]) -> lis
     found: list[Path] = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not _inside(Path(root, name), exclude)
+            name for name in folders if not name.startswith(".") and resolved(Path(root, name)) != exclude
         )
         drawn = _drawn_among(files)
         named = (name for name in sorted(files) if not name.startswith(".") and name not in drawn)
