@@ -101,11 +101,8 @@ def explain(
 
     Example: xai explain photos/ --config clip.yaml --weights ckpt.pth --target fake
     """
-    from xai.core import UsageError, sleep_while_waiting
-
-    if pictures != "none":
-        sleep_while_waiting()  # a thread draws beside the model
     from xai.attr import OPTIONS_METHOD
+    from xai.core import UsageError
     from xai.core.files import check_writable
     from xai.core.language import gettext
     from xai.explanation import Explainer, explain_each, gather
@@ -229,10 +226,8 @@ def demo(
 
     Needs no network and no files of yours. The forged region is outlined where it is known.
     """
-    from xai.core import sleep_while_waiting
     from xai.core.files import check_writable
 
-    sleep_while_waiting()  # a thread draws beside the model
     check_writable(out)
     if video:
         demo_video(out)

@@ -208,7 +208,7 @@ def _to_nowhere(descriptor: int) -> None:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command: errors become one message and an exit code, memory is kept; adds --debug.
+    """Decorate a command: errors become one message and an exit code; adds --debug.
 
     What a command with a `lang` says of its results is in that language; options and errors are English.
     Parameters that are classes of options become those options, see `expand`.
@@ -220,10 +220,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         if not debug:
             _quieten()
         try:
-            from xai.core import keep_freed_memory  # here, so that --help stays light
+            from xai.core import keep_freed_memory, spin_briefly  # here, so that --help stays light
             from xai.core.language import language
 
             keep_freed_memory()
+            spin_briefly()
             with language(options.get("lang")):
                 command(**options)
         except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from xai.core.errors import (
 from xai.core.explanation import Explanation, Face, Geometry, Origin, PatchGrid, Sample, predicted_labels
 from xai.core.options import Registry, import_object, is_import_path
 from xai.core.record import Record
-from xai.core.runtime import derive_seed, keep_freed_memory, sleep_while_waiting
+from xai.core.runtime import derive_seed, keep_freed_memory, spin_briefly
 from xai.core.target import Margin
 
 __all__ = [
@@ -45,6 +45,6 @@ __all__ = [
     "predicted_labels",
     "printable",
     "problem_type_of",
-    "sleep_while_waiting",
+    "spin_briefly",
     "valid_text",
 ]

@@ -30,7 +30,7 @@ It stands for the package in the identity of runs, so that a release which chang
 that an earlier one began. Raise it to the version in which a number changes.
 """
 _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_MAX = -1, -4  # malloc.h
-_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -103,11 +103,12 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MALLOPT_MMAP_MAX, 0) and mallopt(_MALLOPT_TRIM_THRESHOLD, -1))
 
 
-def sleep_while_waiting() -> bool:
-    """Let torch's threads sleep, not spin, while they wait for each other at the end of every operation.
+def spin_briefly() -> bool:
+    """Let torch's threads sleep soon, where they wait for each other at the end of every operation.
 
-    Spinning saves microseconds where all cores are theirs. Where a thread that draws pictures, or another
-    program, needs one of the cores, it keeps that from the very thread that all the others wait for.
+    GNU's OpenMP, which torch brings on Linux, spins for milliseconds first. Where a thread that draws
+    pictures, or another program, needs one of the cores, that keeps it from the very thread that the others
+    wait for (`reports/speed/waiting.md`).
 
     For the owner of a process, before torch is imported: OpenMP reads its environment once. What the
     environment says of waiting is left as it is.
@@ -117,5 +118,5 @@ def sleep_while_waiting() -> bool:
     """
     if "torch" in sys.modules or any(name in os.environ for name in _WAITING):
         return False
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ["GOMP_SPINCOUNT"] = "5000"  # tens of microseconds
     return True
