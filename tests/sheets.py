@@ -37,7 +37,7 @@ def changed(page: Payload, place: int = 0, **fields: object) -> Payload:
 
 
 def opened(tab: Page, place: int = 0) -> None:
-    show(tab, place)
+    show(tab, place, scrolls=True)  # painted first: its button brings it into view anyway
     tab.locator(f"#image-{place} .open-sheet").click()
     shown(tab, place)
 
