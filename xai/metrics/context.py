@@ -155,7 +155,7 @@ class Context:
         return exact.sigmoid() if self.protocol.value == "probability" else exact
 
 
-def as_stream(model: nn.Module | Stream, batch_size: int = 32, seed: int = 0) -> Stream:
+def as_stream(model: nn.Module | Stream, batch_size: int | None = None, seed: int = 0) -> Stream:
     """The stream itself, or a new one around a classifier."""
     if isinstance(model, Stream):
         return model

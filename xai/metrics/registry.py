@@ -27,7 +27,7 @@ _ARGUMENTS = """
             maps as it says; a patch protocol takes the mean of each patch of a pixel map.
         target: A class, or one per image; None for the predicted class, where the protocol says so.
         protocol: Name, object or mapping, see `xai.metrics.protocol`.
-        batch_size: Images per forward pass.
+        batch_size: Images per forward pass; by default as `xai.perturb.Stream` chooses.
         seed: Of tie orders, random sets and noise.
 
     Returns:
@@ -82,7 +82,7 @@ def curve_function(metric: type[PerturbationMetric]):
         target: Target = None,
         protocol: AnyProtocol = "vit",
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int = 0,
     ) -> Curve:
         stream = as_stream(model, batch_size, seed)
@@ -103,7 +103,7 @@ def value_function(metric: type[PerturbationMetric]):
         target: Target = None,
         protocol: AnyProtocol = "vit",
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         seed: int = 0,
     ) -> Tensor:
         stream = as_stream(model, batch_size, seed)
@@ -191,7 +191,7 @@ def evaluate(
     targets: Target = None,
     protocol: AnyProtocol = "vit-token",
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> dict[str, Scores]:
     """Score maps of several methods by several metrics, computing every shared state once.
@@ -203,7 +203,7 @@ def evaluate(
         relevance: (M, B, rows, cols) on the patch grid, or (M, B, H, W); M methods.
         targets: A class, or one per image; None where the protocol follows the predicted class.
         protocol: Name, object or mapping.
-        batch_size: Images per forward pass.
+        batch_size: Images per forward pass; by default as `xai.perturb.Stream` chooses.
         seed: Of tie orders, random sets and noise.
 
     Returns:

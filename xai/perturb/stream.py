@@ -27,6 +27,7 @@ from xai.perturb.ranks import image_seeds
 from xai.perturb.states import Queue, Request, plan
 
 log = logging.getLogger(__name__)
+_ON_CPU, _ELSEWHERE = 8, 32  # images per forward pass
 _KEPT = 64  # images whose searched baseline is kept
 
 
@@ -35,7 +36,8 @@ class Stream:
 
     Args:
         classifier: Pixels (B, 3, H, W) in, logits (B, C) out. Not changed; run in evaluation mode.
-        batch_size: Images per forward pass; halved for good when memory runs out.
+        batch_size: Images per forward pass; halved for good when memory runs out. By default 8 on a CPU,
+            whose caches hold what those need (`benchmarks/last_layer.py`), and 32 on other devices.
         autocast: Type in which matrix products run (torch.bfloat16 on GPUs), None for the model's own.
         seed: Of everything random.
 
@@ -48,10 +50,13 @@ class Stream:
         self,
         classifier: nn.Module,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         autocast: torch.dtype | None = None,
         seed: int = 0,
     ):
+        if batch_size is None:
+            on_cpu = all(one.device.type == "cpu" for one in classifier.parameters())
+            batch_size = _ON_CPU if on_cpu else _ELSEWHERE
         if batch_size < 1:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
         self.classifier = classifier
