@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ from xai.attr.lrp_rules import written_over_as_model_error
 from xai.core import PatchGrid, UsageError
 from xai.core.catalogue import MethodInfo
 from xai.core.options import check_option
-from xai.core.target import Target, read_target
+from xai.core.target import Target, read_target, score
 
 PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
@@ -110,24 +111,28 @@ class PatchAttribution(Attribution):
         target: Target = None,
         additional_forward_args: Any = None,
     ) -> Scores:
-        """(B,) sum of relevance − (y(end_point) − y(where the method starts)).
-
-        Raises:
-            UsageError: The method has no delta, or a start point is given: it is the method's own.
-        """
-        if not self.has_convergence_delta():
-            raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
+        """(B,) sum of relevance − `score_changes` of end_point; the start point is the method's own: None."""
         if start_point is not None:
             raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
-        seen = self._in_crops(end_point)
-        with self._attributing(seen[1] if seen else end_point, additional_forward_args) as (pixels, args):
-            (target,) = self._normalised(seen[0].each([target]) if seen else [target])
-            rise = self._rise(pixels, target, args)
-            return total.flatten(1).sum(1) - (seen[0].mean(rise) if seen else rise)
+        return total.flatten(1).sum(1) - self.score_changes(end_point, [target], additional_forward_args)[0]
 
-    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        """(B,) y(x) − y(start), of methods whose `info.complete` is True."""
+    def score_changes(
+        self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
+    ) -> Float[Tensor, "targets b"]:
+        """(targets, B) y(inputs) − y(where the method starts), to which relevance of a complete one sums."""
+        if not self.has_convergence_delta():
+            raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
+        seen = self._in_crops(inputs)
+        with self._attributing(seen[1] if seen else inputs, additional_forward_args) as (pixels, args):
+            wanted = self._normalised(seen[0].each(targets) if seen else targets)
+            with torch.no_grad():
+                end, start = self.model(pixels, *args), self._start_logits(pixels, args)
+            changes = [score(end, target) - score(start, target) for target in wanted]
+            return torch.stack([seen[0].mean(one) for one in changes] if seen else changes)
+
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
+        """(B, classes) logits where the method starts, of methods whose `info.complete` is True."""
         raise NotImplementedError
 
     def attribute_patches(

@@ -93,6 +93,9 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             self, attributions, start_point, end_point, target, additional_forward_args
         )
 
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
+        return self.model(self._baseline(pixels), *args)
+
     @property
     def multiplies_by_inputs(self) -> bool:
         return True

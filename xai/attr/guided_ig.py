@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, Pixels, Scores
+from xai.attr.base import MethodInfo, Pixels
 from xai.attr.batching import accurate
 from xai.attr.pixel_gradient import FineMap, PixelGradient
 from xai.attr.registry import register
 from xai.core import UsageError
-from xai.core.target import Target, score
+from xai.core.target import Target
 from xai.perturb import AnyOperator, baseline_images, operator_of
 
 Flat = Float[Tensor, "b n"]
@@ -25,8 +25,9 @@ class GuidedIntegratedGradients(PixelGradient):
     From the baseline x' to x in n steps; after step k the L1 distance to x is (1 − k/n) of the first one.
     In each step the share `fraction` of the values whose `|∂y/∂x_i|` is smallest moves first, at most to the
     end of its corridor: the straight path's position `max_dist` ahead, and never behind `max_dist` back.
-    Relevance adds up `∂y/∂x_i · Δx_i` of every move, with the gradient at the start of the step, so the sum
-    approaches y(x) − y(x') as n grows. Values of a pixel's channels move independently, as in the paper.
+    Relevance adds up `∂y/∂x_i · Δx_i` of every move, with the gradient at the start of the step, and a value
+    may move through the whole corridor in one step: the sum approaches y(x) − y(x') as n grows and
+    `max_dist` falls, not as n grows alone. Values of a pixel's channels move independently, as in the paper.
 
     Args:
         forward_func: See `PatchAttribution`.
@@ -73,10 +74,8 @@ class GuidedIntegratedGradients(PixelGradient):
     def multiplies_by_inputs(self) -> bool:
         return True
 
-    @torch.no_grad()
-    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        start = baseline_images(self._start, self.model, pixels, self.seed)
-        return score(self.model(pixels, *args), target) - score(self.model(start, *args), target)
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
+        return self.model(baseline_images(self._start, self.model, pixels, self.seed), *args)
 
     def _fine(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> FineMap:
         start = baseline_images(self._start, self.model, pixels, self.seed)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import Probe, mask_patches
-from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels, Scores
+from xai.attr.base import LayerMaps, MethodInfo, PatchAttribution, PatchMaps, Pixels
 from xai.attr.batching import arguments_of
 from xai.attr.integration_paths import presence_path
 from xai.attr.layers import LayerFusion
@@ -130,14 +130,13 @@ class IntegratedMaskGradient(PatchAttribution):
     def _check_needs(self, pixels: Pixels, args: tuple[Any, ...]) -> None:
         self._masked(pixels, args)
 
-    @torch.no_grad()
-    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        """(B,) y(x) − y(all patches masked)."""
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
+        """(B, classes) logits with all patches masked."""
         probe = self._masked(pixels, args)
-        present = score(self.model(pixels, *args), target)
-        nothing = torch.zeros(1, probe.grid.patches, dtype=torch.bool, device=present.device)
+        device = next((p.device for p in self.model.parameters()), pixels.device)
+        nothing = torch.zeros(1, probe.grid.patches, dtype=torch.bool, device=device)
         with mask_patches(self.model, nothing, probe.grid, images=len(pixels), calls=probe.calls):
-            return present - score(self.model(pixels, *args), target)
+            return self.model(pixels, *args)
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         return self.fusion.fuse_each(self._layer_maps(pixels, targets, args))

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from xai.attr.base import MethodInfo, PatchMaps, Pixels, Scores
+from xai.attr.base import MethodInfo, PatchMaps, Pixels
 from xai.attr.registry import register
 from xai.attr.removal import RemovalAttribution
 from xai.core import UsageError, derive_seed
@@ -36,13 +36,6 @@ class _CoalitionAttribution(RemovalAttribution):
         values = self._scores_without(pixels, removed, targets, args)
         shares = self._shares(present.to(values.device), values.double())
         return shares.to(values.dtype).unflatten(-1, (grid.rows, grid.cols))
-
-    def _rise(self, pixels: Pixels, target: Target, args: tuple[Any, ...]) -> Scores:
-        """(B,) y(x) − y(all patches removed), of the methods that are complete."""
-        grid = self._grid(pixels)
-        ends = torch.tensor([False, True]).view(2, 1, 1).expand(2, grid.rows, grid.cols)
-        full, empty = self._scores_without(pixels, ends, [target], args)[0].unbind(-1)
-        return full - empty
 
     @abstractmethod
     def _coalitions(self, patches: int, generator: torch.Generator) -> Present:

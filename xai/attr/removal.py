@@ -61,6 +61,14 @@ class RemovalAttribution(PatchAttribution):
 
         return variant_scores(forward, images, removed.shape[1], targets, self.internal_batch_size)
 
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
+        """(B, classes) logits with all patches removed: where the complete ones start."""
+        grid, seeds = self._grid(pixels), image_seeds(pixels, self.seed)
+        everything = torch.ones(len(pixels), grid.rows, grid.cols, dtype=torch.bool, device=pixels.device)
+        model = _Bound(self.model, args) if args else self.model
+        seed = torch.tensor(seeds, device=pixels.device)
+        return self._operator.logits(model, pixels, self._baseline(pixels, seeds), everything, seed)
+
     def _value(self, logits: Any) -> Any:
         """What is read from the logits, per class."""
         return logits

@@ -267,6 +267,7 @@ class Explanation:
         preset: Name of the preset whose method and options these are, None if it is that of none.
         token_norms: (rows, cols) length of the patch tokens that enter the model's last block, over their
             median in this image; None where the model has no one row of tokens.
+        score_changes: Class name → change of the score to which its map should sum, where that is known.
         lang: Language in which a notebook shows it.
 
     Attributes:
@@ -288,6 +289,7 @@ class Explanation:
     problem_type: ProblemType = ProblemType.SINGLE_LABEL
     preset: str | None = None
     token_norms: np.ndarray | None = None
+    score_changes: Mapping[str, float] = field(default_factory=dict)
     lang: Language = DEFAULT
 
     @property

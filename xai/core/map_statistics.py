@@ -1,4 +1,4 @@
-"""What makes a map doubtful by its numbers: it is nearly constant, or lies on sink tokens.
+"""What makes a map doubtful by its numbers: nearly constant, on sink tokens, not the sum it should have.
 
 A sink token is a patch's whose length is an outlier among those of its image.
 """
@@ -35,6 +35,22 @@ def relative_range(values: np.ndarray) -> float:
 def is_near_constant(values: np.ndarray) -> bool:
     """Whether relevance is much the same everywhere; a map of zeros, which shows none, is another matter."""
     return bool(values.any()) and relative_range(values) < NEAR_CONSTANT
+
+
+INCOMPLETE = 0.5
+"""Share of the score's change that a map's sum may be off by; the number is ours.
+
+Where evidence for and against nearly cancels, a twentieth of all relevance stands for the change.
+"""
+
+
+def is_incomplete(explanation: Explanation, name: str) -> bool:
+    """Whether a map is far from the change of the score to which it should sum, where that is known."""
+    if (change := explanation.score_changes.get(name)) is None:
+        return False
+    relevance = explanation.maps[name].astype(float)
+    scale = max(abs(change), 0.05 * float(np.abs(relevance).sum()))
+    return abs(float(relevance.sum()) - change) > INCOMPLETE * scale
 
 
 def sinks_of(explanation: Explanation) -> np.ndarray | None:

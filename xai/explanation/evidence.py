@@ -9,7 +9,8 @@ from xai.core import DataError, Explanation, ModelError, derive_seed
 from xai.core.language import gettext
 from xai.data.face_landmarks import checked_points, moved_landmarks
 from xai.data.face_parts import PARTS, cell_shares, part_shares
-from xai.explanation.explainer import Explainer, prepare
+from xai.explanation.explainer import Explainer
+from xai.explanation.inputs import prepare
 from xai.explanation.removal import VALUE, RemovedRegions, class_of, rank_p, removal_operator, remove_regions
 from xai.perturb import Operator, Stream
 from xai.report.encode import finite

@@ -5,7 +5,6 @@ import inspect
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,29 +16,21 @@ from torch import Tensor
 from xai import attr
 from xai.attention import grid_of, last_token_norms
 from xai.attention.running import without_graph
-from xai.core import DataError, Explanation, Geometry, ModelError, Sample
+from xai.core import DataError, Explanation, ModelError, Sample
 from xai.core.runtime import is_out_of_memory
 from xai.core.target import Target
 from xai.explanation.arguments import Targets, Wanted, check_arguments, check_method
-from xai.explanation.inputs import Failure, forget_frames
+from xai.explanation.inputs import Failure, ModelInput, forget_frames, prepare
 from xai.models import Classifier
 from xai.report.words import face_named
 
 log = logging.getLogger(__name__)
+MANY_PASSES = 100  # of a method, beside which two more, for what its map should sum to, are little
 HELD_PIXELS = 100_000_000  # of original images in one batch: 300 MB, and again of the batch being written
 
 
 class OutOfMemoryError(ModelError):
     """Even one image does not fit into memory."""
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """A sample with what the model sees of it."""
-
-    sample: Sample
-    pixels: Tensor
-    geometry: Geometry
 
 
 class Explainer:
@@ -209,6 +200,7 @@ class Explainer:
         relative = [(one / one.median()).numpy() for one in (norms[0].cpu() if norms else ())]
         names, targets = self.targets.resolve(logits)
         maps, layers = self._maps(pixels, targets)
+        changes = self._score_changes(pixels, targets)
         outputs = logits.cpu().numpy()
         results: list[Explanation | Failure] = []
         for index, one in enumerate(batch):
@@ -225,6 +217,7 @@ class Explainer:
                 problem_type=self.classifier.problem_type,
                 preset=self.preset,
                 token_norms=relative[index] if relative else None,
+                score_changes=dict(zip(names[index], changes[:, index].tolist(), strict=False)),
             )
             results.append(_checked(explanation))
         return results
@@ -233,6 +226,13 @@ class Explainer:
         """(targets, B, rows, cols), and per target (B, layers, heads, rows, cols) if that costs nothing."""
         maps, layers = self.method.attribute_with_layers(pixels, targets)
         return maps.float().cpu().numpy(), () if layers is None else list(layers.float().cpu().numpy())
+
+    def _score_changes(self, pixels: Tensor, targets: Sequence[Target]) -> np.ndarray:
+        """(targets, B) what the maps should sum to, (0, B) of methods that have no such sum or few passes."""
+        passes = self.method.info.forwards + self.method.info.backwards
+        if passes < MANY_PASSES or not self.method.has_convergence_delta():
+            return np.empty((0, len(pixels)))
+        return self.method.score_changes(pixels, targets).float().cpu().numpy()
 
 
 def choose_method(
@@ -306,20 +306,6 @@ def noise(classifier: Classifier) -> Tensor:
         raise ModelError(missing, "Name them in the YAML.")
     values = random.standard_normal((1, 3, *classifier.input_size)).astype(np.float32)
     return torch.from_numpy(values).to(classifier.device)
-
-
-def prepare(classifier: Classifier, sample: Sample) -> ModelInput:
-    """Cut out a sample's box, if it has one, and preprocess it.
-
-    Raises:
-        DataError: The preprocessing cannot take this image.
-    """
-    if sample.box is None:
-        return ModelInput(sample, classifier.preprocess(sample.image), classifier.geometry(sample.image.size))
-    x, y, w, h = sample.box
-    crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
-    geometry = classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
-    return ModelInput(sample, classifier.preprocess(crop), geometry)
 
 
 def _checked(explanation: Explanation) -> Explanation | Failure:

@@ -292,6 +292,7 @@ def _origin(origin: Origin) -> dict[str, Any]:
 def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
     """Size, range and strongest patch of a map, in the units of the method.
 
+    `score_change` is what the map should sum to, None where that is not known.
     Where the sample's true mask is known, `points_into_mask` says whether the strongest relevance lies in it
     (the pointing game of Zhang et al. 2018, arXiv 1608.00507, without tolerance), and where people clicked on
     it, `points_near_click` whether the centre of the strongest patch lies near a click (with theirs).
@@ -305,6 +306,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
         "max": float(values.max()),
         "mean": float(values.mean()),
         "sum": float(values.sum()),
+        "score_change": explanation.score_changes.get(name),
         "strongest_patch": [int(row), int(col)],
         "sink_share": sink_share(explanation, name),
         "relative_range": relative_range(values),
@@ -322,7 +324,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
 
 
 def warnings_of(explanation: Explanation) -> list[str]:
-    """What a reader should know: a map that is all zero shows no evidence, an image was seen squashed."""
+    """What a reader should know: of maps that show little or miss their sum, of an image seen squashed."""
     empty = [
         gettext("no evidence for {label}: the map is all zero", label=name)
         for name, values in explanation.maps.items()
@@ -331,6 +333,7 @@ def warnings_of(explanation: Explanation) -> list[str]:
     return [
         *empty,
         *words.near_constant_for(explanation),
+        *words.incomplete_for(explanation),
         *words.sinks_for(explanation),
         *words.squashed_for(explanation),
     ]

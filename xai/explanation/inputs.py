@@ -11,8 +11,9 @@ from threading import Event
 from typing import TypeVar
 
 from PIL import Image
+from torch import Tensor
 
-from xai.core import ConfigError, DataError, Sample, UsageError, XaiError
+from xai.core import ConfigError, DataError, Geometry, Sample, UsageError, XaiError
 from xai.core.files import expanded, fault_of, is_folder, resolved, short_path
 from xai.data import (
     Row,
@@ -27,6 +28,7 @@ from xai.data import (
 from xai.data.find import LONGEST
 from xai.data.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from xai.explanation.files import owner_of
+from xai.models import Classifier
 
 Source = str | Path | Image.Image | Sample
 Found = Path | Image.Image | Sample | Row
@@ -34,6 +36,15 @@ Found = Path | Image.Image | Sample | Row
 BoxOf = Callable[[Path], tuple[float, float, float, float]]
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A sample with what the model sees of it."""
+
+    sample: Sample
+    pixels: Tensor
+    geometry: Geometry
 
 
 @dataclass(frozen=True)
@@ -259,3 +270,17 @@ def in_background(jobs: Iterable[Callable[[], Result] | Failure], ahead: int) ->
             yield from results(0)
         finally:
             stopped.set()
+
+
+def prepare(classifier: Classifier, sample: Sample) -> ModelInput:
+    """Cut out a sample's box, if it has one, and preprocess it.
+
+    Raises:
+        DataError: The preprocessing cannot take this image.
+    """
+    if sample.box is None:
+        return ModelInput(sample, classifier.preprocess(sample.image), classifier.geometry(sample.image.size))
+    x, y, w, h = sample.box
+    crop = sample.image.crop((round(x), round(y), round(x + w), round(y + h)))
+    geometry = classifier.geometry(crop.size).within(sample.image.size, (round(x), round(y)))
+    return ModelInput(sample, classifier.preprocess(crop), geometry)

@@ -11,7 +11,8 @@ from xai.attr.layers import presets_of, resolve_layers
 from xai.core import DataError, Explanation, ModelError, UsageError
 from xai.core.language import gettext
 from xai.explanation.comparison import MethodComparison
-from xai.explanation.explainer import Explainer, OutOfMemoryError, prepare
+from xai.explanation.explainer import Explainer, OutOfMemoryError
+from xai.explanation.inputs import prepare
 from xai.explanation.removal import RemovalCheck, class_of
 from xai.explanation.stability import StabilityCheck
 from xai.models import Classifier

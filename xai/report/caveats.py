@@ -38,6 +38,10 @@ OF_ALL = {
         "colours tell no "
         "patch from another."
     ),
+    "incomplete": gettext_noop(
+        "A map is far from the change of the score that it should sum to: the method has missed much of what "
+        "it should share out."
+    ),
     "unsupported": gettext_noop(
         "Removing the patches that the map calls most relevant lowers the score no more than removing as "
         "many "
@@ -86,6 +90,11 @@ def caveats_of(
         *contrasts(dict.fromkeys(label for found in explanations.values() for label in found.maps), one),
         *no_evidence(methods),
         *_nearly_constant(methods),
+        *(
+            caveat("incomplete", text, gettext("misses its sum"))
+            for name, found in methods.items()
+            for text in words.incomplete_for(found, name if len(methods) > 1 else None)
+        ),
         *(
             no_better(removal, rows.get(removal.row, removal.row))
             for removal in removals

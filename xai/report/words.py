@@ -12,6 +12,7 @@ from xai.core.language import gettext, gettext_noop, ngettext
 from xai.core.map_statistics import (
     NEAR_CONSTANT,
     SINK_RATIO,
+    is_incomplete,
     is_near_constant,
     relative_range,
     sink_share,
@@ -235,6 +236,21 @@ def near_constant_for(explanation: Explanation, method: str | None = None) -> li
     return [sentence for label, values in maps for sentence in near_constant(label, values, method)]
 
 
+def incomplete_for(explanation: Explanation, method: str | None = None) -> list[str]:
+    """On each map that is far from what it should sum to; the method is named where there are several."""
+    return [
+        gettext(
+            "The map for {label} sums to {total}, where the score changed by {change}: the method has missed "
+            "much of what it should share out. Give it a finer path, or use another method.",
+            label=short(name) if method is None else f"{short(name)} ({method})",
+            total=f"{float(explanation.maps[name].astype(float).sum()):.3g}",
+            change=f"{explanation.score_changes[name]:.3g}",
+        )
+        for name in explanation.maps
+        if is_incomplete(explanation, name)
+    ]
+
+
 def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
     """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
     sentences = []
@@ -248,7 +264,9 @@ def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
         sentences.append(gettext("Turquoise outline: the area known to be tampered with."))
     if explanation.sample.clicks is not None:
         sentences.append(gettext("Turquoise circles: where people clicked on what was tampered with."))
-    return sentences + near_constant_for(explanation) + squashed_for(explanation)
+    return (
+        sentences + near_constant_for(explanation) + incomplete_for(explanation) + squashed_for(explanation)
+    )
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -15,7 +15,8 @@ from xai.core.language import gettext
 from xai.core.names import method_in_words, row_in_words
 from xai.explanation import Explainer, FaceFinder, noise
 from xai.explanation.arguments import Wanted
-from xai.explanation.explainer import ModelInput, logits_of, prepare
+from xai.explanation.explainer import logits_of
+from xai.explanation.inputs import ModelInput, prepare
 from xai.explanation.removal import removal_operator
 from xai.models import Classifier
 from xai.perturb import Operator

@@ -1,0 +1,89 @@
+"""Maps that do not sum to the change of the score, as their methods say they do, are said to miss it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_detector import classifier, photo, write_photos
+
+from xai.core import Sample
+from xai.core.map_statistics import is_incomplete
+from xai.explanation import explain
+from xai.explanation.explainer import Explainer
+from xai.report.caveats import caveats_of
+
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return classifier()
+
+
+@pytest.fixture(scope="module")
+def jagged():
+    """One whose answer swings to and fro between the baseline and the image: few steps miss that."""
+    model = classifier()
+    model.register_forward_hook(lambda module, given, logits: torch.sin(400 * logits))
+    return model
+
+
+def explained(model, method, **options):
+    (found,) = Explainer(model, method, ["real", "fake"], **options).explain([Sample(id="a", image=photo())])
+    return found
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "kernel_shap"])
+def test_the_change_of_the_score_is_known(detector, method):
+    found = explained(detector, method)
+    assert list(found.score_changes) == ["real", "fake"]
+    for name, values in found.maps.items():
+        assert values.sum() == pytest.approx(found.score_changes[name], rel=0.02, abs=1e-4), name
+        assert not is_incomplete(found, name)
+
+
+def test_it_is_that_from_the_baseline(detector):
+    found = explained(detector, "integrated_gradients")
+    pixels = detector.preprocess(photo())[None]
+    with torch.no_grad():
+        change = (detector(pixels) - detector(torch.zeros_like(pixels)))[0]
+    np.testing.assert_allclose(list(found.score_changes.values()), change, rtol=1e-4, atol=1e-6)
+
+
+def test_methods_of_few_passes_make_no_more(detector, monkeypatch):
+    assert explained(detector, "integrated_mask_gradient").score_changes == {}
+    assert explained(detector, "saliency").score_changes == {}
+
+
+def test_a_map_that_misses_it_is_told(jagged, tmp_path):
+    (path,) = write_photos(tmp_path / "in", 1)
+    options = {"method": "integrated_gradients", "n_steps": 2}
+    (found,) = explain(path, jagged, target=["real", "fake"], out=tmp_path / "out", **options)
+    told = [name for name in found.maps if is_incomplete(found, name)]
+    assert told  # the swings differ by class; those that are missed are told, no others
+    (path,) = (tmp_path / "out").glob("*.json")
+    record = json.loads(path.read_text("utf-8"))
+    for name, of in record["maps"].items():
+        said = [text for text in record["warnings"] if text.startswith(f"The map for {name} sums to")]
+        assert len(said) == (name in told)
+        assert of["score_change"] == pytest.approx(found.score_changes[name])
+        assert all(f"{of['sum']:.3g}" in text and f"{of['score_change']:.3g}" in text for text in said)
+    (kind,) = {one.kind for one in caveats_of({"ig": found}) if "sums to" in one.text}
+    assert kind == "incomplete"
+    both = caveats_of({"ig": found, "other": found})  # the method is named where there are several
+    assert sum(one.kind == "incomplete" and "(other)" in one.text for one in both) == len(told)
+
+
+def test_how_far_is_far(detector):
+    found = explained(detector, "saliency")
+    for values, change, missed in (
+        ([3.0, -1.0], 1.4, False),
+        ([3.0, -1.0], 1.3, True),
+        ([3.0, -1.0], -2.0, True),
+        ([30.0, -29.9], 0.9, False),  # nearly nothing is left of much for and against
+        ([0.0, 0.0], 1.0, True),
+    ):
+        found.maps["real"] = np.array([values])
+        found.score_changes["real"] = change
+        assert is_incomplete(found, "real") == missed, (values, change)
