@@ -27,7 +27,8 @@ class GuidedIntegratedGradients(PixelGradient):
     end of its corridor: the straight path's position `max_dist` ahead, and never behind `max_dist` back.
     Relevance adds up `∂y/∂x_i · Δx_i` of every move, with the gradient at the start of the step, and a value
     may move through the whole corridor in one step: the sum approaches y(x) − y(x') as n grows and
-    `max_dist` falls, not as n grows alone. Values of a pixel's channels move independently, as in the paper.
+    `max_dist` falls, hardly as n grows alone. Values of a pixel's channels move independently, as in the
+    paper.
 
     Args:
         forward_func: See `PatchAttribution`.
