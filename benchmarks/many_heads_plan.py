@@ -100,7 +100,7 @@ class Size:
 
 SIZES = {
     "quick": Size({"all": 2, "leading": 1, "exact": 1, "suite": 1, "costly": 1}, 20, 20, 30, 10),
-    "cpu": Size({"all": 67, "leading": 67, "exact": 4, "suite": 27, "costly": 9}, 240, 720, 700, 60),
+    "cpu": Size({"all": 67, "leading": 67, "exact": 4, "suite": 67, "costly": 9}, 240, 720, 700, 60),
     "gpu": Size({"all": 180, "leading": 180, "exact": 18, "suite": 180, "costly": 45}, 900, 6000, 1500, 180),
 }
 
