@@ -51,6 +51,15 @@ def test_out_of_memory_halves_the_batch_for_good(
     torch.testing.assert_close(got, by_hand(model, x, targets, request), atol=1e-5, rtol=1e-5)
 
 
+def test_how_many_at_once_follows_the_model() -> None:
+    model = Counting()
+    stream = Stream(model)
+    assert stream.batch_size == 8
+    model.to("meta")  # stands for any device that is no CPU
+    assert stream.batch_size == 32 and Stream(model, batch_size=5).batch_size == 5
+    assert Stream(nn.Identity()).batch_size == 8
+
+
 def test_one_image_that_does_not_fit() -> None:
     model, x = Hungry(0).eval(), pixels(1)
     with pytest.raises(ModelError, match="Out of memory with one image"):

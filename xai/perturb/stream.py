@@ -54,18 +54,23 @@ class Stream:
         autocast: torch.dtype | None = None,
         seed: int = 0,
     ):
-        if batch_size is None:
-            on_cpu = all(one.device.type == "cpu" for one in classifier.parameters())
-            batch_size = _ON_CPU if on_cpu else _ELSEWHERE
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise UsageError(f"batch_size={batch_size} must be 1 or more.")
         self.classifier = classifier
-        self.batch_size = batch_size
+        self._batch_size = batch_size
         self.autocast = autocast
         self.seed = seed
         self.forwards = 0
         self.states = 0
         self._found: dict[tuple[object, ...], Tensor] = {}
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward pass; where none was given, by where the classifier is now."""
+        if self._batch_size is not None:
+            return self._batch_size
+        first = next(self.classifier.parameters(), None)
+        return _ON_CPU if first is None or first.device.type == "cpu" else _ELSEWHERE
 
     def evaluate(self, pixels: Tensor, targets: Tensor, requests: Sequence[Request]) -> list[Tensor]:
         """The score of every state of every request.
@@ -191,8 +196,8 @@ class Stream:
                 f"Out of memory with one image on {device}.",
                 "Use a smaller dtype, autocast or another device.",
             )
-        self.batch_size = tried // 2
-        log.warning("Out of memory with %d images at once; going on with %d.", tried, self.batch_size)
+        self._batch_size = tried // 2
+        log.warning("Out of memory with %d images at once; going on with %d.", tried, self._batch_size)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
