@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 
@@ -116,6 +117,18 @@ def test_class_picture_says_what_was_found_and_how(explained):
         assert words in said
     for words in ("not seen", "outline", "the map is zero"):
         assert words not in said
+
+
+def test_beside_each_other_every_method_s_doubtful_maps_are_named(explained):
+    sound = {"fake": [[1, -1]], "real": [[-1, 1]]}
+    even, off = {"fake": [[1, 1]], "real": [[2, 2]]}, replace(explained(sound), score_changes={"fake": 3.0})
+    methods = {"a": explained(sound), "b": explained(even), "c": off}
+    said = words_of(draw_methods([methods], "fake"))
+    assert "map for fake (b) is nearly constant" in said and "map for fake (c) sums to 0" in said
+    assert "(a)" not in said and "for real" not in said
+    others = {name: explained(sound, name="other.png") for name in methods}
+    said = words_of(draw_methods([methods, others], "fake"))
+    assert "map for fake (c, photo.png) sums to 0" in said and "other.png)" not in said
 
 
 def test_caption_tells_what_the_lines_and_the_hatching_mean(explained):

@@ -250,7 +250,12 @@ def draw_methods(rows: Sequence[Mapping[str, Explanation]], label: str) -> Pictu
     for i, row in enumerate(rows):
         some = next(iter(row.values()))
         image = DrawnImage(some, close_view(some), longest)
-        conditions += words.conditions(some, image)
+        of_image = "" if len(rows) == 1 else f", {words.name(some)}"
+        drawn_maps = {
+            f"{words.short(method)}{of_image}": replace(one, maps={label: class_map(one, label)})
+            for method, one in row.items()
+        }
+        conditions += words.conditions(some, image, drawn_maps)
         note = f"{words.name(some)} · {words.titled(some, label)}"
         whole = original_layer(DrawnImage(some, longest=longest))
         panels = [Panel("" if i else gettext("original"), whole, note)]

@@ -251,8 +251,16 @@ def incomplete_for(explanation: Explanation, method: str | None = None) -> list[
     ]
 
 
-def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
-    """Sentences on the area drawn: crop, blind area, true mask, lost aspect; may be none."""
+def conditions(
+    explanation: Explanation, image: DrawnImage, methods: Mapping[str, Explanation] | None = None
+) -> list[str]:
+    """Sentences on the area drawn (crop, blind area, true mask, lost aspect) and doubtful maps; may be none.
+
+    Args:
+        explanation: The image, and its maps.
+        image: How it is drawn.
+        methods: By name, what else is drawn in place of its maps; the name is said with each.
+    """
     sentences = []
     if image.outlined:
         sentences.append(gettext("White outline: the crop that the model was given."))
@@ -264,9 +272,9 @@ def conditions(explanation: Explanation, image: DrawnImage) -> list[str]:
         sentences.append(gettext("Turquoise outline: the area known to be tampered with."))
     if explanation.sample.clicks is not None:
         sentences.append(gettext("Turquoise circles: where people clicked on what was tampered with."))
-    return (
-        sentences + near_constant_for(explanation) + incomplete_for(explanation) + squashed_for(explanation)
-    )
+    for method, one in ({None: explanation} if methods is None else methods).items():
+        sentences += near_constant_for(one, method) + incomplete_for(one, method)
+    return sentences + squashed_for(explanation)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
