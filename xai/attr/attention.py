@@ -8,12 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xai.attention import AttentionCall, Probe, Rows, attention_rows, row_chunks
-from xai.attr.base import MethodInfo, TokenMap
+from xai.attr.base import MethodInfo
 from xai.attr.layers import HEAD_FUSIONS, LAYER_FUSIONS, LayerFusion, Layers, resolve_layers
 from xai.attr.recorded_attention import HeadMaps, RecordedAttribution, RecordedPass, TokenMaps
 from xai.attr.registry import register
 from xai.core import UsageError
 from xai.core.options import check_option
+
+TokenMap = Float[Tensor, "b tokens"]
 
 
 class _AttentionOnly(RecordedAttribution):

@@ -39,7 +39,6 @@ from xai.core.target import Target, read_target, score
 
 PatchMaps = Float[Tensor, "targets b rows cols"]
 LayerMaps = Float[Tensor, "targets b layers heads rows cols"]
-TokenMap = Float[Tensor, "b tokens"]
 Scores = Float[Tensor, "b"]
 
 
@@ -111,29 +110,33 @@ class PatchAttribution(Attribution):
         target: Target = None,
         additional_forward_args: Any = None,
     ) -> Scores:
-        """(B,) sum of relevance − `score_changes` of end_point; the start point is the method's own: None."""
+        """(B,) sum of relevance − `score_changes`; UsageError: it has none, or a start point is given."""
+        if (changes := self.score_changes(end_point, [target], additional_forward_args)) is None:
+            raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
         if start_point is not None:
             raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
-        return total.flatten(1).sum(1) - self.score_changes(end_point, [target], additional_forward_args)[0]
+        return total.flatten(1).sum(1) - changes[0]
 
     def score_changes(
         self, inputs: Any, targets: Sequence[Target], additional_forward_args: Any = None
-    ) -> Float[Tensor, "targets b"]:
-        """(targets, B) y(inputs) − y(where the method starts), to which relevance of a complete one sums."""
+    ) -> Float[Tensor, "targets b"] | None:
+        """(targets, B) y(inputs) − y(where a complete method starts): what relevance sums to, if known."""
         if not self.has_convergence_delta():
-            raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
+            return None
         seen = self._in_crops(inputs)
         with self._attributing(seen[1] if seen else inputs, additional_forward_args) as (pixels, args):
             wanted = self._normalised(seen[0].each(targets) if seen else targets)
             with torch.no_grad():
-                end, start = self.model(pixels, *args), self._start_logits(pixels, args)
+                if (start := self._start_logits(pixels, args)) is None:
+                    return None
+                end = self.model(pixels, *args)
             changes = [score(end, target) - score(start, target) for target in wanted]
             return torch.stack([seen[0].mean(one) for one in changes] if seen else changes)
 
-    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
-        """(B, classes) logits where the method starts, of methods whose `info.complete` is True."""
-        raise NotImplementedError
+    def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor | None:
+        """(B, classes) logits where a complete method starts; None: its maps' sums are not checked."""
+        return None
 
     def attribute_patches(
         self, inputs: Any, target: Target = None, additional_forward_args: Any = None
@@ -280,8 +283,7 @@ class PatchAttribution(Attribution):
         state = self._state(pixels)
         if state not in self._probes:
             first = self._first(pixels, args)
-            expected = self._plain.get(state)
-            self._probes[state] = probe(self.model, first, args, self._grid(pixels), expected)
+            self._probes[state] = probe(self.model, first, args, self._grid(pixels), self._plain.get(state))
         return self._probes[state]
 
     def _state(self, pixels: Tensor) -> Any:
@@ -322,8 +324,7 @@ class PatchAttribution(Attribution):
         """
         whole = every_row or self.one_image
         last = nullcontext() if whole else self._readout_only(probe, pixels, args)
-        recording = self._recording(probe, len(pixels), layers, gradients)
-        with recording as recorded, last, self._by_rules():
+        with self._recording(probe, len(pixels), layers, gradients) as recorded, last, self._by_rules():
             logits = self.model(pixels, *args)
         return logits, [recorded.calls[i] for i in layers]
 

@@ -32,7 +32,8 @@ class MethodInfo:
         deterministic: Whether no random numbers are drawn (with a seed, results repeat all the same).
         layers: Whether there are maps per attention layer and head, see `PatchAttribution.attribute_layers`.
         complete: Whether relevance sums to the change of the score from where the method starts, as
-            `PatchAttribution.compute_convergence_delta` measures.
+            `PatchAttribution.compute_convergence_delta` measures; `_start_logits` says where that is, or the
+            method measures its delta itself and its maps' sums are not checked.
         needs: What the model must offer: "pixels" (it can be called), "gradients" (of the logits with respect
             to the pixels), "feature_map" (a last map of features with an extent), "attention" (over all
             patches, or over windows), "global_attention" (over all patches), "read_out_token" (and a token

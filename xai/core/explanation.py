@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CLICK_TOLERANCE = 15 / 224
 """Of the shorter side: so near to a click is a hit. Zhang et al. 2018 allow 15 pixels at about 224."""
 
+# how a grid is said, wherever a model is named
 GRID_HINT = (
     "--grid 14x14+1 (rows x columns + tokens before them) on the command line, the same after grid: in a "
     "YAML file, grid=PatchGrid(14, 14, 1) in xai.load"
@@ -347,6 +348,3 @@ def predicted_labels(
     if not problem_type.independent:
         return tuple(ranked[:1])
     return tuple(name for name in ranked if probabilities[name] >= 0.5)
-
-
-# how a grid is said, wherever a model is named

@@ -43,6 +43,15 @@ INCOMPLETE = 0.5
 Where evidence for and against nearly cancels, a twentieth of all relevance stands for the change.
 """
 
+ROUNDING = {"bfloat16": 0.02}
+"""Share of the largest logit that a change of the score may be off by because logits are rounded, by type.
+
+Of two classes at two points four logits are rounded, each by half a unit in the last place: in bfloat16
+together by up to 1.6 %. An image that is already the baseline, such as one of a single colour, changes by no
+more than that.
+"""
+OTHERS = 0.002  # float16: 0.2 %; float32: far less, but such a change says nothing either
+
 
 def is_incomplete(explanation: Explanation, name: str) -> bool:
     """Whether a map is far from the change of the score to which it should sum, where that is known."""
@@ -50,7 +59,10 @@ def is_incomplete(explanation: Explanation, name: str) -> bool:
         return False
     relevance = explanation.maps[name].astype(float)
     scale = max(abs(change), 0.05 * float(np.abs(relevance).sum()))
-    return abs(float(relevance.sum()) - change) > INCOMPLETE * scale
+    rounded = ROUNDING.get(explanation.model.get("dtype", ""), OTHERS) * float(
+        np.abs(explanation.logits).max()
+    )
+    return abs(float(relevance.sum()) - change) > max(INCOMPLETE * scale, rounded)
 
 
 def sinks_of(explanation: Explanation) -> np.ndarray | None:

@@ -306,7 +306,10 @@ def panels_of(
     panels: dict[str, Callable[[], Picture]] = {}
     if layers:
         fused = {title: values.numpy() for title, values in fused_by_layers(maps, fusion).items()}
-        by_layer = {title: replace(explanation, maps={name: values}) for title, values in fused.items()}
+        by_layer = {
+            title: replace(explanation, maps={name: values}, score_changes={})
+            for title, values in fused.items()
+        }
         panels["layer_comparison"] = partial(report.draw_layers, by_layer, name)
     if heads:
         titles = [f"layer {index}" for index in range(len(maps))]

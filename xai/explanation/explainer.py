@@ -230,9 +230,8 @@ class Explainer:
     def _score_changes(self, pixels: Tensor, targets: Sequence[Target]) -> np.ndarray:
         """(targets, B) what the maps should sum to, (0, B) of methods that have no such sum or few passes."""
         passes = self.method.info.forwards + self.method.info.backwards
-        if passes < MANY_PASSES or not self.method.has_convergence_delta():
-            return np.empty((0, len(pixels)))
-        return self.method.score_changes(pixels, targets).float().cpu().numpy()
+        changes = None if passes < MANY_PASSES else self.method.score_changes(pixels, targets)
+        return np.empty((0, len(pixels))) if changes is None else changes.float().cpu().numpy()
 
 
 def choose_method(
