@@ -240,6 +240,15 @@ def test_a_start_image_is_refused() -> None:
         method.compute_convergence_delta(x, torch.zeros_like(x), x, 1)
 
 
+def test_what_it_should_sum_to_is_known_before_the_first_map() -> None:
+    model, x = build("clip").double(), pixels().double()
+    first = IntegratedMaskGradient(model, 64).score_changes(x, [0, 1])
+    method = IntegratedMaskGradient(model, 64)
+    sums = method.attribute_targets(x, [0, 1]).flatten(2).sum(2)
+    torch.testing.assert_close(first, method.score_changes(x, [0, 1]))
+    torch.testing.assert_close(first, sums, rtol=1e-2, atol=1e-4)
+
+
 def test_clamped_heads_are_the_positive_shares_and_claim_no_completeness() -> None:
     model, x = build("clip").double(), pixels().double()
     shares = IntegratedMaskGradient(model, 4).attribute_layers(x, 1)

@@ -111,10 +111,10 @@ class PatchAttribution(Attribution):
         additional_forward_args: Any = None,
     ) -> Scores:
         """(B,) sum of relevance − `score_changes`; UsageError: it has none, or a start point is given."""
+        if start_point is not None and self.has_convergence_delta():
+            raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         if (changes := self.score_changes(end_point, [target], additional_forward_args)) is None:
             raise UsageError(f"{self.info.name} has no delta: its relevance sums to no change of the score.")
-        if start_point is not None:
-            raise UsageError(f"{self.info.name} starts at a point of its own: start_point must be None.")
         total = attributions[0] if isinstance(attributions, tuple) else attributions
         return total.flatten(1).sum(1) - changes[0]
 

@@ -132,7 +132,8 @@ class IntegratedMaskGradient(PatchAttribution):
 
     def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
         """(B, classes) logits with all patches masked."""
-        probe = self._masked(pixels, args)
+        with torch.enable_grad():  # how the model attends is found out by gradients, the first time
+            probe = self._masked(pixels, args)
         device = next((p.device for p in self.model.parameters()), pixels.device)
         nothing = torch.zeros(1, probe.grid.patches, dtype=torch.bool, device=device)
         with mask_patches(self.model, nothing, probe.grid, images=len(pixels), calls=probe.calls):
