@@ -4,7 +4,7 @@
 
 A request is deletion and insertion of one image in ten steps (or as many as said) under vit-token, where
 removed tokens are dropped: 18 states of nine sizes, and both ends. Pure is the same number of whole images
-through the model in batches of 32.
+through the model, in batches as large as the stream takes by itself on a CPU.
 """
 
 import time
@@ -27,14 +27,17 @@ HEADER = [
     "now, × pure forward",
     "times as fast",
     "filled up",
-    "nothing filled up, time ÷ now",
+    "filled up, sizes joined",
+    "sizes joined, time ÷ now",
     "largest difference of values, of their range",
 ]
-TURNS = 3  # of the stream with and without anything filled up
+BATCH = 8  # images of a pass: what this build's stream takes on a CPU
+JOINED = 64  # a call's cost in tokens with which the stream would fill up neighbouring sizes
+TURNS = 3  # of the stream as it divides states, and with that
 
 
 def job(model: str, images: int, maps: int, steps: int):
-    """Stream, pure, and values; in this build also with batches that fill nothing up, by turns."""
+    """Stream, pure, and values; in this build also with neighbouring sizes joined, by turns."""
     import torch
 
     import xai
@@ -72,17 +75,17 @@ def job(model: str, images: int, maps: int, steps: int):
         seconds, forwards, values = stream()
         start = time.process_time()
         with torch.inference_mode():
-            for batch in torch.arange(forwards).split(32):
+            for batch in torch.arange(forwards).split(BATCH):
                 classifier(pixels[batch % images])
         figures = {"stream": seconds, "pure": time.process_time() - start, "values": values}
         try:
             from xai.perturb.states import CALL
         except ImportError:
             return figures
-        usual, sums = CALL["cpu"], dict.fromkeys(("usual", "unpadded"), 0.0)
+        usual, sums = CALL["cpu"], dict.fromkeys(("usual", "joined"), 0.0)
         for turn in range(2 * TURNS):
-            which = ("usual", "unpadded")[(turn + turn // 2) % 2]  # each as often first
-            CALL["cpu"] = usual if which == "usual" else 0
+            which = ("usual", "joined")[(turn + turn // 2) % 2]  # each as often first
+            CALL["cpu"] = usual if which == "usual" else JOINED
             sums[which] += stream()[0]
         CALL["cpu"] = usual
         return figures | sums
@@ -90,20 +93,23 @@ def job(model: str, images: int, maps: int, steps: int):
     return run
 
 
-def padding(images: int, maps: int, steps: int) -> float:
-    """Share of the tokens of a request that are filled up, as the stream divides it on a CPU."""
+def padding(images: int, maps: int, steps: int, call: int) -> str:
+    """Share of the tokens of a request that are filled up, as the stream divides it."""
     import numpy as np
 
-    from xai.perturb.states import CALL, batches_by_size
+    from xai.perturb.states import batches_by_size
 
     left = 196 - np.round(196 * np.arange(1, steps) / steps).astype(int)
     sizes = np.repeat(np.concatenate([left, 196 - left]), images * maps)
-    order, lengths = batches_by_size(sizes, 32, CALL["cpu"])
+    order, lengths = batches_by_size(sizes, BATCH, call)
     parts = np.split(sizes[order], np.cumsum(lengths)[:-1])
-    return 1 - sizes.sum() / sum(len(part) * part.max() for part in parts)
+    return f"{100 * (1 - sizes.sum() / sum(len(part) * part.max() for part in parts)):.1f} %"
 
 
 def publish(rows: Sequence[Sequence[str]], rounds: int) -> Path:
+    from xai.perturb.states import CALL
+
+    call, gpu = CALL["cpu"], CALL["cuda"]
     return turns.publish(
         "short_requests",
         "Small requests to the stream of perturbed states",
@@ -113,11 +119,11 @@ def publish(rows: Sequence[Sequence[str]], rounds: int) -> Path:
             "as many as said) under vit-token: 18 states of nine sizes for each image and map, and both "
             "ends.",
             "Before, 32 states of any size shared a batch and cost as much as the largest. Now a batch holds "
-            "states of one size, or of neighbouring sizes where the call that this saves is dearer than what "
-            "is filled up (on a CPU a call costs about as much as 64 tokens; on a GPU it is taken to be as "
-            "much as 4096). *Nothing filled up* is the time of batches of one size only, by that of the "
-            "batches taken, by turns: above 1 it is the slower way. With 4 images × 3 maps both ways are the "
-            "same, which shows how much these figures scatter.",
+            f"at most {BATCH} states, of one size, or of neighbouring sizes where the call that this saves "
+            "is dearer than what is filled up: on a CPU a call is taken to cost as much as "
+            f"{call} tokens (on a GPU, untried, {gpu}). *Sizes joined* is what it would be at {JOINED}: what "
+            "is filled up, and its time by that of the batches taken, by turns; above 1 is the slower way. "
+            "With 4 images × 3 maps both ways are the same, which shows how much these figures scatter.",
         ],
         HEADER,
         rows,
@@ -125,13 +131,15 @@ def publish(rows: Sequence[Sequence[str]], rounds: int) -> Path:
 
 
 def main() -> None:
+    from xai.perturb.states import CALL
+
     options = turns.parser(str(__doc__), 5).parse_args()
     rows = []
     for case, (_, *size) in CASES.items():
         pairs = turns.by_turns(__file__, case, options.rounds)
         of_pure = [[t.figures["stream"] / t.figures["pure"] for t in pair] for pair in pairs]
         before, now = (spread([pair[place] for pair in of_pure]) for place in (0, 1))
-        unpadded = spread([pair[1].figures["unpadded"] / pair[1].figures["usual"] for pair in pairs])
+        joined = spread([pair[1].figures["joined"] / pair[1].figures["usual"] for pair in pairs])
         values = [turn.figures["values"] for turn in pairs[0]]
         apart = max(abs(a - b) for a, b in zip(*values, strict=True))
         rows.append([
@@ -139,8 +147,9 @@ def main() -> None:
             turns.percentiles(before),
             turns.percentiles(now),
             turns.percentiles(turns.ratios(pairs, "stream")),
-            f"{100 * padding(*size):.1f} %",
-            turns.percentiles(unpadded),
+            padding(*size, CALL["cpu"]),
+            padding(*size, JOINED),
+            turns.percentiles(joined),
             f"{apart:.1g} of {max(values[0]) - min(values[0]):.2g}",
         ])  # fmt: skip
         print(rows[-1], flush=True)

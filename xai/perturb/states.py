@@ -14,7 +14,7 @@ from xai.perturb.operator import Operator
 
 _ENTRIES = 2**22  # of the table of prefix sums that exists at once
 
-CALL = {"cpu": 64, "cuda": 4096}
+CALL = {"cpu": 32, "cuda": 4096}
 """By device: what a pass costs beside its tokens, in tokens (ViT-B/16 and the shipped detector alike)."""
 
 
