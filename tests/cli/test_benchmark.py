@@ -69,6 +69,17 @@ def test_run_resume_status_export_compare(tmp_path, xai_command, config):
     assert "attention_rollout" in xai_command("benchmark", "compare", out, "second").stdout
 
 
+def test_the_level_of_intervals_is_named_and_few_images_have_none(tmp_path, xai_command, config):
+    config.write_text(CONFIG.replace("resamples: 99", "resamples: 99, alpha: 0.2"))
+    run = xai_command("benchmark", "run", config)
+    assert "80 % interval" in run.stdout and "95" not in run.stdout, run.stdout
+    assert "[" not in run.stdout and "nan" not in run.stdout, "four images give no interval"
+    out = tmp_path / "attention_results" / "tiny"
+    compared = xai_command("benchmark", "compare", out, out)
+    assert compared.code == 0 and "[" not in compared.stdout and "nan" not in compared.stdout
+    assert "it takes 5 images" in (out / "summary.md").read_text()
+
+
 def test_a_dry_run_says_the_cost_and_writes_nothing(tmp_path, xai_command, config):
     before = sorted(path.name for path in tmp_path.iterdir())
     run = xai_command("benchmark", "run", config, "--dry-run", "--json")

@@ -128,3 +128,10 @@ def test_the_scripts_mark_whole_literals():
 
 def test_languages_have_names():
     assert set(LANGUAGES) == {"en", *TRANSLATED}
+
+
+def test_no_space_stands_between_chinese_characters():
+    with language("zh"):
+        other = gettext("random maps")
+        assert gettext("better than {other}, {p}", other=other, p="p=1") == f"优于{other}，p=1"
+        assert gettext("better than {other}, {p}", other="random", p="p=1") == "优于 random，p=1"

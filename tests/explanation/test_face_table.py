@@ -13,9 +13,10 @@ from tiny_detector import classifier, photo
 
 from xai.core import Sample
 from xai.data.face_parts import PARTS
-from xai.explanation import Explainer, explain, explain_each, face_table
+from xai.explanation import Explainer, explain, explain_each
 from xai.explanation.face_table import FaceTable
 from xai.report.image_payload import PartRelevance
+from xai.stats import bootstrap
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_means_are_those_of_the_images(run):
 
 
 def test_groups_are_drawn_whole(run, monkeypatch):
-    monkeypatch.setattr(face_table, "LEAST_BLOCKS", 2)
+    monkeypatch.setattr(bootstrap, "LEAST_BLOCKS", 2)
     _, results, _ = run
     table = FaceTable()
     for result in results[:3]:
@@ -133,7 +134,7 @@ def test_groups_are_drawn_whole(run, monkeypatch):
 
 def test_parts_that_some_images_lack_count_where_they_are(run, monkeypatch):
     """One that owns no cell of an image has no change there; a map without relevance has no shares."""
-    monkeypatch.setattr(face_table, "LEAST_BLOCKS", 2)
+    monkeypatch.setattr(bootstrap, "LEAST_BLOCKS", 2)
     _, results, _ = run
     place = next(i for i, part in enumerate(results[0].evidence.parts) if part.without is not None)
     table, changes, shares = FaceTable(), [], []

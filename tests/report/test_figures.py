@@ -212,3 +212,20 @@ def test_pictures_are_in_a_language_whose_letters_there_are(monkeypatch):
         english = draw_forest(analysis(), "SRG", metric="srg")
     assert "Mean srg on 60 images; higher is better." in {text for _, _, text, _ in texts(english)}
     assert not any("\\u" in text for _, _, text, _ in [*texts(chinese), *texts(english)])
+
+
+def test_so_few_images_give_no_intervals_to_draw():
+    values = np.random.default_rng(3).normal(size=(3, len(ALL)))
+    few = analyse(values, ALL, controls=CONTROLS, resamples=99)
+    chart = interval_chart(few, "srg", metric="srg")
+    assert {row.interval for row in chart.rows} == {""} and "interval" not in chart.alt
+    assert not any("Bars:" in note for note in chart.notes)
+    assert not any("()" in text for _, _, text, _ in texts(draw(chart)))
+    curves = curve_chart({name: mean_curve(values, np.linspace(0, 1, len(ALL))) for name in "ab"}, "srg")
+    assert curves.subheading == "Mean of 3 images."
+    assert not any("Bands:" in note for note in curves.notes)
+    assert {point.interval for curve in curves.curves for point in curve.points} == {""}
+
+
+def test_curves_name_the_level_of_their_intervals():
+    assert curve_chart(bands(), "srg", alpha=0.2).subheading == "Mean of 9 images with 80 % intervals."

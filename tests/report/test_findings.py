@@ -5,6 +5,7 @@ import re
 import pytest
 from report_pages import benchmark_page, comparison_page, demo_summary, explanation_page
 
+from xai.bench.results.markdown import to_markdown
 from xai.report import to_html
 from xai.report.about import linked, provenance_of
 from xai.report.findings import findings_of
@@ -82,6 +83,11 @@ def test_a_warning_says_what_it_is_about(summary):
     protocol = summary["parts"][0]["protocol"]
     note = "7 images excluded: the score of some method is undefined there."
     assert f"{first} and {second} under {protocol}: {note}" in said
+    assert f"- {first} and {second} under {protocol}: {note}\n" in to_markdown(Summary.from_dict(summary))
+    for part in summary["parts"]:
+        part["analysis"]["excluded"] = 7
+    assert note in findings_of(page_of(summary)).warnings, "what holds of all needs no names"
+    assert f"- {note}\n" in to_markdown(Summary.from_dict(summary))
 
 
 def test_ties_are_told_of_patches_not_of_pixels(summary):

@@ -110,6 +110,10 @@ def test_too_few_images_are_said_to_be_too_few(images, says, recwarn):
     assert phrase(analysis.method("planted").verdict) == says
     assert "cannot tell any two of the methods apart" in notes_of(analysis)[0]
     assert not any(pair.distinguishable for pair in analysis.pairs)
+    for one in analysis.methods:
+        known = images >= 5
+        assert [np.isfinite(number) for number in (one.low, one.high, one.p_best)] == [known] * 3
+    assert any("no intervals" in note for note in notes_of(analysis)) == (images < 5)
     json.dumps(to_json(analysis), allow_nan=False)
     assert not recwarn.list
 

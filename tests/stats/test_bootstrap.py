@@ -7,6 +7,7 @@ from scipy import stats
 from xai.stats import bootstrap, mean_curve, to_json
 from xai.stats.blocks import Blocks
 from xai.stats.bootstrap import bca, resampled_means
+from xai.stats.paired import compare_paired
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -91,7 +92,7 @@ def test_frames_of_one_video_do_not_make_an_interval_narrower():
     assert width > 5 * naive
 
 
-@pytest.mark.parametrize("values", [[0.1] * 30, [0.0, 0.0], [1e9 / 3] * 7])
+@pytest.mark.parametrize("values", [[0.1] * 30, [0.0] * 5, [1e9 / 3] * 7])
 def test_without_spread_the_interval_is_the_value(values, recwarn):
     low, high = interval(np.array(values))
     assert low[0] == high[0] == pytest.approx(values[0], rel=1e-12)
@@ -102,7 +103,7 @@ def test_a_single_block_has_no_interval():
     assert np.isnan(interval(np.array([0.4]))).all()
 
 
-@pytest.mark.parametrize("values", [[0, 1], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 0, 1, 1]])
+@pytest.mark.parametrize("values", [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 0, 1, 1]])
 def test_few_values_and_ties_give_an_ordered_interval_around_the_mean(values, recwarn):
     low, high = interval(np.array(values, float))
     assert 0 <= low[0] <= np.mean(values) <= high[0] <= 1 and low[0] < high[0]
@@ -127,3 +128,14 @@ def test_mean_curve_is_the_interval_of_every_point():
     assert np.allclose(band.mean, kept.mean(0))
     assert (np.array(band.low) < band.mean).all() and (np.array(band.high) > band.mean).all()
     assert to_json(mean_curve(curves[3:4], [0, 0.25, 0.5, 0.75, 1]))["mean"] == [None] * 5
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_a_handful_of_blocks_gives_no_interval(blocks):
+    """Between the extremes of n draws the median lies with a chance of 1 − 2^(1 − n): of four, 7 in 8."""
+    values = RNG.normal(size=blocks)
+    assert np.isnan(np.ravel(interval(values))).all()
+    assert np.isfinite(np.ravel(interval(RNG.normal(size=5)))).all()
+    assert np.isnan(mean_curve(values[:, None], [0.5]).low).all()
+    compared = compare_paired(values, np.zeros(blocks))
+    assert np.isnan([compared.low, compared.high]).all() and np.isfinite(compared.difference)

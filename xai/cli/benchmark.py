@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.options import Json, Lang, TrustCode, import_code_of
-from xai.cli.output import PARTLY, guarded, say, say_next, show, show_json, show_table
+from xai.cli.output import PARTLY, guarded, interval_text, say, say_next, show, show_json, show_table
 from xai.cli.running import RunOptions, carried_out, duration, is_partial, say_unusable, write_starter
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def compare(
         return
     rows = [
         [pair.method, pair.metric, pair.protocol, f"{pair.comparison.difference:+.4g}",
-         f"[{pair.comparison.low:+.4g}, {pair.comparison.high:+.4g}]", phrase_comparison(pair.comparison)]
+         interval_text(pair.comparison.low, pair.comparison.high, "+.4g"), phrase_comparison(pair.comparison)]
         for pair in pairs
     ]  # fmt: skip
     header = [gettext("method"), gettext("metric"), gettext("protocol"), gettext("difference")]
-    show_table([*header, gettext("95 % interval"), gettext("verdict")], rows)
+    show_table([*header, gettext("{level} interval", level="95 %"), gettext("verdict")], rows)
     if warning := pairs[0].warning:
         say(gettext("Warning: {warning}", warning=warning))
 
@@ -236,13 +236,14 @@ def _show_verdicts(found: "Summary") -> None:
             [
                 one.name,
                 f"{one.mean:.3f}",
-                f"[{one.low:.3f}, {one.high:.3f}]",
+                interval_text(one.low, one.high, ".3f"),
                 f"{one.mean_rank:.2f}",
                 phrase(one.verdict),
             ]
             for one in result.analysis.ranked
         ]
-        header = [gettext("method"), gettext("mean"), gettext("95 % interval"), gettext("mean rank")]
+        interval = gettext("{level} interval", level=f"{100 * (1 - result.analysis.alpha):g} %")
+        header = [gettext("method"), gettext("mean"), interval, gettext("mean rank")]
         show_table([*header, gettext("against random")], rows)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
+from math import isfinite
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -295,3 +296,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_IGN)  # once is enough: the next would hit the tidying up
     raise KeyboardInterrupt
+
+
+def interval_text(low: float, high: float, digits: str) -> str:
+    """Both ends in brackets; nothing where so few images give no interval."""
+    return f"[{low:{digits}}, {high:{digits}}]" if isfinite(low) else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xai.cli.options import Grid, Json, TrustCode
-from xai.cli.output import guarded, live_line, say, say_next, show, show_json, show_table
+from xai.cli.output import guarded, interval_text, live_line, say, say_next, show, show_json, show_table
 
 if TYPE_CHECKING:
     from xai.bench import Tuning
@@ -93,7 +93,7 @@ def _show(found: "Tuning") -> None:
     gain = found.gain
     show(
         f"\nOn images not used for the choice ({found.folds} folds of {found.images} images, "
-        f"{found.protocol[0]}): {gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] "
+        f"{found.protocol[0]}): {gain.difference:+.3f} {interval_text(gain.low, gain.high, '+.3f')} "
         f"against the default ({gain.means[1]:.3f}).\n{phrase_comparison(gain)}."
     )
     show(f"On the images it was chosen by, the best would seem to gain {found.optimism:+.3f}.")

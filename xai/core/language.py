@@ -5,6 +5,7 @@ import (a constant, a summary of a method) is marked by `gettext_noop` and trans
 shown. Data, names, keys, options and errors stay as they are. `make translations` renews the catalogues.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ Language = Literal["en", "zh"]
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "简体中文"}
 HTML_CODES = {"en": "en", "zh": "zh-Hans"}  # of a document's `lang`, where fonts depend on the script
 DEFAULT: Language = "en"
+HAN = re.compile("[\u4e00-\u9fff]")  # Chinese characters, between which no space stands
 
 _current: ContextVar[Language] = ContextVar("language", default=DEFAULT)
 
@@ -102,4 +104,11 @@ def catalogue(code: str) -> NullTranslations:
 
 
 def _filled(message: str, values: dict[str, object]) -> str:
+    for name, value in values.items():
+        # translations part scripts by a space, which is wrong where what is filled in is of the same one
+        if isinstance(value, str) and value and " " in message:
+            if HAN.match(value):
+                message = re.sub(f"(?<={HAN.pattern}) (?={{{name}}})", "", message)
+            if HAN.match(value[-1]):
+                message = re.sub(f"(?<={{{name}}}) (?={HAN.pattern})", "", message)
     return message.format(**values) if values else message

@@ -17,7 +17,7 @@ from xai.report.encode import finite
 from xai.report.face_parts import part_name
 from xai.report.image_payload import FaceEvidence, FacePart
 from xai.report.text import percent
-from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means
+from xai.stats.bootstrap import bca, resampled_means
 
 RESAMPLES = 9999
 ALPHA = 0.05
@@ -146,10 +146,9 @@ class FaceTable:
             there = weights > 0
             blocks, weights = sums[there] / weights[there, None], weights[there]
             mean[columns] = weights @ blocks / weights.sum()
-            if len(blocks) >= LEAST_BLOCKS:
-                rng = np.random.default_rng(derive_seed(self.seed, "face parts"))
-                resampled = resampled_means(blocks, weights, RESAMPLES, rng)
-                low[columns], high[columns] = bca(blocks, weights, resampled, ALPHA)
+            rng = np.random.default_rng(derive_seed(self.seed, "face parts"))
+            resampled = resampled_means(blocks, weights, RESAMPLES, rng)
+            low[columns], high[columns] = bca(blocks, weights, resampled, ALPHA)
         shape = len(PARTS), len(MEANS)
         for part, *numbers in zip(PARTS, *(x.reshape(shape) for x in (mean, low, high)), strict=True):
             yield {

@@ -212,10 +212,19 @@ def _sure(evidence: Sequence[Evidence], images: str) -> Iterator[Piece]:
     analyses = [result.analysis for one in evidence for result in one.results]
     counts = list(dict.fromkeys(map(image_count, analyses)))
     tests = max((m.verdict.adjusted_over or 0 for a in analyses for m in a.methods), default=0)
-    yield Piece(
+    text = (
         gettext(
             "{images}; {level} intervals; p adjusted by Holm over {tests} comparisons with random maps, "
-            "significant under {alpha}.",
+            "significant under {alpha}."
+        )
+        if any(isfinite(m.low) for a in analyses for m in a.methods)
+        else gettext(
+            "{images}, too few for intervals; p adjusted by Holm over {tests} comparisons with random maps, "
+            "significant under {alpha}."
+        )
+    )
+    yield Piece(
+        text.format(
             images=counts[0] if len(counts) == 1 else images.rstrip("."),
             level=level(analyses[0]),
             tests=tests,

@@ -194,20 +194,29 @@ def _warnings(summary: Summary) -> Iterator[str]:
                 protocol=result.protocol,
                 methods=listed(list(result.analysis.left_out)),
             )
-    noted: dict[tuple[str, str], list[str]] = {}
-    for result in summary.parts:
-        for note in notes_of(result.analysis):
-            noted.setdefault((note, result.protocol), []).append(result.metric)
-    for (note, protocol), metrics in noted.items():
-        yield gettext(
-            "{metrics} under {protocol}: {note}", metrics=listed(metrics), protocol=protocol, note=note
-        )
+    yield from notes(summary.parts)
     if summary.exclusions:
         yield ngettext(
             "{n} score could not be had; see the exclusions.",
             "{n} scores could not be had; see the exclusions.",
             len(summary.exclusions),
         )
+
+
+def notes(results: Sequence[MetricResult]) -> Iterator[str]:
+    """What holds of every result once, all else with the metrics and the protocol of which it holds."""
+    noted: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        for note in notes_of(result.analysis):
+            noted.setdefault(note, {}).setdefault(result.protocol, []).append(result.metric)
+    for note, where in noted.items():
+        if sum(map(len, where.values())) == len(results):
+            yield note
+            continue
+        for protocol, metrics in where.items():
+            yield gettext(
+                "{metrics} under {protocol}: {note}", metrics=listed(metrics), protocol=protocol, note=note
+            )
 
 
 def _tied(summary: Summary) -> dict[str, float]:

@@ -15,7 +15,7 @@ import numpy as np
 from xai.core import UsageError, derive_seed, nearest
 from xai.stats.asymptotic import drawn_sums, expanded_ends, holds
 from xai.stats.blocks import Blocks, Weights
-from xai.stats.bootstrap import SLAB, Columns, bca_ends, resampled_sums
+from xai.stats.bootstrap import LEAST_BLOCKS, SLAB, Columns, bca_ends, resampled_sums
 from xai.stats.precision import PrecisionReport, PrecisionSample
 from xai.stats.ranktests import critical_difference, friedman, holm, nemenyi, rank_balance, signed_rank
 from xai.stats.reference import Reference, shifted_p, single_draws
@@ -223,13 +223,15 @@ class _Tested:
         return self._precision.report(max(tolerances, default=np.inf), sum(pair.imprecise for pair in pairs))
 
     def _summaries(self, means: np.ndarray | None, balance: np.ndarray) -> tuple[MethodSummary, ...]:
-        low = high = np.full(len(self._names), np.nan)  # a single block says nothing of spread
+        low = high = np.full(len(self._names), np.nan)  # a few blocks say too little of spread
         if means is None:
             low, high = expanded_ends(self._columns, self._alpha)
-        elif self.blocks > 1:
+        elif self.blocks >= LEAST_BLOCKS:
             low, high = bca_ends(self._columns, means, self._alpha)
         best = balance == balance.min(1, keepdims=True)
         p_best = (best / best.sum(1, keepdims=True)).mean(0)
+        if self.blocks < LEAST_BLOCKS:
+            p_best = np.full(len(self._names), np.nan)
         return tuple(
             MethodSummary(
                 name=name,

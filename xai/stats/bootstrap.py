@@ -20,7 +20,7 @@ ROWS = 512  # resamples at a time, at most
 DRAWN = 2**17  # blocks drawn at a time: what is counted stays in the processor's cache
 SLAB = 2048  # blocks whose counts are multiplied at a time
 ROUNDING = 1e-12  # of the largest value: closer values count as equal
-LEAST_BLOCKS = 5  # of fewer, the ends of an interval would be means of single blocks
+LEAST_BLOCKS = 5  # of fewer, the ends of a 95 % interval would be the extreme blocks, and cover far less
 
 
 def resampled_means(
@@ -149,7 +149,7 @@ def bca(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bias-corrected and accelerated interval of weighted means; the acceleration is jackknifed over blocks.
 
-    A column without any spread gives an interval of no width; a single block says nothing of spread: NaN.
+    A column without any spread gives an interval of no width; fewer than `LEAST_BLOCKS` give none: NaN.
 
     Args:
         values: (blocks, columns).
@@ -160,13 +160,13 @@ def bca(
     Returns:
         Lower and upper ends, each (columns,).
     """
-    if len(values) < 2:
+    if len(values) < LEAST_BLOCKS:
         return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     return bca_ends(Columns.of(values, weights), means, alpha)
 
 
 def bca_ends(columns: Columns, means: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of `bca`, of two blocks or more."""
+    """The interval of `bca`, of `LEAST_BLOCKS` or more."""
     mean, slack = columns.mean, columns.slack
     # where the mean lies among the resampled ones; ties count half
     below = ((means < mean - slack).mean(0) + (means <= mean + slack).mean(0)) / 2

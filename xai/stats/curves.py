@@ -9,6 +9,7 @@ from xai.core import derive_seed
 from xai.stats.asymptotic import expanded_ends, holds
 from xai.stats.blocks import Blocks, Weights
 from xai.stats.bootstrap import (
+    LEAST_BLOCKS,
     ROUNDING,
     Columns,
     bca,
@@ -25,7 +26,7 @@ class Band:
     Args:
         fractions: (points,) share of units removed or inserted.
         mean: (points,).
-        low: (points,) lower ends of the BCa bootstrap intervals.
+        low: (points,) lower ends of the BCa bootstrap intervals; NaN of fewer than `LEAST_BLOCKS`.
         high: (points,) upper ends.
         images: That were averaged.
     """
@@ -170,7 +171,7 @@ class MeanCurves:
         blocks = self._count
         first, second, third = self._powers
         mean = first / blocks
-        if blocks < 2:
+        if blocks < LEAST_BLOCKS:
             nothing = np.full(len(mean), np.nan)
             return self._shift + mean, nothing, nothing
         # central moments; leaving out a block moves the mean by its distance / (blocks − 1)

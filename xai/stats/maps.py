@@ -14,7 +14,7 @@ import numpy as np
 
 from xai.core import derive_seed
 from xai.stats.agreement import unit_ranks
-from xai.stats.bootstrap import LEAST_BLOCKS, bca, resampled_means, scipy_special
+from xai.stats.bootstrap import bca, resampled_means, scipy_special
 
 Cell = tuple[str | None, ...]
 MOST = 200  # blocks
@@ -88,8 +88,6 @@ class Totals:
 
         NaN of fewer than `LEAST_BLOCKS` blocks.
         """
-        if len(self.counts) < LEAST_BLOCKS:
-            return np.full(self.sums.shape[1], np.nan), np.full(self.sums.shape[1], np.nan)
         values, weights = self.sums / self.counts[:, None], self.counts.astype(np.float64)
         random = np.random.default_rng(derive_seed(seed, "survey"))
         return bca(values, weights, resampled_means(values, weights, resamples, random), alpha)

@@ -17,10 +17,11 @@ class MethodSummary:
         name: Row name of the method.
         control: Whether it is a control, which a method must beat.
         mean: Of the metric, in its own units.
-        low: Lower end of the BCa bootstrap interval of the mean.
-        high: Upper end.
+        low: Lower end of the BCa bootstrap interval of the mean; NaN of fewer than `LEAST_BLOCKS` blocks.
+        high: Upper end; likewise.
         mean_rank: Over the blocks, 1 = best; ties share their ranks.
-        p_best: Share of bootstrap resamples in which its mean rank is the best; ties share.
+        p_best: Share of bootstrap resamples in which its mean rank is the best; ties share;
+            NaN where there is no interval.
         verdict: Its comparison with the reference.
     """
 
@@ -160,8 +161,8 @@ class Comparison:
         names: Of the two.
         means: Of the two.
         difference: Mean of first − second.
-        low: Lower end of the BCa bootstrap interval of the difference.
-        high: Upper end.
+        low: Lower end of its BCa bootstrap interval; NaN of fewer than `LEAST_BLOCKS` blocks.
+        high: Upper end; likewise.
         images: With both scores.
         excluded: Images without one of the scores.
         verdict: Of the first beside the second, by Wilcoxon's signed-rank test, zeros by Pratt's rule; p is

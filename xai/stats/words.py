@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from xai.core.language import gettext, gettext_noop, joined, ngettext
+from xai.stats.bootstrap import LEAST_BLOCKS
 from xai.stats.precision import PrecisionReport
 from xai.stats.ranktests import smallest_p
 from xai.stats.results import Analysis, Comparison
@@ -229,6 +230,12 @@ def _notes_on_power(analysis: Analysis) -> Iterator[str]:
     elif blocks >= MANY:
         yield gettext(
             "With {blocks} nearly every difference is significant: look at the effects.", blocks=counted
+        )
+    if blocks < LEAST_BLOCKS:
+        yield gettext(
+            "With {blocks} no intervals and no probability of being best are given: it takes {least}.",
+            blocks=counted,
+            least=plural(LEAST_BLOCKS, analysis.unit),
         )
     if analysis.friedman is not None and analysis.friedman.p >= alpha:
         yield gettext(

@@ -9,7 +9,6 @@ from xai.bench.config.lookup import metric_facts
 from xai.bench.data.files import Folder, folder_of, write_bytes
 from xai.core.language import gettext, joined, language, ngettext, pgettext
 from xai.stats import Summary, mask_warning
-from xai.stats.words import notes_of
 
 if TYPE_CHECKING:
     from xai.report.findings import ProtocolSection
@@ -35,6 +34,7 @@ def to_markdown(summary: Summary, lang: str | None = None) -> str:
 
 def _blocks(summary: Summary) -> list[str]:
     from xai.report.findings import findings_of_summary
+    from xai.report.sentences import notes
     from xai.report.tables import markdown_table  # a run need not wait for what draws
 
     done, total = summary.units
@@ -48,14 +48,13 @@ def _blocks(summary: Summary) -> list[str]:
     )
     kinds = [block for one in sections for block in _kinds(one)]
     agreement = [findings.outputs, *[one.table for one in (*findings.stability, *findings.agreement)]]
-    notes = dict.fromkeys(note for result in summary.parts for note in notes_of(result.analysis))
     return [
         f"# {summary.name}",
         joined([counts, "" if done == total else unfinished]),
         *[gettext("**Warning:** {warning}", warning=mask_warning(one)) for one in summary.mask_warnings],
         _heading(gettext("Verdicts")),
         *[_verdicts(one) for one in findings.protocols],
-        "\n".join(f"- {note}" for note in notes),
+        "\n".join(f"- {note}" for note in notes(summary.parts)),
         _heading(gettext("Rankings")),
         *[block for one in sections for block in _ranking(one)],
         *([_heading(gettext("By kind of manipulation"))] if kinds else []),

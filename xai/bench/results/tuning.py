@@ -313,7 +313,7 @@ def method_config(tuning: Tuning) -> Mapping[str, Any]:
             "protocol_hash": digest,
             "images": tuning.images,
             "folds": tuning.folds,
-            "held_out_gain": {"mean": gain.difference, "low": gain.low, "high": gain.high},
+            "held_out_gain": {"mean": gain.difference, "low": to_json(gain.low), "high": to_json(gain.high)},
             "verdict": phrase_comparison(gain),
         },
     }

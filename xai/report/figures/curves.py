@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import isfinite
 from statistics import median
 
-from xai.core.language import gettext
+from xai.core.language import gettext, ngettext
 from xai.report.figures.description import (
     CONTROLS,
     CURVES,
@@ -30,6 +30,7 @@ def curve_chart(
     x_label: str = "",
     y_label: str = "",
     subheading: str = "",
+    alpha: float = 0.05,
     notes: Sequence[str] = (),
 ) -> CurveChart:
     """Mean curves on one plot, listed as they lie, the highest mean first.
@@ -41,6 +42,7 @@ def curve_chart(
         x_label: What runs along; default: the share of patches removed.
         y_label: What runs up; default: score.
         subheading: Stands under the title.
+        alpha: The intervals cover 1 − alpha.
         notes: Stand below.
 
     Raises:
@@ -65,21 +67,28 @@ def curve_chart(
         )
         for name, band in sorted(known.items(), key=lambda item: -heights[item[0]])
     ]
-    along = x_label or gettext("share of patches removed")
+    along, banded = x_label or gettext("share of patches removed"), _banded(known.values())
     return CurveChart(
         title=title,
-        subheading=subheading
-        or gettext("Mean of {n} images with 95 % intervals.", n=_images(known.values())),
+        subheading=subheading or _subheading(known.values(), alpha),
         alt=gettext(
             "{title}: mean curves of {n} methods with their intervals, along the {share}.",
             title=title,
             n=len(curves),
             share=along,
+        )
+        if banded
+        else gettext(
+            "{title}: mean curves of {n} methods, along the {share}.", title=title, n=len(curves), share=along
         ),
         notes=(
             gettext(
                 "Bands: bootstrap intervals of the mean at each point; they hold point by point. The legend "
                 "lists the curves by their mean height, the highest first. Grey, dashed: controls."
+            )
+            if banded
+            else gettext(
+                "The legend lists the curves by their mean height, the highest first. Grey, dashed: controls."
             ),
             *notes,
         ),
@@ -90,14 +99,28 @@ def curve_chart(
     )
 
 
+def _banded(bands: Collection[Band]) -> bool:
+    """Whether any curve has an interval."""
+    return any(map(_widths, bands))
+
+
+def _subheading(bands: Collection[Band], alpha: float) -> str:
+    if not _banded(bands):
+        most = max(band.images for band in bands)
+        return ngettext("Mean of {n} image.", "Mean of {n} images.", most, n=_images(bands))
+    level = f"{100 * (1 - alpha):g} %"
+    return gettext("Mean of {n} images with {level} intervals.", n=_images(bands), level=level)
+
+
 def _points(band: Band) -> tuple[CurvePoint, ...]:
     known = [p for p in zip(band.fractions, band.mean, band.low, band.high, strict=True) if isfinite(p[1])]
     write = number_format([mean for _, mean, _, _ in known], _widths(band))
     points = []
     for share, mean, low, high in known:
-        low, high = (end if isfinite(end) else mean for end in (low, high))
-        interval = f"{write(low)} … {write(high)}"
-        points.append(CurvePoint(share, mean, low, high, percent(share), write(mean), interval))
+        known_interval = isfinite(low) and isfinite(high)
+        interval = f"{write(low)} … {write(high)}" if known_interval else ""
+        ends = (low, high) if known_interval else (mean, mean)
+        points.append(CurvePoint(share, mean, *ends, percent(share), write(mean), interval))
     return tuple(points)
 
 

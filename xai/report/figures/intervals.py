@@ -19,6 +19,7 @@ from xai.report.figures.description import (
 from xai.report.tables import NAMES
 from xai.report.text import number_format
 from xai.stats import Analysis, Outcome, phrase
+from xai.stats.bootstrap import LEAST_BLOCKS
 from xai.stats.words import notes_of
 
 COLOURS = dict.fromkeys(Outcome, "unclear") | {Outcome.BETTER: "better", Outcome.WORSE: "worse"}
@@ -55,7 +56,7 @@ def interval_chart(
                 low=low,
                 high=high,
                 number=write(method.mean),
-                interval=f"{write(low)} … {write(high)}",
+                interval=f"{write(low)} … {write(high)}" if isfinite(method.low) else "",
                 outcome=outcome,
                 verdict=phrase(method.verdict),
                 colour=COLOURS[outcome],
@@ -75,8 +76,10 @@ def interval_chart(
             title=title,
             metric=metric,
             level=level(analysis),
-        ),
-        notes=(*_meaning(analysis), *notes_of(analysis), *notes),
+        )
+        if any(isfinite(method.low) for method in methods)
+        else gettext("{title}: mean {metric}, best mean rank first.", title=title, metric=metric),
+        notes=(*(_meaning(analysis) if analysis.blocks >= LEAST_BLOCKS else ()), *notes_of(analysis), *notes),
         axis=gettext("mean {metric}", metric=metric),
         rows=tuple(rows),
         reference=None if chance is None else (chance.low, chance.mean, chance.high),

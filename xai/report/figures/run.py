@@ -81,6 +81,7 @@ def _charts(place: int, one: MetricResult, metric: str, value: str | None, test:
             controls=controls_of(one.analysis.methods),
             x_label=_along(metric),
             y_label=_up(metric, value),
+            alpha=one.analysis.alpha,
         )
         yield RunChart(f"curves-{place}", _file("curves", *names), chart)
 

@@ -60,7 +60,7 @@ def draw(chart: Chart) -> Figure:
 @draw.register
 def _(chart: IntervalChart) -> Figure:
     rows = chart.rows
-    numbers = [f"{row.number}  ({row.interval})" for row in rows]
+    numbers = [f"{row.number}  ({row.interval})" if row.interval else row.number for row in rows]
     left = MARGIN + widest([row.label for row in rows]) + 0.15
     values = left + INTERVALS + 0.2
     verdicts = values + widest(numbers, SMALL) + 0.2
