@@ -49,6 +49,32 @@ def planted(finished, tmp_path_factory):
     return folder
 
 
+def test_a_constant_map_does_not_win_the_pointing_game(finished, tmp_path):
+    """It scores chance on every image, which a random map misses on most: by ranks it would be far ahead."""
+    rng, images = np.random.default_rng(0), 300
+    about = json.loads((finished / "run.json").read_text())
+    about["plan"] = {"images": images, "units": [{"key": "all", "protocol": "mean"}]}
+    about["config"]["statistics"]["resamples"] = 99
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    chance = rng.uniform(0.02, 0.15, images)
+    rows = {"uniform": chance, "twin": chance, "good": rng.random(images) < 0.4}
+    rows |= {f"random_{seed}": rng.random(images) < chance for seed in range(3)}
+    records = [
+        record(image, name, "pointing_game", float(value[image]))
+        for image in range(images)
+        for name, value in rows.items()
+    ]
+    Store(tmp_path).write("all", WorkResult(tuple(records)))
+    (part,) = summarise(tmp_path).parts
+    outcomes = {one.name: one.verdict.outcome for one in part.analysis.methods}
+    assert outcomes["uniform"] is outcomes["twin"] is Compared.UNCLEAR
+    assert outcomes["good"] is Compared.BETTER and part.analysis.ranked[0].name == "good"
+    table = score_tables(tmp_path)[0]
+    assert set(np.unique(table.column("uniform"))) == {0.0, 1.0}
+    assert np.array_equal(table.column("uniform"), table.column("twin")), "equal maps share their lots"
+    assert abs(table.column("uniform").mean() - chance.mean()) < 0.05
+
+
 def test_what_was_planted_is_found_and_what_is_random_is_not(planted):
     summary = summarise(planted)
     srg, deletion = summary.parts

@@ -17,8 +17,11 @@ from xai.bench.results.record_parts import Names, Places, RecordPart, first_reco
 from xai.bench.run.description import RunDescription
 from xai.bench.run.items import MEASURED_DTYPE
 from xai.bench.run.store import Store, two_scores
-from xai.core import DataError
+from xai.core import DataError, derive_seed
 from xai.stats.precision import PrecisionSample
+
+HIT_OR_MISS = ("pointing_game", "pointing_game_clicks")
+"""Metrics that are 0 or 1 but for ties, which they count by the share that hits: see `_by_lot`."""
 
 DRAW = re.compile(rf"{RANDOM}_\d+")
 LOCATED = ("image", "method", "metric", "protocol", "protocol_hash")
@@ -227,6 +230,9 @@ class _GrowingTable:
         sources += [tuple(columns_of[name] for name in drawn)] if drawn else []
         methods = [*plain, RANDOM] if drawn else plain
         values, saturated = self._values[:rows, :columns], self._saturated[:rows, :columns]
+        images = tuple(listed["image"][code] for code in self._rows.listed())
+        if metric in HIT_OR_MISS:
+            _by_lot(values, images)
         curved = self._curved[:rows, :columns].copy()
         self._values, self._there = np.empty((0, 0)), np.empty((0, 0), bool)  # large, and not needed again
         self._saturated = self._curved = self._there
@@ -236,7 +242,7 @@ class _GrowingTable:
             metric=metric,
             protocol=protocol,
             protocol_hash=protocol_hash,
-            images=tuple(listed["image"][code] for code in self._rows.listed()),
+            images=images,
             groups=_in_order(listed["group"])[about["group"]],
             labels=_texts(listed["label"], about["label"]),
             kinds=_texts(listed["kind"], about["kind"]),
@@ -255,6 +261,22 @@ class _GrowingTable:
             curved=curved,
             fractions=self._fractions,
         )
+
+
+def _by_lot(values: np.ndarray, images: Sequence[str]) -> None:
+    """Turn shares of tied maxima that hit into a hit or a miss of one of them, by the same lot on an image.
+
+    A constant map would otherwise score chance itself on every image, which is more than a random map earns
+    wherever that misses, nearly everywhere: tests on ranks would call it better than random.
+
+    Args:
+        values: (images, methods) scores, changed.
+        images: Their ids, from which the lots follow.
+    """
+    shared = (values > 0) & (values < 1)
+    for row in np.flatnonzero(shared.any(1)):
+        lot = np.random.default_rng(derive_seed(0, "tied maxima", images[row])).random()
+        values[row, shared[row]] = lot < values[row, shared[row]]
 
 
 def _columns(columns: Sequence[np.ndarray], like: np.ndarray) -> np.ndarray:
