@@ -274,7 +274,7 @@ def _by_lot(values: np.ndarray, images: Sequence[str]) -> None:
         images: Their ids, from which the lots follow.
     """
     shared = (values > 0) & (values < 1)
-    for row in np.flatnonzero(shared.any(1)):
+    for row in np.flatnonzero(shared.any(1)).tolist():
         lot = np.random.default_rng(derive_seed(0, "tied maxima", images[row])).random()
         values[row, shared[row]] = lot < values[row, shared[row]]
 
