@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from xai.report.words import face_named
 
 log = logging.getLogger(__name__)
 MANY_PASSES = 100  # of a method, beside which two more, for what its map should sum to, are little
+_LOGITS: WeakSet[torch.nn.Module] = WeakSet()  # classifiers whose graph did not end in a probability
 HELD_PIXELS = 100_000_000  # of original images in one batch: 300 MB, and again of the batch being written
 
 
@@ -329,6 +331,15 @@ def _images(sample: Sample) -> list[Image]:
 
 
 def logits_of(classifier: torch.nn.Module, pixels: Tensor) -> Tensor:
-    """(B, C) float32 answer of the model, without a graph."""
+    """(B, C) float32 answer of the model, without a graph.
+
+    Raises:
+        ModelError: It is no logit. Where that may be, by its values, a graph is asked, once for a classifier.
+    """
     with without_graph():
-        return classifier(pixels).detach().float()
+        logits = classifier(pixels).detach().float()
+    if classifier not in _LOGITS and logits.abs().max() <= 1:
+        with torch.inference_mode(False), torch.enable_grad():
+            classifier(pixels[:1].clone().requires_grad_())
+        _LOGITS.add(classifier)
+    return logits

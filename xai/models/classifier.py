@@ -18,6 +18,7 @@ from xai.core.classes import read_labels
 from xai.core.errors import first_line
 from xai.core.explanation import GRID_HINT, parse_grid
 from xai.core.runtime import is_out_of_memory
+from xai.models.logits import read_logits
 from xai.models.preprocessing import Preprocessing
 from xai.models.tensors import check_module, fingerprint, mixed_types, weights_version
 from xai.models.tuned_module import without_tuners
@@ -92,21 +93,11 @@ class Classifier(nn.Module):
         """Logits (B, classes) of pixels (B, 3, H, W).
 
         Raises:
-            ModelError: When the answer is no (B, classes) tensor, does not fit the labels or is not finite.
+            ModelError: When the answer is no (B, classes) tensor, does not fit the labels, is not finite, or
+                is a probability.
         """
         output = self._run(pixels.to(self.device, self.dtype), *args)
-        logits = getattr(output, "logits", output)
-        if not isinstance(logits, Tensor):
-            raise ModelError(
-                f"{self.name} returned {type(output).__name__}; expected logits (batch, classes).",
-                "Wrap the model so that it returns a tensor or an output with .logits.",
-            )
-        if logits.ndim == 1 and len(logits) == len(pixels):
-            logits = logits[:, None]
-        if logits.ndim != 2:
-            raise ModelError(
-                f"{self.name} returned logits of shape {tuple(logits.shape)}, not (batch, classes)."
-            )
+        logits = read_logits(output, len(pixels), self.name)
         if logits.shape[1] == 1:
             self._refuse_one_label()
             logits = torch.cat([-logits / 2, logits / 2], dim=1)
@@ -115,11 +106,6 @@ class Classifier(nn.Module):
                 f"{self.name} has {logits.shape[1]} classes but {len(self.labels)} labels: "
                 f"{', '.join(self.labels)}.",
                 "Give one label per class, in the order of the logits.",
-            )
-        if not torch.isfinite(logits.detach()).all():
-            raise ModelError(
-                f"{self.name} answered with NaN or infinity ({str(self.dtype).removeprefix('torch.')}).",
-                "Check the input tensor, or load with a wider dtype.",
             )
         return logits
 
