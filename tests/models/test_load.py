@@ -97,10 +97,22 @@ def test_wrong_options_for_a_module(options, message):
 
 
 @pytest.mark.parametrize(
-    "labels", [{1: "fake", 0: "real"}, {"fake": 1, "real": 0}, np.array(["real", "fake"]), ("real", "fake")]
+    "labels",
+    [
+        {1: "fake", 0: "real"},
+        {"fake": 1, "real": 0},
+        {"1": "fake", "0": "real"},  # as JSON writes it
+        {"fake": "1", "real": "0"},
+        np.array(["real", "fake"]),
+        ("real", "fake"),
+    ],
 )
 def test_labels_are_in_the_order_of_their_numbers(labels):
     assert xai.load(vit(), labels=labels).labels == ("real", "fake")
+
+
+def test_names_that_are_digits_stay_names():
+    assert xai.load(vit(), labels={"1": 0, "0": 1}).labels == ("1", "0")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +120,7 @@ def test_labels_are_in_the_order_of_their_numbers(labels):
     [
         ("ab", "no sequence of class names"),
         (2, "no sequence of class names"),
+        ({"real", "fake"}, "no sequence of class names"),  # whose order is anybody's guess
         ([0, 1], "The class name 0 is no text but int"),
         (["real", None], "The class name None is no text"),
         ({1: "real", 2: "fake"}, "does not number the classes 0 … 1"),

@@ -1,7 +1,7 @@
 """The classes of a head: their names and indices, and what its logits mean."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
@@ -225,25 +225,35 @@ def read_labels(labels: Any) -> tuple[str, ...]:
 
     Args:
         labels: A sequence of names; or a mapping between names and the numbers of the classes, in either
-            direction, as `id2label` and `label2id` of a transformers configuration are.
+            direction, as `id2label` and `label2id` of a transformers configuration are, also as JSON writes
+            them, with the numbers as text.
 
     Raises:
         UsageError: It is one text, holds something else than names, or numbers are missing.
     """
     hint = 'Give one name per class, in the order of the logits: labels=["real", "fake"].'
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+    if isinstance(labels, str | bytes | Set) or not isinstance(labels, Iterable):  # a set has no order
         raise UsageError(f"labels={labels!r} is no sequence of class names.", hint)
     names = list(labels)
     if isinstance(labels, Mapping):
-        by_number = {class_index(key): name for key, name in labels.items()}
-        if None in by_number:
-            by_number = {class_index(number): name for name, number in labels.items()}
+        flipped = [(number, name) for name, number in labels.items()]
+        readings = (
+            {read(number): name for number, name in pairs}
+            for read in (class_index, _number)
+            for pairs in (labels.items(), flipped)
+        )
+        by_number = next((reading for reading in readings if None not in reading), {})
         if len(by_number) != len(names) or by_number.keys() != set(range(len(names))):
             raise UsageError(f"labels={labels!r} does not number the classes 0 … {len(names) - 1}.", hint)
         names = [by_number[number] for number in range(len(names))]
     if odd := [name for name in names if not isinstance(name, str)]:
         raise UsageError(f"The class name {odd[0]!r} is no text but {type(odd[0]).__name__}.", hint)
     return tuple(map(str, names))
+
+
+def _number(value: Any) -> int | None:
+    """A class index, also as JSON writes one where it is a key."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else class_index(value)
 
 
 def check_labels(labels: Sequence[str], logits: int, name: str) -> None:
