@@ -11,6 +11,7 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 from transformers.models.hiera.modeling_hiera import unroll
+from vit_zoo import build, pixels
 from windowed import GRID, LABELS, Logits, given, randomised, to_regions
 
 import xai
@@ -255,6 +256,17 @@ def test_attention_in_the_open_equals_fused_attention() -> None:
         classifier = xai.load(Logits(model).eval(), LABELS, grid=GRID)
         maps.append(GradientWeightedAttention(classifier).attribute_patches(x, 1))
     torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-6 * float(maps[1].abs().max()))
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "dinov2_registers", "clip_mean_pooled"])
+def test_global_attention_in_the_open_equals_fused_attention(name: str) -> None:
+    """Also where the classifier reads the class token and the patches: the class token's row is read."""
+    x, maps = pixels(), []
+    for implementation in ("sdpa", "eager"):
+        model = build(name)
+        model.model.set_attn_implementation(implementation)
+        maps.append(GradientWeightedAttention(model).attribute_patches(x, 1))
+    torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].abs().max()))
 
 
 def test_what_a_mask_hides_is_exactly_nothing_and_all_else_as_computed() -> None:

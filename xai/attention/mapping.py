@@ -115,13 +115,19 @@ class _Mapping:
         )
 
     def _read_out(self, last: int) -> set[int]:
-        """Query rows that the classifier reads of the last layer, where they are the lesser part of it."""
+        """Query rows that the classifier reads of the last layer.
+
+        The class token's, as `probe` has it, also where patches are read as well (DINOv2); else those that are
+        the lesser part of the layer, if any.
+        """
         leaf = self.met[last].leaf
         weights = torch.arange(1, self.trial.logits.shape[-1] + 1, device=leaf.device).to(self.trial.logits)
         (gradient,) = torch.autograd.grad(
             (self.trial.logits * weights).sum(), leaf, retain_graph=True, materialize_grads=True
         )
         used = (gradient != 0).any(-1).flatten(0, -2).any(0)
+        if len(used) == self.grid.tokens and (special := used[: self.grid.prefix]).any():
+            return set(special.nonzero()[:, 0].tolist())
         few = 0 < 2 * int(used.sum()) < len(used)
         return set(used.nonzero()[:, 0].tolist()) if few else set()
 
