@@ -1,5 +1,7 @@
 """Each method against an independent implementation or a limit identity."""
 
+from typing import Any
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIG
@@ -17,7 +19,7 @@ from xai.attr import (
     RawAttention,
     create,
 )
-from xai.core import UsageError
+from xai.core import Margin, UsageError
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -79,6 +81,22 @@ def test_integrated_gradients_is_complete() -> None:
     assert method.has_convergence_delta()
     captum_delta = method.compute_convergence_delta(attribution, torch.full_like(x, 0.5), x, target=2)
     torch.testing.assert_close(captum_delta, delta, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("target", [1, Margin(1), [0, Margin(1, 2)]], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("integrated_gradients", {"baseline": "mean"}),
+        ("integrated_gradients_blur", {"kernel": 11, "sigma": 5.0}),
+    ],
+)
+def test_the_delta_is_measured_from_the_methods_own_baseline(name: str, options: dict, target: Any) -> None:
+    method, x = create(name, build("clip"), n_steps=8, **options), pixels()
+    attribution, delta = method.attribute(x, target=target, return_convergence_delta=True)
+    for form in (attribution, (attribution,)):
+        measured = method.compute_convergence_delta(form, None, x, target)
+        torch.testing.assert_close(measured, delta, rtol=0, atol=1e-5)
 
 
 def test_random_is_another_map_for_another_image_or_seed() -> None:

@@ -88,10 +88,27 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
         target: Target = None,
         additional_forward_args: Any = None,
     ) -> Scores:
-        """Captum's: the path may start anywhere."""
-        return GradientAttribution.compute_convergence_delta(
-            self, attributions, start_point, end_point, target, additional_forward_args
-        )
+        """(B,) sum of relevance − (y(end) − y(start)); None starts at the constructor's baseline.
+
+        Args:
+            attributions: (B, 3, H, W), or a 1-tuple of it.
+            start_point: Where the path started, a number or a tensor like the inputs.
+            end_point: The inputs.
+            target: As in `attribute`.
+            additional_forward_args: As in `attribute`.
+        """
+        total = attributions[0] if isinstance(attributions, tuple) else attributions
+        with self._attributing(end_point, additional_forward_args) as (pixels, args):
+            (target,) = self._normalised([target])
+            return total.flatten(1).sum(1) - self._rise(pixels, start_point, target, args)
+
+    def _rise(self, pixels: Pixels, start: Any, target: Target, args: tuple[Any, ...]) -> Scores:
+        """(B,) y(pixels) − y(start), None for the constructor's baseline."""
+        start = start[0] if isinstance(start, tuple) else start
+        if start is None:
+            start = self._baseline(pixels)
+        start = start if isinstance(start, Tensor) else torch.full_like(pixels, start)
+        return self._score(pixels, target, args) - self._score(start.expand_as(pixels), target, args)
 
     def _start_logits(self, pixels: Pixels, args: tuple[Any, ...]) -> Tensor:
         return self.model(self._baseline(pixels), *args)
@@ -131,10 +148,7 @@ class IntegratedGradients(PatchAttribution, GradientAttribution):
             spread = like_inputs(inputs, patch_sums(fine, grid))
             if not return_convergence_delta:
                 return spread
-            start = self._baseline(pixels) if baselines is None else baselines
-            start = start[0] if isinstance(start, tuple) else start
-            start = start if isinstance(start, Tensor) else torch.full_like(pixels, start)
-            rise = self._score(pixels, target, args) - self._score(start.expand_as(pixels), target, args)
+            rise = self._rise(pixels, baselines, target, args)
         return spread, fine.flatten(1).sum(1) - rise
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
