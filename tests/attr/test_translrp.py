@@ -6,6 +6,7 @@ from lrp_oracle import Rules, read_out
 from torch import Tensor, nn
 from vit_zoo import ZOO, build, pixels
 
+import xai
 from xai.attention import find_layout
 from xai.attention.diagnose import explicit_attention
 from xai.attr import Chefer, TransLRP
@@ -136,3 +137,13 @@ def test_an_operation_without_a_rule_is_an_error() -> None:
     with pytest.raises(ModelError, match="sort"):
         TransLRP(Odd()).attribute(pixels(), target=1)
     assert torch.overrides._get_current_function_mode_stack() == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_pixels_of_another_type_than_the_weights(dtype: torch.dtype) -> None:
+    """A classifier casts them, which is no step of the rules."""
+    classifier = xai.load(build("clip"), labels=["a", "b", "c"], grid=(4, 4))
+    x = pixels().half()
+    got = TransLRP(classifier).attribute_patches(x.to(dtype), 1)
+    expected = TransLRP(classifier).attribute_patches(x.float(), 1)
+    torch.testing.assert_close(got.float(), expected, rtol=1e-2, atol=1e-6)

@@ -77,9 +77,11 @@ class TransLRP(PatchAttribution):
     ) -> list[Tensor]:
         """`R_O / O` of every layer, (targets, B, H, N, e), with which `R_A = ½ A ⊙ (R_O / O) Vᵀ`."""
         rules = RelevanceRules(len(pixels), probe.grid.tokens)
+        weight = next((p for p in self.model.parameters() if p.is_floating_point()), pixels)
+        pixels = pixels.to(accurate(weight[:0]).dtype)  # no cast of the model's happens under the rules
         with followed(self.model), as_written(self.model), rules:
             # a copy, since a leaf cannot be written over
-            logits = self.model(accurate(pixels.detach()).requires_grad_().clone(), *args)
+            logits = self.model(pixels.detach().requires_grad_().clone(), *args)
         refuse_hidden_backward(logits)
         if len(rules.outputs) != probe.calls:
             raise ModelError(
