@@ -117,8 +117,8 @@ class _Mapping:
     def _read_out(self, last: int) -> set[int]:
         """Query rows that the classifier reads of the last layer.
 
-        The class token's, as `probe` has it, also where patches are read as well (DINOv2); else those that are
-        the lesser part of the layer, if any.
+        The class token's, as `probe` has it, also where patches are read too (DINOv2); else those that
+        are the lesser part of the layer, if any.
         """
         leaf = self.met[last].leaf
         weights = torch.arange(1, self.trial.logits.shape[-1] + 1, device=leaf.device).to(self.trial.logits)
