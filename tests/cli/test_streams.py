@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_detector import write_photos
 
+from xai.cli.output import probability_text
+
 COMMAND = [sys.executable, "-m", "xai"]
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 
@@ -91,3 +93,18 @@ def test_whatever_ends_it_nothing_half_written_stays(tmp_path, detector, xai_com
         assert not list(out.rglob(".xai-*"))
     assert xai_command(*arguments, "--pictures", "none").code == 0
     assert not list(out.rglob(".xai-*"))  # of the killed one, cleared by this one
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [
+        (0.99963, ">0.999"),
+        (1.0, "1.000"),
+        (0.9994, "0.999"),
+        (0.0004, "<0.001"),
+        (0.0, "0.000"),
+        (0.5, "0.500"),
+    ],
+)
+def test_no_probability_is_rounded_to_certainty(probability, shown):
+    assert probability_text(probability) == shown

@@ -7,7 +7,7 @@ import typer
 
 from xai.cli import options as opt
 from xai.cli.explain_run import ExplainRun, videos_among, what_is_explained
-from xai.cli.output import guarded, progress, say, show_table
+from xai.cli.output import guarded, probability_text, progress, say, show_table
 
 
 @guarded
@@ -243,7 +243,7 @@ def demo(
 
     def row(record: dict[str, Any]) -> list[str]:
         image, hit = record["image"], record["maps"]["fake"].get("points_into_mask")
-        chance = f"{record['probabilities']['fake']:.3f}"
+        chance = probability_text(record["probabilities"]["fake"])
         return [image["id"], image["label"], record["predicted"], chance, pointed[hit]]
 
     run = ExplainRun(total=len(samples), out=out, builder=PageBuilder(explainer, len(samples)), row=row)

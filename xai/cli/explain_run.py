@@ -14,6 +14,7 @@ from xai.cli.output import (
     MISSING,
     PARTLY,
     interrupted,
+    probability_text,
     say,
     say_failures,
     say_next,
@@ -62,7 +63,7 @@ def _row(record: dict[str, Any]) -> list[str]:
     from xai.core.language import gettext
 
     predicted, image = record["predicted"], record["video" if "video" in record else "image"]
-    chance = f"{record['probabilities'][predicted]:.3f}"
+    chance = probability_text(record["probabilities"][predicted])
     name, origin = image["path"] or image["id"], image.get("origin") or {}
     if origin.get("face"):
         name = gettext("{name}, face {number}", name=name, number=origin["number"])

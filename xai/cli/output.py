@@ -301,3 +301,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def interval_text(low: float, high: float, digits: str) -> str:
     """Both ends in brackets; nothing where so few images give no interval."""
     return f"[{low:{digits}}, {high:{digits}}]" if isfinite(low) else ""
+
+
+def probability_text(probability: float) -> str:
+    """Three decimals; never 0 or 1 unless it is exactly that."""
+    if 0 < probability < 0.0005:
+        return "<0.001"
+    return ">0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}"

@@ -20,7 +20,7 @@ from xai.core.map_statistics import (
 )
 from xai.report.colours import ColourScale
 from xai.report.overlay import DrawnImage
-from xai.report.text import percent, shorten
+from xai.report.text import number, percent, shorten
 
 LISTED = 3  # labels named in a line
 LIMITS = gettext_noop(
@@ -243,8 +243,8 @@ def incomplete_for(explanation: Explanation, method: str | None = None) -> list[
             "The map for {label} sums to {total}, where the score changed by {change}: the method has missed "
             "much of what it should share out. Give it a finer path, or use another method.",
             label=short(name) if method is None else f"{short(name)} ({method})",
-            total=f"{float(explanation.maps[name].astype(float).sum()):.3g}",
-            change=f"{explanation.score_changes[name]:.3g}",
+            total=number(float(explanation.maps[name].astype(float).sum())),
+            change=number(explanation.score_changes[name]),
         )
         for name in explanation.maps
         if is_incomplete(explanation, name)
