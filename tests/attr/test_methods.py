@@ -170,3 +170,11 @@ def test_a_method_that_is_not_complete_has_no_delta(name: str) -> None:
         method.attribute(x, target=1, return_convergence_delta=True)
     with pytest.raises(UsageError, match="sums to no change of the score"):
         method.compute_convergence_delta(x, None, x, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["integrated_mask_gradient", "saliency", "occlusion", "raw_attention", "random"]
+)
+def test_no_image_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match=r"no image in pixels of shape \(0, 3, 32, 32\)"):
+        create(name, build("clip")).attribute(pixels()[:0], target=1)

@@ -39,7 +39,8 @@ def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[An
     """Check the inputs and take them out of the caller's graph: ours starts at the attention.
 
     Raises:
-        UsageError: When the inputs are not one finite floating-point tensor of shape (B, channels, H, W).
+        UsageError: When the inputs are not one finite floating-point tensor of shape (B, channels, H, W) with
+            an image or more.
     """
     pixels = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
     if not isinstance(pixels, Tensor):
@@ -49,6 +50,8 @@ def prepare(inputs: Any, additional_forward_args: Any) -> tuple[Pixels, tuple[An
             "Pixels must be floating point of shape (B, channels, H, W); "
             f"got {pixels.dtype} {tuple(pixels.shape)}."
         )
+    if not len(pixels):
+        raise UsageError(f"There is no image in pixels of shape {tuple(pixels.shape)}.")
     if (pixels * 0).any():  # NaN where one is no number; `isfinite` takes several times longer
         raise UsageError("The pixels hold NaN or infinite values.", "Check the preprocessing of this image.")
     given = additional_forward_args
