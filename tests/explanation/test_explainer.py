@@ -134,7 +134,13 @@ def test_a_margin_over_a_class_called_rest_is_over_that_class_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
-    [("fak", "'fake'"), ("7", "2 classes: 0 … 1"), (-1, "2 classes"), ("fake-rael", "fake-real")],
+    [
+        ("fak", "'fake'"),
+        ("7", "2 classes: 0 … 1"),
+        (-1, "2 classes"),
+        ("fake-rael", "fake-real"),
+        ([], "no class"),
+    ],
 )
 def test_unknown_targets_are_named_with_the_nearest(wanted, message):
     with pytest.raises(UsageError, match=message):

@@ -169,12 +169,17 @@ class Targets:
         model, else the top two of each image. The margin of an independent label over the rest is its logit.
 
         Raises:
-            UsageError: A class that the model does not have, or a contrast whose name another target has too.
+            UsageError: No class, one that the model does not have, or a contrast whose name another target
+                has too.
         """
         if wanted is None:
             every = range(len(labels)) if len(labels) <= 2 else ()
             return cls(labels, tuple((labels[index], index) for index in every))
-        several: Any = [wanted] if _is_one(wanted) else wanted
+        several: list[Any] = [wanted] if _is_one(wanted) else list(wanted)
+        if not several:
+            raise UsageError(
+                f"target={wanted!r} names no class.", "Leave it out for those that are explained by default."
+            )
         chosen: dict[str, int | Margin] = {}
         for each in several:
             name, target = _parse(each, labels, problem_type)
