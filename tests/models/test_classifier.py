@@ -152,10 +152,42 @@ def test_labels_that_repeat():
 
 def test_module_without_preprocessing():
     classifier = xai.load(detector(), labels=["real", "fake"])
-    with pytest.raises(UsageError, match=r"BenchDetector came without preprocessing[\s\S]*tensors"):
+    with pytest.raises(UsageError, match=r"BenchDetector came without preprocessing[\s\S]*preprocessing="):
         classifier.preprocess(Image.new("RGB", (32, 32)))
     with pytest.raises(UsageError, match="came without preprocessing"):
         classifier.geometry((32, 32))
+
+
+def test_a_module_of_ones_own_is_explained_with_its_preprocessing():
+    steps = Preprocessing(size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    classifier = xai.load(detector(), ["real", "fake"], preprocessing=steps)
+    image = Image.new("RGB", (50, 40), (255, 0, 128))
+    torch.testing.assert_close(classifier.preprocess(image)[:, 0, 0], torch.tensor([1, -1, 128 / 127.5 - 1]))
+    (found,) = xai.explain(image, classifier)
+    assert found.maps["fake"].shape == (4, 4)
+    assert found.geometry.size == (50, 40)
+
+
+@pytest.mark.parametrize("transform", ["clip/", {"size": 32}, lambda image: tiny.pixels(1)[0], nn.Identity()])
+def test_what_is_no_preprocessing_is_refused(transform):
+    with pytest.raises(UsageError, match=r"expected an xai.models.Preprocessing[\s\S]*size="):
+        xai.load(detector(), ["real", "fake"], preprocessing=transform)
+
+
+def test_preprocessing_is_of_modules():
+    with pytest.raises(UsageError, match="preprocessing belongs to a module"):
+        xai.load("demo", preprocessing=Preprocessing(size=(32, 32)))
+    with pytest.raises(UsageError, match="returned as it is"):
+        xai.load(xai.load(detector(), ["a", "b"]), preprocessing=Preprocessing(size=(32, 32)))
+
+
+def test_a_model_of_grey_images_says_so():
+    for module in (
+        vit(num_channels=1),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    ):
+        with pytest.raises(ModelError, match=r"does not take the 3 channels[\s\S]*pixels.mean"):
+            xai.load(module, labels=["a", "b"])(tiny.pixels())
 
 
 class Returns(nn.Module):

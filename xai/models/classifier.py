@@ -55,7 +55,8 @@ class Classifier(nn.Module):
     Raises:
         ModelError: When weights are quantised, offloaded, not initialised, NaN or infinite, or the head is a
             regression.
-        UsageError: When labels repeat or are no names; `problem_type` is unknown or contradicts the module.
+        UsageError: When labels repeat or are no names; `preprocessing` is none; `problem_type` is unknown or
+            contradicts the module.
     """
 
     def __init__(
@@ -73,6 +74,12 @@ class Classifier(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module):  # a function, such as torch.compile makes of a compiled module
             raise UsageError(f"A classifier wraps a torch.nn.Module; this is a {type(module).__name__}.")
+        if not isinstance(preprocessing, Preprocessing | None):
+            raise UsageError(
+                f"preprocessing is a {type(preprocessing).__name__}; expected an xai.models.Preprocessing.",
+                "It says what such a transform does, and where in the image the input lies: "
+                "Preprocessing(size=(224, 224), mean=..., std=...), or shortest_edge=256, crop=(224, 224).",
+            )
         self.module = module
         self.labels = read_labels(labels)
         self.name = name
@@ -168,7 +175,9 @@ class Classifier(nn.Module):
         if self.preprocessing is None:
             raise UsageError(
                 f"{self.name} came without preprocessing, so it takes tensors only.",
-                "Give preprocessed tensors, or load it from hf:, local: or a YAML file.",
+                "Say how an image becomes its input: xai.load(module, labels, preprocessing="
+                "xai.models.Preprocessing(size=(224, 224), mean=..., std=...)); or load it from hf:, local: "
+                "or a YAML file.",
             )
         return self.preprocessing
 
@@ -293,6 +302,12 @@ def reason_of(error: Exception, module: nn.Module, name: str, pixels: Tensor) ->
             f"{name} is an exported or traced graph, which failed on pixels of shape "
             f"{tuple(pixels.shape)}: {first_line(error)}",
             "Export it with a batch of any size, or give the module that it was made from.",
+        )
+    if "channel" in str(error):
+        return ModelError(
+            f"{name} does not take the {pixels.shape[1]} channels that it was given: {first_line(error)}",
+            "Images are given to a model in 3, RGB. Put a module before it that makes of them what it takes: "
+            "of grey, pixels.mean(1, keepdim=True).",
         )
     built, given = stated_size(module), tuple(pixels.shape[-2:])
     if built is not None and built != given:

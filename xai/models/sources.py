@@ -18,7 +18,7 @@ from xai.core.options import check_type
 from xai.models.classifier import Classifier, Grid, LoadOptions
 from xai.models.detector import read_config
 from xai.models.factory import fill, make_module, refuse_untrusted
-from xai.models.preprocessing import read_preprocessing_keys
+from xai.models.preprocessing import Preprocessing, read_preprocessing_keys
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 _EXAMPLES = "Write demo, hf:ORG/NAME, local:DIR, timm:NAME, open_clip:NAME/PRETRAINED or FILE.yaml."
@@ -78,6 +78,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     prompts: Sequence[str] | None = None,
     problem_type: str | None = None,
+    preprocessing: Preprocessing | None = None,
     trust_remote_code: bool = False,
     trust_code: bool = False,
 ) -> Classifier:
@@ -99,6 +100,8 @@ def load(
             "single_label_classification" (softmax; one logit: sigmoid) or "multi_label_classification" (a
             sigmoid for each label). A head that the configuration calls a regression is refused, unless this
             says that its one output is a logit.
+        preprocessing: How an image becomes the input of an nn.Module, which takes tensors only without it;
+            what is named brings its own.
         trust_remote_code: Whether to run code from a model's repository or folder (Hugging Face).
         trust_code: Whether to run the `factory` that a YAML file names, which may be any callable.
 
@@ -131,11 +134,15 @@ def load(
     ProblemType.parse(problem_type, name)
     if isinstance(spec, nn.Module) and (weights or prompts):
         raise UsageError("weights and prompts belong to a model that is named, not to a module.", _EXAMPLES)
+    if preprocessing is not None and not isinstance(spec, nn.Module):
+        raise UsageError(
+            "preprocessing belongs to a module; a model that is named brings its own.", _EXAMPLES
+        )
     if isinstance(spec, Classifier):
-        if any(one is not None for one in (labels, grid, device, dtype, problem_type)):
+        if any(one is not None for one in (labels, grid, device, dtype, problem_type, preprocessing)):
             raise UsageError(
                 "A Classifier is returned as it is.",
-                "Move it with .to(device, dtype); labels, grid, problem_type are given where it is loaded.",
+                "Move it with .to(device, dtype); all else is given where it is loaded.",
             )
         return spec
     checkpoint = None if weights is None else expanded(weights)
@@ -143,7 +150,7 @@ def load(
     options = LoadOptions(name, named, grid, checkpoint, prompts, problem_type, trust_remote_code, trust_code)
     if isinstance(spec, nn.Module):
         # moving the caller's own would change it
-        classifier = _wrap(deepcopy(spec) if device or dtype else spec, options)
+        classifier = _wrap(deepcopy(spec) if device or dtype else spec, options, preprocessing)
     else:
         classifier = _load_named(name, options)
     try:
@@ -204,7 +211,7 @@ def _source_of(spec: str) -> tuple[Source, str]:
     )
 
 
-def _wrap(module: nn.Module, options: LoadOptions) -> Classifier:
+def _wrap(module: nn.Module, options: LoadOptions, preprocessing: Preprocessing | None = None) -> Classifier:
     if isinstance(module, Classifier):
         return module
     labels = options.labels or class_names(getattr(module, "config", None))
@@ -213,7 +220,7 @@ def _wrap(module: nn.Module, options: LoadOptions) -> Classifier:
             f"{type(module).__name__} does not name its classes.",
             'Give them in the order of the logits: labels=["real", "fake"].',
         )
-    return options.classifier(module, labels)
+    return options.classifier(module, labels, preprocessing)
 
 
 def _as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
