@@ -175,7 +175,8 @@ class Targets:
         if wanted is None:
             every = range(len(labels)) if len(labels) <= 2 else ()
             return cls(labels, tuple((labels[index], index) for index in every))
-        several: list[Any] = [wanted] if _is_one(wanted) else list(wanted)
+        given: Any = [wanted] if _is_one(wanted) else wanted
+        several = list(given)
         if not several:
             raise UsageError(
                 f"target={wanted!r} names no class.", "Leave it out for those that are explained by default."
