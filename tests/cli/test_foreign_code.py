@@ -69,6 +69,14 @@ def test_explain_takes_a_class_of_the_working_folder(xai_command, images, module
     assert found == (1.0, explained["maps"]["fake"]["cols"])
 
 
+def test_what_it_raises_is_not_called_a_bug_of_xai(tmp_path, xai_command, images, module):
+    file = tmp_path / f"{module}.py"
+    file.write_text(file.read_text().replace("ramp = torch", "ramp = [][0]  # torch"))
+    run = xai_command("explain", *images, "--method", f"{module}:Ramp")
+    assert run.code == 1 and "bug in xai" not in run.stderr, run.stderr
+    assert "Error: IndexError: list index out of range" in run.stderr and str(file) in run.stderr
+
+
 def test_compare_and_methods_take_it_too(xai_command, images, module):
     run = xai_command("compare", *images, "--methods", f"{module}:Ramp,uniform", "--json")
     assert run.code == 0, run.stderr

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -257,9 +258,29 @@ def _report(error: Exception) -> int:
     if isinstance(error, MemoryError):
         say(f"Error: There is not enough memory: {error}.")
         return MISSING
+    if (frame := _foreign_frame(error)) is not None:
+        say(f"Error: {type(error).__name__}: {error}")
+        say(f"  Raised by {frame.filename}, line {frame.lineno}, no part of xai. More with --debug.")
+        return BUG
     say(f"Internal error: {type(error).__name__}: {error}")
     say("  This is a bug in xai. Run the same command with --debug to see where it happens.")
     return BUG
+
+
+def _foreign_frame(error: Exception) -> traceback.FrameSummary | None:
+    """Where somebody's own code raised, such as a method named `module:Class`; None where this package did.
+
+    Libraries raise for whoever called them.
+    """
+    package, paths = Path(__file__).parents[1], sysconfig.get_paths()
+    libraries = [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_relative_to(package):
+            return None
+        if file.is_absolute() and not any(map(file.is_relative_to, libraries)):
+            return frame
+    return None
 
 
 def _quieten() -> None:
