@@ -272,13 +272,13 @@ def _foreign_frame(error: Exception) -> traceback.FrameSummary | None:
 
     Libraries raise for whoever called them.
     """
-    package, paths = Path(__file__).parents[1], sysconfig.get_paths()
-    libraries = [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    package, standard = Path(__file__).parents[1], sysconfig.get_path("stdlib")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if file.is_relative_to(package):
             return None
-        if file.is_absolute() and not any(map(file.is_relative_to, libraries)):
+        library = {"site-packages", "dist-packages"} & {*file.parts} or file.is_relative_to(standard)
+        if file.is_absolute() and not library:
             return frame
     return None
 
