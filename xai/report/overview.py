@@ -100,6 +100,11 @@ class Overview:
     unseen: int
     explained: list[tuple[str, str, str]]
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any mean is drawn with one: of a few images none is known."""
+        return any(cell is not None and cell.interval for row in self.rows for cell in row.cells)
+
 
 def overview_of(page: Page, said: Page, names: WordedNames, images: str) -> Overview | None:
     """The first screen of a benchmark's page.

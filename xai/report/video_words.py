@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from xai.core.language import gettext
+from xai.core.language import gettext, ngettext
 from xai.report.payload import Page, Timeline
 from xai.report.tables import Cell, Column, Table, line, numeric, table
 from xai.report.text import number, percent
@@ -48,11 +48,12 @@ def chance(label: str, probability: float) -> str:
 def video_verdict(timeline: Timeline) -> str:
     """What the model says of the video, and how that follows from its frames."""
     label = timeline.predicted
-    return gettext(
+    return ngettext(
+        "predicted: {label} ({mean}, mean of {n} frame; median {median})",
         "predicted: {label} ({mean}, mean of {n} frames; median {median})",
+        len(timeline.frames),
         label=label,
         mean=percent(timeline.mean[label]),
-        n=len(timeline.frames),
         median=percent(timeline.median[label]),
     )
 

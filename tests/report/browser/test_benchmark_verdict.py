@@ -138,12 +138,18 @@ def test_few_images_are_said_to_be_few(open_page, page):
         analysis = part["analysis"]
         analysis |= {"images": 2, "blocks": 2, "unit": "image"}
         for one in analysis["methods"]:
+            one |= {"low": None, "high": None, "p_best": None}
             if one["p_reference"] is not None:
                 one |= {"p_reference": 1.0, "blocks": 2, "unit": "image", "smallest_p": 0.5}
         for pair in analysis["pairs"]:
             pair |= {"p_holm": 1.0, "distinguishable": False}
     few = page.model_copy(update={"summary": Summary.from_dict(content), "shown": (2, 2)})
-    said = open_page(few, controls=False).locator(".conclusion")
+    opened = open_page(few, controls=False)
+    expect(opened.locator("figcaption").first).to_contain_text(
+        "Dots: means, of too few images for intervals."
+    )
+    said = opened.locator(".conclusion")
+    expect(said).to_contain_text("too few for intervals; p adjusted")
     expect(said).to_contain_text("For faithfulness: too few images to tell any method from random maps.")
     expect(said).to_contain_text("it takes 12 images")
     expect(said).not_to_contain_text("use ")
