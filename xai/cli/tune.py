@@ -91,9 +91,10 @@ def _show(found: "Tuning") -> None:
     header = ["layers", "head fusion", "layer fusion", "clamp", "rows", found.metric, "folds won"]
     show_table(header, rows)
     gain = found.gain
+    sizes = [f"{gain.difference:+.3f}", interval_text(gain.low, gain.high, "+.3f")]
     show(
         f"\nOn images not used for the choice ({found.folds} folds of {found.images} images, "
-        f"{found.protocol[0]}): {gain.difference:+.3f} {interval_text(gain.low, gain.high, '+.3f')} "
+        f"{found.protocol[0]}): {' '.join(filter(None, sizes))} "
         f"against the default ({gain.means[1]:.3f}).\n{phrase_comparison(gain)}."
     )
     show(f"On the images it was chosen by, the best would seem to gain {found.optimism:+.3f}.")
