@@ -38,7 +38,8 @@ def _of_mask(name: str, reference: str, summary: str) -> MetricInfo:
     _of_mask(
         "pointing_game",
         "Zhang et al. 2016, arXiv 1608.00507",
-        summary="Whether the centre of the most relevant patch lies in the mask; ties count by their share.",
+        summary="Whether the centre of the most relevant patch lies in the mask; ties count by their share, "
+        "and by lot where methods are compared.",
     )
 )
 def pointing_game(relevance: Tensor, mask: Tensor, *, tolerance: int = 0) -> Tensor:
