@@ -243,6 +243,14 @@ def test_unknown_pictures_are_refused(tmp_path):
         explain(Sample("x", photo()), classifier(), out=tmp_path, pictures="non")
 
 
+def test_a_panorama_of_which_the_model_saw_little_is_said_to_be(tmp_path):
+    wide, crop = photo(size=(160, 32)), (0.0, 0.0, 32.0, 32.0)
+    explain([Sample("wide", wide), Sample("asked", wide, box=crop)], classifier(), out=tmp_path)
+    (warning,) = record(tmp_path / "wide_explanation.json")["warnings"]
+    assert warning == "The model saw 20.0% of the image; what its preprocessing cut off had no say."
+    assert record(tmp_path / "asked_explanation.json")["warnings"] == [], "what was asked for is no news"
+
+
 def test_what_is_written_is_in_the_language_of_the_caller(tmp_path):
     model = classifier()
     model.module.head.weight.data[1] = 0  # the warning is a sentence

@@ -324,7 +324,7 @@ def statistics(explanation: Explanation, name: str) -> dict[str, Any]:
 
 
 def warnings_of(explanation: Explanation) -> list[str]:
-    """What a reader should know: of maps that show little or miss their sum, of an image seen squashed."""
+    """To know of maps that show little or miss their sum, and of an image seen in part or squashed."""
     empty = [
         gettext("no evidence for {label}: the map is all zero", label=name)
         for name, values in explanation.maps.items()
@@ -336,4 +336,5 @@ def warnings_of(explanation: Explanation) -> list[str]:
         *words.incomplete_for(explanation),
         *words.sinks_for(explanation),
         *words.squashed_for(explanation),
+        *words.cut_for(explanation),
     ]

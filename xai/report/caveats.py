@@ -242,21 +242,15 @@ def no_better(removal: Removal, method: str) -> Caveat:
 
 def blind(size: tuple[int, int], box: Box, cropped: bool) -> list[Caveat]:
     """On what of the image the model never saw, and on what it saw beyond it."""
-    width, height = size
     left, top, right, bottom = box
-    across = max(0.0, min(right, width) - max(left, 0))
-    down = max(0.0, min(bottom, height) - max(top, 0))
-    share = across * down / (width * height)
+    share = words.seen_share(size, box)
     sentences, said = [], percent(share)
     if cropped:
         text = gettext("The model was given a crop, {share} of the image; the rest had no say.", share=said)
         sentences.append(caveat("crop", text, gettext("a crop, {share} of the image", share=said)))
     elif share < WHOLE:
-        text = gettext(
-            "The model saw {share} of the image; what its preprocessing cut off had no say.", share=said
-        )
-        sentences.append(caveat("cut", text, gettext("{share} of the image seen", share=said)))
-    if (right - left) * (bottom - top) * WHOLE > across * down:
+        sentences.append(caveat("cut", words.cut(share), gettext("{share} of the image seen", share=said)))
+    if (right - left) * (bottom - top) * WHOLE > share * size[0] * size[1]:
         text = gettext("The model's view reaches beyond the image: patches at the edge hold padding.")
         sentences.append(caveat("padding", text, gettext("padding at the edge")))
     return sentences

@@ -27,6 +27,7 @@ LIMITS = gettext_noop(
     "The maps show where the model's evidence lies; they do not prove that a region was tampered with."
 )
 MUCH = 0.1  # share of a map on sink tokens from which on a sentence says so
+LITTLE = 0.5  # share of an image seen by the model below which its record says so
 SQUASHED = 1.5  # change of aspect, to one decimal, above which a sentence says so: 3:2 to a square is spared
 
 
@@ -185,6 +186,27 @@ def squashed_for(explanation: Explanation) -> list[str]:
     """`squashed`, of an explanation's image."""
     size = explanation.model.get("input_size")
     return squashed(explanation.geometry, None if size is None else (size[0], size[1]))
+
+
+def seen_share(size: tuple[int, int], box: tuple[float, float, float, float]) -> float:
+    """Share of an image of (width, height) pixels that lies in what the model was given."""
+    (width, height), (left, top, right, bottom) = size, box
+    across = max(0.0, min(right, width) - max(left, 0))
+    down = max(0.0, min(bottom, height) - max(top, 0))
+    return across * down / (width * height)
+
+
+def cut(share: float) -> str:
+    """That the rest of an image was cut off, which nobody asked for."""
+    return gettext(
+        "The model saw {share} of the image; what its preprocessing cut off had no say.", share=percent(share)
+    )
+
+
+def cut_for(explanation: Explanation) -> list[str]:
+    """`cut`, where more than half of the image was: a panorama is judged by its middle."""
+    share = seen_share(explanation.geometry.size, explanation.geometry.box)
+    return [cut(share)] if share < LITTLE and explanation.sample.box is None else []
 
 
 def sinks_for(explanation: Explanation, method: str | None = None) -> list[str]:
