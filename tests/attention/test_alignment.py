@@ -44,6 +44,45 @@ def test_an_image_that_is_turned_inside_is_refused(step, both, method) -> None:
         attr.create(method, classifier).attribute_patches(torch.randn(2, 3, 32, 32), target=1)
 
 
+PARTS = {
+    "cropped": (lambda x: x[:, :, 4:-4, 4:-4], 40),
+    "cropped a little": (lambda x: x[:, :, 2:-2, 2:-2], 36),
+    "padded": (lambda x: nn.functional.pad(x, (4, 4, 4, 4)), 24),
+    "cropped along": (lambda x: nn.functional.interpolate(x[..., 4:-4], (32, 32)), 32),
+}
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize(("step", "size"), PARTS.values(), ids=PARTS)
+def test_an_image_that_is_cropped_or_padded_inside_is_refused(step, size, method) -> None:
+    """The grid would lie over all of it, and show patches up to half a patch away and more."""
+    torch.manual_seed(0)
+    classifier = xai.load(Before(step), LABELS, grid=(4, 4))
+    with pytest.raises(ModelError, match=r"4×4 patches of Classifier do not cover the whole[\s\S]*--method"):
+        attr.create(method, classifier).attribute_patches(torch.randn(2, 3, size, size), target=1)
+
+
+def test_where_layers_are_mapped_a_crop_inside_is_found() -> None:
+    torch.manual_seed(0)
+    module, x = Before(lambda x: x[:, :, 4:-4, 4:-4]), torch.randn(2, 3, 40, 40)
+    of_crop, of_whole = (
+        attr.create(METHODS[0], xai.load(model, LABELS, grid=(4, 4))) for model in (module.tower, module)
+    )
+    pixels = torch.zeros(2, 40, 40)
+    inner = of_crop.attribute_patches(x[:, :, 4:-4, 4:-4], target=1)
+    pixels[:, 4:-4, 4:-4] = inner.repeat_interleave(8, 1).repeat_interleave(8, 2) / 64
+    expected = pixels.unflatten(2, (4, 10)).unflatten(1, (4, 10)).sum((2, 4))
+    torch.testing.assert_close(of_whole.attribute_patches(x, target=1), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_small_rest_that_no_patch_sees_is_no_crop(method) -> None:
+    """As 14 × 14 pixels make 27 patches of 384: one pixel of 33 here."""
+    classifier = xai.load(Before(lambda x: x[:, :, :32, :32]), LABELS, grid=(4, 4))
+    maps = attr.create(method, classifier).attribute_patches(torch.randn(2, 3, 33, 33), target=1)
+    assert maps.shape == (2, 4, 4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_image_that_is_scaled_inside_is_explained(method) -> None:
     classifier = xai.load(Before(lambda x: x * 2 - 0.5, both=True), LABELS, grid=(4, 4))
@@ -61,8 +100,15 @@ def test_pixels_that_feed_all_tokens_do_not_say_how_rows_run(times) -> None:
     assert maps.shape == (1, 4, 4)
 
 
+class Copies(Before):
+    """Answers with the mean over an image and its mirror image, which go through the tower side by side."""
+
+    def forward(self, pixels):
+        return super().forward(pixels).unflatten(0, (2, -1)).mean(0)
+
+
 def test_copies_in_the_batch_are_not_answered_with_another_grid() -> None:
-    copies = Before(lambda x: torch.cat([x, x.flip(-1)]))
+    copies = Copies(lambda x: torch.cat([x, x.flip(-1)]))
     with pytest.raises(ModelError, match="attends over another batch") as caught:
         attr.create(METHODS[0], xai.load(copies, LABELS, grid=(4, 4))).attribute(
             torch.randn(2, 3, 32, 32), target=1

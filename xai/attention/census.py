@@ -23,6 +23,10 @@ from xai.core.explanation import GRID_HINT
 
 _HERE = 0.1  # share of the gradient that at least comes from the place itself …
 _THERE = 0.5  # … where this share comes from another one
+_STRETCHED = (
+    0.05  # of the image's sides that all patches together may cover more, or less; half a patch of ten
+)
+_WITHOUT_IT = "Explain the model without that step, on images to which it was applied."
 _TOLD_APART = 0.5  # share of the variance of tokens' numbers that pixels must show to say how rows run
 
 
@@ -229,7 +233,8 @@ def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, 
 
     Raises:
         ModelError: They lie far from it, together in another place.
-        UnseenAttentionError: The tokens lie in rows of another length than the grid's.
+        UnseenAttentionError: The tokens lie in rows of another length than the grid's; or all together cover
+            more than the image, or only a part of it.
     """
     token = grid.prefix + grid.cols - 1
     for value in values:
@@ -247,7 +252,7 @@ def check_alignment(model: nn.Module, values: Iterable[Tensor], pixels: Tensor, 
                 f"The token of patch (0, {grid.cols - 1}) of {type(model).__name__} is made of pixels around "
                 f"patch ({top}, {left}): the model turns, mirrors, crops or reorders the image, so its "
                 "attention does not lie where the grid says.",
-                f"Explain the model without that step, on images to which it was applied. {ALTERNATIVES}",
+                f"{_WITHOUT_IT} {ALTERNATIVES}",
             )
         _check_rows(model, value, pixels, grid)
 
@@ -257,7 +262,8 @@ def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid
 
     The gradient of Σ w·v is at a pixel that of the tokens it feeds, that of Σ number·w·v the same times their
     number. Where a pixel feeds several, the ratio is a number between theirs. From left to right it grows by
-    the length of a row of tokens, which is known so, whatever convolutions have blurred.
+    the length of a row of tokens, which is known so, whatever convolutions have blurred. Where it grows
+    faster than the numbers of the grid do, the tokens see a part of the image only.
     """
     if value.shape[-2] != grid.tokens:
         return
@@ -288,8 +294,10 @@ def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid
     planes = torch.stack([
         torch.ones_like(power), down[:, None].expand_as(power), along.expand_as(power)
     ]).double().flatten(1)  # fmt: skip
-    moments = (planes * power.flatten()) @ planes.T
-    growth = float(torch.linalg.lstsq(moments, (planes * power.flatten()) @ found.flatten()).solution[2])
+    weighted = planes * power.flatten()
+    numbers = torch.stack([found, _numbers(grid, *power.shape)], dim=-1).flatten(0, 1)
+    slopes, expected = torch.linalg.lstsq(weighted @ planes.T, weighted @ numbers).solution[1:].unbind(-1)
+    growth = float(slopes[1])
     # the slope of a staircase of so many steps is a little less than their number
     off = {n: abs(growth - n + 1 / n) for n in range(1, grid.patches + 1) if grid.patches % n == 0}
     cols = min(off, key=lambda n: off[n])
@@ -299,6 +307,19 @@ def _check_rows(model: nn.Module, value: Tensor, pixels: Tensor, grid: PatchGrid
             f"{grid.patches // cols}×{cols}, not of {grid.rows}×{grid.cols}.",
             hint=f"Say that one: {GRID_HINT}.",
         )
+    stretched = (slopes / expected)[torch.tensor([grid.rows, grid.cols]) > 1]  # one row has no slope
+    if stretched.numel() and float((stretched - 1).abs().max()) > _STRETCHED:
+        raise UnseenAttentionError(
+            f"The {grid.rows}×{grid.cols} patches of {type(model).__name__} do not cover the whole image and "
+            "nothing else: the model crops or pads it, so its attention does not lie where the grid says.",
+            hint=f"{_WITHOUT_IT} {ALTERNATIVES}",
+        )
+
+
+def _numbers(grid: PatchGrid, height: int, width: int) -> Tensor:
+    """(height, width) number of the patch in which each pixel lies, float64."""
+    row, col = torch.arange(height) * grid.rows // height, torch.arange(width) * grid.cols // width
+    return (row[:, None] * grid.cols + col).double()
 
 
 def _around(shares: Tensor, row: int, col: int) -> float:
