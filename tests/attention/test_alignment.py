@@ -75,6 +75,15 @@ def test_where_layers_are_mapped_a_crop_inside_is_found() -> None:
     torch.testing.assert_close(of_whole.attribute_patches(x, target=1), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_convolutions_that_overlap_are_no_crop(seed) -> None:
+    """Pixels of a random stem feed several tokens, some against each other."""
+    torch.manual_seed(seed)
+    classifier = xai.load(Overlapping(), LABELS, grid=(4, 4))
+    maps = attr.create(METHODS[1], classifier).attribute_patches(torch.randn(1, 3, 32, 32), target=1)
+    assert maps.shape == (1, 4, 4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_small_rest_that_no_patch_sees_is_no_crop(method) -> None:
     """As 14 × 14 pixels make 27 patches of 384: one pixel of 33 here."""
