@@ -7,7 +7,7 @@ from report_pages import benchmark_page, comparison_page, demo_summary, explanat
 
 from xai.bench.results.markdown import to_markdown
 from xai.report import to_html
-from xai.report.about import linked, provenance_of
+from xai.report.about import linked, prose_without_folders, provenance_of
 from xai.report.findings import findings_of
 from xai.report.sentences import against_controls, against_random, at_the_top
 from xai.stats import Summary, words
@@ -202,3 +202,23 @@ def test_references_link_numbers_of_arxiv_alone():
     ]
     assert linked("doi 10.1109/5.2403.145521 javascript:alert(1)")[0][1] is None
     assert linked("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/home/b/w.csv:11: no such image /home/b/we ird/none.png.", "w.csv:11: no such image none.png."),
+        (
+            "the mask /a b/m.png has 9 × 9 pixels, its image /c/d.png 8.",
+            "the mask m.png has 9 × 9 pixels, its image d.png 8.",
+        ),
+        ("C:\\Users\\me\\x.png: broken (D:/y/z.png)", "x.png: broken (z.png)"),
+        (
+            "read s3://bucket/key/x.tar, 3/4 of it, 1 / 2 and/or none",
+            "read s3://bucket/key/x.tar, 3/4 of it, 1 / 2 and/or none",
+        ),
+        ("the map holds NaN or infinity", "the map holds NaN or infinity"),
+    ],
+)
+def test_reasons_lose_their_folders_not_their_words(text, said):
+    assert prose_without_folders(text) == said

@@ -217,6 +217,17 @@ def without_folders(value: Any) -> Any:
     return _FOLDERS.sub(lambda found: found[1] or "", value) if isinstance(value, str) else value
 
 
+_IN_PROSE = re.compile(r"(?<![\w.~/\\:])(?:[A-Za-z]:)?[\\/](?=[^\s\\/])(?:[^\\/:\n]*[^\\/:\s][\\/])+")
+
+
+def prose_without_folders(text: str) -> str:
+    """A sentence in which absolute paths are reduced to their last part, wherever they stand.
+
+    A folder's name holds no colon and does not end in a space, so that the words between two paths stay.
+    """
+    return _IN_PROSE.sub("", text)
+
+
 MANY = 10  # passes from which on a method is one that asks again and again
 
 

@@ -126,8 +126,8 @@ def _strip(title: str, scale: ColourScale, tiles: Iterable[Tile]) -> Strip:
 
 
 def _symmetric(maps: Iterable[np.ndarray]) -> ColourScale:
-    """Colours either side of 0, also where all differences have one sign."""
-    return ColourScale(float(max(np.abs(one).max() for one in maps)), signed=True)
+    """Colours either side of 0, also where all differences have one sign, or there is none at all."""
+    return ColourScale(float(max(np.abs(one).max() for one in maps)) or 1.0, signed=True)
 
 
 def _contrast_tiles(

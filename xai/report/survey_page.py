@@ -10,7 +10,7 @@ from xai.core.language import HTML_CODES, current_language, gettext, joined, lan
 from xai.core.names import method_in_words
 from xai.core.runtime import __version__
 from xai.data.face_parts import PARTS
-from xai.report.about import without_folders
+from xai.report.about import prose_without_folders, without_folders
 from xai.report.encode import digest
 from xai.report.face_parts import part_name
 from xai.report.page import TEMPLATES, content_policy, page_style
@@ -97,7 +97,7 @@ def _page(**content: object) -> str:
 
 def _sent_on(survey: Survey) -> Survey:
     """Without this machine's folders."""
-    exclusions = tuple(replace(one, reason=without_folders(one.reason)) for one in survey.exclusions)
+    exclusions = tuple(replace(one, reason=prose_without_folders(one.reason)) for one in survey.exclusions)
     return replace(survey, provenance=without_folders(survey.provenance), exclusions=exclusions)
 
 

@@ -90,14 +90,16 @@ def page_of_run(run: str | Path, *, images: int | None = SAMPLED, seed: int = 0)
 
 def _sent_on(summary: Summary) -> Summary:
     """A summary without this machine's folders."""
-    from xai.report.about import model_description, without_folders
+    from xai.report.about import model_description, prose_without_folders, without_folders
 
     session = dict(summary.provenance)
     model = session.pop("model")
     return replace(
         summary,
         provenance=without_folders(session) | {"model": model | model_description(model)},
-        exclusions=tuple(replace(one, reason=without_folders(one.reason)) for one in summary.exclusions),
+        exclusions=tuple(
+            replace(one, reason=prose_without_folders(one.reason)) for one in summary.exclusions
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from xai.core import Geometry, Record
 from xai.core.errors import printable
 from xai.core.language import gettext
 from xai.core.names import removal_in_words, row_in_words
+from xai.report.about import prose_without_folders
 from xai.report.caveats import blind, caveat, nearly_constant, no_better, on_prediction, squashed, zero_map
 from xai.report.image_payload import Caveat, Image, Removal
 from xai.report.text import percent
@@ -61,7 +62,7 @@ def caveats(
         size = (image.width, image.height)
         yield from blind(size, image.seen, image.box is not None)
         yield from squashed(squashed_words(Geometry(size, image.seen), snapshot.input_size))
-    failures = {one.method: one.reason for one in excluded if one.method != "*"}
+    failures = {one.method: prose_without_folders(one.reason) for one in excluded if one.method != "*"}
     for name, reason in failures.items():
         text = gettext("{method} failed on this image: {reason}.", method=_in_words(name, run), reason=reason)
         yield caveat("failed", text, gettext("a method failed"))
