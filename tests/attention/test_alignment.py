@@ -7,7 +7,7 @@ from torch import nn
 
 import xai
 from xai import attr
-from xai.core import ModelError
+from xai.core import ModelError, PatchGrid
 
 LABELS = ["real", "fake"]
 METHODS = ["gradient_weighted_attention", "attention_rollout", "integrated_mask_gradient"]
@@ -92,11 +92,44 @@ def test_a_small_rest_that_no_patch_sees_is_no_crop(method) -> None:
     assert maps.shape == (2, 4, 4)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_an_image_that_is_scaled_inside_is_explained(method) -> None:
-    classifier = xai.load(Before(lambda x: x * 2 - 0.5, both=True), LABELS, grid=(4, 4))
+@pytest.mark.parametrize(
+    ("method", "both"), [(METHODS[0], True), (METHODS[1], False), (METHODS[2], True), (METHODS[2], False)]
+)
+def test_an_image_that_is_scaled_inside_is_explained(method, both) -> None:
+    classifier = xai.load(Before(lambda x: x * 2 - 0.5, both=both), LABELS, grid=(4, 4))
     maps = attr.create(method, classifier).attribute_patches(torch.randn(2, 3, 32, 32), target=1)
     assert maps.shape == (2, 4, 4)
+
+
+class TwoTowers(nn.Module):
+    """Two towers that see the same image, their logits added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = TinyViT(), TinyViT()
+        self.eval()
+
+    def forward(self, pixels):
+        return self.first(pixels) + self.second(pixels)
+
+
+@pytest.mark.parametrize("method", ["attention_rollout", "chefer", "translrp"])
+@pytest.mark.parametrize("model", [TwoTowers, lambda: Before(lambda x: x * 2 - 0.5, both=True)])
+def test_layers_of_towers_side_by_side_are_not_multiplied(model, method) -> None:
+    classifier = xai.load(model(), LABELS, grid=PatchGrid(4, 4, 1))
+    with pytest.raises(ModelError, match=r"layers are of 2 towers.*side by side[\s\S]*mask_gradient"):
+        attr.create(method, classifier).attribute_patches(torch.randn(2, 3, 32, 32), target=1)
+
+
+def test_maps_of_towers_side_by_side_are_added() -> None:
+    torch.manual_seed(0)
+    model, x = TwoTowers(), torch.randn(2, 3, 32, 32)
+    both, first, second = (
+        attr.create(METHODS[0], xai.load(one, LABELS, grid=PatchGrid(4, 4, 1)), layer_fusion="sum")
+        for one in (model, model.first, model.second)
+    )
+    expected = first.attribute_patches(x, 1) + second.attribute_patches(x, 1)
+    torch.testing.assert_close(both.attribute_patches(x, 1), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("times", [1, 30, 300])

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Probe:
         reads_patches: Whether the classifier reads patch rows of the last layer, besides or instead of the
             class token's; a pooling head reads them through attention only, which does not count.
         calls: Image attention calls that one forward pass makes, a pooling head that nobody reads included.
+        towers: How many of them read no other attention: more than 1 where towers, or passes of one, stand
+            side by side.
     """
 
     grid: PatchGrid
@@ -43,6 +45,21 @@ class Probe:
     pooling: bool
     reads_patches: bool
     calls: int
+    towers: int = field(default=1, kw_only=True)
+
+    def check_chain(self) -> None:
+        """Refuse to multiply attention through layers that do not follow one another.
+
+        Raises:
+            ModelError: They are of several towers.
+        """
+        if self.towers > 1:
+            raise ModelError(
+                f"The {self.layers} attention layers are of {self.towers} towers, or passes, side by side: "
+                "what one attends to is not handed on by the other, so they cannot be multiplied.",
+                "Use a method that adds what layers show, integrated_mask_gradient or "
+                "gradient_weighted_attention.",
+            )
 
     @property
     def readout(self) -> str:
@@ -104,7 +121,8 @@ def probe(
             "The model may detach its features or compute them under torch.inference_mode().",
         )
     _check_calls(model, calls, reached, grid)
-    check_alignment(model, census.first_values([call.output for call in calls]), leaf, grid)
+    first = census.first_values([call.output for call in calls])
+    check_alignment(model, first, leaf, grid)
     if expected is not None:
         _check_logits(logits.detach(), expected)
     # distinct weights: the logits of a two-class margin head would cancel in a plain sum
@@ -125,7 +143,8 @@ def probe(
     special = () if pooling else tuple(rows[: grid.prefix].nonzero()[:, 0].tolist())
     patches = tuple(range(grid.prefix, grid.tokens))
     reads_patches = not pooling and bool(rows[grid.prefix :].any())
-    return Probe(grid, len(calls), special or patches, pooling, reads_patches, recording.layers)
+    rows_read, towers = special or patches, max(1, len(first))
+    return Probe(grid, len(calls), rows_read, pooling, reads_patches, recording.layers, towers=towers)
 
 
 def _refuse_unrecorded(model: nn.Module, recording: Recording, unseen: int) -> None:

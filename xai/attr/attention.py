@@ -133,6 +133,7 @@ class AttentionRollout(_AttentionOnly):
         self.discard_ratio = discard_ratio
 
     def _map(self, probe: Probe, calls: Mapping[int, AttentionCall]) -> TokenMap:
+        probe.check_chain()
         layers = list(range(probe.layers))
         if probe.pooling:
             row = self._fused(calls[layers.pop()]).mean(1, keepdim=True)

@@ -69,7 +69,11 @@ def roll_out(probe: Probe, calls: Sequence[AttentionCall], targets: int, weighte
         calls: All layers.
         targets: Number of targets.
         weighted: Rows (targets, B, R, M) of a layer's Ā.
+
+    Raises:
+        ModelError: The layers are of several towers.
     """
+    probe.check_chain()
     layers = list(range(probe.layers))
     query = calls[0].query
     tokens = accurate(query).new_zeros(targets, len(query), probe.grid.tokens)
