@@ -125,6 +125,10 @@ def test_a_map_that_is_not_finite_costs_its_own_row_only(config, tiny, tmp_path,
     frame = read_records(tmp_path / "run")
     assert len(frame) == (5 * 6 - 2) * 2
     assert frame["value"].notna().all()
+    (tmp_path / "images" / "white.png").rename(folder / "!first.png")  # a work item of its own
+    alone = config(data={"images": [str(folder)]}, shard_size=1)
+    result = run_benchmark(alone, tmp_path / "alone", classifier=tiny)
+    assert [one.image for one in result.exclusions] == ["!first", "bright"]
 
 
 def test_a_method_that_fails_everywhere_ends_the_run(config, tiny, tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ from xai.stats import Exclusion
 _COST = TypeAdapter(dict[str, tuple[float, int]])
 _FAILURES = TypeAdapter(list[tuple[str, str, str]])
 
+NOT_FINITE = "the map holds NaN or infinity"
+
 
 @dataclass(frozen=True)
 class MapCost:
@@ -103,7 +105,8 @@ def make_maps(
         targets: Class index of each image.
         margin: Whether the margin of the class over the others is explained, instead of its logit.
         batches: How many images at once.
-        strict: Whether a method that fails on every image is an error: it cannot explain the model.
+        strict: Whether a method that fails on every image is an error: it cannot explain the model. One map
+            alone that is not finite is none.
 
     Raises:
         UsageError: Options of a method do not fit the model.
@@ -119,11 +122,11 @@ def make_maps(
             relevance[configuration.name, group] = job.maps(same)
         cost[configuration.name] = MapCost(job.meter.seconds / max(len(images), 1), job.meter.peak_bytes)
         failures += [(image, configuration.name, reason) for image, reason in job.failures.items()]
-        if strict and images and len(job.failures) == len(images):
-            reason = next(iter(job.failures.values()))
-            raise ModelError(
-                f"Method {configuration.name!r} failed on each of {len(images)} images: {reason}"
-            )
+        reasons = list(job.failures.values())
+        # numbers that a single image made infinite are no reason to give up all others
+        if strict and images and len(reasons) == len(images) and reasons != [NOT_FINITE]:
+            where = f"each of {len(images)} images" if len(images) > 1 else "the first image"
+            raise ModelError(f"Method {configuration.name!r} failed on {where}: {reasons[0]}")
     return ShardMaps(relevance, cost, tuple(failures))
 
 
@@ -177,7 +180,7 @@ class _Job:
     def _finite(self, image: InputImage, values: Tensor) -> Tensor | None:
         if torch.isfinite(values).all():
             return values.contiguous()
-        self.failures[image.id] = "the map holds NaN or infinity"
+        self.failures[image.id] = NOT_FINITE
         return None
 
 
