@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers as hf
 from plain_vit import TinyViT
 from torch import nn
 
@@ -73,6 +74,35 @@ def test_where_layers_are_mapped_a_crop_inside_is_found() -> None:
     pixels[:, 4:-4, 4:-4] = inner.repeat_interleave(8, 1).repeat_interleave(8, 2) / 64
     expected = pixels.unflatten(2, (4, 10)).unflatten(1, (4, 10)).sum((2, 4))
     torch.testing.assert_close(of_whole.attribute_patches(x, target=1), expected, rtol=1e-4, atol=1e-6)
+
+
+class Hybrid(nn.Module):
+    """A ResNet of random weights, one token for each place of its last features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"embedding_size": 16, "hidden_sizes": [16, 32, 64], "depths": [3, 4, 9]}
+        self.stem = hf.ResNetModel(hf.ResNetConfig(**sizes))
+        self.project = nn.Conv2d(64, 32, 1)
+        self.position = nn.Parameter(torch.randn(1, 16, 32) * 0.1)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 2)
+        self(torch.randn(8, 3, 64, 64))  # statistics of batch normalisation
+        self.eval()
+
+    def forward(self, pixels):
+        tokens = self.project(self.stem(pixels).last_hidden_state).flatten(2).mT + self.position
+        return self.head(self.encoder(tokens).mean(1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_deep_stem_is_not_taken_for_another_grid(seed) -> None:
+    """A pixel feeds many tokens there, some with the other sign, so that numbers read off it are noisy."""
+    torch.manual_seed(seed)
+    classifier = xai.load(Hybrid(), LABELS, grid=PatchGrid(4, 4))
+    maps = attr.create(METHODS[1], classifier).attribute_patches(torch.randn(1, 3, 64, 64), target=1)
+    assert maps.shape == (1, 4, 4)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from xai.attention.census import Census, check_alignment, closed, describe_unseen, refuse_scripted_attention
+from xai.attention.alignment import check_alignment
+from xai.attention.census import Census, closed, describe_unseen, refuse_scripted_attention
 from xai.attention.intercept import ALTERNATIVES, UnseenAttentionError
 from xai.attention.record import AttentionCall, Recording, advice, check_recording, recorded
 from xai.attention.running import modules_of
