@@ -148,7 +148,18 @@ class TwoTowers(nn.Module):
         return self.first(pixels) + self.second(pixels)
 
 
-@pytest.mark.parametrize("method", ["attention_rollout", "chefer", "translrp"])
+CHAINS = [
+    "attention_rollout",
+    "bt_head",
+    "bt_token",
+    "chefer",
+    "token_transformation",
+    "transition_attention_maps",
+    "translrp",
+]
+
+
+@pytest.mark.parametrize("method", CHAINS)
 @pytest.mark.parametrize("model", [TwoTowers, lambda: Before(lambda x: x * 2 - 0.5, both=True)])
 def test_layers_of_towers_side_by_side_are_not_multiplied(model, method) -> None:
     classifier = xai.load(model(), LABELS, grid=PatchGrid(4, 4, 1))

@@ -62,7 +62,8 @@ def rows(runs, forged):
 def test_a_method_that_knows_no_class_is_the_same_for_both_detectors(rows):
     for row in ("attention_rollout", "sobel", "center_prior", "raw_last_layer"):
         difference = rows[row]["difference"]["average_precision"]
-        assert (difference["mean"], difference["low"], difference["high"]) == (0, 0, 0), row
+        assert difference["mean"] == 0, row
+        assert np.isnan([difference["low"], difference["high"]]).all(), row  # no interval of so few groups
         assert not difference["above"]
     assert rows["saliency"]["difference"]["average_precision"]["mean"] != 0
 

@@ -193,7 +193,8 @@ def test_from_shards_to_results_behind_a_url(cluster, yaml_file, photos, tmp_pat
     assert str(result.folder) == url
     same(tmp_path / "far", tmp_path / "local")
     assert status(url).done == UNITS
-    assert summarise(url).parts[0].analysis == summarise(tmp_path / "local").parts[0].analysis
+    there, here = (summarise(one).parts[0].analysis for one in (url, tmp_path / "local"))
+    assert repr(there) == repr(here)  # of so few images intervals are NaN, which equals nothing
     (tmp_path / "c.tar").write_bytes(b"no tar at all")
     with engine_of("ray", WORKERS) as engine, pytest.raises(DataError, match="c.tar cannot be read"):
         engine.each(content_of_shard, [tmp_path / "a.tar", tmp_path / "c.tar"])

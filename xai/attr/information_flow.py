@@ -53,6 +53,7 @@ class IntegratedFlow(PatchAttribution):
 
     def _relevance(self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]) -> PatchMaps:
         probe = self._probe(pixels, args)
+        probe.check_chain()
         flow = self._flow(probe, pixels, targets, args)
         maps = flow * self._last_gradient(probe, pixels, targets, args)
         return probe.grid.to_patches(maps.mean(2))
