@@ -153,7 +153,6 @@ CHAINS = [
     "bt_head",
     "bt_token",
     "chefer",
-    "token_transformation",
     "transition_attention_maps",
     "translrp",
 ]
