@@ -11,7 +11,7 @@ from xai.attr import DEFAULT_PRESET, PRESETS, GradientWeightedAttention, base
 from xai.core import DataError, Explanation, Margin, ModelError, Sample, UsageError
 from xai.explanation import Explainer, Failure, explain, explain_each
 from xai.explanation.explainer import OutOfMemoryError
-from xai.models import Classifier, load
+from xai.models import load
 
 GWA = "gradient_weighted_attention"
 
@@ -330,25 +330,3 @@ def test_what_speaks_against_a_preset_is_said_once_when_it_explains(preset, capl
 def test_what_is_no_image_is_refused_by_its_type(given):
     with pytest.raises(UsageError, match="is no image to explain"):
         xai.explain(given, "demo")
-
-
-class Squashed(torch.nn.Module):
-    """One probability, as detectors answer that end in a sigmoid."""
-
-    def __init__(self, detector):
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, pixels):
-        logits = self.detector(pixels)
-        return (logits[:, 1:] - logits[:, :1]).sigmoid()
-
-
-@pytest.mark.parametrize("method", [None, "raw_attention", "occlusion", "saliency"])
-def test_probabilities_in_place_of_logits_are_refused_by_methods_with_and_without_gradients(method):
-    detector = classifier()
-    model = Classifier(
-        Squashed(detector.module), ["real", "fake"], name="x", preprocessing=detector.preprocessing
-    )
-    with pytest.raises(ModelError, match=r"probabilities \(its last step is a sigmoid\)"):
-        explain(photo(), model, method=method)
