@@ -1,11 +1,13 @@
 """Methods that read a record: shared passes, maps per layer and head."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from few_passes import OPTIONS
 from vit_zoo import build, pixels
 
-from xai.attr import METHODS, RecordedAttribution, attribute_many, create, resolve_layers
+from xai.attr import METHODS, PatchAttribution, RecordedAttribution, attribute_many, create, resolve_layers
 from xai.core import Margin, UsageError
 
 RECORDED = [name for name, method in METHODS.items() if issubclass(method, RecordedAttribution)]
@@ -81,3 +83,20 @@ def test_a_method_without_maps_of_layers_says_so(name: str) -> None:
     assert method.fusion is None
     with pytest.raises(UsageError, match=f"{name} has no maps per layer and head"):
         method.attribute_layers(pixels(1), 0)
+
+
+@pytest.mark.parametrize(
+    ("base", "hook"), [(PatchAttribution, "_layer_maps"), (RecordedAttribution, "_heads")]
+)
+def test_a_method_that_claims_maps_of_layers_has_to_make_them(base: type, hook: str) -> None:
+    class Claims(base):
+        info = replace(METHODS["mask_gradient"].info, name="claims")
+
+        def _relevance(self, pixels, targets, args):
+            raise AssertionError
+
+        def _tokens(self, record):
+            raise AssertionError
+
+    with pytest.raises(UsageError, match=rf"Claims says that it has maps[\s\S]*{hook}, or say layers=False"):
+        Claims(build("clip")).attribute_layers(pixels(1), 1)

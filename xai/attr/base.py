@@ -29,7 +29,7 @@ from xai.attention import (
 )
 from xai.attr.captum_classes import Attribution, log_usage
 from xai.attr.inputs import PatchMap, Pixels, check_differentiable, differentiable, like_inputs, prepare
-from xai.attr.layers import LayerFusion, stack_layers
+from xai.attr.layers import LayerFusion, stack_layers, without_layers
 from xai.attr.libra import RULES, libra_rules
 from xai.attr.lrp_rules import written_over_as_model_error
 from xai.core import PatchGrid, UsageError
@@ -212,8 +212,8 @@ class PatchAttribution(Attribution):
     def _layer_maps(
         self, pixels: Pixels, targets: Sequence[Target], args: tuple[Any, ...]
     ) -> list[Float[Tensor, "targets b _ rows cols"]]:
-        """Per layer (targets, B, heads, rows, cols), of methods whose `info.layers` is True."""
-        raise NotImplementedError
+        """Per layer (targets, B, heads, rows, cols); every method whose `info.layers` is True writes it."""
+        raise without_layers(self, "_layer_maps")
 
     def _normalised(self, targets: Sequence[Target]) -> list[Target]:
         return [read_target(target, self.model) for target in targets]

@@ -60,6 +60,14 @@ def resolve_layers(layers: Layers, depth: int) -> list[int]:
     return resolved
 
 
+def without_layers(method: object, hook: str) -> UsageError:
+    """The error of a method that says `layers=True` and does not write the function that makes their maps."""
+    return UsageError(
+        f"{type(method).__name__} says that it has maps of layers and heads, and makes none.",
+        f"Write its {hook}, or say layers=False in its info.",
+    )
+
+
 def presets_of(depth: int) -> dict[str, list[int]]:
     """The layers of each preset that a model of `depth` attention layers is deep enough for."""
     return {

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xai.attention import AttentionCall, MappedProbe, Probe, Rows, row_chunks
 from xai.attr.base import PatchAttribution, PatchMaps, Pixels
+from xai.attr.layers import without_layers
 from xai.core import ModelError, UsageError
 from xai.core.target import Target, score
 
@@ -84,8 +85,8 @@ class RecordedAttribution(PatchAttribution):
         """Relevance of every token, (targets, B, tokens)."""
 
     def _heads(self, record: RecordedPass) -> HeadMaps:
-        """Relevance of every token per layer and head, of methods whose `info.layers` is True."""
-        raise NotImplementedError
+        """Relevance of every token per layer and head; every method whose `info.layers` is True writes it."""
+        raise without_layers(self, "_heads")
 
 
 def record_pass(
